@@ -1,0 +1,101 @@
+//! What supervisor and children say to each other, as values.
+//!
+//! A *brief* is read once, at the start, from the memory file the child is given; *orders* go down
+//! the channel and *reports* up. All are JSON: rare, small, readable under a tracer, and tolerant
+//! of a field that an older or newer process does not know.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{DaemonPlan, Descriptor, ServicePlan};
+
+/// What a child is told before anything else; its variant is the child's role.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Brief {
+    Check(CheckBrief),
+    Probe(ProbeBrief),
+    Worker(WorkerBrief),
+}
+
+/// Where the configuration is, and what the command line adds to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckBrief {
+    /// `None` uses the built-in path and tolerates its absence only with `inline`.
+    pub file: Option<PathBuf>,
+    /// TOML text used instead of files (`polyport try`).
+    pub inline: Option<String>,
+    /// "daemon.run_dir=/tmp/x", as `--set` has it; the last layer.
+    pub overrides: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProbeBrief {
+    pub service: String,
+    pub daemon: DaemonPlan,
+    pub plan: ServicePlan,
+    pub code: StoredPlugin,
+    pub places: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WorkerBrief {
+    pub service: String,
+    pub worker_index: u16,
+    pub worker_count: u16,
+    pub generation: u32,
+    pub daemon: DaemonPlan,
+    pub plan: ServicePlan,
+    pub code: StoredPlugin,
+    /// In the order of the descriptors that follow the fixed ones.
+    pub listeners: Vec<ListenerBrief>,
+}
+
+/// The file in the store that holds a plugin's code for one generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPlugin {
+    pub path: PathBuf,
+    /// SHA-256 of the content, in hexadecimal.
+    pub hash: String,
+}
+
+/// One shard that a worker polls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerBrief {
+    /// The endpoint as written.
+    pub endpoint: String,
+    pub local: SocketAddr,
+    pub shard: u16,
+    /// Other workers poll it too.
+    pub shared: bool,
+}
+
+/// Down the channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Accept nothing new, finish what is open within this time, then exit.
+    Drain { grace_ms: u64 },
+}
+
+/// Up the channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Report {
+    /// Check: the plan lies in the answer file, so many bytes long.
+    Resolved { bytes: u64 },
+    /// Check: the configuration is rejected; the complaints lie in the answer file.
+    Rejected { bytes: u64 },
+    /// Probe: the plugin loads and takes its options.
+    Admitted { descriptor: Box<Descriptor> },
+    /// Probe or worker: the plugin, or the way to it, fails; the text names problem and remedy.
+    Refused { text: String },
+    /// Worker: serving.
+    Ready {
+        descriptor: Box<Descriptor>,
+        sandbox: String,
+    },
+}

@@ -1,0 +1,286 @@
+//! The desk: where a protocol's asks are taken during a callback, to be carried out at its end.
+//!
+//! It answers at once what can be answered (is the session alive, is its output full, which timer is
+//! this), and writes the rest down. It touches no socket and no connection, so a plugin's call of
+//! the host can never re-enter the engine. Bytes inside the lent input are noted by position and
+//! not copied; all others are copied here once.
+//!
+//! Invariant: `ledger` holds exactly the sessions that are open; what an ask names was alive when
+//! it was taken.
+
+use std::ops::Range;
+
+use slotmap::{SecondaryMap, SlotMap};
+
+use super::session::{TimerToken, Token};
+
+/// One instance has no more timers than this; arming another is refused as full.
+pub const TIMERS_MAX: usize = 65_536;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Gone,
+    Full,
+}
+
+/// Bytes of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said<'a> {
+    /// A range of the input that was lent for this call.
+    Lent(usize, usize),
+    Bytes(&'a [u8]),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    Write {
+        session: Token,
+        piece: Piece,
+    },
+    /// Half-close once everything written so far has left.
+    FinishWriting {
+        session: Token,
+    },
+    Close {
+        session: Token,
+        abort: bool,
+        why: String,
+    },
+    Pause {
+        session: Token,
+        on: bool,
+    },
+    Idle {
+        session: Token,
+        idle_ms: u64,
+    },
+    TimerSet {
+        timer: TimerToken,
+        delay_ms: u64,
+    },
+}
+
+/// Where the bytes of a write are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// In the lent input.
+    Lent(Range<usize>),
+    /// In the desk's own bytes.
+    Copied(Range<usize>),
+}
+
+impl Piece {
+    pub fn len(&self) -> usize {
+        match self {
+            Piece::Lent(range) | Piece::Copied(range) => range.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What the desk must know of a session to answer a write.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    queued: usize,
+    output_bytes_max: usize,
+    /// A write was refused as full since `writable` was last told.
+    refused: bool,
+    finished: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Desk {
+    ledger: SecondaryMap<Token, Entry>,
+    timers: SlotMap<TimerToken, u64>,
+    asks: Vec<Ask>,
+    bytes: Vec<u8>,
+    faults: Vec<String>,
+}
+
+impl Desk {
+    // --- the engine's side ---------------------------------------------------------------------
+
+    pub fn opened(&mut self, session: Token, output_bytes_max: usize) {
+        let entry = Entry {
+            queued: 0,
+            output_bytes_max,
+            refused: false,
+            finished: false,
+        };
+        self.ledger.insert(session, entry);
+    }
+
+    pub fn closed(&mut self, session: Token) {
+        self.ledger.remove(session);
+    }
+
+    /// The connection's queue as it stands after a flush.
+    pub fn settle(&mut self, session: Token, queued: usize) {
+        if let Some(entry) = self.ledger.get_mut(session) {
+            entry.queued = queued;
+        }
+    }
+
+    /// True once after a write was refused as full: the protocol is owed a `writable`.
+    pub fn take_refused(&mut self, session: Token) -> bool {
+        self.ledger
+            .get_mut(session)
+            .is_some_and(|entry| std::mem::take(&mut entry.refused))
+    }
+
+    pub fn was_refused(&self, session: Token) -> bool {
+        self.ledger.get(session).is_some_and(|entry| entry.refused)
+    }
+
+    pub fn asks(&self) -> &[Ask] {
+        &self.asks
+    }
+
+    /// The copied bytes that the asks refer to.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Faults that the plugin reported itself (panics its glue caught), since last asked.
+    pub fn take_faults(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.faults)
+    }
+
+    pub fn has_faults(&self) -> bool {
+        !self.faults.is_empty()
+    }
+
+    /// After all asks are carried out.
+    pub fn clear(&mut self) {
+        self.asks.clear();
+        self.bytes.clear();
+        // A burst's memory is not kept for the quiet time after it.
+        if self.bytes.capacity() > 1 << 20 {
+            self.bytes.shrink_to(1 << 16);
+        }
+    }
+
+    /// Takes back what this call wrote to `session`: a feed answered as full never happened.
+    pub fn undo_writes(&mut self, session: Token) {
+        let mut undone = 0;
+        self.asks.retain(|ask| match ask {
+            Ask::Write { session: to, piece } if *to == session => {
+                undone += piece.len();
+                false
+            }
+            Ask::FinishWriting { session: to } if *to == session => false,
+            _ => true,
+        });
+        if let Some(entry) = self.ledger.get_mut(session) {
+            entry.queued -= undone;
+            entry.finished = false;
+            entry.refused = true;
+        }
+    }
+
+    /// The timer fires: its token, unless it was cancelled.
+    pub fn timer_fired(&mut self, timer: TimerToken) -> Option<u64> {
+        self.timers.remove(timer)
+    }
+
+    pub fn timer_count(&self) -> usize {
+        self.timers.len()
+    }
+
+    // --- the protocol's side -------------------------------------------------------------------
+
+    /// All or nothing.
+    pub fn write(&mut self, session: Token, said: Said<'_>, finish: bool) -> Result<(), Refusal> {
+        let entry = self.ledger.get_mut(session).ok_or(Refusal::Gone)?;
+        if entry.finished {
+            return Err(Refusal::Gone);
+        }
+        let length = match said {
+            Said::Lent(start, end) => end - start,
+            Said::Bytes(bytes) => bytes.len(),
+        };
+        if entry.queued.saturating_add(length) > entry.output_bytes_max {
+            entry.refused = true;
+            return Err(Refusal::Full);
+        }
+        entry.queued += length;
+        entry.finished = finish;
+        if length > 0 {
+            let piece = match said {
+                Said::Lent(start, end) => Piece::Lent(start..end),
+                Said::Bytes(bytes) => {
+                    let start = self.bytes.len();
+                    self.bytes.extend_from_slice(bytes);
+                    Piece::Copied(start..self.bytes.len())
+                }
+            };
+            self.asks.push(Ask::Write { session, piece });
+        }
+        if finish {
+            self.asks.push(Ask::FinishWriting { session });
+        }
+        Ok(())
+    }
+
+    pub fn close(&mut self, session: Token, abort: bool, why: &str) -> Result<(), Refusal> {
+        let entry = self.ledger.get_mut(session).ok_or(Refusal::Gone)?;
+        entry.finished = true;
+        self.asks.push(Ask::Close {
+            session,
+            abort,
+            why: why.to_owned(),
+        });
+        Ok(())
+    }
+
+    pub fn pause(&mut self, session: Token, on: bool) -> Result<(), Refusal> {
+        self.alive(session)?;
+        self.asks.push(Ask::Pause { session, on });
+        Ok(())
+    }
+
+    pub fn idle(&mut self, session: Token, idle_ms: u64) -> Result<(), Refusal> {
+        self.alive(session)?;
+        self.asks.push(Ask::Idle { session, idle_ms });
+        Ok(())
+    }
+
+    pub fn queued(&self, session: Token) -> Result<u64, Refusal> {
+        self.ledger
+            .get(session)
+            .map(|entry| entry.queued as u64)
+            .ok_or(Refusal::Gone)
+    }
+
+    pub fn timer_set(&mut self, delay_ms: u64, token: u64) -> Result<TimerToken, Refusal> {
+        if self.timers.len() >= TIMERS_MAX {
+            return Err(Refusal::Full);
+        }
+        let timer = self.timers.insert(token);
+        self.asks.push(Ask::TimerSet { timer, delay_ms });
+        Ok(timer)
+    }
+
+    /// After `Ok` the timer never fires.
+    pub fn timer_cancel(&mut self, timer: TimerToken) -> Result<(), Refusal> {
+        self.timers.remove(timer).map(drop).ok_or(Refusal::Gone)
+    }
+
+    pub fn fault(&mut self, text: String) {
+        // One callback reports at most a handful; a plugin that calls in a loop is cut here.
+        if self.faults.len() < 16 {
+            self.faults.push(text);
+        }
+    }
+
+    fn alive(&self, session: Token) -> Result<(), Refusal> {
+        if self.ledger.contains_key(session) {
+            Ok(())
+        } else {
+            Err(Refusal::Gone)
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The seam between the engine and whatever speaks a protocol: a plugin in production, a script in
+//! simulation. It carries values only; pointers begin behind it, in `plugin_host`.
+//!
+//! Invariant: no call of this trait enters another. What a protocol asks for during a call lands on
+//! the desk and is carried out by the engine afterwards.
+
+use super::desk::Desk;
+use std::net::SocketAddr;
+
+slotmap::new_key_type! {
+    /// Slot and epoch of a connection or flow: late use is noticed, never misdirected.
+    pub struct Token;
+    /// Slot and epoch of a timer that a protocol armed.
+    pub struct TimerToken;
+}
+
+/// What a protocol is told of a new session.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+    pub accepted_ms: u64,
+    /// The listener's endpoint as written.
+    pub endpoint: &'a str,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Finished,
+    Aborted,
+    Lost,
+    Idle,
+    Limit,
+    Drain,
+    Fault,
+}
+
+/// What became of a feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fed {
+    /// So many bytes were consumed; the rest come again with more behind them.
+    Took(usize),
+    /// The output was full: nothing happened, feed again once it is writable.
+    Full,
+    /// The session is to be aborted.
+    Failed(End),
+}
+
+pub trait Protocol {
+    /// The protocol's own state of one session.
+    type State: Copy;
+
+    fn open(&mut self, session: Token, facts: &Facts<'_>) -> Result<Self::State, End>;
+    fn feed(&mut self, session: Token, state: Self::State, input: &[u8]) -> Fed;
+    /// The peer will send no more. `Ok(false)` means the protocol has no opinion: finish.
+    fn peer_finished(&mut self, session: Token, state: Self::State) -> Result<bool, End>;
+    fn writable(&mut self, session: Token, state: Self::State) -> Result<(), End>;
+    /// Exactly once for each `open` that succeeded, and last.
+    fn closed(&mut self, session: Token, state: Self::State, why: End);
+    fn timer(&mut self, timer: TimerToken, token: u64);
+    fn wake(&mut self, token: u64);
+    fn drain(&mut self, grace_ms: u64);
+    /// What was asked for during the last call.
+    fn desk(&mut self) -> &mut Desk;
+}

@@ -1,0 +1,40 @@
+//! What a plugin says of itself, as values: made by the probe and by workers from the plugin's
+//! table, shown by `status` and `plugins`, used by the supervisor to set up listeners.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Descriptor {
+    pub name: String,
+    pub version: String,
+    pub build_info: String,
+    /// "0.0": the ABI the plugin was built with.
+    pub revision: String,
+    pub streams: bool,
+    pub datagrams: bool,
+    pub peer_first: bool,
+    pub options: Vec<OptionFacts>,
+    pub needs: Needs,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OptionFacts {
+    pub name: String,
+    pub kind: String,
+    pub help: String,
+    /// `None` means required.
+    pub default: Option<String>,
+    pub choices: Vec<String>,
+    pub min: Option<i64>,
+    pub max: Option<i64>,
+}
+
+/// What its sandbox must allow, with option names already replaced by their values.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needs {
+    pub files_read: Vec<String>,
+    pub files_write: Vec<String>,
+    pub connect: bool,
+    pub exec: bool,
+    pub jit: bool,
+}

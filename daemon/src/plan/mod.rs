@@ -1,0 +1,130 @@
+//! The plan: configuration resolved, complete, checked, comparable and serialisable.
+//!
+//! Only plans travel between processes; nobody past this point asks what an administrator may have
+//! meant. A plan holds no text that still needs a look-up: names of ports and users are numbers
+//! here. Where each setting was written is kept beside the services, not in them, so that moving a
+//! line in a file is not a change of its service.
+//!
+//! Invariant: two equal `ServicePlan`s ask for the same behaviour.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+mod descriptor;
+
+pub use descriptor::{Descriptor, Needs, OptionFacts};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    pub daemon: DaemonPlan,
+    pub services: BTreeMap<String, ServicePlan>,
+    /// "services.echo.settings.mode" → "/etc/polyport/polyport.toml:12", for later complaints.
+    pub places: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonPlan {
+    pub plugin_dir: PathBuf,
+    pub run_dir: PathBuf,
+    pub state_dir: PathBuf,
+    /// Whom workers become; `None` keeps the supervisor's identity.
+    pub identity: Option<Identity>,
+    pub drain_timeout_ms: u64,
+    pub hang_timeout_ms: u64,
+    pub sandbox: SandboxPolicy,
+    pub log: LogPlan,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    pub user: String,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SandboxPolicy {
+    /// Close as much as this kernel offers and report how much that was.
+    BestEffort,
+    /// A missing mechanism is an error.
+    Required,
+    /// For debugging a plugin only.
+    Off,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPlan {
+    pub target: LogTarget,
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogTarget {
+    Stderr,
+    File(PathBuf),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warning,
+    Error,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServicePlan {
+    /// The plugin's file as it will be looked for; it need not exist.
+    pub plugin: PathBuf,
+    pub endpoints: Vec<Endpoint>,
+    pub workers: u16,
+    pub limits: Limits,
+    pub socket: SocketPlan,
+    /// The plugin's own options, checked by the probe against what the plugin declares.
+    pub settings: BTreeMap<String, serde_json::Value>,
+}
+
+/// A listener's address. Its identity is the service and `written`; port 0 is never a duplicate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    pub written: String,
+    pub address: Address,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Address {
+    Tcp(SocketAddr),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Connections of the whole service; each worker takes its share.
+    pub connections: u32,
+    /// Without a byte either way for so long, a connection is closed; 0 never closes.
+    pub idle_ms: u64,
+    /// Bytes that a plugin may leave unconsumed.
+    pub input_bytes_max: usize,
+    /// Bytes queued for one peer; at half of it the plugin is not fed, below a quarter it is again.
+    pub output_bytes_max: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketPlan {
+    pub backlog: i32,
+    pub nodelay: bool,
+}

@@ -1,0 +1,7 @@
+//! What the operating system offers and nix does not wrap as a safe call.
+//!
+//! One of the two rooms of the daemon in which `unsafe` may stand (the other is `plugin_host`).
+//! Everything exported from here is safe to call.
+#![allow(unsafe_code, reason = "this is one of the two rooms for it")]
+
+pub mod shared_memory;
