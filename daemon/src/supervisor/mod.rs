@@ -1,1 +1,2 @@
-//! (being written)
+//! The supervisor.
+mod listeners;

@@ -5,3 +5,5 @@
 #![allow(unsafe_code, reason = "this is one of the two rooms for it")]
 
 pub mod shared_memory;
+pub mod socket_option;
+pub mod spawn;
