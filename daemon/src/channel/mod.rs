@@ -6,6 +6,7 @@
 //!
 //! Invariant: nothing here blocks, and the end of the channel means the other process is gone.
 
+pub mod handed;
 mod message;
 
 use std::io;

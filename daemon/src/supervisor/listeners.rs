@@ -10,7 +10,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -139,6 +139,16 @@ impl Listener {
         format!("tcp://{}", self.local)
     }
 
+    /// Host and port for somebody on this machine.
+    pub(super) fn to_try(&self) -> (IpAddr, u16) {
+        let host = match self.local.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            other => other,
+        };
+        (host, self.local.port())
+    }
+
     /// The shards that worker `index` of `count` polls: those whose number is congruent to its own,
     /// or one that it shares where there are more workers than shards.
     pub(super) fn shards_of(&self, index: u16, count: u16) -> Vec<(BorrowedFd<'_>, ListenerBrief)> {
@@ -230,7 +240,7 @@ mod tests {
                 output_bytes_max: 1,
             },
             socket: SocketPlan {
-                backlog: 16,
+                backlog: 256,
                 nodelay: true,
             },
             settings: BTreeMap::new(),
