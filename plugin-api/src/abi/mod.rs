@@ -250,7 +250,8 @@ pub struct Plugin {
     pub required_ext: *const *const c_char,
     pub extension: Fn1<*const c_char, *const c_void>,
     pub check: Fn2<*const Settings, *mut Text, Status>,
-    pub create: Fn5<*const HostApi, *mut Host, *const Settings, *mut *mut c_void, *mut Text, Status>,
+    pub create:
+        Fn5<*const HostApi, *mut Host, *const Settings, *mut *mut c_void, *mut Text, Status>,
     pub drain: Fn2<*mut c_void, u64>,
     pub destroy: Fn1<*mut c_void>,
     pub open: Fn4<*mut c_void, Session, *const SessionInfo, *mut *mut c_void, Status>,

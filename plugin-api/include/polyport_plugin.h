@@ -1,0 +1,411 @@
+/* polyport_plugin.h - what a plugin and Polyport say to each other. Plugin ABI, major 0, minor 0.
+ *
+ * A plugin is a shared library that exports one function, polyport_plugin_v0(). It returns a
+ * constant table; the host hands its own table to `create`. A plugin imports no symbol of the host,
+ * opens no socket for its peers and needs no thread: it is a set of callbacks over bytes.
+ * This file is the source of truth. It is C99 and C++11; the Rust package is checked against it.
+ *
+ * GROWTH
+ *   - Major 0 is the time before the freeze: it may still change from one release to the next.
+ *     From major 1 on a published thing never moves, never changes its type or its meaning.
+ *   - A known noun gets a new verb at the end of its table; `size` tells how much of a table the
+ *     other side really has. Ask with PP_HAS before using anything newer than you must have.
+ *     A side never reads past `size`.
+ *   - A new noun is an extension, "polyport.<name>/<revision>": frozen once published, replaced by
+ *     the next revision, never changed.
+ *   - Compatible are: equal magic, equal major, host minor >= `min_host_minor`. Which compiler,
+ *     language or release built either side plays no part.
+ *   - Unknown values: a plugin ignores enumerators of the host that it does not know; a negative
+ *     status that nobody knows counts as PP_E_FAIL. Reserved fields are 0 and are checked.
+ *
+ * THREADS AND CALLS. Each function below carries the marks of where it may be called:
+ *   [any]     from any thread, at any time, even after `destroy`
+ *   [create]  by the plugin, while the host is inside its `create`
+ *   [cb]      by the plugin, while the host is inside any other callback of the same instance
+ *   [probe]   by the host, in a process that serves nobody and before the sandbox is closed
+ *   [loop]    by the host, on the one event-loop thread of a worker
+ *   Callbacks of one instance never overlap, and the same thread makes all of them. Calling the
+ *   host never re-enters the plugin: what is asked for happens after the callback has returned. A
+ *   callback must not block; every session of the worker waits for it. A host function without [any]
+ *   that is called from another thread answers PP_E_THREAD and does nothing. Threads of the plugin
+ *   start in `create` at the earliest and are joined before `destroy` returns. Plugins do not fork,
+ *   exit, install signal handlers or change directory, umask or locale.
+ *
+ * OWNERSHIP. The caller owns every pointer that it passes, and the callee may read it only until it
+ *   returns; the exceptions are marked at their function. Nobody frees what the other side made.
+ *   Texts are UTF-8. A text or a byte range is a pointer and a length, and the pointer may be NULL
+ *   only when the length is 0; only names that are constants end in NUL. No exception, no panic and
+ *   no longjmp may cross this border.
+ *
+ * NULL. A function of the plugin's table may be NULL: then the host does what its comment calls the
+ *   default. Sessions and timers are numbers (slot and epoch), not addresses: one that has ended is
+ *   noticed and answered with PP_E_GONE. 0 is never a valid one.
+ */
+#ifndef POLYPORT_PLUGIN_H
+#define POLYPORT_PLUGIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PP_MAGIC 0x474c5050u /* the bytes "PPLG" in memory */
+#define PP_MAJOR 0
+#define PP_MINOR 0
+
+/* Does the other side's table have this function or pointer, and is it set? */
+#define PP_HAS(type, table, field) \
+  ((table)->size >= offsetof(type, field) + sizeof((table)->field) && (table)->field != 0)
+
+/* ---- numbers ---------------------------------------------------------------------------------
+ * The enumerations give names only: what crosses the border is the integer type said beside each. */
+
+typedef int32_t pp_status;   /* PP_OK or one of PP_E_* */
+typedef uint64_t pp_session; /* one connection or flow, as the plugin sees it */
+typedef uint64_t pp_timer;
+
+enum {
+  PP_OK = 0,
+  PP_E_FAIL = -1,        /* no better word; also any negative number not listed here */
+  PP_E_ARG = -2,         /* an argument that this header forbids */
+  PP_E_UNSUPPORTED = -3, /* this side, this kernel or this transport cannot */
+  PP_E_GONE = -4,        /* the session, timer or instance has ended */
+  PP_E_FULL = -5,        /* a limit is reached; nothing was done */
+  PP_E_CONFIG = -6,      /* the settings are refused; the text says which and why */
+  PP_E_PANIC = -7,       /* glue caught a panic or an exception of its plugin */
+  PP_E_CANCELLED = -8,   /* given up because the instance drains */
+  PP_E_TIMEOUT = -9,
+  PP_E_THREAD = -10      /* called from a thread that may not */
+};
+
+enum { PP_LOG_DEBUG = 0, PP_LOG_INFO = 1, PP_LOG_WARNING = 2, PP_LOG_ERROR = 3 }; /* uint32_t */
+
+enum {                /* uint32_t, for close */
+  PP_CLOSE_FINISH = 0, /* send what is queued, then FIN */
+  PP_CLOSE_ABORT = 1   /* forget what is queued and reset */
+};
+
+enum { PP_WRITE_FINISH = 1 }; /* uint32_t flags, for write: half-close after these bytes */
+
+enum {              /* uint32_t, why a session ended */
+  PP_END_FINISHED = 1, /* both sides finished in order */
+  PP_END_ABORTED = 2,  /* the plugin asked for it, or a callback answered with an error */
+  PP_END_LOST = 3,     /* the peer reset the connection or vanished */
+  PP_END_IDLE = 4,     /* no byte either way for too long */
+  PP_END_LIMIT = 5,    /* a limit was passed; the log names it */
+  PP_END_DRAIN = 6,    /* the worker's time to drain was over */
+  PP_END_FAULT = 7     /* the plugin broke a rule of this header, or reported a fault */
+};
+
+/* uint64_t flags of a plugin. An unknown one is refused when the plugin is loaded. */
+enum { PP_PEER_FIRST = 1 }; /* the peer speaks first: `open` may wait until it has */
+
+enum {             /* uint32_t, kinds of options and values */
+  PP_KIND_TEXT = 1,
+  PP_KIND_INTEGER = 2,
+  PP_KIND_BOOLEAN = 3,  /* number is 0 or 1 */
+  PP_KIND_DURATION = 4, /* written "10s"; number is milliseconds */
+  PP_KIND_SIZE = 5,     /* written "64KiB"; number is bytes */
+  PP_KIND_LIST = 6      /* of texts; in default_text they are separated by commas */
+};
+
+enum {                 /* uint32_t flags of a session's facts */
+  PP_INFO_CREDENTIALS = 1, /* peer_pid, peer_uid and peer_gid are known */
+  PP_INFO_PROXIED = 2      /* the addresses are what a trusted proxy reported */
+};
+
+enum { PP_FAMILY_UNIX = 1, PP_FAMILY_IPV4 = 4, PP_FAMILY_IPV6 = 6 }; /* uint16_t */
+
+/* ---- shapes ----------------------------------------------------------------------------------- */
+
+typedef struct pp_host pp_host;   /* opaque: the daemon as one instance sees it */
+typedef struct pp_waker pp_waker; /* opaque: a counted reference that outlives its instance */
+
+typedef struct pp_bytes { /* borrowed; never grows */
+  const uint8_t *ptr;
+  size_t len;
+} pp_bytes;
+
+typedef struct pp_text { /* the caller's memory for a message; never grows */
+  char *ptr;             /* the callee writes UTF-8 here, without NUL, cut to `cap` bytes ... */
+  size_t cap;
+  size_t len;            /* ... and says here how many it wrote; the caller sets 0 before */
+} pp_text;
+
+typedef struct pp_address { /* by value; never grows */
+  uint16_t family;          /* PP_FAMILY_* */
+  uint16_t port;            /* in the machine's byte order */
+  uint32_t scope;           /* IPv6 scope, else 0 */
+  uint8_t ip[16];           /* IPv4 uses the first four, in network order */
+} pp_address;
+
+/* One row of the options that a plugin declares. The host checks and converts what an administrator
+ * wrote before any other function of the plugin runs. Grows at its end: see option_stride. */
+typedef struct pp_option {
+  const char *name;         /* as in the configuration file: [a-z][a-z0-9_]* */
+  const char *help;         /* one sentence for the administrator */
+  const char *default_text; /* as an administrator would write it; NULL makes the option required */
+  const char *choices;      /* allowed words of a text, separated by '|'; NULL allows any */
+  int64_t min;              /* bounds of the number of a value; both 0 means none */
+  int64_t max;
+  uint32_t kind;            /* PP_KIND_* */
+  uint32_t flags;           /* 0 */
+} pp_option;
+
+typedef struct pp_value {
+  uint32_t kind;         /* that of the option */
+  uint32_t written;      /* 1: the administrator wrote it; 0: it is the default */
+  int64_t number;        /* of every kind but text and list */
+  pp_bytes text;         /* of a text */
+  const pp_bytes *items; /* of a list */
+  size_t item_count;
+} pp_value;
+
+/* What an instance is made from. It and all it points to are valid during `check` and `create`. */
+typedef struct pp_settings {
+  uint32_t size;
+  uint32_t value_count;  /* equals the plugin's option_count */
+  uint32_t value_stride; /* bytes from one pp_value to the next; may exceed sizeof(pp_value) */
+  uint32_t worker_index; /* 0 .. worker_count - 1 */
+  uint32_t worker_count; /* workers of this service: each has an instance of its own */
+  uint32_t generation;
+  pp_bytes service;      /* the service's name */
+  const void *values;    /* pp_value, in the order of the declared options */
+  pp_bytes raw_json;     /* the same section as JSON, for what a table cannot express */
+} pp_settings;
+
+/* Where a value is, honouring the stride. */
+#define PP_VALUE(settings, index)                           \
+  ((const pp_value *)(const void *)((const char *)(settings)->values + \
+                                    (size_t)(index) * (settings)->value_stride))
+
+/* The facts of a new session; valid during `open` only. */
+typedef struct pp_session_info {
+  uint32_t size;
+  uint32_t flags;      /* PP_INFO_* */
+  pp_address peer;
+  pp_address local;
+  uint64_t accepted_ms; /* on the clock of now_ms */
+  pp_bytes endpoint;    /* the listener, as the administrator wrote it */
+  uint32_t peer_pid;    /* with PP_INFO_CREDENTIALS */
+  uint32_t peer_uid;
+  uint32_t peer_gid;
+  uint32_t reserved0;
+} pp_session_info;
+
+/* The facts of a datagram; valid during `datagram` only. */
+typedef struct pp_datagram {
+  uint32_t size;
+  uint32_t flags;       /* PP_INFO_* */
+  pp_address peer;
+  pp_address local;
+  uint64_t reply_token; /* names the socket and the address to answer from; may be kept */
+  pp_bytes endpoint;
+} pp_datagram;
+
+/* ---- host to plugin ---------------------------------------------------------------------------
+ * Handed to `create`; the table and what it points to live as long as the process. */
+typedef struct pp_host_api {
+  uint32_t size;
+  uint16_t major;
+  uint16_t minor;
+  const char *product;         /* for logs only: never decide anything by these two */
+  const char *product_version;
+
+  /* [create] [cb] The host's table of an extension, or NULL if it has none by that id. The answer
+   * lives as long as the process. */
+  const void *(*extension)(pp_host *host, const char *id);
+
+  /* [create] [cb] One line for the log. `session` is the one it is about, or 0. The host adds
+   * service and peer, escapes control characters, and drops what is below its level. The text may go
+   * away when the call returns. Cannot fail. */
+  void (*log)(pp_host *host, uint32_t level, pp_session session, const char *text, size_t n);
+
+  /* [create] [cb] The lowest level that is not dropped: a plugin can spare itself the formatting. */
+  uint32_t (*log_level)(pp_host *host);
+
+  /* [create] [cb] Milliseconds on a clock that never goes back and starts anywhere. It stands still
+   * during a callback. */
+  uint64_t (*now_ms)(pp_host *host);
+
+  /* [cb] Queues all n bytes for a session of this instance, any one, not only that of the callback;
+   * or none of them. The bytes are the plugin's again when the call returns. What one callback
+   * writes leaves in one go at its end; bytes that lie inside the input lent to `feed` are sent from
+   * there without a copy. n may be 0. With PP_WRITE_FINISH nothing can be written after them: the
+   * peer sees the end of the stream, and may go on sending.
+   * PP_E_FULL: the session's output limit would be passed. Nothing was queued; `writable` follows
+   *   once, later. A write larger than the whole limit can never succeed: it also answers PP_E_FULL,
+   *   and the session ends with PP_END_LIMIT after the callback.
+   * PP_E_GONE: the session has ended, was closed, or its writing side was finished before.
+   * PP_E_ARG: NULL with n > 0, or unknown flags. */
+  pp_status (*write)(pp_host *host, pp_session session, const void *bytes, size_t n, uint32_t flags);
+
+  /* [cb] Ends a session, any one of this instance, in the way that `how` (PP_CLOSE_*) says. The text
+   * is the reason, for the log; it may be empty. No `feed`, `peer_finished` or `writable` of this
+   * session follows, only `closed`, and never before the current callback has returned.
+   * PP_E_GONE: it has ended or was closed before. PP_E_ARG: unknown `how`. */
+  pp_status (*close)(pp_host *host, pp_session session, uint32_t how, const char *why, size_t n);
+
+  /* [cb] With `on` 1 nothing more is read for this session: no `feed` and no `peer_finished` until
+   * `on` 0. Not counted: twice on and once off is off. PP_E_GONE as for close. */
+  pp_status (*pause)(pp_host *host, pp_session session, uint32_t on);
+
+  /* [cb] Sets *bytes to what is queued for the peer and not yet taken by the kernel, the writes of
+   * this callback included. PP_E_GONE as for close; then *bytes is not touched. */
+  pp_status (*queued)(pp_host *host, pp_session session, uint64_t *bytes);
+
+  /* [cb] Replaces the session's idle limit: so many milliseconds without a byte either way end it
+   * with PP_END_IDLE. 0 means no limit. PP_E_GONE as for close. */
+  pp_status (*idle)(pp_host *host, pp_session session, uint64_t idle_ms);
+
+  /* [cb] Sends one datagram to `to`, from the socket and address that `reply_token` names. The bytes
+   * and the address are the plugin's again when the call returns. As with any datagram, PP_OK does
+   * not mean that it arrives. PP_E_FULL: dropped, the batch is full. PP_E_GONE: the listener is gone.
+   * PP_E_ARG: no address, or more bytes than a datagram holds. */
+  pp_status (*send)(pp_host *host, uint64_t reply_token, const pp_address *to, const void *bytes,
+                    size_t n);
+
+  /* [create] [cb] Arms a timer that fires once, delay_ms from now, in `timer`, with this token. Sets
+   * *timer. PP_E_FULL: the instance has as many as it may. */
+  pp_status (*timer_set)(pp_host *host, uint64_t delay_ms, uint64_t token, pp_timer *timer);
+
+  /* [create] [cb] PP_OK promises that the timer never fires. PP_E_GONE: it has fired or was
+   * cancelled before. Timers left over when the instance is destroyed never fire. */
+  pp_status (*timer_cancel)(pp_host *host, pp_timer timer);
+
+  /* [create] [cb] Sets *waker to a new reference, the only way in from a thread of the plugin. It is
+   * owned by the plugin, outlives the instance and must be freed exactly once. PP_E_FULL: too many. */
+  pp_status (*waker_new)(pp_host *host, pp_waker **waker);
+
+  /* [any] Makes the event loop call `wake` with this token, soon. Equal tokens that have not been
+   * delivered may arrive as one. PP_E_GONE after the instance was destroyed: stop asking. */
+  pp_status (*waker_wake)(pp_waker *waker, uint64_t token);
+
+  /* [any] Gives the reference back; not to be used afterwards. NULL is allowed. */
+  void (*waker_free)(pp_waker *waker);
+
+  /* [create] [cb] For glue: "I caught a panic of my plugin"; the text says which and where. Ends the
+   * session of the callback, if it has one, with PP_END_FAULT, and counts against the plugin. */
+  pp_status (*fault)(pp_host *host, const char *text, size_t n);
+} pp_host_api;
+
+/* ---- plugin to host ---------------------------------------------------------------------------
+ * What polyport_plugin_v0() returns: constant, and alive as long as the process. A plugin whose
+ * `feed` and `datagram` are both NULL serves nothing and is refused. */
+typedef struct pp_plugin {
+  uint32_t magic;             /* PP_MAGIC */
+  uint32_t size;              /* sizeof(pp_plugin) */
+  uint16_t major;             /* PP_MAJOR: of the header it was built with */
+  uint16_t minor;             /* PP_MINOR */
+  uint16_t min_host_minor;    /* the oldest host that will do */
+  uint16_t reserved0;
+  uint64_t flags;             /* PP_PEER_FIRST */
+  const char *name;           /* required; as the administrator knows it */
+  const char *version;        /* the plugin's own; may be NULL */
+  const char *build_info;     /* for the log; may be NULL */
+  const void *options;        /* pp_option rows, option_stride bytes apart; NULL if none */
+  uint32_t option_count;
+  uint32_t option_stride;     /* sizeof(pp_option), or 0 if there are no options */
+  const char *const *required_ext; /* host extensions it cannot do without, ended by NULL; or NULL */
+
+  /* [probe] [loop] The plugin's table of an extension, or NULL if it has none by that id. Pure: may
+   * be called before `create`, twice, and answers the same. Default: none. */
+  const void *(*extension)(const char *id);
+
+  /* [probe] Are these settings acceptable, beyond what the options' table says? Opens nothing for
+   * keeps, starts nothing. A negative answer refuses them; `error`, if not NULL, takes the reason.
+   * Default: yes. */
+  pp_status (*check)(const pp_settings *settings, pp_text *error);
+
+  /* [loop] Makes the instance of one service in one worker: sets *instance, which may be NULL, and
+   * which comes back as the first argument of every other callback. Called once, after the sandbox
+   * was closed: only what polyport.needs/1 asked for can be opened. `host` is valid until `destroy`
+   * has returned. A negative answer means that there is no instance: `destroy` is not called, and
+   * `error`, if not NULL, takes the reason. Default: PP_OK, and the instance is NULL. */
+  pp_status (*create)(const pp_host_api *api, pp_host *host, const pp_settings *settings,
+                      void **instance, pp_text *error);
+
+  /* [loop] No session is opened after this; those that are open have grace_ms to end, then they are
+   * ended with PP_END_DRAIN. Called at most once. Default: nothing. */
+  void (*drain)(void *instance, uint64_t grace_ms);
+
+  /* [loop] The last call: every session has had its `closed`. Frees the instance; wakers may stay
+   * behind. Default: nothing. */
+  void (*destroy)(void *instance);
+
+  /* [loop] A new session. Sets *state, which comes back with every callback of this session and may
+   * be NULL. The session can be written to at once. A negative answer refuses it: what was written
+   * is dropped, the connection is reset, and no `closed` follows, so nothing may be kept.
+   * Default: accept, with the state NULL. */
+  pp_status (*open)(void *instance, pp_session session, const pp_session_info *info, void **state);
+
+  /* [loop] `bytes` are ALL bytes that are not consumed yet, n > 0, in one piece, valid until the
+   * return. Sets *consumed (0 before the call) to how many of them, from the front, are done with:
+   * at most n. The rest comes again, with more behind it. More than n is a fault.
+   * PP_E_FULL means that nothing happened: the host takes back what this call wrote to this session,
+   *   ignores *consumed, and feeds the same bytes again once there is room. The plugin must have left
+   *   its own state alone. So `*consumed = n; return host->write(...)` echoes correctly.
+   * Any other negative answer aborts the session.
+   * If nothing is consumed when the input limit is reached, the session ends with PP_END_LIMIT.
+   * Default: the plugin serves no streams. */
+  pp_status (*feed)(void *instance, pp_session session, void *state, const uint8_t *bytes, size_t n,
+                    size_t *consumed);
+
+  /* [loop] The peer will send no more. Called at most once, after all its bytes were offered to
+   * `feed` and none of them was answered PP_E_FULL since. Bytes still not consumed are dropped: what
+   * counts without its end, like a last line, must be remembered by the plugin. PP_OK leaves the
+   * session half-open until the plugin closes or finishes it. A negative answer aborts the session.
+   * Default: what is queued is sent, then FIN. */
+  pp_status (*peer_finished)(void *instance, pp_session session, void *state);
+
+  /* [loop] There is room again after a write answered PP_E_FULL. Once for any number of them.
+   * Bytes that `feed` gave back with PP_E_FULL are fed again after it. Default: nothing. */
+  void (*writable)(void *instance, pp_session session, void *state);
+
+  /* [loop] The session has ended; `why` is PP_END_*. Exactly once for each `open` that succeeded, and
+   * the last call for it: frees the state. Default: nothing. */
+  void (*closed)(void *instance, pp_session session, void *state, uint32_t why);
+
+  /* [loop] One datagram, whole; n may be 0. A negative answer is counted and changes nothing else.
+   * Default: the plugin serves no datagrams. */
+  pp_status (*datagram)(void *instance, const pp_datagram *from, const uint8_t *bytes, size_t n);
+
+  /* [loop] A timer fired. Default: nothing. */
+  void (*timer)(void *instance, pp_timer timer, uint64_t token);
+
+  /* [loop] A waker was used. Default: nothing. */
+  void (*wake)(void *instance, uint64_t token);
+} pp_plugin;
+
+/* [probe] [loop] THE entry point. Pure: may be called twice and returns the same static table. NULL
+ * means that the plugin cannot run here. */
+#if defined(__GNUC__)
+__attribute__((visibility("default")))
+#endif
+const pp_plugin *polyport_plugin_v0(void);
+
+/* ---- extensions -------------------------------------------------------------------------------- */
+
+/* Plugin side: what its sandbox must allow. Asked for before `create`, from the static table only. */
+#define PP_EXT_NEEDS "polyport.needs/1"
+
+enum {                 /* uint32_t flags */
+  PP_NEEDS_CONNECT = 1, /* connections of its own */
+  PP_NEEDS_EXEC = 2,    /* other programs */
+  PP_NEEDS_JIT = 4      /* memory that is written and then executed */
+};
+
+typedef struct pp_needs_1 {
+  uint32_t size;
+  uint32_t flags;                 /* PP_NEEDS_* */
+  const char *const *files_read;  /* absolute paths, ended by NULL; or NULL. What is below a folder */
+  const char *const *files_write; /* comes with it. "$name" stands for the value of that option. */
+} pp_needs_1;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
