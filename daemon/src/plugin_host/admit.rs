@@ -1,0 +1,311 @@
+//! The handshake: from a pointer that a library returned to a table the daemon can use.
+//!
+//! Checks run in the order in which the fields can be trusted: the magic before the major, the major
+//! before the size, the size before everything else. The table is copied into a zero-filled one of
+//! our own length, so that a plugin of an older minor simply lacks the newer functions and nothing
+//! reads past its end. Texts and option rows are copied too; settings are `options`' business.
+//!
+//! Invariant: an [`Admitted`] has a way in, known flags only, and texts that are safe to show.
+
+use std::mem::size_of;
+
+use polyport_plugin::abi;
+
+use super::error::LoadError;
+use super::needs::{self, DeclaredNeeds};
+use super::options::DeclaredOption;
+use super::text::{NAME_BYTES_MAX, clean};
+use crate::plan::{Descriptor, Needs};
+
+/// The first fields, which no minor and no major moves.
+const HEAD_BYTES: u32 = 16;
+/// The table as minor 0 published it.
+const TABLE_BYTES_MIN: usize = std::mem::offset_of!(abi::Plugin, wake) + size_of::<usize>();
+const TABLE_BYTES_MAX: u32 = 64 << 10;
+const OPTIONS_MAX: u32 = 256;
+const OPTION_BYTES_MAX: u32 = 4096;
+const REQUIRED_MAX: usize = 64;
+const HELP_BYTES_MAX: usize = 1024;
+/// Extensions of the host's side that a plugin may require.
+const HOST_EXTENSIONS: [&str; 0] = [];
+
+/// A plugin that passed the handshake.
+#[derive(Debug)]
+pub struct Admitted {
+    pub(super) table: AdmittedTable,
+    pub(super) options: Vec<DeclaredOption>,
+    pub(super) needs: DeclaredNeeds,
+    name: String,
+    version: String,
+    build_info: String,
+}
+
+/// The plugin's table in our own length; functions it does not have are `None`.
+pub(super) struct AdmittedTable(pub(super) abi::Plugin);
+
+impl std::fmt::Debug for AdmittedTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AdmittedTable")
+            .field("size", &self.0.size)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Admitted {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the plugin says of itself, with the needs that these settings make of it.
+    pub fn descriptor(&self, needs: Needs) -> Descriptor {
+        let table = &self.table.0;
+        Descriptor {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            build_info: self.build_info.clone(),
+            revision: format!("{}.{}", table.major, table.minor),
+            streams: table.feed.is_some(),
+            datagrams: table.datagram.is_some(),
+            peer_first: table.flags & abi::PEER_FIRST != 0,
+            options: self
+                .options
+                .iter()
+                .map(|option| option.facts.clone())
+                .collect(),
+            needs,
+        }
+    }
+}
+
+/// # Safety
+///
+/// `table` is null or what the entry function of a library loaded for good returned: static,
+/// immutable and as long as it says.
+pub(super) unsafe fn admit(table: *const abi::Plugin) -> Result<Admitted, LoadError> {
+    if table.is_null() {
+        return Err(LoadError::NullTable);
+    }
+    // SAFETY: the caller's promise; each step reads only what the checks before it allow.
+    let table = unsafe { copy_table(table) }?;
+    let unknown = table.flags & !abi::FLAGS_KNOWN;
+    if unknown != 0 {
+        return Err(LoadError::UnknownFlags { bits: unknown });
+    }
+    if table.reserved0 != 0 {
+        return Err(LoadError::ReservedUsed {
+            value: table.reserved0,
+        });
+    }
+    // SAFETY: a static list, ended by null, as the header demands.
+    unsafe { check_required(&table) }?;
+    if table.feed.is_none() && table.datagram.is_none() {
+        return Err(LoadError::NoWayIn);
+    }
+    // SAFETY: a static text or null, as the header demands.
+    let text = |field, text| unsafe { table_text(field, text) };
+    let name = text("name", table.name)?;
+    if name.is_empty() {
+        return Err(LoadError::BadText {
+            field: "name",
+            why: "is missing or empty".to_owned(),
+        });
+    }
+    let version = text("version", table.version)?;
+    let build_info = text("build_info", table.build_info)?;
+    // SAFETY: `option_count` static rows, `option_stride` apart, as the header demands.
+    let options = unsafe { read_options(&table) }?;
+    let needs = needs::declared(&table, &options)?;
+    Ok(Admitted {
+        table: AdmittedTable(table),
+        options,
+        needs,
+        name,
+        version,
+        build_info,
+    })
+}
+
+/// # Safety
+///
+/// As for [`admit`], and not null.
+unsafe fn copy_table(given: *const abi::Plugin) -> Result<abi::Plugin, LoadError> {
+    // SAFETY: every table begins with its magic; it may lie at any address.
+    let magic = unsafe { given.cast::<u32>().read_unaligned() };
+    if magic != abi::MAGIC {
+        return Err(LoadError::BadMagic { found: magic });
+    }
+    // SAFETY: the magic says that the 16 bytes of the head are there, in every revision.
+    let size = unsafe { given.cast::<u32>().add(1).read_unaligned() };
+    // SAFETY: as above.
+    let [major, _, min_host_minor, _] =
+        unsafe { given.byte_add(8).cast::<[u16; 4]>().read_unaligned() };
+    let short = LoadError::TableShort {
+        size,
+        least: TABLE_BYTES_MIN,
+    };
+    if size < HEAD_BYTES {
+        return Err(short);
+    }
+    if major != abi::MAJOR {
+        return Err(LoadError::OtherMajor {
+            plugin: major,
+            host: abi::MAJOR,
+        });
+    }
+    if size > TABLE_BYTES_MAX {
+        return Err(LoadError::TableAbsurd { size });
+    }
+    if (size as usize) < TABLE_BYTES_MIN {
+        return Err(short);
+    }
+    if min_host_minor > abi::MINOR {
+        return Err(LoadError::NeedsNewerHost {
+            needs: min_host_minor,
+            host: abi::MINOR,
+        });
+    }
+    // SAFETY: numbers, nullable pointers and optional functions: all zero is a valid table.
+    let mut table: abi::Plugin = unsafe { std::mem::zeroed() };
+    let bytes = (size as usize).min(size_of::<abi::Plugin>());
+    let to = (&raw mut table).cast::<u8>();
+    // SAFETY: the plugin's table has `size` bytes, ours no fewer than `bytes`; they are apart.
+    unsafe { std::ptr::copy_nonoverlapping(given.cast::<u8>(), to, bytes) };
+    Ok(table)
+}
+
+/// # Safety
+///
+/// The table's list is null, or static and ended by null.
+unsafe fn check_required(table: &abi::Plugin) -> Result<(), LoadError> {
+    // SAFETY: the caller's promise.
+    let required = unsafe { text_list(table.required_ext, REQUIRED_MAX, NAME_BYTES_MAX) };
+    let bad = |why| LoadError::BadText {
+        field: "required_ext",
+        why,
+    };
+    match required
+        .map_err(bad)?
+        .into_iter()
+        .find(|id| !HOST_EXTENSIONS.contains(&id.as_str()))
+    {
+        Some(id) => Err(LoadError::MissingExtension { id }),
+        None => Ok(()),
+    }
+}
+
+/// # Safety
+///
+/// `text` is null, or static and ended by NUL.
+unsafe fn table_text(
+    field: &'static str,
+    text: *const std::ffi::c_char,
+) -> Result<String, LoadError> {
+    // SAFETY: the caller's promise.
+    let text = unsafe { clean(text, NAME_BYTES_MAX) };
+    text.map(Option::unwrap_or_default)
+        .map_err(|why| LoadError::BadText { field, why })
+}
+
+/// A static list of texts, ended by null.
+///
+/// # Safety
+///
+/// `list` is null, or points to immutable pointers of which the last is null and each other one
+/// points to a text ended by NUL.
+pub(super) unsafe fn text_list(
+    list: *const *const std::ffi::c_char,
+    count_max: usize,
+    bytes_max: usize,
+) -> Result<Vec<String>, String> {
+    let mut texts = Vec::new();
+    if list.is_null() {
+        return Ok(texts);
+    }
+    loop {
+        // SAFETY: the entries before this one were not null, so this one exists.
+        let entry = unsafe { list.add(texts.len()).read() };
+        // SAFETY: null or a static text, as the caller promises.
+        match unsafe { clean(entry, bytes_max) }
+            .map_err(|why| format!("holds a text that {why}"))?
+        {
+            None => return Ok(texts),
+            Some(_) if texts.len() == count_max => {
+                return Err(format!("has more than {count_max} entries"));
+            }
+            Some(text) => texts.push(text),
+        }
+    }
+}
+
+/// # Safety
+///
+/// `table.options` points to `option_count` static rows that lie `option_stride` bytes apart.
+unsafe fn read_options(table: &abi::Plugin) -> Result<Vec<DeclaredOption>, LoadError> {
+    let (count, stride) = (table.option_count, table.option_stride);
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let bad = |row, why: String| Err(LoadError::BadOption { row, why });
+    if count > OPTIONS_MAX {
+        return bad(
+            count,
+            format!("there are {count} rows, the most is {OPTIONS_MAX}"),
+        );
+    }
+    let least = size_of::<abi::OptionRow>() as u32;
+    if !(least..=OPTION_BYTES_MAX).contains(&stride) || !stride.is_multiple_of(8) {
+        return bad(
+            0,
+            format!("option_stride is {stride}, but sizeof(pp_option) is {least}"),
+        );
+    }
+    if table.options.is_null() {
+        return bad(0, format!("option_count is {count}, but `options` is NULL"));
+    }
+    let mut options: Vec<DeclaredOption> = Vec::with_capacity(count as usize);
+    for row in 0..count {
+        let at = row as usize * stride as usize;
+        // SAFETY: row `row` of `count` exists, and the stride was checked to hold a whole one.
+        let raw = unsafe {
+            table
+                .options
+                .byte_add(at)
+                .cast::<abi::OptionRow>()
+                .read_unaligned()
+        };
+        // SAFETY: its texts are static, ended by NUL, or null, as the header demands.
+        let declared = unsafe { read_option(&raw) };
+        match declared.map_err(|why| LoadError::BadOption { row, why })? {
+            option
+                if options
+                    .iter()
+                    .any(|earlier| earlier.facts.name == option.facts.name) =>
+            {
+                return bad(
+                    row,
+                    format!("the name `{}` is used twice", option.facts.name),
+                );
+            }
+            option => options.push(option),
+        }
+    }
+    Ok(options)
+}
+
+/// # Safety
+///
+/// The row's texts are null, or static and ended by NUL.
+unsafe fn read_option(raw: &abi::OptionRow) -> Result<DeclaredOption, String> {
+    let text = |field: &str, text, bytes_max| {
+        // SAFETY: the caller's promise.
+        unsafe { clean(text, bytes_max) }.map_err(|why| format!("`{field}` {why}"))
+    };
+    let name = text("name", raw.name, 64)?.unwrap_or_default();
+    let help = text("help", raw.help, HELP_BYTES_MAX)?.unwrap_or_default();
+    let default = text("default_text", raw.default_text, NAME_BYTES_MAX)?;
+    let choices = text("choices", raw.choices, HELP_BYTES_MAX)?;
+    if raw.flags != 0 {
+        return Err(format!("`flags` has unknown bits: {:#x}", raw.flags));
+    }
+    DeclaredOption::new(name, help, default, choices, (raw.min, raw.max), raw.kind)
+}

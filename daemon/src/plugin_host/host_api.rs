@@ -1,0 +1,364 @@
+//! What a plugin can ask of the daemon: the functions behind its host table.
+//!
+//! They answer from the instance's desk and never reach a socket or another callback. Each checks
+//! first who is calling (the event loop, inside a callback of a living instance), then every
+//! argument, then asks; none can unwind into the plugin, as a panic at an `extern "C"` border aborts.
+//!
+//! Invariant: no function here calls another one of the table, and none calls the plugin.
+
+use std::ffi::{c_char, c_void};
+use std::ptr::null;
+use std::sync::Arc;
+
+use polyport_plugin::abi::{self, Status};
+use slotmap::{Key, KeyData};
+
+use super::host_state::{HostState, Inside, Life, this_thread};
+use super::log::About;
+use super::text::{LOG_BYTES_MAX, escaped};
+use super::waker::{Unheard, WakeQueue};
+use crate::engine::desk::{Refusal, Said};
+use crate::engine::session::{TimerToken, Token};
+
+const REASON_BYTES_MAX: usize = 512;
+
+/// The daemon's table; one for all instances of a process.
+pub(super) static TABLE: abi::HostApi = abi::HostApi {
+    size: size_of::<abi::HostApi>() as u32,
+    major: abi::MAJOR,
+    minor: abi::MINOR,
+    product: c"polyport".as_ptr(),
+    product_version: concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast(),
+    extension: Some(extension),
+    log: Some(log),
+    log_level: Some(log_level),
+    now_ms: Some(now_ms),
+    write: Some(write),
+    close: Some(close),
+    pause: Some(pause),
+    queued: Some(queued),
+    idle: Some(idle),
+    send: Some(send),
+    timer_set: Some(timer_set),
+    timer_cancel: Some(timer_cancel),
+    waker_new: Some(waker_new),
+    waker_wake: Some(waker_wake),
+    waker_free: Some(waker_free),
+    fault: Some(fault),
+};
+
+// --- who is calling, and with what -------------------------------------------------------------
+
+/// Lets the call in if it comes from inside a callback, or says why not.
+///
+/// # Safety
+///
+/// `host` is null or what `create` was given.
+unsafe fn admit<R>(host: *mut abi::Host, ask: impl FnOnce(&mut Inside) -> R) -> Result<R, Status> {
+    // SAFETY: null or a state that is never freed, as the caller promises.
+    let state = unsafe { host.cast::<HostState>().as_ref() }.ok_or(abi::E_ARG)?;
+    if state.thread != this_thread() {
+        return Err(abi::E_THREAD);
+    }
+    // SAFETY: our thread; the instance holds no reference while the plugin runs, and no function
+    // here calls another one of the table.
+    let inside = unsafe { state.inside() };
+    match inside.life {
+        Life::InCallback => Ok(ask(inside)),
+        Life::Between => Err(abi::E_THREAD),
+        Life::Gone => Err(abi::E_GONE),
+    }
+}
+
+/// # Safety
+///
+/// As for [`admit`].
+unsafe fn status(
+    host: *mut abi::Host,
+    ask: impl FnOnce(&mut Inside) -> Result<(), Status>,
+) -> Status {
+    // SAFETY: the caller's promise.
+    match unsafe { admit(host, ask) } {
+        Ok(Ok(())) => abi::OK,
+        Ok(Err(status)) | Err(status) => status,
+    }
+}
+
+/// # Safety
+///
+/// If not null, `start` points to `length` readable bytes that do not change during the call.
+unsafe fn borrowed<'a>(start: *const c_void, length: usize) -> Result<&'a [u8], Status> {
+    match (start.is_null(), length) {
+        (_, 0) => Ok(&[]),
+        (true, _) => Err(abi::E_ARG),
+        (false, _) if isize::try_from(length).is_err() => Err(abi::E_ARG),
+        // SAFETY: not null, and readable for `length` bytes as the caller promises.
+        (false, _) => Ok(unsafe { std::slice::from_raw_parts(start.cast(), length) }),
+    }
+}
+
+/// The token that a plugin was given as a number, if it can be one.
+fn token_from<K: Key>(number: u64) -> Result<K, Status> {
+    let key = KeyData::from_ffi(number);
+    // from_ffi accepts any number; only one that it gives back unchanged was ever handed out.
+    if number == 0 || key.as_ffi() != number {
+        Err(abi::E_GONE)
+    } else {
+        Ok(K::from(key))
+    }
+}
+
+fn refused(refusal: Refusal) -> Status {
+    match refusal {
+        Refusal::Gone => abi::E_GONE,
+        Refusal::Full => abi::E_FULL,
+    }
+}
+
+impl Inside {
+    fn now_ms(&mut self) -> u64 {
+        *self.now_ms.get_or_insert_with(self.clock)
+    }
+
+    fn about(&self, session: abi::Session) -> About {
+        let Ok(token) = token_from::<Token>(session) else {
+            return About::default();
+        };
+        About {
+            session: Some(session),
+            peer: self.sessions.get(token).map(|note| note.peer),
+        }
+    }
+}
+
+// --- the table's functions ---------------------------------------------------------------------
+//
+// Their safety is the header's: `host` is what `create` was given, and each pointer is valid for
+// its length during the call.
+
+unsafe extern "C" fn extension(_: *mut abi::Host, _: *const c_char) -> *const c_void {
+    // The host's side of this revision has no extensions.
+    null()
+}
+
+unsafe extern "C" fn log(
+    host: *mut abi::Host,
+    level: u32,
+    session: abi::Session,
+    text: *const c_char,
+    length: usize,
+) {
+    // One byte more than is shown tells whether something was cut.
+    let length = length.min(LOG_BYTES_MAX + 1);
+    // SAFETY: the header's promises.
+    let Ok(text) = (unsafe { borrowed(text.cast(), length) }) else {
+        return;
+    };
+    let write = |inside: &mut Inside| {
+        let (now_ms, about) = (inside.now_ms(), inside.about(session));
+        inside.log.line(now_ms, level, about, text);
+    };
+    // SAFETY: as above. A call from elsewhere is dropped, as the header says.
+    let _ = unsafe { admit(host, write) };
+}
+
+unsafe extern "C" fn log_level(host: *mut abi::Host) -> u32 {
+    // SAFETY: the header's promise.
+    unsafe { admit(host, |inside| inside.log.level_word()) }.unwrap_or(abi::LOG_ERROR)
+}
+
+unsafe extern "C" fn now_ms(host: *mut abi::Host) -> u64 {
+    // SAFETY: the header's promise.
+    unsafe { admit(host, Inside::now_ms) }.unwrap_or(0)
+}
+
+unsafe extern "C" fn write(
+    host: *mut abi::Host,
+    session: abi::Session,
+    start: *const c_void,
+    length: usize,
+    flags: u32,
+) -> Status {
+    // SAFETY: the header's promises.
+    let bytes = match unsafe { borrowed(start, length) } {
+        Ok(bytes) if flags & !abi::WRITE_FINISH == 0 => bytes,
+        _ => return abi::E_ARG,
+    };
+    let take = |inside: &mut Inside| {
+        let at = start as usize;
+        let lent = &inside.lent;
+        let said = if !bytes.is_empty()
+            && lent.start <= at
+            && bytes.len() <= lent.end.saturating_sub(at)
+        {
+            Said::Lent(at - lent.start, at - lent.start + bytes.len())
+        } else {
+            Said::Bytes(bytes)
+        };
+        let finish = flags & abi::WRITE_FINISH != 0;
+        inside
+            .desk
+            .write(token_from(session)?, said, finish)
+            .map_err(refused)
+    };
+    // SAFETY: as above.
+    unsafe { status(host, take) }
+}
+
+unsafe extern "C" fn close(
+    host: *mut abi::Host,
+    session: abi::Session,
+    how: u32,
+    why: *const c_char,
+    length: usize,
+) -> Status {
+    if how != abi::CLOSE_FINISH && how != abi::CLOSE_ABORT {
+        return abi::E_ARG;
+    }
+    // SAFETY: the header's promises.
+    let Ok(why) = (unsafe { borrowed(why.cast(), length.min(REASON_BYTES_MAX + 1)) }) else {
+        return abi::E_ARG;
+    };
+    let why = escaped(why, REASON_BYTES_MAX);
+    let ask = |inside: &mut Inside| {
+        inside
+            .desk
+            .close(token_from(session)?, how == abi::CLOSE_ABORT, &why)
+            .map_err(refused)
+    };
+    // SAFETY: as above.
+    unsafe { status(host, ask) }
+}
+
+unsafe extern "C" fn pause(host: *mut abi::Host, session: abi::Session, on: u32) -> Status {
+    if on > 1 {
+        return abi::E_ARG;
+    }
+    let ask = |inside: &mut Inside| {
+        inside
+            .desk
+            .pause(token_from(session)?, on == 1)
+            .map_err(refused)
+    };
+    // SAFETY: the header's promise.
+    unsafe { status(host, ask) }
+}
+
+unsafe extern "C" fn queued(
+    host: *mut abi::Host,
+    session: abi::Session,
+    bytes: *mut u64,
+) -> Status {
+    if bytes.is_null() {
+        return abi::E_ARG;
+    }
+    let ask = |inside: &mut Inside| {
+        let queued = inside.desk.queued(token_from(session)?).map_err(refused)?;
+        // SAFETY: not null, and the caller's to be written, as the header demands.
+        unsafe { bytes.write(queued) };
+        Ok(())
+    };
+    // SAFETY: the header's promise.
+    unsafe { status(host, ask) }
+}
+
+unsafe extern "C" fn idle(host: *mut abi::Host, session: abi::Session, idle_ms: u64) -> Status {
+    let ask = |inside: &mut Inside| {
+        inside
+            .desk
+            .idle(token_from(session)?, idle_ms)
+            .map_err(refused)
+    };
+    // SAFETY: the header's promise.
+    unsafe { status(host, ask) }
+}
+
+unsafe extern "C" fn send(
+    host: *mut abi::Host,
+    _reply_token: u64,
+    _to: *const abi::Address,
+    _bytes: *const c_void,
+    _length: usize,
+) -> Status {
+    // The daemon has no datagram listeners, so no token can name one.
+    // SAFETY: the header's promise.
+    unsafe { status(host, |_| Err(abi::E_UNSUPPORTED)) }
+}
+
+unsafe extern "C" fn timer_set(
+    host: *mut abi::Host,
+    delay_ms: u64,
+    token: u64,
+    timer: *mut abi::Timer,
+) -> Status {
+    if timer.is_null() {
+        return abi::E_ARG;
+    }
+    let ask = |inside: &mut Inside| {
+        let armed = inside.desk.timer_set(delay_ms, token).map_err(refused)?;
+        // SAFETY: not null, and the caller's to be written, as the header demands.
+        unsafe { timer.write(armed.data().as_ffi()) };
+        Ok(())
+    };
+    // SAFETY: the header's promise.
+    unsafe { status(host, ask) }
+}
+
+unsafe extern "C" fn timer_cancel(host: *mut abi::Host, timer: abi::Timer) -> Status {
+    let ask = |inside: &mut Inside| {
+        inside
+            .desk
+            .timer_cancel(token_from::<TimerToken>(timer)?)
+            .map_err(refused)
+    };
+    // SAFETY: the header's promise.
+    unsafe { status(host, ask) }
+}
+
+unsafe extern "C" fn waker_new(host: *mut abi::Host, waker: *mut *mut abi::Waker) -> Status {
+    if waker.is_null() {
+        return abi::E_ARG;
+    }
+    let ask = |inside: &mut Inside| {
+        let reference = inside.wakes.hand_out().ok_or(abi::E_FULL)?;
+        let handle = Arc::into_raw(reference).cast_mut().cast();
+        // SAFETY: not null, and the caller's to be written, as the header demands.
+        unsafe { waker.write(handle) };
+        Ok(())
+    };
+    // SAFETY: the header's promise.
+    unsafe { status(host, ask) }
+}
+
+unsafe extern "C" fn waker_wake(waker: *mut abi::Waker, token: u64) -> Status {
+    // SAFETY: null, or made by `waker_new` and not yet freed, as the header demands; so the count
+    // keeps the queue alive.
+    match unsafe { waker.cast::<WakeQueue>().as_ref() }.map(|queue| queue.wake(token)) {
+        None => abi::E_ARG,
+        Some(Ok(())) => abi::OK,
+        Some(Err(Unheard::Gone)) => abi::E_GONE,
+        Some(Err(Unheard::Full)) => abi::E_FULL,
+    }
+}
+
+unsafe extern "C" fn waker_free(waker: *mut abi::Waker) {
+    if !waker.is_null() {
+        // SAFETY: made by `into_raw` in `waker_new` and freed once only, as the header demands.
+        WakeQueue::hand_back(unsafe { Arc::from_raw(waker.cast::<WakeQueue>()) });
+    }
+}
+
+unsafe extern "C" fn fault(host: *mut abi::Host, text: *const c_char, length: usize) -> Status {
+    // SAFETY: the header's promises.
+    let Ok(text) = (unsafe { borrowed(text.cast(), length.min(LOG_BYTES_MAX + 1)) }) else {
+        return abi::E_ARG;
+    };
+    let text = escaped(text, LOG_BYTES_MAX);
+    let ask = |inside: &mut Inside| {
+        inside.faulted = true;
+        inside.desk.fault(text);
+        Ok(())
+    };
+    // SAFETY: as above.
+    unsafe { status(host, ask) }
+}

@@ -1,0 +1,91 @@
+//! The state behind the opaque `pp_host`: what one instance's calls of the daemon work on.
+//!
+//! It is never freed. There is one per worker, and so a plugin that calls late finds an instance
+//! that is gone instead of freed memory.
+//!
+//! Invariant: what is inside the cell is touched only by the thread that made it, and a reference to
+//! it never lives across a callback.
+
+use std::cell::UnsafeCell;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::Arc;
+
+use polyport_plugin::abi;
+use slotmap::SecondaryMap;
+
+use super::log::PluginLog;
+use super::waker::WakeQueue;
+use crate::engine::desk::Desk;
+use crate::engine::session::Token;
+
+/// Behind the opaque `pp_host`.
+#[derive(Debug)]
+pub(super) struct HostState {
+    pub(super) thread: usize,
+    inside: UnsafeCell<Inside>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inside {
+    pub(super) desk: Desk,
+    pub(super) log: PluginLog,
+    pub(super) sessions: SecondaryMap<Token, Note>,
+    pub(super) wakes: Arc<WakeQueue>,
+    /// Addresses of the input lent to the running `feed`.
+    pub(super) lent: Range<usize>,
+    pub(super) life: Life,
+    /// The running callback reported a fault itself.
+    pub(super) faulted: bool,
+    /// Read at most once per callback: for a plugin, time stands still inside of one.
+    pub(super) now_ms: Option<u64>,
+    pub(super) clock: fn() -> u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    Between,
+    InCallback,
+    Gone,
+}
+
+/// What log and scoreboard say of a session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Note {
+    pub(super) source: u64,
+    pub(super) peer: IpAddr,
+}
+
+impl HostState {
+    pub(super) fn new(inside: Inside) -> &'static HostState {
+        let state = HostState {
+            thread: this_thread(),
+            inside: UnsafeCell::new(inside),
+        };
+        Box::leak(Box::new(state))
+    }
+
+    pub(super) fn as_ptr(&'static self) -> *mut abi::Host {
+        std::ptr::from_ref(self).cast_mut().cast()
+    }
+
+    /// The owning instance's access. It must not keep the reference across a callback.
+    ///
+    /// # Safety
+    ///
+    /// On the thread that made this, with no other reference alive.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the cell is guarded by thread and by call order"
+    )]
+    pub(super) unsafe fn inside(&self) -> &mut Inside {
+        // SAFETY: one thread, one reference at a time, as the caller promises.
+        unsafe { &mut *self.inside.get() }
+    }
+}
+
+/// The address of a thread-local marks its thread, without a system call.
+pub(super) fn this_thread() -> usize {
+    thread_local!(static MARK: u8 = const { 0 });
+    MARK.with(|mark| std::ptr::from_ref(mark) as usize)
+}

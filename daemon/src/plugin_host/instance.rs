@@ -1,0 +1,428 @@
+//! The running plugin of one worker, as the engine's `Protocol`.
+//!
+//! It makes every callback, on one thread and one at a time, and turns statuses into what becomes of
+//! the session. A broken rule (a panic that the plugin's glue reports, more consumed than was lent)
+//! ends that session as a fault, with an error in the log that names plugin and callback; what
+//! kills the process is for the supervisor to blame.
+//!
+//! Invariant: `closed` follows exactly once on each `open` that succeeded, `destroy` comes last, and
+//! after it every waker answers that the instance is gone.
+
+use std::ffi::c_void;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
+use std::ptr::null_mut;
+
+use polyport_plugin::abi::{self, Status};
+use slotmap::{Key, SecondaryMap};
+
+use super::admit::Admitted;
+use super::calls::{Inside as InCall, status_name};
+use super::error::LoadError;
+use super::host_state::{HostState, Inside, Life, Note};
+use super::log::PluginLog;
+use super::options::Chosen;
+use super::settings::{InstanceFacts, bytes};
+use super::waker::WakeQueue;
+use crate::engine::desk::Desk;
+use crate::engine::session::{End, Facts, Fed, Protocol, TimerToken, Token};
+use crate::plan::LogLevel;
+use crate::scoreboard::{Callback, Counter, Scoreboard, Slot};
+
+/// What an instance needs of its worker.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    pub board: Scoreboard,
+    /// Milliseconds that never go back; the same clock as `Facts::accepted_ms`.
+    pub clock: fn() -> u64,
+    pub log_level: LogLevel,
+}
+
+#[derive(Debug)]
+pub struct Instance {
+    admitted: Admitted,
+    object: *mut c_void,
+    host: &'static HostState,
+    board: Scoreboard,
+    slot: Slot,
+}
+
+/// The plugin's own state of one session: a word that is only ever given back to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionState(*mut c_void);
+
+impl Instance {
+    /// To be called on the event loop's thread, where the instance then stays.
+    pub fn create(
+        admitted: Admitted,
+        chosen: &Chosen,
+        facts: &InstanceFacts<'_>,
+        around: Surroundings,
+    ) -> Result<Instance, LoadError> {
+        let wakes = WakeQueue::new().map_err(|errno| LoadError::System {
+            call: "eventfd",
+            why: errno.desc().to_owned(),
+        })?;
+        let host = HostState::new(Inside {
+            desk: Desk::default(),
+            log: PluginLog::new(facts.service, around.log_level),
+            sessions: SecondaryMap::new(),
+            wakes,
+            lent: 0..0,
+            life: Life::Between,
+            faulted: false,
+            now_ms: None,
+            clock: around.clock,
+        });
+        let slot = around.board.slot(0);
+        let mut instance = Instance {
+            admitted,
+            object: null_mut(),
+            host,
+            board: around.board,
+            slot,
+        };
+        let create = |instance: &Instance| instance.admitted.create(host, chosen, facts);
+        match instance.call(Callback::Create, Token::null(), &[], create) {
+            Ok(object) => {
+                instance.object = object;
+                Ok(instance)
+            }
+            Err(refused) => {
+                // Without an instance there is nothing to destroy.
+                instance.admitted.table.0.destroy = None;
+                Err(refused)
+            }
+        }
+    }
+
+    /// Readable while tokens wait in [`Instance::take_wakes`].
+    pub fn wake_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: between callbacks, on the instance's thread; only the count's target is kept.
+        let wakes = std::ptr::from_ref(&*unsafe { self.host.inside() }.wakes);
+        // SAFETY: the host state, and with it its reference to the queue, is never freed.
+        unsafe { &*wakes }.fd()
+    }
+
+    /// The tokens of wakers that were used since last asked; each is owed a `wake`.
+    pub fn take_wakes(&mut self) -> Vec<u64> {
+        self.inside().wakes.take()
+    }
+
+    fn inside(&mut self) -> &mut Inside {
+        // SAFETY: an instance is not `Send`, so this is its thread; `&mut self` means that no
+        // callback runs and no other reference was taken through here.
+        unsafe { self.host.inside() }
+    }
+
+    /// One callback, announced and cleaned up after.
+    #[inline]
+    fn call<R>(
+        &mut self,
+        callback: Callback,
+        session: Token,
+        lent: &[u8],
+        call: impl FnOnce(&Instance) -> R,
+    ) -> R {
+        let inside = self.inside();
+        let source = inside.sessions.get(session).map_or(0, |note| note.source);
+        let addresses = lent.as_ptr_range();
+        inside.lent = addresses.start as usize..addresses.end as usize;
+        (inside.life, inside.faulted, inside.now_ms) = (Life::InCallback, false, None);
+
+        let number = if session.is_null() {
+            0
+        } else {
+            session.data().as_ffi()
+        };
+        let announced = InCall::enter(&self.slot, callback, number, source);
+        let returned = call(self);
+        drop(announced);
+
+        let inside = self.inside();
+        (inside.life, inside.lent) = (Life::Between, 0..0);
+        let dropped = inside.log.take_dropped();
+        if dropped > 0 {
+            self.board.add(Counter::LogDropped, dropped);
+        }
+        returned
+    }
+
+    /// What a callback's status means for its session.
+    #[inline]
+    fn verdict(&mut self, callback: Callback, session: Token, status: Status) -> Result<(), End> {
+        if self.inside().faulted || status == abi::E_PANIC {
+            self.report_fault(callback, session, "it reports a panic, see its own lines");
+            return Err(End::Fault);
+        }
+        if status >= 0 {
+            return Ok(());
+        }
+        let inside = self.inside();
+        let (service, callback) = (inside.log.service.as_str(), callback.name());
+        let (session, status) = (session.data().as_ffi(), status_name(status));
+        tracing::debug!(target: "plugin", service, session, "{callback} answered {status}");
+        Err(End::Aborted)
+    }
+
+    fn report_fault(&mut self, callback: Callback, session: Token, what: &str) {
+        let plugin = self.admitted.name().to_owned();
+        let inside = self.inside();
+        let (service, callback) = (inside.log.service.as_str(), callback.name());
+        let session = session.data().as_ffi();
+        tracing::error!(target: "plugin", service, session, "fault of plugin {plugin} in {callback}: {what}");
+    }
+
+    /// After a callback that no session can be blamed for.
+    fn note_fault(&mut self, callback: Callback) {
+        if self.inside().faulted {
+            self.report_fault(
+                callback,
+                Token::null(),
+                "it reports a panic, see its own lines",
+            );
+        }
+    }
+}
+
+impl Protocol for Instance {
+    type State = SessionState;
+
+    fn open(&mut self, session: Token, facts: &Facts<'_>) -> Result<SessionState, End> {
+        let peer = facts.peer.ip().to_canonical();
+        self.inside().sessions.insert(
+            session,
+            Note {
+                source: source_of(peer),
+                peer,
+            },
+        );
+        let Some(open) = self.admitted.table.0.open else {
+            return Ok(SessionState(null_mut()));
+        };
+        let info = session_info(facts);
+        let mut state = null_mut();
+        let status = self.call(Callback::Open, session, &[], |instance| {
+            let number = session.data().as_ffi();
+            // SAFETY: `create` made the object; facts and state live during the call.
+            unsafe { open(instance.object, number, &info, &mut state) }
+        });
+        let opened = self.verdict(Callback::Open, session, status);
+        if opened.is_err() {
+            self.inside().sessions.remove(session);
+        }
+        opened.map(|()| SessionState(state))
+    }
+
+    fn feed(&mut self, session: Token, state: SessionState, input: &[u8]) -> Fed {
+        let Some(feed) = self.admitted.table.0.feed else {
+            return Fed::Failed(End::Aborted);
+        };
+        let mut consumed = 0;
+        let status = self.call(Callback::Feed, session, input, |instance| {
+            let number = session.data().as_ffi();
+            let (object, bytes) = (instance.object, input.as_ptr());
+            // SAFETY: object and state are the plugin's own; the input lives during the call.
+            unsafe { feed(object, number, state.0, bytes, input.len(), &mut consumed) }
+        });
+        if status == abi::E_FULL && !self.inside().faulted {
+            return Fed::Full;
+        }
+        match self.verdict(Callback::Feed, session, status) {
+            Err(end) => Fed::Failed(end),
+            Ok(()) if consumed > input.len() => {
+                let what = format!("it consumed {consumed} of {} bytes", input.len());
+                self.report_fault(Callback::Feed, session, &what);
+                Fed::Failed(End::Fault)
+            }
+            Ok(()) => Fed::Took(consumed),
+        }
+    }
+
+    fn peer_finished(&mut self, session: Token, state: SessionState) -> Result<bool, End> {
+        let Some(peer_finished) = self.admitted.table.0.peer_finished else {
+            return Ok(false);
+        };
+        let status = self.call(Callback::PeerFinished, session, &[], |instance| {
+            // SAFETY: object and state are the plugin's own.
+            unsafe { peer_finished(instance.object, session.data().as_ffi(), state.0) }
+        });
+        self.verdict(Callback::PeerFinished, session, status)
+            .map(|()| true)
+    }
+
+    fn writable(&mut self, session: Token, state: SessionState) -> Result<(), End> {
+        let Some(writable) = self.admitted.table.0.writable else {
+            return Ok(());
+        };
+        self.call(Callback::Writable, session, &[], |instance| {
+            // SAFETY: object and state are the plugin's own.
+            unsafe { writable(instance.object, session.data().as_ffi(), state.0) }
+        });
+        self.verdict(Callback::Writable, session, abi::OK)
+    }
+
+    fn closed(&mut self, session: Token, state: SessionState, why: End) {
+        if let Some(closed) = self.admitted.table.0.closed {
+            self.call(Callback::Closed, session, &[], |instance| {
+                let number = session.data().as_ffi();
+                // SAFETY: object and state are the plugin's own; it sees this state no more.
+                unsafe { closed(instance.object, number, state.0, end_word(why)) }
+            });
+            self.note_fault(Callback::Closed);
+        }
+        self.inside().sessions.remove(session);
+    }
+
+    fn timer(&mut self, timer: TimerToken, token: u64) {
+        let Some(fire) = self.admitted.table.0.timer else {
+            return;
+        };
+        self.call(Callback::Timer, Token::null(), &[], |instance| {
+            // SAFETY: the object is the plugin's own.
+            unsafe { fire(instance.object, timer.data().as_ffi(), token) }
+        });
+        self.note_fault(Callback::Timer);
+    }
+
+    fn wake(&mut self, token: u64) {
+        let Some(wake) = self.admitted.table.0.wake else {
+            return;
+        };
+        self.call(Callback::Wake, Token::null(), &[], |instance| {
+            // SAFETY: the object is the plugin's own.
+            unsafe { wake(instance.object, token) }
+        });
+        self.note_fault(Callback::Wake);
+    }
+
+    fn drain(&mut self, grace_ms: u64) {
+        let Some(drain) = self.admitted.table.0.drain else {
+            return;
+        };
+        self.call(Callback::Drain, Token::null(), &[], |instance| {
+            // SAFETY: the object is the plugin's own.
+            unsafe { drain(instance.object, grace_ms) }
+        });
+        self.note_fault(Callback::Drain);
+    }
+
+    fn desk(&mut self) -> &mut Desk {
+        &mut self.inside().desk
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(destroy) = self.admitted.table.0.destroy {
+            self.call(Callback::Destroy, Token::null(), &[], |instance| {
+                // SAFETY: `create` made the object, and no callback follows.
+                unsafe { destroy(instance.object) }
+            });
+        }
+        let inside = self.inside();
+        inside.life = Life::Gone;
+        inside.wakes.retire();
+        (inside.desk, inside.sessions) = (Desk::default(), SecondaryMap::new());
+    }
+}
+
+fn session_info(facts: &Facts<'_>) -> abi::SessionInfo {
+    abi::SessionInfo {
+        size: size_of::<abi::SessionInfo>() as u32,
+        flags: 0,
+        peer: address(facts.peer),
+        local: address(facts.local),
+        accepted_ms: facts.accepted_ms,
+        endpoint: bytes(facts.endpoint),
+        peer_pid: 0,
+        peer_uid: 0,
+        peer_gid: 0,
+        reserved0: 0,
+    }
+}
+
+/// An IPv4 peer of a dual-stack listener is shown as IPv4.
+fn address(socket: SocketAddr) -> abi::Address {
+    let mut address = abi::Address {
+        port: socket.port(),
+        ..abi::Address::default()
+    };
+    match socket.ip().to_canonical() {
+        IpAddr::V4(ip) => {
+            address.family = abi::FAMILY_IPV4;
+            address.ip[..4].copy_from_slice(&ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            address.family = abi::FAMILY_IPV6;
+            address.ip = ip.octets();
+            if let SocketAddr::V6(socket) = socket {
+                address.scope = socket.scope_id();
+            }
+        }
+    }
+    address
+}
+
+/// A peer in a word: an IPv4 address, or the /64 that an IPv6 peer can choose from.
+fn source_of(peer: IpAddr) -> u64 {
+    match peer {
+        IpAddr::V4(ip) => 1 << 32 | u64::from(u32::from(ip)),
+        IpAddr::V6(ip) => ((u128::from(ip) >> 64) as u64).max(1),
+    }
+}
+
+fn end_word(end: End) -> u32 {
+    match end {
+        End::Finished => abi::END_FINISHED,
+        End::Aborted => abi::END_ABORTED,
+        End::Lost => abi::END_LOST,
+        End::Idle => abi::END_IDLE,
+        End::Limit => abi::END_LIMIT,
+        End::Drain => abi::END_DRAIN,
+        End::Fault => abi::END_FAULT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_shown_as_the_family_it_is_of() {
+        let cases = [
+            (
+                "192.0.2.7:7",
+                abi::FAMILY_IPV4,
+                vec![192, 0, 2, 7],
+                1 << 32 | 0xc000_0207,
+            ),
+            (
+                "[::ffff:192.0.2.7]:7",
+                abi::FAMILY_IPV4,
+                vec![192, 0, 2, 7],
+                1 << 32 | 0xc000_0207,
+            ),
+            (
+                "[2001:db8::9]:7",
+                abi::FAMILY_IPV6,
+                vec![0x20, 1, 0x0d, 0xb8],
+                0x2001_0db8_0000_0000,
+            ),
+            (
+                "[2001:db8::5]:7",
+                abi::FAMILY_IPV6,
+                vec![0x20, 1, 0x0d, 0xb8],
+                0x2001_0db8_0000_0000,
+            ),
+            ("[::1]:7", abi::FAMILY_IPV6, vec![0, 0], 1),
+        ];
+        for (text, family, start, source) in cases {
+            let socket: SocketAddr = text.parse().expect("an address");
+            let shown = address(socket);
+            assert_eq!((shown.family, shown.port), (family, 7), "{text}");
+            assert!(shown.ip.starts_with(&start), "{text}");
+            assert_eq!(source_of(socket.ip().to_canonical()), source, "{text}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What a plugin's sandbox must allow: `polyport.needs/1`.
+//!
+//! It is read once, with the handshake, before any setting is known; an entry `$root` then stands
+//! for the value of the option `root` and is replaced once the settings are chosen. What is granted
+//! is `sys::sandbox`'s business.
+//!
+//! Invariant: every `$name` names an option whose value is a text or a list of texts.
+
+use std::ffi::{CStr, c_char};
+use std::mem::size_of;
+
+use polyport_plugin::abi;
+
+use super::admit::text_list;
+use super::error::LoadError;
+use super::options::{Chosen, DeclaredOption, Kind, Typed};
+use crate::plan::Needs;
+
+const FILES_MAX: usize = 64;
+const PATH_BYTES_MAX: usize = 4096;
+const FLAGS_KNOWN: u32 = abi::NEEDS_CONNECT | abi::NEEDS_EXEC | abi::NEEDS_JIT;
+const EXT_NEEDS: &CStr = c"polyport.needs/1";
+
+/// The needs as declared, `$name` and all.
+#[derive(Debug, Default)]
+pub(super) struct DeclaredNeeds {
+    files_read: Vec<String>,
+    files_write: Vec<String>,
+    flags: u32,
+}
+
+pub(super) fn declared(
+    table: &abi::Plugin,
+    options: &[DeclaredOption],
+) -> Result<DeclaredNeeds, LoadError> {
+    let Some(extension) = table.extension else {
+        return Ok(DeclaredNeeds::default());
+    };
+    // SAFETY: the header promises a pure function; the id is static.
+    let raw = unsafe { extension(EXT_NEEDS.as_ptr()) }.cast::<abi::Needs1>();
+    if raw.is_null() {
+        return Ok(DeclaredNeeds::default());
+    }
+    let bad = |why: String| LoadError::BadNeeds { why };
+    // SAFETY: the answer to this id is a static pp_needs_1, which begins with its size.
+    let size = unsafe { raw.cast::<u32>().read_unaligned() };
+    if (size as usize) < size_of::<abi::Needs1>() {
+        return Err(bad(format!(
+            "its size is {size}, but sizeof(pp_needs_1) is {}",
+            size_of::<abi::Needs1>()
+        )));
+    }
+    // SAFETY: it is as long as it says, which is no less than this revision has.
+    let raw = unsafe { raw.read_unaligned() };
+    let unknown = raw.flags & !FLAGS_KNOWN;
+    if unknown != 0 {
+        return Err(bad(format!("unknown flags {unknown:#x}")));
+    }
+    let paths = |field: &str, list: *const *const c_char| {
+        // SAFETY: a static list of static paths, ended by null, as the header demands.
+        let paths = unsafe { text_list(list, FILES_MAX, PATH_BYTES_MAX) };
+        let paths = paths.map_err(|why| bad(format!("`{field}` {why}")))?;
+        paths
+            .iter()
+            .try_for_each(|path| check_path(path, options))
+            .map_err(&bad)?;
+        Ok::<_, LoadError>(paths)
+    };
+    Ok(DeclaredNeeds {
+        files_read: paths("files_read", raw.files_read)?,
+        files_write: paths("files_write", raw.files_write)?,
+        flags: raw.flags,
+    })
+}
+
+fn check_path(path: &str, options: &[DeclaredOption]) -> Result<(), String> {
+    let Some(name) = path.strip_prefix('$') else {
+        return if path.starts_with('/') {
+            Ok(())
+        } else {
+            Err(format!(
+                "{path:?} is neither absolute nor the $name of an option"
+            ))
+        };
+    };
+    match options.iter().find(|option| option.facts.name == name) {
+        None => Err(format!("{path:?} names no option")),
+        Some(option) if matches!(option.kind, Kind::Text | Kind::List) => Ok(()),
+        Some(option) => Err(format!(
+            "{path:?} names an option of kind {}",
+            option.facts.kind
+        )),
+    }
+}
+
+impl DeclaredNeeds {
+    /// With each `$name` replaced by what was chosen; an empty value needs nothing.
+    pub(super) fn with(&self, chosen: &Chosen) -> Needs {
+        let paths = |declared: &[String]| {
+            let mut paths: Vec<String> = Vec::new();
+            for path in declared {
+                match path.strip_prefix('$') {
+                    None => paths.push(path.clone()),
+                    Some(name) => match chosen.value(name) {
+                        Some(Typed::Text(text)) => paths.push(text.clone()),
+                        Some(Typed::List(items)) => paths.extend(items.iter().cloned()),
+                        _ => {}
+                    },
+                }
+            }
+            paths.retain(|path| !path.is_empty());
+            paths
+        };
+        Needs {
+            files_read: paths(&self.files_read),
+            files_write: paths(&self.files_write),
+            connect: self.flags & abi::NEEDS_CONNECT != 0,
+            exec: self.flags & abi::NEEDS_EXEC != 0,
+            jit: self.flags & abi::NEEDS_JIT != 0,
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The body of the probe: everything that can be known of a plugin without serving with it.
+//!
+//! The process was limited and will be thrown away; who closes its sandbox between loading and
+//! checking is the caller, through `sandboxed`, because only the loaded plugin knows its needs.
+//!
+//! Invariant: the answer is about the very code and settings that a worker would use.
+
+use super::{InstanceFacts, LoadError, load};
+use crate::channel::ProbeBrief;
+use crate::plan::{Descriptor, Needs};
+
+/// Loads, admits, types the settings, closes the sandbox and asks the plugin's own `check`.
+pub fn run(
+    brief: &ProbeBrief,
+    sandboxed: impl FnOnce(&Needs) -> Result<(), String>,
+) -> Result<Descriptor, String> {
+    let about = |error: LoadError| error.about(&brief.service, &brief.plan.plugin);
+    let admitted = load(&brief.code, None).map_err(about)?;
+    let chosen = admitted
+        .choose(&brief.service, &brief.plan.settings, &brief.places)
+        .map_err(about)?;
+    let needs = admitted.needs(&chosen);
+    sandboxed(&needs)?;
+    let facts = InstanceFacts {
+        service: &brief.service,
+        worker_index: 0,
+        worker_count: brief.plan.workers,
+        generation: 0,
+    };
+    admitted.check(&chosen, &facts).map_err(about)?;
+    Ok(admitted.descriptor(needs))
+}
