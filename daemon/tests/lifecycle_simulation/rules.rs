@@ -42,7 +42,7 @@ impl World {
         let deadline_ms = self.lifecycle.next_deadline_ms();
         for (number, service) in (0u32..).zip(self.lifecycle.view()) {
             if service.state == State::Serving {
-                self.served.insert(service.name.clone());
+                self.served.insert(number);
                 let ready = |slot| {
                     self.slots
                         .get(&(number, slot))
@@ -52,17 +52,14 @@ impl World {
                 self.rule(all, "a pool serves once each slot has had a ready worker");
             }
             if service.failure.is_some() {
+                self.failed.insert(number);
                 self.seen("service failed");
-                let late = self.served.contains(&service.name);
+                let late = self.served.contains(&number);
                 self.rule(!late, "a service that has served does not fail");
                 self.rule(service.state > State::Serving, "a failed service goes away");
             }
             for worker in service.workers {
-                let mut here = self
-                    .processes
-                    .iter()
-                    .filter(|(w, p)| (w.service.0, w.slot) == (number, worker.slot) && !p.reaped);
-                let living = here.next().map(|(_, process)| process);
+                let living = self.processes.get(&(number, worker.slot));
                 let (exists, doomed) = match living {
                     Some(p) => (true, p.kill_ordered || p.dead || !p.begun),
                     None => (false, false),
@@ -113,11 +110,16 @@ impl World {
     }
 
     pub(crate) fn fail(&self, rule: &str) -> ! {
-        panic!(
-            "{rule}\nat {} ms of the world with SEED={} (run it alone with SEEDS=1)\n{:#?}",
-            self.now_ms,
-            self.seed,
-            self.lifecycle.view()
-        );
+        panic!("{rule}, but:\n{:#?}", self.lifecycle.view());
+    }
+}
+
+impl Drop for World {
+    /// Also where the lifecycle itself gave up.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let (seed, now_ms) = (self.seed, self.now_ms);
+            eprintln!("at {now_ms} ms of a world; once more: SEEDS=1 SEED={seed} cargo test");
+        }
     }
 }

@@ -13,13 +13,16 @@ use polyport::lifecycle::{
 use crate::dice::Dice;
 
 const DRAIN_MS: u64 = 5_000;
-const HANG_MS: u64 = 3_000;
+pub(crate) const HANG_MS: u64 = 3_000;
 /// How long the answer to an order to spawn takes at most.
 const SPAWN_ANSWER_MS: u64 = 15_000;
 
+/// Service and slot.
+pub(crate) type Place = (u32, u16);
+
 /// What will happen, each at its time.
 #[derive(Debug)]
-enum Happening {
+pub(crate) enum Happening {
     Say(Event),
     /// The process starts to exist and its fate begins.
     Begin(WorkerId),
@@ -28,13 +31,13 @@ enum Happening {
     Murder,
 }
 
-#[derive(Debug, Default)]
+/// From the order to spawn until the lifecycle has been told of its end.
+#[derive(Debug)]
 pub(crate) struct Process {
+    pub(crate) worker: WorkerId,
     pub(crate) pid: u32,
     pub(crate) begun: bool,
     pub(crate) dead: bool,
-    /// The lifecycle has been told of its end.
-    pub(crate) reaped: bool,
     abort_ordered: bool,
     pub(crate) kill_ordered: bool,
     drain_ordered: bool,
@@ -42,6 +45,7 @@ pub(crate) struct Process {
 
 #[derive(Debug, Default)]
 pub(crate) struct SlotHistory {
+    incarnation: u32,
     pub(crate) said_ready: bool,
     /// When it was restarted for a death that counts.
     pub(crate) restarts_ms: VecDeque<u64>,
@@ -49,12 +53,12 @@ pub(crate) struct SlotHistory {
 }
 
 /// How bad things are, in percent.
-struct Weather {
-    refuses: u64,
-    never_ready: u64,
-    dies_early: u64,
-    dies_later: u64,
-    hangs: u64,
+pub(crate) struct Weather {
+    pub(crate) refuses: u64,
+    pub(crate) never_ready: u64,
+    pub(crate) dies_early: u64,
+    pub(crate) dies_later: u64,
+    pub(crate) hangs: u64,
     disobeys: u64,
     spawn_fails: u64,
     murder_every_ms: u64,
@@ -63,16 +67,18 @@ struct Weather {
 
 pub(crate) struct World {
     pub(crate) seed: u64,
-    dice: Dice,
-    weather: Weather,
+    pub(crate) dice: Dice,
+    pub(crate) weather: Weather,
     pub(crate) now_ms: u64,
     pub(crate) lifecycle: Lifecycle,
     to_come: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
-    pub(crate) processes: BTreeMap<WorkerId, Process>,
-    pub(crate) slots: BTreeMap<(u32, u16), SlotHistory>,
+    pub(crate) pids: u32,
+    pub(crate) processes: BTreeMap<Place, Process>,
+    pub(crate) slots: BTreeMap<Place, SlotHistory>,
     pub(crate) pool_restarts_ms: BTreeMap<u32, VecDeque<u64>>,
-    pub(crate) served: BTreeSet<String>,
+    pub(crate) served: BTreeSet<u32>,
+    pub(crate) failed: BTreeSet<u32>,
     stops: u32,
     announced: bool,
     pub(crate) exited: bool,
@@ -109,10 +115,12 @@ impl World {
             lifecycle: Lifecycle::new(policy, names, seed),
             to_come: BTreeMap::new(),
             sequence: 0,
+            pids: 100,
             processes: BTreeMap::new(),
             slots: BTreeMap::new(),
             pool_restarts_ms: BTreeMap::new(),
             served: BTreeSet::new(),
+            failed: BTreeSet::new(),
             stops: 0,
             announced: false,
             exited: false,
@@ -199,10 +207,7 @@ impl World {
             self.exited,
             "a stop ends within its drain, its margin and what signals take",
         );
-        self.rule(
-            self.processes.values().all(|p| p.reaped),
-            "none is left behind",
-        );
+        self.rule(self.processes.is_empty(), "none is left behind");
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -211,8 +216,8 @@ impl World {
             Happening::Begin(worker) => self.begin(worker),
             Happening::Die(worker, exit, blame) => self.die(worker, exit, blame),
             Happening::Murder => {
-                let alive = self.processes.iter().filter(|(_, p)| p.begun && !p.dead);
-                let alive: Vec<WorkerId> = alive.map(|(worker, _)| *worker).collect();
+                let alive = self.processes.values().filter(|p| p.begun && !p.dead);
+                let alive: Vec<WorkerId> = alive.map(|p| p.worker).collect();
                 if !alive.is_empty() {
                     let victim = alive[self.dice.below(alive.len() as u64) as usize];
                     self.die(victim, Exit::Signal(9), None);
@@ -223,140 +228,33 @@ impl World {
         }
     }
 
-    fn begin(&mut self, worker: WorkerId) {
-        let pid = self.processes.len() as u32 + 100;
-        let process = self.processes.get_mut(&worker).expect("it was ordered");
-        (process.begun, process.pid) = (true, pid);
-        if process.kill_ordered {
-            self.fail("a worker without a process cannot be killed");
-        }
-        self.tell(Event::Worker(worker, News::Spawned { pid }));
-        let ready_ms = 1 + self.dice.mostly_below(60, 12_000);
-        if self.dice.chance(self.weather.refuses) {
-            self.say(
-                ready_ms,
-                worker,
-                News::Refused {
-                    text: "bad option".to_owned(),
-                },
-            );
-            if self.dice.chance(70) {
-                self.later(ready_ms + 5, Happening::Die(worker, Exit::Code(1), None));
-            }
-        } else if self.dice.chance(self.weather.dies_early) {
-            let (exit, blame) = self.some_exit("in create");
-            self.later(ready_ms, Happening::Die(worker, exit, blame));
-        } else if self.dice.chance(self.weather.never_ready) {
-            self.seen("never ready");
-        } else {
-            self.say(ready_ms, worker, News::Ready);
-            self.serve(worker, ready_ms);
-        }
-    }
-
-    /// What a worker goes through after it became ready.
-    fn serve(&mut self, worker: WorkerId, ready_ms: u64) {
-        let after_ms = ready_ms + self.dice.mostly_below(2_000, 90_000);
-        if self.dice.chance(10) {
-            self.say(after_ms, worker, News::Ready);
-        }
-        if self.dice.chance(self.weather.refuses) {
-            self.seen("refused later");
-            self.say(
-                after_ms,
-                worker,
-                News::Refused {
-                    text: "odd".to_owned(),
-                },
-            );
-        }
-        if self.dice.chance(self.weather.hangs) {
-            let news = News::Stuck {
-                callback: "feed".to_owned(),
-                since_ms: self.now_ms + after_ms.saturating_sub(self.dice.below(100)),
-            };
-            self.say(after_ms, worker, news);
-            if self.dice.chance(40) {
-                let until_ms = after_ms + self.dice.below(2 * HANG_MS);
-                self.say(until_ms, worker, News::Unstuck);
-            }
-        }
-        if self.dice.chance(self.weather.dies_later) {
-            let (exit, blame) = self.some_exit("in feed");
-            self.later(after_ms, Happening::Die(worker, exit, blame));
-        }
-    }
-
-    fn some_exit(&mut self, place: &str) -> (Exit, Option<String>) {
-        let exit = match self.dice.below(10) {
-            0 => Exit::Code(0),
-            1 => Exit::Code(self.dice.below(256) as i32),
-            _ => Exit::Signal(1 + self.dice.below(64) as i32),
-        };
-        (exit, self.dice.chance(70).then(|| place.to_owned()))
-    }
-
-    fn die(&mut self, worker: WorkerId, exit: Exit, blame: Option<String>) {
-        let process = self.processes.get_mut(&worker).expect("it was ordered");
-        if process.dead {
-            return;
-        }
-        process.dead = true;
-        let reaped_ms = if self.dice.chance(20) {
-            self.dice.below(100)
-        } else {
-            0
-        };
-        self.say(reaped_ms, worker, News::Exited { exit, blame });
-        if self.dice.chance(20) {
-            // Words that were on their way.
-            let words = [
-                News::Ready,
-                News::Unstuck,
-                News::Refused {
-                    text: "late".to_owned(),
-                },
-            ];
-            let word = words[self.dice.below(3) as usize].clone();
-            let said_ms = reaped_ms + self.dice.below(200);
-            self.say(said_ms, worker, word);
-            self.seen("late word");
-        }
-    }
-
     // --- the lifecycle's side ------------------------------------------------------------------
 
-    fn tell(&mut self, event: Event) {
+    pub(crate) fn tell(&mut self, event: Event) {
         if self.exited {
             return;
         }
         match &event {
             Event::Stop { .. } => self.stops += 1,
             Event::Worker(worker, News::Exited { exit, blame }) => {
-                let process = self.processes.get_mut(worker).expect("it was ordered");
-                process.reaped = true;
-                let slot = self
-                    .slots
-                    .entry((worker.service.0, worker.slot))
-                    .or_default();
-                slot.last_was_innocent = *exit == Exit::Signal(9)
+                let process = self.reap(*worker);
+                self.slots
+                    .entry(place(*worker))
+                    .or_default()
+                    .last_was_innocent = *exit == Exit::Signal(9)
                     && blame.is_none()
                     && !process.kill_ordered
                     && !process.abort_ordered;
             }
             Event::Worker(worker, News::NotSpawned { .. }) => {
-                let process = self.processes.get_mut(worker).expect("it was ordered");
-                (process.dead, process.reaped) = (true, true);
+                self.reap(*worker);
                 self.slots
-                    .entry((worker.service.0, worker.slot))
+                    .entry(place(*worker))
                     .or_default()
                     .last_was_innocent = false;
             }
             Event::Worker(worker, News::Ready) => {
-                self.slots
-                    .entry((worker.service.0, worker.slot))
-                    .or_default()
-                    .said_ready = true;
+                self.slots.entry(place(*worker)).or_default().said_ready = true;
             }
             Event::Worker(_, _) => {}
             Event::Admitted { .. } | Event::NotAdmitted { .. } | Event::Tick => {}
@@ -427,31 +325,35 @@ impl World {
             }
             Order::Exit => {
                 self.rule(self.stops > 0, "nobody exits who was not told to");
-                self.rule(
-                    self.processes.values().all(|p| p.reaped),
-                    "the exit comes last",
-                );
+                self.rule(self.processes.is_empty(), "the exit comes last");
                 self.exited = true;
             }
         }
     }
 
     fn spawn(&mut self, worker: WorkerId) {
-        let key = (worker.service.0, worker.slot);
         self.rule(self.stops == 0, "nobody is spawned after a stop");
-        let view = &self.lifecycle.view()[worker.service.0 as usize];
-        let failed = view.failure.is_some();
+        let failed = self.failed.contains(&worker.service.0);
         self.rule(!failed, "a failed service spawns nobody");
-        let mut in_slot = self
-            .processes
-            .iter()
-            .filter(|(w, _)| (w.service.0, w.slot) == key);
-        let free = in_slot.all(|(w, p)| p.reaped && w.incarnation < worker.incarnation);
-        self.rule(free, "a slot holds one process at a time");
+        let taken = self.processes.contains_key(&place(worker));
+        self.rule(!taken, "a slot holds one process at a time");
+        let slot = self.slots.entry(place(worker)).or_default();
+        let fresh = worker.incarnation > slot.incarnation;
+        slot.incarnation = worker.incarnation;
+        self.rule(fresh, "no two processes have the same name");
         if worker.incarnation > 1 {
             self.restarted(worker);
         }
-        self.processes.insert(worker, Process::default());
+        let process = Process {
+            worker,
+            pid: 0,
+            begun: false,
+            dead: false,
+            abort_ordered: false,
+            kill_ordered: false,
+            drain_ordered: false,
+        };
+        self.processes.insert(place(worker), process);
         let after_ms = if self.dice.chance(5) {
             self.dice.below(SPAWN_ANSWER_MS)
         } else {
@@ -473,23 +375,39 @@ impl World {
 
     // --- small words ---------------------------------------------------------------------------
 
-    fn process(&mut self, worker: WorkerId) -> &mut Process {
-        self.processes
-            .get_mut(&worker)
-            .expect("orders name workers that were spawned")
+    pub(crate) fn process(&mut self, worker: WorkerId) -> &mut Process {
+        let process = self.processes.get_mut(&place(worker));
+        let process = process.filter(|process| process.worker == worker);
+        process.expect("orders name processes that have not been reaped")
     }
 
-    fn later(&mut self, after_ms: u64, happening: Happening) {
+    fn reap(&mut self, worker: WorkerId) -> Process {
+        let process = self
+            .processes
+            .remove(&place(worker))
+            .expect("a process is reaped once");
+        assert_eq!(
+            process.worker, worker,
+            "a process is reaped before its slot is used again"
+        );
+        process
+    }
+
+    pub(crate) fn later(&mut self, after_ms: u64, happening: Happening) {
         self.sequence += 1;
         self.to_come
             .insert((self.now_ms + after_ms, self.sequence), happening);
     }
 
-    fn say(&mut self, after_ms: u64, worker: WorkerId, news: News) {
+    pub(crate) fn say(&mut self, after_ms: u64, worker: WorkerId, news: News) {
         self.later(after_ms, Happening::Say(Event::Worker(worker, news)));
     }
 
     pub(crate) fn seen(&mut self, what: &'static str) {
         *self.seen.entry(what).or_default() += 1;
     }
+}
+
+pub(crate) fn place(worker: WorkerId) -> Place {
+    (worker.service.0, worker.slot)
 }
