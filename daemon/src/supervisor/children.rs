@@ -166,6 +166,22 @@ impl Children {
         }
     }
 
+    /// Until this child has ended; it is taken out of the table. One that is gone already has
+    /// ended well.
+    pub(super) fn wait_for(&mut self, pid: i32) -> Exit {
+        if self.bury(pid).is_none() {
+            return Exit::Code(0);
+        }
+        loop {
+            match waitpid(Pid::from_raw(pid), None) {
+                Ok(WaitStatus::Exited(_, code)) => return Exit::Code(code),
+                Ok(WaitStatus::Signaled(_, signal, _)) => return Exit::Signal(signal as i32),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(_) => return Exit::Code(0),
+            }
+        }
+    }
+
     /// Takes a dead child out of the table.
     pub(super) fn bury(&mut self, pid: i32) -> Option<Child> {
         self.living.remove(&pid)

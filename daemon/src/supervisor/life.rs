@@ -6,11 +6,12 @@
 //! Invariant: after `handle` no order is left, and the totals of a service never go back.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::Write;
 use std::os::fd::BorrowedFd;
 
 use nix::sys::signal::Signal as UnixSignal;
 
-use super::Ending;
+use super::{Announcement, Ending, Wish};
 use super::children::{Child, Children, Kind};
 use super::listeners::Listener;
 use super::preparation::{Candidate, Prepared};
@@ -22,7 +23,7 @@ use crate::lifecycle::{
     Change, Event, Exit, Lifecycle, News, Order, Policy, ServiceId, Signal, WorkerId,
 };
 use crate::plan::{DaemonPlan, Descriptor, LogLevel, ServicePlan};
-use crate::plugin_host::verify;
+use crate::plugin_host;
 use crate::scoreboard::{Counter, Scoreboard};
 
 pub(super) struct Life {
@@ -55,7 +56,7 @@ impl Life {
         let Prepared { plan, directories, candidates } = prepared;
         let services: Vec<Service> = candidates.into_iter().map(Service::new).collect();
         let used: Vec<&StoredPlugin> = services.iter().filter_map(|s| s.code.as_ref()).collect();
-        if let Err(error) = verify::prune(&plan.daemon.state_dir, &used) {
+        if let Err(error) = plugin_host::prune(&plan.daemon.state_dir, &used) {
             tracing::warn!("old plugin files stay in the store: {error}");
         }
         let policy = Policy {
@@ -264,20 +265,45 @@ impl Life {
     }
 
     /// What is left to say or do once the orders of a turn are carried out.
-    pub(super) fn conclude(&mut self, announce: bool) -> Result<(), Ending> {
+    pub(super) fn conclude(
+        &mut self,
+        wish: &Wish,
+        children: &Children,
+        now_ms: u64,
+    ) -> Result<(), Ending> {
         if std::mem::take(&mut self.announce_due) {
-            for service in &self.services {
-                for listener in &service.listeners {
-                    tracing::info!("{} listens on {}", service.name, listener.url());
-                }
-            }
-            if announce {
-                print!("{}", status::announcement(&self.services, &self.lifecycle.view()));
-            }
+            self.announce(wish, children, now_ms)?;
         }
         if self.over {
             return Err(Ending { exit: code::DONE, text: String::new() });
         }
+        Ok(())
+    }
+
+    /// Everything that can serve does.
+    fn announce(&self, wish: &Wish, children: &Children, now_ms: u64) -> Result<(), Ending> {
+        for service in &self.services {
+            for listener in &service.listeners {
+                tracing::info!("{} listens on {}", service.name, listener.url());
+            }
+        }
+        let views = self.lifecycle.view();
+        if wish.all_or_nothing
+            && let Some(text) = views.iter().find_map(|view| view.failure.clone())
+        {
+            return Err(Ending { exit: code::FAILED, text });
+        }
+        let text = match wish.announce {
+            None => return Ok(()),
+            Some(Announcement { json: false }) => status::announcement(&self.services, &views),
+            Some(Announcement { json: true }) => {
+                let status = status::of(&self.services, &views, children, now_ms);
+                serde_json::to_string(&status).expect("a status is plain data") + "\n"
+            }
+        };
+        // A reader who has left is no reason not to serve.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        let _ = std::io::stdout().flush();
         Ok(())
     }
 }

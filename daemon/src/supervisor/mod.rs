@@ -12,6 +12,7 @@ mod directories;
 mod life;
 mod listeners;
 mod preparation;
+mod probe_once;
 mod signals;
 mod status;
 mod watch;
@@ -19,6 +20,8 @@ mod watch;
 use std::io;
 use std::mem;
 use std::time::Instant;
+
+pub use probe_once::probe_once;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -42,8 +45,16 @@ const CHECK_MS: u64 = 10_000;
 #[derive(Clone, Debug, Default)]
 pub struct Wish {
     pub sources: CheckBrief,
-    /// Say on standard output what listens where, and how to try it, once everything serves.
-    pub announce: bool,
+    /// Say on standard output what serves, once everything that can serve does.
+    pub announce: Option<Announcement>,
+    /// A service that fails at the start ends the daemon.
+    pub all_or_nothing: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Announcement {
+    /// As the document of `status --json`, not as text.
+    pub json: bool,
 }
 
 /// Why the daemon ends.
@@ -121,7 +132,6 @@ impl Supervisor {
         self.reap(now_ms)?;
         self.end_overdue(now_ms);
         self.answer_operators(now_ms);
-        let announce = self.wish.announce;
         match &mut self.phase {
             Phase::Checking => Ok(()),
             Phase::Preparing(preparation) if !preparation.is_complete() => Ok(()),
@@ -129,7 +139,7 @@ impl Supervisor {
             Phase::Living(life) => {
                 life.watch(&mut self.children, now_ms);
                 life.tick(&mut self.children, now_ms);
-                life.conclude(announce)
+                life.conclude(&self.wish, &self.children, now_ms)
             }
             Phase::Leaving(ending) if self.children.is_empty() => Err(ending.take().unwrap_or(
                 Ending { exit: code::DONE, text: String::new() },

@@ -6,6 +6,7 @@
 //! Invariant: every service of the plan has exactly one verdict before anything is bound.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use nix::sys::signal::Signal;
 
@@ -18,10 +19,10 @@ use crate::control::exit;
 use crate::lifecycle::Exit;
 use crate::log;
 use crate::plan::{Descriptor, Plan, ServicePlan};
-use crate::plugin_host::verify;
+use crate::plugin_host;
 
 /// How long a probe may take.
-const PROBE_MS: u64 = 10_000;
+pub(super) const PROBE_MS: u64 = 10_000;
 
 pub(super) struct Preparation {
     plan: Plan,
@@ -84,7 +85,7 @@ impl Preparation {
         let daemon = &self.plan.daemon;
         let mut owners = vec![nix::unistd::geteuid().as_raw()];
         owners.extend(daemon.identity.as_ref().map(|identity| identity.uid));
-        let code = verify::take(&service.plugin, &daemon.state_dir, &owners)
+        let code = plugin_host::take(&service.plugin, &daemon.state_dir, &owners)
             .map_err(|error| error.about(name, &service.plugin))?;
         let brief = Brief::Probe(ProbeBrief {
             service: name.to_owned(),
@@ -113,18 +114,7 @@ impl Preparation {
         if !self.waiting.contains(service) {
             return;
         }
-        let plugin = &self.plan.services[service].plugin;
-        let what = match exit {
-            Exit::Signal(number) if number == Signal::SIGKILL as i32 => {
-                format!("gave no answer within {} s, or used too much memory", PROBE_MS / 1_000)
-            }
-            exit => format!("ended its probe ({exit})"),
-        };
-        let text = format!(
-            "services.{service}: plugin {}: the plugin {what} while it was loaded and checked; \
-             `polyport plugins check` repeats that alone",
-            plugin.display()
-        );
+        let text = probe_died(service, &self.plan.services[service].plugin, exit);
         self.verdict(service, Err(text));
     }
 
@@ -160,6 +150,21 @@ impl Preparation {
         }
         Ok(Prepared { plan: self.plan, directories: self.directories, candidates })
     }
+}
+
+/// What to say of a plugin whose probe ended without a verdict.
+pub(super) fn probe_died(service: &str, plugin: &Path, exit: Exit) -> String {
+    let what = match exit {
+        Exit::Signal(number) if number == Signal::SIGKILL as i32 => {
+            format!("gave no answer within {} s, or used too much memory", PROBE_MS / 1_000)
+        }
+        exit => format!("ended its probe ({exit})"),
+    };
+    format!(
+        "services.{service}: plugin {}: the plugin {what} while it was loaded and checked; \
+         `polyport plugins check` repeats that alone",
+        plugin.display()
+    )
 }
 
 fn cpus() -> usize {
