@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use toml_edit::{Document, Item, Table, TableLike};
 
-use super::complaint::Fault;
+use super::complaint::{Fault, shown};
 
 /// Syntax errors shown for one file.
 const FAULTS_MAX: usize = 20;
@@ -131,11 +131,11 @@ fn describe(message: &str, text: &str, line: Range<usize>) -> Fault {
     if message != "duplicate key" {
         return Fault::new(format!("not valid TOML: {message}"));
     }
-    let fault = Fault::new("this key is written twice");
-    match first_written(&text[..line.start], &text[line]) {
-        Some(first) => fault.hint(format!(
-            "the first one is in line {first}; keep one of them"
-        )),
+    let line_text = &text[line.clone()];
+    let key = line_text.split('=').next().unwrap_or(line_text).trim();
+    let fault = Fault::new(format!("{} is written twice", shown(key)));
+    match first_written(&text[..line.start], line_text) {
+        Some(first) => fault.hint(format!("the first is in line {first}, keep one of them")),
         None => fault.hint("keep one of them"),
     }
 }
@@ -171,17 +171,17 @@ fn first_written(before: &str, second: &str) -> Option<u32> {
 
 /// The section that is open at the end of a document: the header that stands last in it.
 fn last_header(table: &Table, path: &mut Vec<String>, open: &mut (usize, Vec<String>)) {
-    if let Some(span) = table.span()
-        && span.start >= open.0
-    {
-        *open = (span.start, path.clone());
-    }
     for (name, item) in table.iter() {
-        if let Item::Table(deeper) = item {
-            path.push(name.to_owned());
-            last_header(deeper, path, open);
-            path.pop();
+        path.push(name.to_owned());
+        if let Some(span) = header_span(item)
+            && span.start >= open.0
+        {
+            *open = (span.start, path.clone());
         }
+        if let Item::Table(deeper) = item {
+            last_header(deeper, path, open);
+        }
+        path.pop();
     }
 }
 

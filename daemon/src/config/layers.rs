@@ -51,7 +51,8 @@ pub fn read(sources: &Sources, surroundings: &Surroundings) -> Config {
     if notes.services.len() > SERVICES_MAX {
         let found = notes.services.len();
         let problem = format!("{found} services, at most {SERVICES_MAX} are possible");
-        notes.complain(Complaint::of_file(COMMAND_LINE, None, Fault::new(problem)));
+        let file = files.last().map_or(COMMAND_LINE, |(name, _)| name);
+        notes.complain(Complaint::of_file(file, None, Fault::new(problem)));
     }
     typed(layers, notes, files)
 }

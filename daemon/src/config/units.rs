@@ -53,10 +53,11 @@ pub fn parse_duration_ms(text: &str) -> Result<u64, String> {
             .unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_len);
         if number.is_empty() {
-            return Err(wrong(number_missing(rest)));
+            return Err(wrong(stray(rest).unwrap_or_default()));
         }
         if unit.is_empty() {
-            return Err(wrong(" (a unit is missing: ms, s, m, h or d)"));
+            let missing = " (a unit is missing: ms, s, m, h or d)";
+            return Err(wrong(stray(after).unwrap_or(missing)));
         }
         let Some(at) = units_left.iter().position(|(name, _)| *name == unit) else {
             let known = DURATION_UNITS.iter().any(|(name, _)| *name == unit);
@@ -87,7 +88,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     }
     let (number, unit) = split_number(text);
     if number.is_empty() {
-        return Err(wrong(number_missing(text)));
+        return Err(wrong(stray(text).unwrap_or_default()));
     }
     if unit.is_empty() {
         return Err(wrong(
@@ -95,10 +96,11 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         ));
     }
     let Some((_, factor)) = SIZE_UNITS.iter().find(|(name, _)| *name == unit) else {
+        let known = " (the units are B, KiB, MiB, GiB, TiB, kB, MB, GB and TB)";
         return Err(wrong(match unit {
             "K" | "k" => " (KiB is 1024 bytes, kB is 1000)",
             "M" | "m" => " (MiB is 1048576 bytes, MB is 1000000)",
-            _ => " (the units are B, KiB, MiB, GiB, TiB, kB, MB, GB and TB)",
+            _ => stray(unit).unwrap_or(known),
         }));
     };
     scaled(number, *factor)
@@ -113,12 +115,13 @@ fn split_number(text: &str) -> (&str, &str) {
     )
 }
 
-fn number_missing(rest: &str) -> &'static str {
-    match rest.chars().next() {
-        Some('-') => " (it cannot be negative)",
-        Some('.') => " (whole numbers only; use a smaller unit)",
-        Some(c) if c.is_whitespace() => " (without spaces)",
-        _ => "",
+/// What is wrong with a character where a digit or a unit should be.
+fn stray(rest: &str) -> Option<&'static str> {
+    match rest.chars().next()? {
+        '-' => Some(" (it cannot be negative)"),
+        '.' => Some(" (whole numbers only; use a smaller unit)"),
+        c if c.is_whitespace() => Some(" (without spaces)"),
+        _ => None,
     }
 }
 
@@ -154,8 +157,8 @@ mod tests {
             ("", "such as"),
             ("10", "unit is missing"),
             ("-10s", "negative"),
-            ("1.5s", "the units are"),
-            ("10 s", "unit is missing"),
+            ("1.5s", "whole numbers"),
+            ("10 s", "without spaces"),
             (" 10s", "without spaces"),
             ("10s ", "without spaces"),
             ("s", "such as"),
@@ -203,8 +206,8 @@ mod tests {
             ("1M", "MiB is 1048576"),
             ("64kib", "the units are"),
             ("-1B", "negative"),
-            ("1.5MiB", "the units are"),
-            ("1 MiB", "the units are"),
+            ("1.5MiB", "whole numbers"),
+            ("1 MiB", "without spaces"),
             ("9223372036854775808B", "too large"),
             ("18446744073709551616B", "too large"),
             ("9000000TiB", "too large"),

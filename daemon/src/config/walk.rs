@@ -45,10 +45,14 @@ pub(super) struct Notes {
 impl Notes {
     pub(super) fn complain(&mut self, complaint: Complaint) {
         self.refused.extend(complaint.key.clone());
-        // One more than is shown, so that the cut can be noticed.
-        if self.complaints.len() <= COMPLAINTS_MAX {
+        if !self.is_full() {
             self.complaints.push(complaint);
         }
+    }
+
+    /// One more is kept than is shown, so that the cut can be noticed.
+    fn is_full(&self) -> bool {
+        self.complaints.len() > COMPLAINTS_MAX
     }
 }
 
@@ -80,7 +84,11 @@ impl Walk<'_> {
             };
             let value = match node(&below) {
                 Node::Unknown => {
-                    self.complain(&place, &key, unknown(path, pattern, name));
+                    let fault = match self.notes.is_full() {
+                        true => Fault::new("unknown key"),
+                        false => unknown(path, pattern, name),
+                    };
+                    self.complain(&place, &key, fault);
                     None
                 }
                 Node::Table => self.section(&key, &below, &place, name, item),
@@ -140,7 +148,10 @@ impl Walk<'_> {
     }
 
     fn value(&mut self, key: &str, known: &Key, place: &Place, item: &Item) -> Option<Accepted> {
-        self.note_place(key, place);
+        // What another layer adds to a free table does not move the table.
+        if known.kind != Kind::FreeTable || !self.notes.places.contains_key(key) {
+            self.note_place(key, place);
+        }
         match known.kind {
             Kind::TextList { max } => self.list(key, max, place, item),
             Kind::FreeTable => match item.as_table_like() {
@@ -175,13 +186,14 @@ impl Walk<'_> {
             self.complain(place, key, fault);
             return None;
         }
-        // A longer list of an earlier layer leaves no places behind.
-        let entries = format!("{key}[");
-        self.notes
-            .places
-            .retain(|key, _| !key.starts_with(&entries));
+        if self.lines.is_none() {
+            // It replaces a file's list, which may have been longer.
+            let entries = format!("{key}[");
+            let places = &mut self.notes.places;
+            places.retain(|key, _| !key.starts_with(&entries));
+        }
         let mut accepted: Vec<Accepted> = Vec::new();
-        for (i, element) in array.iter().enumerate() {
+        for element in array {
             let place = self.place(element.span().map(|span| span.start));
             match text(&Item::Value(element.clone()), "text in quotes") {
                 Ok(text) => {
@@ -189,10 +201,7 @@ impl Walk<'_> {
                     self.note_place(&format!("{key}[{index}]"), &place);
                     accepted.push(text.into());
                 }
-                Err(fault) => {
-                    let nth = Fault::new(format!("entry {}: {}", i + 1, fault.problem));
-                    self.complain(&place, key, nth);
-                }
+                Err(fault) => self.complain(&place, key, fault),
             }
         }
         Some(accepted.into())

@@ -65,3 +65,21 @@ fn services_text() -> String {
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_knows_root_and_nobody_of_a_made_up_name() {
+        let facts = Facts::of_this_machine();
+        assert!(facts.cpus >= 1);
+        assert_eq!(
+            (facts.user)("root"),
+            Ok(Some(UserNumbers { uid: 0, gid: 0 }))
+        );
+        assert_eq!((facts.group)("root"), Ok(Some(0)));
+        assert_eq!((facts.user)("no-such-user-here"), Ok(None));
+        assert_eq!((facts.group)("no-such-group-here"), Ok(None));
+    }
+}

@@ -59,7 +59,6 @@ pub fn resolve(config: Config, facts: &Facts) -> Result<Plan, Vec<Complaint>> {
 /// An endpoint somebody wants, for comparing it with all others.
 struct Claim {
     service: String,
-    key: String,
     place: Place,
     endpoint: Endpoint,
 }
@@ -143,10 +142,9 @@ impl Resolving<'_> {
         let plugin = self.plugin(&path, service.plugin.as_deref());
         let endpoints = self.endpoints(&path, service.listen.as_deref());
         if service.enabled {
-            claims.extend(endpoints.iter().map(|(key, endpoint)| Claim {
+            claims.extend(endpoints.iter().map(|(place, endpoint)| Claim {
                 service: name.to_owned(),
-                key: key.clone(),
-                place: self.place(key),
+                place: place.clone(),
                 endpoint: endpoint.clone(),
             }));
         }
@@ -207,20 +205,21 @@ impl Resolving<'_> {
         }
     }
 
-    fn endpoints(&mut self, path: &str, written: Option<&[String]>) -> Vec<(String, Endpoint)> {
+    fn endpoints(&mut self, path: &str, written: Option<&[String]>) -> Vec<(Place, Endpoint)> {
         let Some(written) = written else {
             self.missing(path, "listen", "listen = [\"tcp://127.0.0.1:PORT\"]");
             return Vec::new();
         };
         let mut endpoints = Vec::new();
+        let key = format!("{path}.listen");
         for (i, written) in written.iter().enumerate() {
-            let key = format!("{path}.listen[{i}]");
+            let place = self.place(&format!("{key}[{i}]"));
             match endpoint::parse(written, &self.facts.services) {
                 Ok(address) => {
                     let written = written.clone();
-                    endpoints.push((key, Endpoint { written, address }));
+                    endpoints.push((place, Endpoint { written, address }));
                 }
-                Err(fault) => self.complain(&key, fault),
+                Err(fault) => self.complaints.push(Complaint::at(&place, &key, fault)),
             }
         }
         endpoints
@@ -252,6 +251,9 @@ impl Resolving<'_> {
         let mut by_port: BTreeMap<u16, Vec<Claim>> = BTreeMap::new();
         for claim in claims {
             let super::Address::Tcp(address) = claim.endpoint.address;
+            if address.port() == 0 {
+                continue;
+            }
             let taken = by_port.entry(address.port()).or_default();
             let earlier = taken
                 .iter()
@@ -261,16 +263,16 @@ impl Resolving<'_> {
                 continue;
             };
             let fault = Fault::new(format!(
-                "{} of service \"{}\" is taken by {} of service \"{}\" ({})",
+                "{} is taken by {} of service \"{}\" ({})",
                 shown(&claim.endpoint.written),
-                claim.service,
                 shown(&earlier.endpoint.written),
                 earlier.service,
                 earlier.place,
             ));
             let fault = fault.hint("give one of them another address or port");
-            let key = claim.key.clone();
-            self.complain(&key, fault);
+            let key = format!("services.{}.listen", claim.service);
+            self.complaints
+                .push(Complaint::at(&claim.place, &key, fault));
         }
     }
 
@@ -279,18 +281,14 @@ impl Resolving<'_> {
     }
 
     fn place(&self, key: &str) -> Place {
-        let places = &self.config.places;
-        // A list that the command line gave has no places for its entries.
-        let list = key.split('[').next().unwrap_or(key);
-        let nameless = || Place {
-            file: "built-in defaults".into(),
-            line: None,
-        };
-        places
+        self.config
+            .places
             .get(key)
-            .or_else(|| places.get(list))
             .cloned()
-            .unwrap_or_else(nameless)
+            .unwrap_or_else(|| Place {
+                file: "built-in defaults".into(),
+                line: None,
+            })
     }
 
     fn complain(&mut self, key: &str, fault: Fault) {
