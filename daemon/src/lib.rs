@@ -11,6 +11,7 @@ pub mod control;
 pub mod engine;
 pub mod lifecycle;
 pub mod log;
+pub mod operator;
 pub mod plan;
 pub mod plugin_host;
 pub mod role;

@@ -21,7 +21,7 @@ pub fn play() -> u8 {
     match handed_over() {
         Some((channel, Brief::Check(brief), answer)) => check(&channel, &brief, answer),
         Some((channel, Brief::Probe(brief), _)) => probe(&channel, &brief),
-        Some((channel, Brief::Worker(brief), board)) => worker::play(channel, *brief, board),
+        Some((channel, Brief::Worker(brief), board)) => worker::play(channel, brief, board),
         None => {
             eprintln!(
                 "polyport: `{}` is how the supervisor starts its children; \
@@ -35,7 +35,7 @@ pub fn play() -> u8 {
 
 /// Channel, brief, and the third descriptor.
 fn handed_over() -> Option<(Channel, Brief, OwnedFd)> {
-    let fds = spawn::take_handed(handed::FIXED_FDS)?;
+    let fds = spawn::take_handed(0, handed::FIXED_FDS)?;
     let [channel, brief, third] = <[OwnedFd; handed::FIXED_FDS]>::try_from(fds).ok()?;
     let channel = Channel::adopt(channel)?;
     // Only the supervisor seals: this is no file that somebody has put in the way.

@@ -20,7 +20,8 @@ pub(super) fn sources(
 }
 
 fn configuration(name: &str, plugin: &Path, listen: &[String], scratch: &Path) -> String {
-    let quote = |text: &str| toml_edit::Value::from(text).to_string();
+    // What JSON escapes in a string, TOML reads alike.
+    let quote = |text: &str| serde_json::Value::from(text).to_string();
     let path = |path: &Path| quote(&path.display().to_string());
     let listen: Vec<String> = listen.iter().map(|url| quote(url)).collect();
     format!(

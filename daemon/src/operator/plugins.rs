@@ -176,7 +176,7 @@ pub(super) fn find(plugin: &str, sources: &CheckBrief) -> Result<PathBuf, String
         let lines = lines(&complaints);
         format!("{plugin} is no file here, and the plugin folder is not known:\n{lines}")
     })?;
-    Ok(plan::plugin_file(&plan.daemon.plugin_dir, plugin))
+    Ok(plan::plugin_file(&plan.daemon.plugin_dir, plugin, Path::exists))
 }
 
 /// Probes one file by itself, with these settings ("key=value").

@@ -88,11 +88,11 @@ pub fn threads_of_self() -> io::Result<u64> {
     Ok(fs::metadata("/proc/self/task")?.nlink() - 2)
 }
 
-/// The descriptors that this process was started with, from [`FIRST_FD`] on; `None` where one of
-/// them is not open. To be called once, by a child, before it opens anything.
-pub fn take_handed(count: usize) -> Option<Vec<OwnedFd>> {
+/// Of the descriptors that this process was started with, `count` after the first `skip`; `None`
+/// where one of them is not open. To be called by a child before it opens anything, once for each.
+pub fn take_handed(skip: usize, count: usize) -> Option<Vec<OwnedFd>> {
     let mut taken = Vec::with_capacity(count);
-    for fd in (FIRST_FD..).take(count) {
+    for fd in (FIRST_FD..).skip(skip).take(count) {
         // SAFETY: fcntl(2) F_GETFD on any number is harmless.
         let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
         if flags < 0 {
