@@ -110,12 +110,13 @@ impl Slot {
 
     pub(super) fn not_spawned(&self, error: String) -> End {
         match &self.phase {
-            Phase::Starting { .. } => End::Died(Death {
+            // Also when it was given up while the answer took long.
+            Phase::Starting { .. } | Phase::Draining { fault: Some(_), .. } => End::Died(Death {
                 text: format!("could not be started: {error}"),
                 at_start: false,
                 innocent: false,
             }),
-            Phase::Draining { .. } => End::Told,
+            Phase::Draining { fault: None, .. } => End::Told,
             // It runs, so the answer is not about this incarnation.
             Phase::Serving { .. } | Phase::Gone { .. } => End::Stale,
         }
