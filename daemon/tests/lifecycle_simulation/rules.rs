@@ -85,7 +85,8 @@ impl World {
                         }
                     }
                     State::Gone => {
-                        self.rule(!exists, "who is gone is not there");
+                        let forgotten = !exists && worker.pid.is_none();
+                        self.rule(forgotten, "who is gone is not there");
                         let retry = worker.next_try_ms.is_some();
                         self.rule(retry == wanted, "who is gone comes back exactly if wanted");
                         self.rule(!retry || deadline_ms.is_some(), "a next try has a deadline");

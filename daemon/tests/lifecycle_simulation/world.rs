@@ -149,6 +149,10 @@ impl World {
         if world.dice.chance(20) {
             let (after_ms, fast) = (world.dice.below(3_000), world.dice.chance(30));
             world.later(after_ms, Happening::Say(Event::Stop { fast }));
+            if world.dice.chance(50) {
+                let again_ms = after_ms + world.dice.below(DRAIN_MS);
+                world.later(again_ms, Happening::Say(Event::Stop { fast: false }));
+            }
         }
         world
     }
@@ -190,13 +194,8 @@ impl World {
 
     /// Ends the story within what a stop may take.
     pub(crate) fn stop(&mut self) {
-        if self.stops == 0 {
-            let fast = self.dice.chance(30);
-            self.tell(Event::Stop { fast });
-        } else if self.dice.chance(50) && !self.exited {
-            self.seen("second stop");
-            self.tell(Event::Stop { fast: false });
-        }
+        let fast = self.dice.chance(30);
+        self.tell(Event::Stop { fast });
         let unanswered = self.processes.values().any(|p| !p.begun && !p.dead);
         let answers_ms = if unanswered { SPAWN_ANSWER_MS } else { 0 };
         let by_ms = self.now_ms + DRAIN_MS + 1_000 + 2_000 + answers_ms;
@@ -208,6 +207,10 @@ impl World {
             "a stop ends within its drain, its margin and what signals take",
         );
         self.rule(self.processes.is_empty(), "none is left behind");
+        let afterwards = self
+            .lifecycle
+            .handle(self.now_ms, Event::Stop { fast: true });
+        self.rule(afterwards.is_empty(), "nothing is ordered after the exit");
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -235,7 +238,12 @@ impl World {
             return;
         }
         match &event {
-            Event::Stop { .. } => self.stops += 1,
+            Event::Stop { .. } => {
+                self.stops += 1;
+                if self.stops == 2 {
+                    self.seen("second stop");
+                }
+            }
             Event::Worker(worker, News::Exited { exit, blame }) => {
                 let process = self.reap(*worker);
                 self.slots
