@@ -16,6 +16,8 @@ mod event;
 mod order;
 mod pool;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use event::{Event, Exit, News, ServiceId, WorkerId};
