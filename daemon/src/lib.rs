@@ -1,3 +1,8 @@
+//! The daemon as a library: its rooms, so that the binary and the tests share them.
+//!
+//! It holds no code of its own. Which room may use which is kept by `tests/tidy`; where unsafe code
+//! may stand is said again in the rooms that allow it.
+
 #![deny(unsafe_code)]
 pub mod channel;
 pub mod config;
