@@ -65,7 +65,11 @@ const ROOMS: [(&str, &[&str], &str); 12] = [
         ],
         "it runs no plugin and serves no peer, so of plugins it may only check files",
     ),
-    ("sys", &[], "the ground floor"),
+    (
+        "sys",
+        &["plan::Needs", "plan::SandboxPolicy"],
+        "the ground floor: of the plan it knows what a sandbox is to allow",
+    ),
     (
         "worker",
         &[
