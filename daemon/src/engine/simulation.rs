@@ -161,10 +161,11 @@ impl Protocol for Script {
         let (_, session) = self
             .finished_late
             .remove(at.expect("an armed timer fires once"));
-        let _ = self.desk.pause(session, false);
         if self.random.below(3) == 0 {
+            // Paused or not.
             let _ = self.desk.close(session, false, "late");
         } else if self.open.contains(&session) {
+            self.desk.pause(session, false).expect("it is open");
             self.later(session);
         }
     }

@@ -188,19 +188,19 @@ impl<P: Protocol> Streams<P> {
     }
 
     /// Finish what is quiet, spread over the first half of the grace; close the rest at its end.
+    /// Said again, it can only end sooner.
     pub fn drain(&mut self, now_ms: u64, grace_ms: u64) {
-        if std::mem::replace(&mut self.draining, true) {
-            return;
-        }
-        self.protocol.drain(grace_ms);
-        self.carry_out(None, now_ms);
-        self.end_sessions(now_ms);
-        let (half, count) = (grace_ms / 2, self.connections.len() as u64);
-        let tokens: Vec<Token> = self.connections.keys().collect();
-        for (nth, token) in (0u64..).zip(tokens) {
-            let spread = u128::from(half) * u128::from(nth) / u128::from(count);
-            self.connections[token].drain_at_ms = now_ms + spread as u64;
-            self.rearm(token);
+        if !std::mem::replace(&mut self.draining, true) {
+            self.protocol.drain(grace_ms);
+            self.carry_out(None, now_ms);
+            self.end_sessions(now_ms);
+            let tokens: Vec<Token> = self.connections.keys().collect();
+            let count = tokens.len() as u128;
+            for (nth, token) in (0u128..).zip(tokens) {
+                let spread = u128::from(grace_ms / 2) * nth / count;
+                self.connections[token].drain_at_ms = now_ms.saturating_add(spread as u64);
+                self.rearm(token);
+            }
         }
         // Not at once, so that what the protocol said to the drain has one flush to leave in.
         self.deadlines
@@ -235,8 +235,10 @@ impl<P: Protocol> Streams<P> {
     /// A connection that has something to flush; each is named once.
     pub fn pop_touched(&mut self) -> Option<Token> {
         while let Some(token) = self.touched.pop() {
-            if let Some(connection) = self.connections.get_mut(token) {
-                connection.touched = false;
+            // Flushed since it was touched, perhaps, or gone.
+            if let Some(connection) = self.connections.get_mut(token)
+                && std::mem::take(&mut connection.touched)
+            {
                 return Some(token);
             }
         }
@@ -292,6 +294,7 @@ impl<P: Protocol> Streams<P> {
         let Some(connection) = self.connections.get_mut(token) else {
             return After::Nothing;
         };
+        connection.touched = false;
         self.tally.bytes_out += bytes as u64;
         let queued = connection.output.queued();
         let released = connection.flushed(bytes, self.marks, now_ms);
@@ -309,6 +312,8 @@ impl<P: Protocol> Streams<P> {
         match next {
             Next::ShutWriting => {
                 self.protocol.desk().finishing(token);
+                // What was not to be fed may now be read and dropped.
+                self.mark_resumed(token);
                 After::ShutWriting
             }
             Next::Close { why, reset } => {

@@ -204,7 +204,13 @@ impl<P: Protocol> Streams<P> {
                 // Its output is on the way out, or it is over.
                 Ask::Write { .. } => continue,
                 Ask::FinishWriting { .. } => connection.finish_writing(),
-                Ask::Close { abort: false, .. } => connection.finish(End::Finished),
+                Ask::Close { abort: false, .. } => {
+                    connection.finish(End::Finished);
+                    // What was not to be fed may now be read and dropped.
+                    if !std::mem::replace(&mut connection.resumed, true) {
+                        resumed.push(session);
+                    }
+                }
                 Ask::Close { abort: true, .. } => {
                     if connection.close() {
                         ending.push_back((session, End::Aborted, true));
