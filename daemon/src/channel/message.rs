@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::config::Sources as CheckBrief;
 use crate::plan::{DaemonPlan, Descriptor, ServicePlan};
 
 /// What a child is told before anything else; its variant is the child's role.
@@ -19,17 +20,6 @@ pub enum Brief {
     Check(CheckBrief),
     Probe(ProbeBrief),
     Worker(WorkerBrief),
-}
-
-/// Where the configuration is, and what the command line adds to it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CheckBrief {
-    /// `None` uses the built-in path and tolerates its absence only with `inline`.
-    pub file: Option<PathBuf>,
-    /// TOML text used instead of files (`polyport try`).
-    pub inline: Option<String>,
-    /// "daemon.run_dir=/tmp/x", as `--set` has it; the last layer.
-    pub overrides: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -14,8 +14,22 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 mod descriptor;
+mod endpoint;
+mod facts;
+mod resolve;
 
+pub use crate::config::{LogFormat, LogLevel, SandboxPolicy};
 pub use descriptor::{Descriptor, Needs, OptionFacts};
+pub use facts::{Facts, Looked, UserNumbers};
+pub use resolve::resolve;
+
+use crate::config::{self, Complaint, Sources, Surroundings};
+
+/// The check's whole work: from the files, as this process finds them, to a plan.
+pub fn run_check(sources: &Sources) -> Result<Plan, Vec<Complaint>> {
+    let config = config::read(sources, &Surroundings::of_this_process());
+    resolve(config, &Facts::of_this_machine())
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -45,17 +59,6 @@ pub struct Identity {
     pub gid: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SandboxPolicy {
-    /// Close as much as this kernel offers and report how much that was.
-    BestEffort,
-    /// A missing mechanism is an error.
-    Required,
-    /// For debugging a plugin only.
-    Off,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPlan {
     pub target: LogTarget,
@@ -68,22 +71,6 @@ pub struct LogPlan {
 pub enum LogTarget {
     Stderr,
     File(PathBuf),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogLevel {
-    Debug,
-    Info,
-    Warning,
-    Error,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    Text,
-    Json,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,351 @@
+//! Every key there is, as one table: where it stands, what it takes, its default, what it is for.
+//!
+//! The table is data. The walk over files checks against it, defaults are laid from it, the shipped
+//! example is compared with it, and whatever prints the schema reads it too. It holds only keys that
+//! have an effect in this release: an unknown key is an error, never a promise.
+//!
+//! Invariant: each default is accepted by its own kind.
+
+/// What the value of a key may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Not empty, without control characters.
+    Text,
+    /// A path; absolute in files, else taken from the current directory.
+    Path,
+    Count {
+        min: i64,
+        max: i64,
+    },
+    /// The word "auto", or a count.
+    AutoOrCount {
+        min: i64,
+        max: i64,
+    },
+    Boolean,
+    /// Text with units, kept in milliseconds.
+    Duration {
+        min_ms: u64,
+        max_ms: u64,
+    },
+    /// Text with a unit, kept in bytes.
+    Size {
+        min: u64,
+        max: u64,
+    },
+    /// One of these words; some others have an answer of their own.
+    Choice {
+        words: &'static [&'static str],
+        refused: &'static [(&'static str, &'static str)],
+    },
+    TextList {
+        max: usize,
+    },
+    /// Any keys: they belong to somebody else.
+    FreeTable,
+}
+
+/// What holds when nobody wrote the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// It must be written.
+    Required,
+    /// Nothing; the help says what that means.
+    Unset,
+    /// This, as it would be written in a file.
+    Is(&'static str),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Dotted; `*` stands for the name of a service.
+    pub path: &'static str,
+    pub kind: Kind,
+    pub default: Preset,
+    pub help: &'static str,
+}
+
+const fn key(path: &'static str, kind: Kind, default: Preset, help: &'static str) -> Key {
+    Key {
+        path,
+        kind,
+        default,
+        help,
+    }
+}
+
+use Preset::{Is, Required, Unset};
+
+const YEAR_MS: u64 = 365 * 86_400_000;
+const WORDS_ONLY: &[(&str, &str)] = &[];
+
+/// In the order in which the manual shows them.
+pub const KEYS: &[Key] = &[
+    key(
+        "daemon.plugin_dir",
+        Kind::Path,
+        Is(r#""/usr/lib/polyport/plugins""#),
+        "Folder in which plugins are looked for by name.",
+    ),
+    key(
+        "daemon.run_dir",
+        Kind::Path,
+        Is(r#""/run/polyport""#),
+        "Folder of the control socket and the lock that keeps a second daemon out; made if missing.",
+    ),
+    key(
+        "daemon.state_dir",
+        Kind::Path,
+        Is(r#""/var/lib/polyport""#),
+        "Folder of what outlives the daemon, such as its copies of plugins; made if missing.",
+    ),
+    key(
+        "daemon.user",
+        Kind::Text,
+        Unset,
+        "User that workers become; without it they keep the user who started the daemon.",
+    ),
+    key(
+        "daemon.group",
+        Kind::Text,
+        Unset,
+        "Group that workers become; without it the primary group of `user`.",
+    ),
+    key(
+        "daemon.drain_timeout",
+        Kind::Duration {
+            min_ms: 0,
+            max_ms: YEAR_MS,
+        },
+        Is(r#""30s""#),
+        "How long open connections may finish when a worker stops.",
+    ),
+    key(
+        "daemon.hang_timeout",
+        Kind::Duration {
+            min_ms: 100,
+            max_ms: YEAR_MS,
+        },
+        Is(r#""10s""#),
+        "A plugin that does not return from a call for so long has its worker killed and replaced.",
+    ),
+    key(
+        "daemon.sandbox",
+        Kind::Choice {
+            words: &["best-effort", "required", "off"],
+            refused: WORDS_ONLY,
+        },
+        Is(r#""best-effort""#),
+        "How workers are closed in: as far as the kernel can, or failing without it, or not at all.",
+    ),
+    key(
+        "daemon.log.target",
+        Kind::Choice {
+            words: &["stderr", "file"],
+            refused: &[
+                (
+                    "journal",
+                    "use \"stderr\": under systemd it reaches the journal already",
+                ),
+                (
+                    "syslog",
+                    "use \"stderr\": under systemd it reaches the journal, which can forward to syslog",
+                ),
+            ],
+        },
+        Is(r#""stderr""#),
+        "Where the log goes.",
+    ),
+    key(
+        "daemon.log.file",
+        Kind::Path,
+        Unset,
+        "The log file when `target` is \"file\".",
+    ),
+    key(
+        "daemon.log.level",
+        Kind::Choice {
+            words: &["debug", "info", "warning", "error"],
+            refused: &[("warn", "write \"warning\"")],
+        },
+        Is(r#""info""#),
+        "The least severity that is logged.",
+    ),
+    key(
+        "daemon.log.format",
+        Kind::Choice {
+            words: &["text", "json"],
+            refused: WORDS_ONLY,
+        },
+        Is(r#""text""#),
+        "Lines for people or for programs.",
+    ),
+    key(
+        "services.*.plugin",
+        Kind::Text,
+        Required,
+        "Name of a plugin in `plugin_dir` (NAME.so, else libpolyport_NAME.so), or its absolute path.",
+    ),
+    key(
+        "services.*.listen",
+        Kind::TextList { max: 64 },
+        Required,
+        "Endpoints, as tcp://HOST:PORT: HOST is an IPv4 address, an [IPv6] address or * for 0.0.0.0 \
+         (all of IPv4); PORT is a number or a name from /etc/services, 0 takes any free port.",
+    ),
+    key(
+        "services.*.workers",
+        Kind::AutoOrCount { min: 1, max: 256 },
+        Is(r#""auto""#),
+        "Processes that serve it: a number, or \"auto\" for one per CPU.",
+    ),
+    key(
+        "services.*.enabled",
+        Kind::Boolean,
+        Is("true"),
+        "false keeps the service checked but not served.",
+    ),
+    key(
+        "services.*.limits.connections",
+        Kind::Count {
+            min: 1,
+            max: 1_000_000,
+        },
+        Is("10000"),
+        "Connections open at once in the whole service; more wait in the queue.",
+    ),
+    key(
+        "services.*.limits.idle",
+        Kind::Duration {
+            min_ms: 0,
+            max_ms: YEAR_MS,
+        },
+        Is(r#""5m""#),
+        "A connection without a byte either way for so long is closed; \"0\" never closes.",
+    ),
+    key(
+        "services.*.limits.input",
+        Kind::Size {
+            min: 1 << 10,
+            max: 1 << 30,
+        },
+        Is(r#""64KiB""#),
+        "Bytes of one connection that the plugin may leave waiting for more.",
+    ),
+    key(
+        "services.*.limits.output",
+        Kind::Size {
+            min: 1 << 10,
+            max: 1 << 30,
+        },
+        Is(r#""256KiB""#),
+        "Bytes queued for one peer that reads slowly.",
+    ),
+    key(
+        "services.*.socket.backlog",
+        Kind::Count {
+            min: 1,
+            max: 65_535,
+        },
+        Is("4096"),
+        "Connections that may wait to be accepted; the kernel cuts it at net.core.somaxconn.",
+    ),
+    key(
+        "services.*.socket.nodelay",
+        Kind::Boolean,
+        Is("true"),
+        "Send small answers at once instead of waiting to fill packets (TCP_NODELAY).",
+    ),
+    key(
+        "services.*.settings",
+        Kind::FreeTable,
+        Unset,
+        "The plugin's own options; `polyport plugins show NAME` lists them.",
+    ),
+];
+
+/// What stands at a dotted path of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Node {
+    Key(&'static Key),
+    /// Keys stand below it.
+    Table,
+    Unknown,
+}
+
+/// `pattern` has `*` in place of a service's name; the empty one is the whole file.
+pub fn node(pattern: &str) -> Node {
+    if let Some(key) = KEYS.iter().find(|key| key.path == pattern) {
+        return Node::Key(key);
+    }
+    match children(pattern).next() {
+        Some(_) => Node::Table,
+        None => Node::Unknown,
+    }
+}
+
+/// Names that may stand in the table at `pattern`; a name with keys below it comes once for each.
+pub fn children(pattern: &str) -> impl Iterator<Item = &'static str> + '_ {
+    KEYS.iter().filter_map(move |key| {
+        let below = match pattern {
+            "" => key.path,
+            _ => key.path.strip_prefix(pattern)?.strip_prefix('.')?,
+        };
+        below.split('.').next()
+    })
+}
+
+/// Lower case letters, digits, `-` and `_`, a letter or digit first, at most 32: fit for file names,
+/// logs and variables.
+pub fn is_service_name(name: &str) -> bool {
+    let ordinary = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = name.as_bytes();
+    bytes.len() <= 32
+        && bytes.first().is_some_and(|b| ordinary(*b))
+        && bytes.iter().all(|b| ordinary(*b) || b"-_".contains(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_unique_and_no_key_stands_below_another() {
+        for (i, key) in KEYS.iter().enumerate() {
+            assert!(!key.help.is_empty() && !key.help.contains('\n'));
+            for other in &KEYS[i + 1..] {
+                assert_ne!(key.path, other.path);
+                assert!(!other.path.starts_with(&format!("{}.", key.path)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_is_a_key_a_table_or_unknown() {
+        assert_eq!(node(""), Node::Table);
+        assert_eq!(node("daemon"), Node::Table);
+        assert_eq!(node("services.*"), Node::Table);
+        assert_eq!(node("services.*.limits"), Node::Table);
+        assert!(
+            matches!(node("services.*.limits.idle"), Node::Key(key) if key.path.ends_with("idle"))
+        );
+        for unknown in [
+            "demon",
+            "daemon.log.levels",
+            "services.*.limit",
+            "daemon.run",
+        ] {
+            assert_eq!(node(unknown), Node::Unknown, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn service_names_are_short_and_plain() {
+        for good in ["a", "0", "line-chat", "udp_echo", &"x".repeat(32)] {
+            assert!(is_service_name(good), "{good}");
+        }
+        for bad in ["", "-a", "_a", "A", "a.b", "ä", "a b", &"x".repeat(33)] {
+            assert!(!is_service_name(bad), "{bad}");
+        }
+    }
+}

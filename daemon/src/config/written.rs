@@ -1,0 +1,133 @@
+//! The configuration as written, typed: all layers over each other, nothing looked up yet.
+//!
+//! Names of users, ports and plugins are still text here. Defaults are filled in from the schema, so
+//! a field is an `Option` only where nothing is a meaning of its own or where the key is required
+//! and may still be missing.
+//!
+//! Invariant: each value came through its kind in the schema.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::complaint::{Complaint, Places};
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Config {
+    pub daemon: Daemon,
+    #[serde(default)]
+    pub services: BTreeMap<String, Service>,
+    #[serde(skip)]
+    pub places: Places,
+    /// Everything refused so far; a plan exists only if this stays empty.
+    #[serde(skip)]
+    pub complaints: Vec<Complaint>,
+    /// Keys with a complaint of their own: that they are missing now is no news.
+    #[serde(skip)]
+    pub refused: BTreeSet<String>,
+    /// Files in the order they were read, and whether parts of them could not be understood.
+    #[serde(skip)]
+    pub files: Vec<(Arc<str>, bool)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Daemon {
+    pub plugin_dir: PathBuf,
+    pub run_dir: PathBuf,
+    pub state_dir: PathBuf,
+    pub user: Option<String>,
+    pub group: Option<String>,
+    #[serde(rename = "drain_timeout")]
+    pub drain_timeout_ms: u64,
+    #[serde(rename = "hang_timeout")]
+    pub hang_timeout_ms: u64,
+    pub sandbox: SandboxPolicy,
+    pub log: Log,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SandboxPolicy {
+    /// Close as much as this kernel offers and report how much that was.
+    BestEffort,
+    /// A missing mechanism is an error.
+    Required,
+    /// For debugging a plugin only.
+    Off,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Log {
+    pub target: LogTarget,
+    pub file: Option<PathBuf>,
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogTarget {
+    Stderr,
+    File,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warning,
+    Error,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Service {
+    pub plugin: Option<String>,
+    pub listen: Option<Vec<String>>,
+    pub workers: Workers,
+    pub enabled: bool,
+    pub limits: Limits,
+    pub socket: Socket,
+    #[serde(default)]
+    pub settings: BTreeMap<String, serde_json::Value>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Workers {
+    Count(u16),
+    Word(Auto),
+}
+
+/// The one word that `workers` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Auto {
+    Auto,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Limits {
+    pub connections: u32,
+    #[serde(rename = "idle")]
+    pub idle_ms: u64,
+    #[serde(rename = "input")]
+    pub input_bytes_max: usize,
+    #[serde(rename = "output")]
+    pub output_bytes_max: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Socket {
+    pub backlog: i32,
+    pub nodelay: bool,
+}

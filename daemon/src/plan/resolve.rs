@@ -1,0 +1,312 @@
+//! Configuration to plan: every name becomes a number or a path, every contradiction a complaint.
+//!
+//! Pure: what must be known of the machine comes in as [`Facts`]. It goes on where the walk over the
+//! files stopped, on whatever that accepted, so that one check shows the complaints of both; a key
+//! that was refused there is not complained of again for being absent.
+//!
+//! Invariant: a plan comes out only if there is no complaint at all.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::endpoint;
+use super::facts::Facts;
+use super::{
+    DaemonPlan, Endpoint, Identity, Limits, LogPlan, LogTarget, Plan, ServicePlan, SocketPlan,
+};
+use crate::config::{self, Complaint, Config, Fault, Place, in_order, shown};
+
+pub fn resolve(config: Config, facts: &Facts) -> Result<Plan, Vec<Complaint>> {
+    let mut resolving = Resolving {
+        config: &config,
+        facts,
+        complaints: config.complaints.clone(),
+    };
+    let identity = resolving.identity();
+    let log = resolving.log();
+    let mut claims = Vec::new();
+    let mut services = BTreeMap::new();
+    for (name, service) in &config.services {
+        let plan = resolving.service(name, service, &mut claims);
+        if service.enabled {
+            services.insert(name.clone(), plan);
+        }
+    }
+    resolving.refuse_overlaps(claims);
+    let complaints = resolving.complaints;
+    if !complaints.is_empty() {
+        return Err(in_order(complaints, &config.files));
+    }
+    let places = places_of(&config, &services);
+    let daemon = config.daemon;
+    let daemon = DaemonPlan {
+        plugin_dir: daemon.plugin_dir,
+        run_dir: daemon.run_dir,
+        state_dir: daemon.state_dir,
+        identity,
+        drain_timeout_ms: daemon.drain_timeout_ms,
+        hang_timeout_ms: daemon.hang_timeout_ms,
+        sandbox: daemon.sandbox,
+        log,
+    };
+    Ok(Plan {
+        daemon,
+        services,
+        places,
+    })
+}
+
+/// An endpoint somebody wants, for comparing it with all others.
+struct Claim {
+    service: String,
+    place: Place,
+    endpoint: Endpoint,
+}
+
+struct Resolving<'a> {
+    config: &'a Config,
+    facts: &'a Facts,
+    complaints: Vec<Complaint>,
+}
+
+impl Resolving<'_> {
+    fn identity(&mut self) -> Option<Identity> {
+        let daemon = &self.config.daemon;
+        let Some(user) = &daemon.user else {
+            if daemon.group.is_some() && !self.was_refused("daemon.user") {
+                let fault = Fault::new("a group without a user").hint("set daemon.user as well");
+                self.complain("daemon.group", fault);
+            }
+            return None;
+        };
+        let numbers = self.looked_up("daemon.user", "user", user, (self.facts.user)(user));
+        let gid = match &daemon.group {
+            Some(group) => {
+                self.looked_up("daemon.group", "group", group, (self.facts.group)(group))
+            }
+            None => numbers.map(|numbers| numbers.gid),
+        };
+        Some(Identity {
+            user: user.clone(),
+            uid: numbers?.uid,
+            gid: gid?,
+        })
+    }
+
+    fn looked_up<T>(
+        &mut self,
+        key: &str,
+        what: &str,
+        name: &str,
+        looked: super::facts::Looked<T>,
+    ) -> Option<T> {
+        let name = shown(name);
+        let fault = match looked {
+            Ok(Some(found)) => return Some(found),
+            Ok(None) => Fault::new(format!("there is no {what} \"{name}\" on this machine")).hint(
+                format!("create it, or name another {what} (by name, not by number)"),
+            ),
+            Err(error) => Fault::new(format!("cannot look up {what} \"{name}\": {error}")),
+        };
+        self.complain(key, fault);
+        None
+    }
+
+    fn log(&mut self) -> LogPlan {
+        let log = &self.config.daemon.log;
+        let target = match (log.target, &log.file) {
+            (config::LogTarget::Stderr, _) => LogTarget::Stderr,
+            (config::LogTarget::File, Some(file)) => LogTarget::File(file.clone()),
+            (config::LogTarget::File, None) => {
+                if !self.was_refused("daemon.log.file") {
+                    let fault = Fault::new("a log file without a path").hint("set daemon.log.file");
+                    self.complain("daemon.log.target", fault);
+                }
+                LogTarget::Stderr
+            }
+        };
+        LogPlan {
+            target,
+            level: log.level,
+            format: log.format,
+        }
+    }
+
+    fn service(
+        &mut self,
+        name: &str,
+        service: &config::Service,
+        claims: &mut Vec<Claim>,
+    ) -> ServicePlan {
+        let path = format!("services.{name}");
+        let plugin = self.plugin(&path, service.plugin.as_deref());
+        let endpoints = self.endpoints(&path, service.listen.as_deref());
+        if service.enabled {
+            claims.extend(endpoints.iter().map(|(place, endpoint)| Claim {
+                service: name.to_owned(),
+                place: place.clone(),
+                endpoint: endpoint.clone(),
+            }));
+        }
+        let workers = match service.workers {
+            config::Workers::Count(count) => count,
+            config::Workers::Word(_) => self.facts.cpus.clamp(1, 256),
+        };
+        ServicePlan {
+            plugin,
+            endpoints: endpoints
+                .into_iter()
+                .map(|(_, endpoint)| endpoint)
+                .collect(),
+            workers,
+            limits: Limits {
+                connections: service.limits.connections,
+                idle_ms: service.limits.idle_ms,
+                input_bytes_max: service.limits.input_bytes_max,
+                output_bytes_max: service.limits.output_bytes_max,
+            },
+            socket: SocketPlan {
+                backlog: service.socket.backlog,
+                nodelay: service.socket.nodelay,
+            },
+            settings: service.settings.clone(),
+        }
+    }
+
+    /// The file is not opened and need not exist: only its own service fails without it.
+    fn plugin(&mut self, path: &str, written: Option<&str>) -> PathBuf {
+        let key = format!("{path}.plugin");
+        let Some(written) = written else {
+            self.missing(path, "plugin", "plugin = \"NAME\"");
+            return PathBuf::new();
+        };
+        if Path::new(written).is_absolute() {
+            return PathBuf::from(written);
+        }
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+        if !written.bytes().all(plain) {
+            let fault = Fault::new(format!(
+                "\"{}\" is not the name of a plugin",
+                shown(written)
+            ));
+            let hint = match written.strip_suffix(".so") {
+                Some(stem) if stem.bytes().all(plain) => format!("write \"{stem}\""),
+                _ => "write its name without folder and ending, or an absolute path".to_owned(),
+            };
+            self.complain(&key, fault.hint(hint));
+            return PathBuf::new();
+        }
+        let folder = &self.config.daemon.plugin_dir;
+        let own = folder.join(format!("{written}.so"));
+        let of_cargo = folder.join(format!("libpolyport_{}.so", written.replace('-', "_")));
+        match !(self.facts.exists)(&own) && (self.facts.exists)(&of_cargo) {
+            true => of_cargo,
+            false => own,
+        }
+    }
+
+    fn endpoints(&mut self, path: &str, written: Option<&[String]>) -> Vec<(Place, Endpoint)> {
+        let Some(written) = written else {
+            self.missing(path, "listen", "listen = [\"tcp://127.0.0.1:PORT\"]");
+            return Vec::new();
+        };
+        let mut endpoints = Vec::new();
+        let key = format!("{path}.listen");
+        for (i, written) in written.iter().enumerate() {
+            let place = self.place(&format!("{key}[{i}]"));
+            match endpoint::parse(written, &self.facts.services) {
+                Ok(address) => {
+                    let written = written.clone();
+                    endpoints.push((place, Endpoint { written, address }));
+                }
+                Err(fault) => self.complaints.push(Complaint::at(&place, &key, fault)),
+            }
+        }
+        endpoints
+    }
+
+    fn missing(&mut self, path: &str, name: &str, example: &str) {
+        // In a file that could not be parsed whole, it may well be there.
+        let file = self.place(path).file;
+        let broken = self
+            .config
+            .files
+            .iter()
+            .any(|(name, broken)| *broken && *name == file);
+        if broken || self.was_refused(&format!("{path}.{name}")) {
+            return;
+        }
+        let fault = Fault::new(format!("\"{name}\" is missing")).hint(format!("add {example}"));
+        self.complain(path, fault);
+    }
+
+    /// Each endpoint against those before it, in the order of the files.
+    fn refuse_overlaps(&mut self, mut claims: Vec<Claim>) {
+        let rank = |claim: &Claim| {
+            let files = &self.config.files;
+            let file = files.iter().position(|(name, _)| *name == claim.place.file);
+            (file.unwrap_or(files.len()), claim.place.line)
+        };
+        claims.sort_by_cached_key(rank);
+        let mut by_port: BTreeMap<u16, Vec<Claim>> = BTreeMap::new();
+        for claim in claims {
+            let super::Address::Tcp(address) = claim.endpoint.address;
+            if address.port() == 0 {
+                continue;
+            }
+            let taken = by_port.entry(address.port()).or_default();
+            let earlier = taken
+                .iter()
+                .find(|other| endpoint::overlap(other.endpoint.address, claim.endpoint.address));
+            let Some(earlier) = earlier else {
+                taken.push(claim);
+                continue;
+            };
+            let fault = Fault::new(format!(
+                "{} is taken by {} of service \"{}\" ({})",
+                shown(&claim.endpoint.written),
+                shown(&earlier.endpoint.written),
+                earlier.service,
+                earlier.place,
+            ));
+            let fault = fault.hint("give one of them another address or port");
+            let key = format!("services.{}.listen", claim.service);
+            self.complaints
+                .push(Complaint::at(&claim.place, &key, fault));
+        }
+    }
+
+    fn was_refused(&self, key: &str) -> bool {
+        self.config.refused.contains(key)
+    }
+
+    fn place(&self, key: &str) -> Place {
+        self.config
+            .places
+            .get(key)
+            .cloned()
+            .unwrap_or_else(|| Place {
+                file: "built-in defaults".into(),
+                line: None,
+            })
+    }
+
+    fn complain(&mut self, key: &str, fault: Fault) {
+        let place = self.place(key);
+        self.complaints.push(Complaint::at(&place, key, fault));
+    }
+}
+
+/// Where each key of the planned services was written, for the probe's complaints.
+fn places_of(config: &Config, planned: &BTreeMap<String, ServicePlan>) -> BTreeMap<String, String> {
+    config
+        .places
+        .iter()
+        .filter(|(key, _)| {
+            let mut parts = key.split('.');
+            parts.next() == Some("services")
+                && parts.next().is_some_and(|name| planned.contains_key(name))
+        })
+        .map(|(key, place)| (key.clone(), place.to_string()))
+        .collect()
+}
