@@ -98,6 +98,8 @@ pub struct Desk {
     asks: Vec<Ask>,
     bytes: Vec<u8>,
     faults: Vec<String>,
+    /// Sessions whose first refusal since the last clearing this is.
+    refusals: Vec<Token>,
 }
 
 impl Desk {
@@ -131,6 +133,28 @@ impl Desk {
             .is_some_and(|entry| std::mem::take(&mut entry.refused))
     }
 
+    /// Whose writes were newly refused as full during this call.
+    pub fn refusals(&self) -> &[Token] {
+        &self.refusals
+    }
+
+    /// The engine is finishing the session of its own accord: later writes are answered as gone.
+    pub fn finishing(&mut self, session: Token) {
+        if let Some(entry) = self.ledger.get_mut(session) {
+            entry.finished = true;
+        }
+    }
+
+    /// How many sessions are open.
+    pub fn session_count(&self) -> usize {
+        self.ledger.len()
+    }
+
+    /// False once it has fired or was cancelled.
+    pub fn timer_is_armed(&self, timer: TimerToken) -> bool {
+        self.timers.contains_key(timer)
+    }
+
     pub fn was_refused(&self, session: Token) -> bool {
         self.ledger.get(session).is_some_and(|entry| entry.refused)
     }
@@ -157,6 +181,7 @@ impl Desk {
     pub fn clear(&mut self) {
         self.asks.clear();
         self.bytes.clear();
+        self.refusals.clear();
         // A burst's memory is not kept for the quiet time after it.
         if self.bytes.capacity() > 1 << 20 {
             self.bytes.shrink_to(1 << 16);
@@ -203,6 +228,9 @@ impl Desk {
             Said::Bytes(bytes) => bytes.len(),
         };
         if entry.queued.saturating_add(length) > entry.output_bytes_max {
+            if !entry.refused {
+                self.refusals.push(session);
+            }
             entry.refused = true;
             return Err(Refusal::Full);
         }

@@ -1,1 +1,96 @@
-//! (being written)
+//! The worker: the shell around the engine that owns the sockets of one process.
+//!
+//! One thread waits, reads, feeds and flushes; it decides nothing about a connection that the engine
+//! can decide. It knows no plugin either, only a [`Protocol`]: how that one is loaded, and how a
+//! waker reaches it from another thread, is `plugin_host`'s.
+//!
+//! Invariant: nothing here blocks but the one wait at the start of a turn.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use crate::channel::{ListenerBrief, Order};
+use crate::engine::session::Protocol;
+use crate::plan::Limits;
+use crate::scoreboard::Scoreboard;
+
+mod complaints;
+mod listener;
+mod stream;
+mod turn;
+
+#[cfg(test)]
+mod tests;
+
+/// Where orders come from: the worker's end of its channel.
+pub trait Orders {
+    /// Readable when there may be an order.
+    fn fd(&self) -> BorrowedFd<'_>;
+    /// Never blocks.
+    fn next(&mut self) -> NextOrder;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextOrder {
+    Order(Order),
+    Empty,
+    /// The supervisor is gone.
+    Closed,
+}
+
+/// Where other threads' wake-ups of the instance come from.
+pub trait Wakes {
+    /// An event descriptor, written to after each wake-up was queued.
+    fn fd(&self) -> BorrowedFd<'_>;
+    /// The next token for the protocol's `wake`. Never blocks.
+    fn next(&mut self) -> Option<u64>;
+}
+
+/// What this worker is to serve: its share of a service.
+#[derive(Debug)]
+pub struct Share {
+    /// Listening sockets, and what each is.
+    pub listeners: Vec<(OwnedFd, ListenerBrief)>,
+    pub limits: Limits,
+    /// Among so many workers the limit on connections is divided.
+    pub worker_count: u16,
+    /// The grace of a drain that nobody ordered.
+    pub drain_timeout_ms: u64,
+}
+
+impl Share {
+    /// Rounded up, so that no worker is left with none.
+    fn connections_max(&self) -> usize {
+        let share = self
+            .limits
+            .connections
+            .div_ceil(u32::from(self.worker_count.max(1)));
+        share.max(1) as usize
+    }
+}
+
+/// Why a worker has nothing more to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was ordered to drain, and has.
+    Drained,
+    /// The supervisor is gone; it drained of its own accord.
+    Orphaned,
+}
+
+/// Serves until drained. The protocol comes back to be taken down in order.
+///
+/// # Errors
+///
+/// When the event queue itself fails: then nothing can be served any more.
+pub fn serve<P: Protocol>(
+    share: Share,
+    protocol: P,
+    wakes: impl Wakes,
+    orders: impl Orders,
+    scoreboard: Scoreboard,
+) -> io::Result<(Outcome, P)> {
+    let mut worker = turn::Worker::new(share, protocol, wakes, orders, scoreboard)?;
+    let outcome = worker.run()?;
+    Ok((outcome, worker.into_protocol()))
+}

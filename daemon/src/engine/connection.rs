@@ -1,0 +1,338 @@
+//! One stream connection: what it may do next, as a closed set of states.
+//!
+//! Events come in as methods (bytes, the peer's FIN, output taken, a deadline) and each answers with
+//! what is to be done; `enter` is the only place that changes the state. It calls no protocol and no
+//! socket: that is for `streams` around it and the worker around that.
+//!
+//! ```text
+//!   Open ──peer's FIN told──▶ PeerFinished
+//!     │                            │
+//!     └──────── finish ────────────┴──▶ Finishing(why) ── output gone, FIN sent, peer's FIN read,
+//!     any ── abort, loss, limit, deadline ──▶ Closed ◀──── or lingered for long enough
+//! ```
+//!
+//! Invariant: after `Closed` every event is answered with nothing.
+
+use super::deadlines::NEVER;
+use super::output::{Output, Watermarks};
+use super::session::End;
+
+/// How long after our FIN the peer's is waited for, and what is read and dropped meanwhile. Closing
+/// at once would answer late input with a reset, which can destroy output still on its way.
+pub const LINGER_MS: u64 = 5_000;
+pub const LINGER_BYTES_MAX: usize = 1 << 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// The peer may speak, and so may the protocol.
+    Open,
+    /// The protocol knows that the peer will say no more; it may go on writing.
+    PeerFinished,
+    /// Nothing is fed any more; the output leaves, and our FIN after it.
+    Finishing(End),
+    /// Over.
+    Closed,
+}
+
+/// What an event asks of the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Nothing,
+    /// Feed what was received.
+    Feed,
+    /// The socket's write side is to be shut down.
+    ShutWriting,
+    /// The connection is over; `reset` throws away what has not left.
+    Close {
+        why: End,
+        reset: bool,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Connection<S> {
+    /// The protocol's state; `None` while its `open` runs.
+    pub(super) session: Option<S>,
+    state: State,
+    /// Input that the protocol has not consumed.
+    pub(super) kept: Vec<u8>,
+    pub(super) output: Output,
+    pub(super) paused: bool,
+    /// The last feed was answered as full: no feed before `writable`.
+    pub(super) full: bool,
+    /// What was queued when a write was last refused: `writable` is worth telling below it.
+    pub(super) refused_at: usize,
+    /// The kept input is to be fed again although nothing was added to it.
+    pub(super) feed_again: bool,
+    /// The output went past the high watermark and has not come below the low one.
+    pub(super) stalled: bool,
+    /// The peer's FIN was read.
+    peer_fin: bool,
+    /// Our FIN is to follow the output; was sent.
+    fin_asked: bool,
+    fin_sent: bool,
+    /// On the streams' lists of the touched and of the resumed.
+    pub(super) touched: bool,
+    pub(super) resumed: bool,
+    /// Its moment in the drain has come.
+    leaving: bool,
+    /// Bytes read and dropped while finishing.
+    dropped: usize,
+    active_ms: u64,
+    idle_ms: u64,
+    linger_until_ms: u64,
+    pub(super) drain_at_ms: u64,
+    /// The earliest entry in `deadlines` that counts.
+    pub(super) armed_ms: u64,
+}
+
+impl<S> Connection<S> {
+    pub(super) fn new(idle_ms: u64, now_ms: u64) -> Connection<S> {
+        Connection {
+            session: None,
+            state: State::Open,
+            kept: Vec::new(),
+            output: Output::default(),
+            paused: false,
+            full: false,
+            refused_at: usize::MAX,
+            feed_again: false,
+            stalled: false,
+            peer_fin: false,
+            fin_asked: false,
+            fin_sent: false,
+            touched: false,
+            resumed: false,
+            leaving: false,
+            dropped: 0,
+            active_ms: now_ms,
+            idle_ms,
+            linger_until_ms: NEVER,
+            drain_at_ms: NEVER,
+            armed_ms: NEVER,
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
+    /// The only place where a state begins.
+    fn enter(&mut self, state: State) {
+        debug_assert_ne!(self.state, State::Closed, "nothing follows Closed");
+        self.state = state;
+    }
+
+    // --- questions -----------------------------------------------------------------------------
+
+    pub(super) fn accepts_writes(&self) -> bool {
+        match self.state {
+            State::Open | State::PeerFinished => !self.fin_asked,
+            State::Finishing(_) | State::Closed => false,
+        }
+    }
+
+    pub(super) fn may_feed(&self) -> bool {
+        let held_back = self.paused || self.full || self.stalled;
+        match self.state {
+            State::Open => !held_back,
+            State::PeerFinished | State::Finishing(_) | State::Closed => false,
+        }
+    }
+
+    pub(super) fn wants_read(&self) -> bool {
+        match self.state {
+            State::Open => self.may_feed() && !self.feed_again && !self.peer_fin,
+            // Read to drop.
+            State::Finishing(_) => !self.peer_fin,
+            State::PeerFinished | State::Closed => false,
+        }
+    }
+
+    /// A refused writer may try again: there is room, and more than when it was refused.
+    pub(super) fn is_writable(&self, marks: Watermarks) -> bool {
+        let queued = self.output.queued();
+        queued == 0 || (queued <= marks.low && queued < self.refused_at)
+    }
+
+    /// The peer's FIN may be told: it was read, and all input before it was fed.
+    pub(super) fn may_tell_fin(&self) -> bool {
+        self.may_feed() && self.peer_fin && !self.feed_again
+    }
+
+    // --- events --------------------------------------------------------------------------------
+
+    pub(super) fn received(&mut self, bytes: usize, now_ms: u64) -> Next {
+        match self.state {
+            State::Open => {
+                self.active_ms = now_ms;
+                Next::Feed
+            }
+            State::Finishing(why) => {
+                // Not counted as activity: a peer that only talks cannot hold on to its connection.
+                self.dropped += bytes;
+                if self.dropped > LINGER_BYTES_MAX {
+                    Next::Close { why, reset: false }
+                } else {
+                    Next::Nothing
+                }
+            }
+            // Nothing comes behind a FIN.
+            State::PeerFinished | State::Closed => Next::Nothing,
+        }
+    }
+
+    pub(super) fn peer_finished(&mut self) -> Next {
+        self.peer_fin = true;
+        match self.state {
+            State::Finishing(why) if self.fin_sent => Next::Close { why, reset: false },
+            // Told after the input before it; closed after the output.
+            State::Open | State::Finishing(_) | State::PeerFinished | State::Closed => {
+                Next::Nothing
+            }
+        }
+    }
+
+    /// Why it ends when its socket breaks: after our FIN there was nothing left to lose.
+    pub(super) fn lost(&self) -> End {
+        match self.state {
+            State::Finishing(why) if self.fin_sent => why,
+            State::Open | State::PeerFinished | State::Finishing(_) | State::Closed => End::Lost,
+        }
+    }
+
+    /// The protocol was told of the peer's FIN and has an opinion (`handled`) or not.
+    pub(super) fn fin_told(&mut self, handled: bool) {
+        match self.state {
+            State::Open if handled && !self.fin_asked => self.enter(State::PeerFinished),
+            State::Open => self.enter(State::Finishing(End::Finished)),
+            // It closed during the call.
+            State::PeerFinished | State::Finishing(_) | State::Closed => {}
+        }
+    }
+
+    /// Our FIN is to follow what was said so far; the peer may go on speaking.
+    pub(super) fn finish_writing(&mut self) {
+        self.fin_asked = true;
+        match self.state {
+            State::PeerFinished => self.enter(State::Finishing(End::Finished)),
+            State::Open | State::Finishing(_) | State::Closed => {}
+        }
+    }
+
+    /// Feed nothing more, send what is queued, then our FIN.
+    pub(super) fn finish(&mut self, why: End) {
+        match self.state {
+            State::Open | State::PeerFinished => self.enter(State::Finishing(why)),
+            // The first reason counts.
+            State::Finishing(_) | State::Closed => {}
+        }
+    }
+
+    /// True unless it was closed already.
+    pub(super) fn close(&mut self) -> bool {
+        match self.state {
+            State::Open | State::PeerFinished | State::Finishing(_) => {
+                self.enter(State::Closed);
+                true
+            }
+            State::Closed => false,
+        }
+    }
+
+    /// After a flush that got rid of `bytes`; true when it may be fed again because of it.
+    pub(super) fn flushed(&mut self, bytes: usize, marks: Watermarks, now_ms: u64) -> bool {
+        if bytes > 0 {
+            self.active_ms = now_ms;
+        }
+        let queued = self.output.queued();
+        let was_stalled = self.stalled;
+        self.stalled = queued
+            > if was_stalled {
+                marks.low
+            } else {
+                marks.high - 1
+            };
+        was_stalled && !self.stalled
+    }
+
+    /// What follows once a flush has left nothing behind.
+    pub(super) fn drained(&mut self, now_ms: u64) -> Next {
+        if self.leaving && self.is_quiet() {
+            self.finish(End::Drain);
+        }
+        match self.state {
+            State::Open if self.fin_asked && !self.fin_sent => {
+                self.fin_sent = true;
+                Next::ShutWriting
+            }
+            State::Finishing(why) if self.peer_fin => Next::Close { why, reset: false },
+            State::Finishing(_) => {
+                self.linger_until_ms = self.linger_until_ms.min(now_ms + LINGER_MS);
+                if std::mem::replace(&mut self.fin_sent, true) {
+                    Next::Nothing
+                } else {
+                    Next::ShutWriting
+                }
+            }
+            State::Open | State::PeerFinished | State::Closed => Next::Nothing,
+        }
+    }
+
+    /// Something of this connection's is due. When nothing is to be done, its deadline is armed
+    /// anew; when its moment in the drain has come it is marked, and finished once quiet.
+    pub(super) fn expired(&mut self, now_ms: u64) -> Next {
+        if self.drain_at_ms <= now_ms {
+            self.drain_at_ms = NEVER;
+            self.leaving = true;
+        }
+        let idle = self.idle_until_ms() <= now_ms;
+        let reset = self.output.queued() > 0;
+        match self.state {
+            State::Open | State::PeerFinished if idle => Next::Close {
+                why: End::Idle,
+                reset,
+            },
+            State::Finishing(why) if self.linger_until_ms <= now_ms => {
+                Next::Close { why, reset: false }
+            }
+            // Its output is stuck; with nothing left to send it was the peer's FIN that stayed away.
+            State::Finishing(_) if idle && reset => Next::Close {
+                why: End::Idle,
+                reset,
+            },
+            State::Finishing(why) if idle => Next::Close { why, reset },
+            State::Open | State::PeerFinished | State::Finishing(_) | State::Closed => {
+                Next::Nothing
+            }
+        }
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    pub(super) fn set_idle(&mut self, idle_ms: u64) {
+        self.idle_ms = idle_ms;
+    }
+
+    /// The next moment at which `expired` has something to do.
+    pub(super) fn deadline_ms(&self) -> u64 {
+        self.idle_until_ms()
+            .min(self.linger_until_ms)
+            .min(self.drain_at_ms)
+    }
+
+    fn idle_until_ms(&self) -> u64 {
+        match self.idle_ms {
+            0 => NEVER,
+            idle_ms => self.active_ms.saturating_add(idle_ms),
+        }
+    }
+
+    /// Nothing untold, nothing unsent.
+    fn is_quiet(&self) -> bool {
+        let fin_untold = self.state == State::Open && self.peer_fin;
+        self.kept.is_empty() && self.output.queued() == 0 && !fin_untold
+    }
+}

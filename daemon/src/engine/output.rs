@@ -1,0 +1,326 @@
+//! Output: bytes that a protocol has said to one peer and the peer has not yet taken.
+//!
+//! Copied bytes wait in a queue. Bytes that lie in the lent input are spliced in by position until
+//! the flush right after the call, so that an echo is sent from the buffer it was read into; what
+//! that flush does not get rid of is copied behind it. Nothing here decides when to flush or to stop:
+//! it only says whether the fill level is past a watermark.
+//!
+//! Invariant: `pieces` is exactly what was said and not yet taken, in the order it was said.
+
+use std::io::IoSlice;
+use std::ops::Range;
+
+/// Slices offered to one system call.
+pub const PIECES_MAX: usize = 16;
+/// Each splice may be surrounded by queued bytes, and all of them must fit in one offer.
+const SPLICES_MAX: usize = (PIECES_MAX - 1) / 2;
+/// Behind other bytes, copying less than this is cheaper than another slice.
+const SPLICE_BYTES_MIN: usize = 1024;
+/// Buffers kept for the next connection that needs one, and the largest that is worth keeping.
+const SPARES_MAX: usize = 64;
+const SPARE_BYTES_MAX: usize = 64 * 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    queue: Vec<u8>,
+    /// Where the bytes not yet taken begin.
+    head: usize,
+}
+
+impl Output {
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len() - self.head
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8], spares: &mut Spares) {
+        if self.queue.capacity() == 0 {
+            self.queue = spares.take();
+        } else if self.head > self.queue.len() / 2 {
+            self.queue.drain(..self.head);
+            self.head = 0;
+        }
+        self.queue.extend_from_slice(bytes);
+    }
+
+    /// Says a range of the lent input behind everything else, without copying if that pays.
+    pub(super) fn splice(
+        &mut self,
+        range: Range<usize>,
+        lent: &[u8],
+        splices: &mut Splices,
+        spares: &mut Spares,
+    ) {
+        let at = self.queued();
+        if let Some(last) = splices.0.last_mut()
+            && last.at == at
+            && last.range.end == range.start
+        {
+            last.range.end = range.end;
+            return;
+        }
+        let worth_it = at == 0 || range.len() >= SPLICE_BYTES_MIN;
+        if worth_it && splices.0.len() < SPLICES_MAX {
+            splices.0.push(Splice { at, range });
+        } else {
+            self.push(&lent[range], spares);
+        }
+    }
+
+    pub(super) fn pieces<'a>(&'a self, splices: &Splices, lent: &'a [u8]) -> Pieces<'a> {
+        let queue = &self.queue[self.head..];
+        let mut pieces = Pieces::default();
+        let mut from = 0;
+        for splice in &splices.0 {
+            pieces.add(&queue[from..splice.at]);
+            pieces.add(&lent[splice.range.clone()]);
+            from = splice.at;
+        }
+        pieces.add(&queue[from..]);
+        pieces
+    }
+
+    /// The peer's side has taken the first `n` bytes of the pieces; the rest is kept as the queue.
+    pub(super) fn taken(
+        &mut self,
+        n: usize,
+        splices: &mut Splices,
+        lent: &[u8],
+        spares: &mut Spares,
+    ) {
+        if splices.0.is_empty() {
+            self.head += n;
+        } else if n == self.queued() + splices.bytes() {
+            self.head = self.queue.len();
+        } else {
+            let mut rest = spares.take();
+            let mut skip = n;
+            for piece in self.pieces(splices, lent).as_slice() {
+                let skipped = skip.min(piece.len());
+                rest.extend_from_slice(&piece[skipped..]);
+                skip -= skipped;
+            }
+            spares.give(std::mem::replace(&mut self.queue, rest));
+            self.head = 0;
+        }
+        splices.0.clear();
+        if self.queued() == 0 {
+            spares.give(std::mem::take(&mut self.queue));
+            self.head = 0;
+        }
+    }
+
+    pub(super) fn discard(&mut self, spares: &mut Spares) {
+        spares.give(std::mem::take(&mut self.queue));
+        self.head = 0;
+    }
+}
+
+/// A range of the lent input, said after the first `at` queued bytes.
+#[derive(Debug)]
+struct Splice {
+    at: usize,
+    range: Range<usize>,
+}
+
+/// The splices of the one connection that was just fed.
+#[derive(Debug, Default)]
+pub(super) struct Splices(Vec<Splice>);
+
+impl Splices {
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(|splice| splice.range.len()).sum()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// What one system call is offered.
+#[derive(Debug)]
+pub struct Pieces<'a> {
+    slices: [IoSlice<'a>; PIECES_MAX],
+    count: usize,
+}
+
+impl Default for Pieces<'_> {
+    fn default() -> Self {
+        Pieces {
+            slices: [IoSlice::new(&[]); PIECES_MAX],
+            count: 0,
+        }
+    }
+}
+
+impl<'a> Pieces<'a> {
+    pub fn as_slice(&self) -> &[IoSlice<'a>] {
+        &self.slices[..self.count]
+    }
+
+    pub fn len(&self) -> usize {
+        self.as_slice().iter().map(|piece| piece.len()).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn add(&mut self, bytes: &'a [u8]) {
+        if !bytes.is_empty() {
+            self.slices[self.count] = IoSlice::new(bytes);
+            self.count += 1;
+        }
+    }
+}
+
+/// Empty buffers that go from the connections that are done with them to those that need one, so
+/// that a quiet connection holds no memory and a busy one allocates none.
+#[derive(Debug, Default)]
+pub(super) struct Spares(Vec<Vec<u8>>);
+
+impl Spares {
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
+        let worth_it = (1..=SPARE_BYTES_MAX).contains(&buffer.capacity());
+        if worth_it && self.0.len() < SPARES_MAX {
+            buffer.clear();
+            self.0.push(buffer);
+        }
+    }
+}
+
+/// Fill levels of one connection's output.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watermarks {
+    pub(super) high: usize,
+    pub(super) low: usize,
+}
+
+impl Watermarks {
+    pub(super) fn of(output_bytes_max: usize) -> Watermarks {
+        Watermarks {
+            // At least 1, or an empty queue would be past it.
+            high: (output_bytes_max / 2).max(1),
+            low: output_bytes_max / 4,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    enum Say {
+        Copy(&'static [u8]),
+        Lend(Range<usize>),
+    }
+
+    /// Said in this order, taken so many at the first flush: the rest follows in order.
+    #[test]
+    fn what_is_said_leaves_in_order_wherever_the_socket_stops() {
+        let lent: Vec<u8> = (0..5000u32).map(|i| (i % 251) as u8).collect();
+        let scripts: [&[Say]; 5] = [
+            &[Say::Lend(0..5000)],
+            &[Say::Copy(b"head"), Say::Lend(0..2000), Say::Copy(b"tail")],
+            &[
+                Say::Lend(0..10),
+                Say::Lend(10..20),
+                Say::Lend(30..40),
+                Say::Lend(40..3000),
+            ],
+            &[
+                Say::Copy(b"a"),
+                Say::Lend(7..9),
+                Say::Copy(b"b"),
+                Say::Lend(1000..4000),
+            ],
+            &[
+                Say::Lend(4000..5000),
+                Say::Lend(0..1500),
+                Say::Copy(b"x"),
+                Say::Lend(2000..4000),
+            ],
+        ];
+        for (row, script) in scripts.iter().enumerate() {
+            let mut expected = Vec::new();
+            for say in *script {
+                match say {
+                    Say::Copy(bytes) => expected.extend_from_slice(bytes),
+                    Say::Lend(range) => expected.extend_from_slice(&lent[range.clone()]),
+                }
+            }
+            for first in 0..=expected.len() {
+                let mut spares = Spares::default();
+                let mut splices = Splices::default();
+                let mut output = Output::default();
+                for say in *script {
+                    match say {
+                        Say::Copy(bytes) => output.push(bytes, &mut spares),
+                        Say::Lend(range) => {
+                            output.splice(range.clone(), &lent, &mut splices, &mut spares);
+                        }
+                    }
+                }
+                let offered = output.pieces(&splices, &lent);
+                let flat: Vec<u8> = offered.as_slice().iter().flat_map(|p| p.to_vec()).collect();
+                assert_eq!(flat, expected, "row {row}: offered");
+                output.taken(first, &mut splices, &lent, &mut spares);
+                let rest = output.pieces(&splices, &[]);
+                let flat: Vec<u8> = rest.as_slice().iter().flat_map(|p| p.to_vec()).collect();
+                assert_eq!(flat, expected[first..], "row {row}: rest after {first}");
+                assert_eq!(output.queued(), expected.len() - first);
+            }
+        }
+    }
+
+    #[test]
+    fn an_echo_line_by_line_is_one_piece() {
+        let lent = [0u8; 1000];
+        let mut splices = Splices::default();
+        let mut output = Output::default();
+        for line in 0..100 {
+            let range = line * 10..line * 10 + 10;
+            output.splice(range, &lent, &mut splices, &mut Spares::default());
+        }
+        assert_eq!(output.queued(), 0, "nothing was copied");
+        assert_eq!(output.pieces(&splices, &lent).as_slice().len(), 1);
+    }
+
+    #[test]
+    fn an_offer_never_has_more_pieces_than_a_call_takes() {
+        let lent = vec![7u8; 64 * 1024];
+        let mut spares = Spares::default();
+        let mut splices = Splices::default();
+        let mut output = Output::default();
+        let mut said = 0;
+        for i in 0..30 {
+            output.push(b"x", &mut spares);
+            let range = i * 2048..i * 2048 + SPLICE_BYTES_MIN;
+            output.splice(range, &lent, &mut splices, &mut spares);
+            said += 1 + SPLICE_BYTES_MIN;
+        }
+        let offered = output.pieces(&splices, &lent);
+        assert!(offered.as_slice().len() <= PIECES_MAX);
+        assert_eq!(offered.len(), said);
+    }
+
+    #[test]
+    fn a_drained_output_holds_no_memory_and_its_buffer_serves_the_next() {
+        let mut spares = Spares::default();
+        let mut output = Output::default();
+        output.push(b"answer", &mut spares);
+        let buffer = output.queue.as_ptr();
+        output.taken(6, &mut Splices::default(), &[], &mut spares);
+        assert_eq!(output.queue.capacity(), 0);
+        let mut next = Output::default();
+        next.push(b"another", &mut spares);
+        assert_eq!(next.queue.as_ptr(), buffer);
+    }
+}

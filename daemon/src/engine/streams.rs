@@ -1,0 +1,352 @@
+//! Streams: all stream connections of one worker, and the protocol that speaks on them.
+//!
+//! Sans-IO: the worker tells what it heard (`open`, `received`, `peer_finished`, `lost`, `expire`,
+//! `wake`, `drain`) and does what it is told to: it flushes whom `pop_touched` names (`pieces`, one
+//! send, `sent`), looks again at whom `pop_resumed` names (`resume`, then read if `wants_read`), and
+//! parts with the socket of whom `pop_parted` names. After each call of the protocol the desk is
+//! cleared; no call of the protocol is made while another runs.
+//!
+//! Input is read into one buffer for all connections (`space`), behind what the connection had left
+//! unconsumed. Output that lies in this buffer is sent from it: flush a connection for which
+//! `has_lent` is true before anything else is read, or the bytes are copied.
+//!
+//! Invariant: a token is in `connections` exactly as long as in the desk's ledger, and leaves both
+//! with its one `closed` and its one entry in `parted`.
+
+use std::collections::VecDeque;
+
+use slotmap::SlotMap;
+
+use super::connection::{Connection, Next};
+use super::deadlines::{Deadlines, NEVER, What};
+use super::output::{Pieces, Spares, Splices, Watermarks};
+use super::session::{End, Facts, Protocol, Token};
+use crate::plan::Limits;
+
+/// What one read may bring.
+pub const READ_BYTES: usize = 64 * 1024;
+
+pub struct Streams<P: Protocol> {
+    pub(super) protocol: P,
+    pub(super) connections: SlotMap<Token, Connection<P::State>>,
+    pub(super) deadlines: Deadlines,
+    pub(super) spares: Spares,
+    /// Where input is read to and lent from.
+    pub(super) buffer: Box<[u8]>,
+    /// Output of `lent_to` that lies in `buffer`.
+    pub(super) splices: Splices,
+    pub(super) lent_to: Option<Token>,
+    pub(super) touched: Vec<Token>,
+    pub(super) resumed: Vec<Token>,
+    pub(super) ending: VecDeque<(Token, End, bool)>,
+    pub(super) parted: Vec<Parted>,
+    pub(super) tally: Tally,
+    pub(super) marks: Watermarks,
+    idle_ms: u64,
+    pub(super) input_bytes_max: usize,
+    output_bytes_max: usize,
+    pub(super) draining: bool,
+}
+
+/// A connection that is over: its socket is to be closed, or reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parted {
+    pub token: Token,
+    pub why: End,
+    pub reset: bool,
+}
+
+/// What is to be done to the socket after a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    Nothing,
+    ShutWriting,
+}
+
+/// What happened since the last `take_tally`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub faults: u64,
+    pub closed_idle: u64,
+    pub closed_limit: u64,
+    /// The last fault's text.
+    pub fault: Option<String>,
+}
+
+impl<P: Protocol> Streams<P> {
+    pub fn new(protocol: P, limits: &Limits) -> Streams<P> {
+        Streams {
+            protocol,
+            connections: SlotMap::with_key(),
+            deadlines: Deadlines::default(),
+            spares: Spares::default(),
+            buffer: vec![0; limits.input_bytes_max.saturating_add(READ_BYTES)].into_boxed_slice(),
+            splices: Splices::default(),
+            lent_to: None,
+            touched: Vec::new(),
+            resumed: Vec::new(),
+            ending: VecDeque::new(),
+            parted: Vec::new(),
+            tally: Tally::default(),
+            marks: Watermarks::of(limits.output_bytes_max),
+            idle_ms: limits.idle_ms,
+            input_bytes_max: limits.input_bytes_max,
+            output_bytes_max: limits.output_bytes_max,
+            draining: false,
+        }
+    }
+
+    // --- what the worker heard -----------------------------------------------------------------
+
+    /// `Err` when the protocol does not want the session: it was never open.
+    pub fn open(&mut self, facts: &Facts<'_>, now_ms: u64) -> Result<Token, End> {
+        let token = self
+            .connections
+            .insert(Connection::new(self.idle_ms, now_ms));
+        self.protocol.desk().opened(token, self.output_bytes_max);
+        match self.protocol.open(token, facts) {
+            Ok(session) => {
+                self.connections[token].session = Some(session);
+                self.carry_out(Some(token), now_ms);
+                self.rearm(token);
+                self.end_sessions(now_ms);
+                Ok(token)
+            }
+            Err(why) => {
+                self.connections.remove(token);
+                self.protocol.desk().closed(token);
+                self.carry_out(None, now_ms);
+                self.end_sessions(now_ms);
+                Err(why)
+            }
+        }
+    }
+
+    /// Where the next bytes of this connection are to be read to.
+    pub fn space(&mut self, token: Token) -> &mut [u8] {
+        let from = self.lend_kept(token);
+        &mut self.buffer[from..from + READ_BYTES]
+    }
+
+    /// So many bytes were read into the `space` of this connection.
+    pub fn received(&mut self, token: Token, bytes: usize, now_ms: u64) {
+        let Some(connection) = self.connections.get_mut(token) else {
+            return;
+        };
+        self.tally.bytes_in += bytes as u64;
+        match connection.received(bytes, now_ms) {
+            Next::Feed => {
+                let length = connection.kept.len() + bytes;
+                self.feed(token, length, now_ms);
+                self.check_input(token);
+            }
+            Next::Close { why, reset } => self.close(token, why, reset),
+            Next::Nothing | Next::ShutWriting => {}
+        }
+        self.end_sessions(now_ms);
+    }
+
+    pub fn peer_finished(&mut self, token: Token, now_ms: u64) {
+        let Some(connection) = self.connections.get_mut(token) else {
+            return;
+        };
+        match connection.peer_finished() {
+            Next::Close { why, reset } => self.close(token, why, reset),
+            Next::Nothing | Next::Feed | Next::ShutWriting => self.tell_fin(token, now_ms),
+        }
+        self.end_sessions(now_ms);
+    }
+
+    /// The connection broke: reset by the peer, or an error of its socket.
+    pub fn lost(&mut self, token: Token, now_ms: u64) {
+        if let Some(connection) = self.connections.get(token) {
+            let why = connection.lost();
+            self.close(token, why, false);
+            self.end_sessions(now_ms);
+        }
+    }
+
+    /// Tells what was held back: that it is writable again, kept input, the peer's FIN.
+    pub fn resume(&mut self, token: Token, now_ms: u64) {
+        self.tell_writable(token, now_ms);
+        let again = |c: &Connection<P::State>| c.may_feed() && c.feed_again;
+        if self.connections.get(token).is_some_and(again) {
+            let length = self.lend_kept(token);
+            self.feed(token, length, now_ms);
+            self.check_input(token);
+        }
+        self.tell_fin(token, now_ms);
+        self.end_sessions(now_ms);
+    }
+
+    pub fn wake(&mut self, wake_token: u64, now_ms: u64) {
+        self.protocol.wake(wake_token);
+        self.carry_out(None, now_ms);
+        self.end_sessions(now_ms);
+    }
+
+    /// Finish what is quiet, spread over the first half of the grace; close the rest at its end.
+    /// Said again, it can only end sooner.
+    pub fn drain(&mut self, now_ms: u64, grace_ms: u64) {
+        if !std::mem::replace(&mut self.draining, true) {
+            self.protocol.drain(grace_ms);
+            self.carry_out(None, now_ms);
+            self.end_sessions(now_ms);
+            let tokens: Vec<Token> = self.connections.keys().collect();
+            let count = tokens.len() as u128;
+            for (nth, token) in (0u128..).zip(tokens) {
+                let spread = u128::from(grace_ms / 2) * nth / count;
+                self.connections[token].drain_at_ms = now_ms.saturating_add(spread as u64);
+                self.rearm(token);
+            }
+        }
+        // Not at once, so that what the protocol said to the drain has one flush to leave in.
+        self.deadlines
+            .arm(now_ms.saturating_add(grace_ms.max(1)), What::DrainEnd);
+    }
+
+    /// Does what is due.
+    pub fn expire(&mut self, now_ms: u64) {
+        while let Some((at_ms, what)) = self.deadlines.due(now_ms) {
+            match what {
+                What::Connection(token) => self.expire_connection(token, at_ms, now_ms),
+                What::Timer(timer) => {
+                    if let Some(timer_token) = self.protocol.desk().timer_fired(timer) {
+                        self.protocol.timer(timer, timer_token);
+                        self.carry_out(None, now_ms);
+                    }
+                }
+                What::DrainEnd => {
+                    let tokens: Vec<Token> = self.connections.keys().collect();
+                    for token in tokens {
+                        self.close(token, End::Drain, false);
+                    }
+                }
+            }
+            self.end_sessions(now_ms);
+        }
+        self.compact_deadlines();
+    }
+
+    // --- what the worker is to do --------------------------------------------------------------
+
+    /// A connection that has something to flush; each is named once.
+    pub fn pop_touched(&mut self) -> Option<Token> {
+        while let Some(token) = self.touched.pop() {
+            // Flushed since it was touched, perhaps, or gone.
+            if let Some(connection) = self.connections.get_mut(token)
+                && std::mem::take(&mut connection.touched)
+            {
+                return Some(token);
+            }
+        }
+        None
+    }
+
+    /// A connection that may be fed or read again; each is named once.
+    pub fn pop_resumed(&mut self) -> Option<Token> {
+        while let Some(token) = self.resumed.pop() {
+            if let Some(connection) = self.connections.get_mut(token) {
+                connection.resumed = false;
+                return Some(token);
+            }
+        }
+        None
+    }
+
+    pub fn pop_parted(&mut self) -> Option<Parted> {
+        self.parted.pop()
+    }
+
+    pub fn wants_read(&self, token: Token) -> bool {
+        self.connections
+            .get(token)
+            .is_some_and(Connection::wants_read)
+    }
+
+    /// Its output lies in the buffer: flush it before anything else is read.
+    pub fn has_lent(&self, token: Token) -> bool {
+        self.lent_to == Some(token) && !self.splices.is_empty()
+    }
+
+    pub fn queued(&self, token: Token) -> usize {
+        let connection = self.connections.get(token);
+        connection.map_or(0, |connection| connection.output.queued())
+    }
+
+    /// What to send next; none when there is nothing to send.
+    pub fn pieces(&self, token: Token) -> Pieces<'_> {
+        let Some(connection) = self.connections.get(token) else {
+            return Pieces::default();
+        };
+        if self.lent_to == Some(token) {
+            connection.output.pieces(&self.splices, &self.buffer)
+        } else {
+            connection.output.pieces(&Splices::default(), &[])
+        }
+    }
+
+    /// The socket took so many bytes of the pieces; the rest is kept.
+    pub fn sent(&mut self, token: Token, bytes: usize, now_ms: u64) -> After {
+        self.taken(token, bytes);
+        let Some(connection) = self.connections.get_mut(token) else {
+            return After::Nothing;
+        };
+        connection.touched = false;
+        self.tally.bytes_out += bytes as u64;
+        let queued = connection.output.queued();
+        let released = connection.flushed(bytes, self.marks, now_ms);
+        let desk = self.protocol.desk();
+        desk.settle(token, queued);
+        let writable = connection.is_writable(self.marks) && desk.was_refused(token);
+        let next = match queued {
+            0 => connection.drained(now_ms),
+            _ => Next::Nothing,
+        };
+        if released || writable {
+            self.mark_resumed(token);
+        }
+        self.rearm(token);
+        match next {
+            Next::ShutWriting => {
+                self.protocol.desk().finishing(token);
+                // What was not to be fed may now be read and dropped.
+                self.mark_resumed(token);
+                After::ShutWriting
+            }
+            Next::Close { why, reset } => {
+                self.close(token, why, reset);
+                self.end_sessions(now_ms);
+                After::Nothing
+            }
+            Next::Nothing | Next::Feed => After::Nothing,
+        }
+    }
+
+    /// When `expire` is to be called at the latest.
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        self.deadlines.next_ms().filter(|at_ms| *at_ms != NEVER)
+    }
+
+    pub fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
+    }
+
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    pub fn into_protocol(self) -> P {
+        self.protocol
+    }
+}

@@ -1,0 +1,96 @@
+//! Complaints: what an administrator should know about limits and faults, each kind at most once a
+//! second however often it happens. The exact numbers are on the scoreboard.
+
+use std::io;
+
+use crate::channel::ListenerBrief;
+
+const EVERY_MS: u64 = 1000;
+
+#[derive(Debug, Default)]
+pub(super) struct Complaints {
+    at_limit: Pace,
+    out_of_descriptors: Pace,
+    accept_failed: Pace,
+    closed_at_limit: Pace,
+    fault: Pace,
+}
+
+impl Complaints {
+    pub(super) fn at_limit(&mut self, now_ms: u64, listener: &ListenerBrief, max: usize) {
+        if self.at_limit.allows(now_ms) {
+            let endpoint = &listener.endpoint;
+            tracing::warn!(
+                %endpoint,
+                "this worker has its {max} connections; more wait until one closes \
+                 (limits.connections raises it)"
+            );
+        }
+    }
+
+    pub(super) fn out_of_descriptors(&mut self, now_ms: u64, listener: &ListenerBrief) {
+        if self.out_of_descriptors.allows(now_ms) {
+            let endpoint = &listener.endpoint;
+            tracing::warn!(
+                %endpoint,
+                "out of file descriptors or memory while accepting; connections wait \
+                 (raise LimitNOFILE, or lower limits.connections)"
+            );
+        }
+    }
+
+    pub(super) fn accept_failed(
+        &mut self,
+        now_ms: u64,
+        listener: &ListenerBrief,
+        error: &io::Error,
+    ) {
+        if self.accept_failed.allows(now_ms) {
+            tracing::error!(endpoint = %listener.endpoint, %error, "accept failed");
+        }
+    }
+
+    pub(super) fn closed_at_limit(&mut self, now_ms: u64, count: u64) {
+        if self.closed_at_limit.allows(now_ms) {
+            tracing::warn!(
+                count,
+                "connections closed at a limit: unread input above limits.input, \
+                 or an answer above limits.output"
+            );
+        }
+    }
+
+    pub(super) fn fault(&mut self, now_ms: u64, text: &str) {
+        if self.fault.allows(now_ms) {
+            tracing::error!("the plugin broke a rule: {text}");
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Pace {
+    /// The earliest moment of the next one.
+    next_ms: u64,
+}
+
+impl Pace {
+    fn allows(&mut self, now_ms: u64) -> bool {
+        let allowed = now_ms >= self.next_ms;
+        if allowed {
+            self.next_ms = now_ms + EVERY_MS;
+        }
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_one_complaint_a_second() {
+        let mut pace = Pace::default();
+        let said: Vec<u64> = (5..3500).filter(|now_ms| pace.allows(*now_ms)).collect();
+        assert_eq!(said, [5, 1005, 2005, 3005]);
+    }
+}

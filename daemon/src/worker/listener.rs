@@ -1,0 +1,145 @@
+//! A listening socket as one worker polls it.
+//!
+//! Level-triggered, so that whatever is left in the queue is seen again; shared ones exclusively, so
+//! that one connection does not wake all workers. A listener whose connections cannot be taken
+//! *leaves* the event queue instead of reporting them without end, and comes back later.
+//!
+//! Invariant: it is in the event queue exactly while `Polled`.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+
+use crate::channel::ListenerBrief;
+
+/// How long a listener stays away after accepting failed.
+const AWAY_MS: u64 = 100;
+
+#[derive(Debug)]
+pub(super) struct Listener {
+    socket: TcpListener,
+    pub(super) brief: ListenerBrief,
+    event: u64,
+    place: Place,
+    /// The event queue says that connections wait.
+    pub(super) waiting: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Polled,
+    /// Until a connection closes or this moment, whichever comes first.
+    AwayUntil(u64),
+    /// Until a connection closes.
+    AtLimit,
+}
+
+/// What became of an attempt to accept.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    Connection(TcpStream, SocketAddr),
+    /// That one is gone already; there may be more.
+    Again,
+    Empty,
+    /// The system has no descriptor or memory left for it.
+    OutOfDescriptors,
+    Failed(io::Error),
+}
+
+impl Listener {
+    pub(super) fn new(fd: OwnedFd, brief: ListenerBrief, event: u64) -> io::Result<Listener> {
+        let socket = TcpListener::from(fd);
+        // For all who share the socket; each of them wants it so.
+        socket.set_nonblocking(true)?;
+        Ok(Listener {
+            socket,
+            brief,
+            event,
+            place: Place::AtLimit,
+            waiting: false,
+        })
+    }
+
+    pub(super) fn is_polled(&self) -> bool {
+        self.place == Place::Polled
+    }
+
+    /// The moment at which it wants to come back, if it waits for one.
+    pub(super) fn back_ms(&self) -> Option<u64> {
+        match self.place {
+            Place::AwayUntil(at_ms) => Some(at_ms),
+            Place::Polled | Place::AtLimit => None,
+        }
+    }
+
+    /// Enters the event queue.
+    pub(super) fn enter(&mut self, epoll: &Epoll) -> io::Result<()> {
+        let mut interest = EpollFlags::EPOLLIN;
+        if self.brief.shared {
+            interest |= EpollFlags::EPOLLEXCLUSIVE;
+        }
+        epoll.add(&self.socket, EpollEvent::new(interest, self.event))?;
+        self.place = Place::Polled;
+        Ok(())
+    }
+
+    pub(super) fn leave_for_a_while(&mut self, epoll: &Epoll, now_ms: u64) {
+        self.leave(epoll);
+        self.place = Place::AwayUntil(now_ms + AWAY_MS);
+    }
+
+    pub(super) fn leave_at_limit(&mut self, epoll: &Epoll) {
+        self.leave(epoll);
+        self.place = Place::AtLimit;
+    }
+
+    /// Explicitly, since other processes hold the same socket: closing ours would not take it out.
+    pub(super) fn leave(&mut self, epoll: &Epoll) {
+        self.waiting = false;
+        if self.is_polled() {
+            let _ = epoll.delete(&self.socket);
+            self.place = Place::AtLimit;
+        }
+    }
+
+    pub(super) fn accept(&self) -> Accepted {
+        let error = match self.socket.accept() {
+            Ok((socket, peer)) => return Accepted::Connection(socket, peer),
+            Err(error) => error,
+        };
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EAGAIN) => Accepted::Empty,
+            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+                Accepted::OutOfDescriptors
+            }
+            // accept(2): pending errors of the new socket are reported here on Linux, and are to be
+            // treated like a connection that was aborted.
+            Some(
+                Errno::ECONNABORTED
+                | Errno::EPROTO
+                | Errno::EPERM
+                | Errno::ENETDOWN
+                | Errno::ENOPROTOOPT
+                | Errno::EHOSTDOWN
+                | Errno::ENONET
+                | Errno::EHOSTUNREACH
+                | Errno::EOPNOTSUPP
+                | Errno::ENETUNREACH
+                | Errno::ETIMEDOUT,
+            ) => Accepted::Again,
+            _ => Accepted::Failed(error),
+        }
+    }
+
+    /// The address that a connection of this listener came to.
+    pub(super) fn local_of(&self, socket: &TcpStream) -> SocketAddr {
+        if self.brief.local.ip().is_unspecified() {
+            socket.local_addr().unwrap_or(self.brief.local)
+        } else {
+            self.brief.local
+        }
+    }
+}

@@ -1,0 +1,542 @@
+//! A worker on a thread of its own, with real loopback sockets and a scripted protocol. Every wait
+//! is a blocking read or receive with a limit that only a failure reaches.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::libc::linger;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::socket::{setsockopt, sockopt};
+
+use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
+use crate::channel::{ListenerBrief, Order};
+use crate::engine::desk::{Desk, Said};
+use crate::engine::session::{End, Facts, Fed, Protocol, TimerToken, Token};
+use crate::plan::Limits;
+use crate::scoreboard::{self, Counter, Scoreboard};
+use crate::sys::shared_memory::SharedWords;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const CHUNK: usize = 10_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Echo,
+    /// Answers the first input and finishes.
+    Once,
+    /// Aborts at the first input.
+    Abort,
+    /// Consumes nothing.
+    Deaf,
+    /// Sends numbered chunks for as long as there is room.
+    Source,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Event {
+    Opened,
+    Refused { queued: u64 },
+    Closed(End),
+}
+
+struct Script {
+    desk: Desk,
+    mode: Mode,
+    chunk: u32,
+    sessions: Vec<Token>,
+    events: Sender<Event>,
+}
+
+impl Script {
+    fn tell(&self, event: Event) {
+        // A test that is no longer interested has dropped its end.
+        let _ = self.events.send(event);
+    }
+
+    fn pour(&mut self, session: Token) {
+        loop {
+            let chunk = [self.chunk.to_le_bytes(); CHUNK / 4].concat();
+            if self
+                .desk
+                .write(session, Said::Bytes(&chunk), false)
+                .is_err()
+            {
+                let queued = self.desk.queued(session).expect("it is open");
+                return self.tell(Event::Refused { queued });
+            }
+            self.chunk += 1;
+        }
+    }
+}
+
+impl Protocol for Script {
+    type State = ();
+
+    fn open(&mut self, session: Token, _: &Facts<'_>) -> Result<(), End> {
+        self.sessions.push(session);
+        self.tell(Event::Opened);
+        if self.mode == Mode::Source {
+            self.pour(session);
+        }
+        Ok(())
+    }
+
+    fn feed(&mut self, session: Token, (): (), input: &[u8]) -> Fed {
+        match self.mode {
+            Mode::Echo => match self.desk.write(session, Said::Lent(0, input.len()), false) {
+                Ok(()) => Fed::Took(input.len()),
+                Err(_) => Fed::Full,
+            },
+            Mode::Once => {
+                let bye = self.desk.write(session, Said::Bytes(b"bye"), false);
+                bye.and(self.desk.close(session, false, "once"))
+                    .expect("it is open and empty");
+                Fed::Took(input.len())
+            }
+            Mode::Abort => Fed::Failed(End::Aborted),
+            Mode::Deaf => Fed::Took(0),
+            Mode::Source => Fed::Took(input.len()),
+        }
+    }
+
+    fn peer_finished(&mut self, _: Token, (): ()) -> Result<bool, End> {
+        Ok(false)
+    }
+
+    fn writable(&mut self, session: Token, (): ()) -> Result<(), End> {
+        if self.mode == Mode::Source {
+            self.pour(session);
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, session: Token, (): (), why: End) {
+        self.sessions.retain(|open| *open != session);
+        self.tell(Event::Closed(why));
+    }
+
+    fn timer(&mut self, _: TimerToken, _: u64) {}
+
+    fn wake(&mut self, token: u64) {
+        for session in &self.sessions {
+            let bytes = token.to_le_bytes();
+            self.desk
+                .write(*session, Said::Bytes(&bytes), false)
+                .expect("it is open and empty");
+        }
+    }
+
+    fn drain(&mut self, _: u64) {}
+
+    fn desk(&mut self) -> &mut Desk {
+        &mut self.desk
+    }
+}
+
+/// A drain is one byte: its grace in tenths of a second.
+struct TestOrders(UnixStream);
+
+impl Orders for TestOrders {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    fn next(&mut self) -> NextOrder {
+        let mut tenths = [0];
+        match self.0.read(&mut tenths) {
+            Ok(0) => NextOrder::Closed,
+            Ok(_) => NextOrder::Order(Order::Drain {
+                grace_ms: u64::from(tenths[0]) * 100,
+            }),
+            Err(_) => NextOrder::Empty,
+        }
+    }
+}
+
+struct TestWakes(Arc<EventFd>, Receiver<u64>);
+
+impl Wakes for TestWakes {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    fn next(&mut self) -> Option<u64> {
+        self.1.try_recv().ok()
+    }
+}
+
+struct Running {
+    address: SocketAddr,
+    channel: UnixStream,
+    wake_fd: Arc<EventFd>,
+    wakes: Sender<u64>,
+    events: Receiver<Event>,
+    board: Scoreboard,
+    thread: JoinHandle<io::Result<Outcome>>,
+}
+
+fn limits() -> Limits {
+    Limits {
+        connections: 1000,
+        idle_ms: 0,
+        input_bytes_max: 64 * 1024,
+        output_bytes_max: 256 * 1024,
+    }
+}
+
+fn start(mode: Mode, limits: Limits) -> Running {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let file = SharedWords::file("test", scoreboard::BYTES).expect("memory file");
+    let board = Scoreboard::over(SharedWords::map(&file).expect("mapping")).expect("long enough");
+    let (channel, worker_channel) = UnixStream::pair().expect("a pair");
+    worker_channel
+        .set_nonblocking(true)
+        .expect("it is a socket");
+    let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
+    let wake_fd = Arc::new(EventFd::from_flags(flags).expect("an event descriptor"));
+    let (wakes, wakes_taken) = mpsc::channel();
+    let (tell, events) = mpsc::channel();
+    let brief = ListenerBrief {
+        endpoint: "tcp://127.0.0.1:0".to_owned(),
+        local: address,
+        shard: 0,
+        shared: true,
+    };
+    let share = Share {
+        listeners: vec![(OwnedFd::from(listener), brief)],
+        limits,
+        worker_count: 1,
+        drain_timeout_ms: 1000,
+    };
+    let script = Script {
+        desk: Desk::default(),
+        mode,
+        chunk: 0,
+        sessions: Vec::new(),
+        events: tell,
+    };
+    let worker_wakes = TestWakes(wake_fd.clone(), wakes_taken);
+    let worker_board = board.clone();
+    let thread = std::thread::spawn(move || {
+        let orders = TestOrders(worker_channel);
+        serve(share, script, worker_wakes, orders, worker_board).map(|(outcome, _)| outcome)
+    });
+    Running {
+        address,
+        channel,
+        wake_fd,
+        wakes,
+        events,
+        board,
+        thread,
+    }
+}
+
+impl Running {
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
+        stream
+    }
+
+    fn event(&self) -> Event {
+        self.events
+            .recv_timeout(PATIENCE)
+            .expect("the protocol is told")
+    }
+
+    fn drain(&mut self, tenths: u8) {
+        self.channel
+            .write_all(&[tenths])
+            .expect("the worker reads its channel");
+    }
+
+    fn join(self) -> Outcome {
+        self.thread.join().expect("no panic").expect("no error")
+    }
+
+    fn stop(mut self) -> Outcome {
+        self.drain(0);
+        self.join()
+    }
+}
+
+fn noise(length: usize, seed: u32) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+fn round_trip(stream: &mut TcpStream, bytes: &[u8]) {
+    stream.write_all(bytes).expect("it is read");
+    let mut echoed = vec![0; bytes.len()];
+    stream.read_exact(&mut echoed).expect("it is echoed");
+    assert!(echoed == bytes, "an echo differs");
+}
+
+#[test]
+fn an_echo_is_exact_and_ends_with_a_fin_after_a_half_close() {
+    let running = start(Mode::Echo, limits());
+    let stream = running.connect();
+    let sent = noise(1 << 20, 1);
+    let (mut writer, bytes) = (stream.try_clone().expect("a descriptor"), sent.clone());
+    let writing = std::thread::spawn(move || {
+        writer.write_all(&bytes).expect("it is read");
+        writer.shutdown(Shutdown::Write).expect("it is open");
+    });
+    let mut echoed = Vec::new();
+    (&stream).read_to_end(&mut echoed).expect("an orderly end");
+    writing.join().expect("no panic");
+    assert!(
+        echoed == sent,
+        "{} bytes of {} came back",
+        echoed.len(),
+        sent.len()
+    );
+    assert_eq!(running.event(), Event::Opened);
+    assert_eq!(running.event(), Event::Closed(End::Finished));
+    let board = running.board.clone();
+    assert_eq!(running.stop(), Outcome::Drained);
+    assert_eq!(board.read(Counter::BytesIn), 1 << 20);
+    assert_eq!(board.read(Counter::BytesOut), 1 << 20);
+    assert_eq!(board.read(Counter::Accepted), 1);
+    assert_eq!(board.read(Counter::Connections), 0);
+}
+
+#[test]
+fn many_connections_are_served_side_by_side() {
+    let running = start(Mode::Echo, limits());
+    let mut streams: Vec<TcpStream> = (0..100).map(|_| running.connect()).collect();
+    for round in 0..3 {
+        for (nth, stream) in streams.iter_mut().enumerate() {
+            round_trip(stream, &noise(1 + nth * 50, round));
+        }
+    }
+    assert_eq!(running.board.read(Counter::Connections), 100);
+    drop(streams);
+    assert_eq!(running.stop(), Outcome::Drained);
+}
+
+#[test]
+fn at_the_limit_connections_wait_in_the_queue_until_one_closes() {
+    let running = start(
+        Mode::Echo,
+        Limits {
+            connections: 2,
+            ..limits()
+        },
+    );
+    let (mut first, mut second) = (running.connect(), running.connect());
+    round_trip(&mut first, b"one");
+    round_trip(&mut second, b"two");
+    let mut third = running.connect();
+    third.write_all(b"three").expect("the kernel takes it");
+    // The listener was reported no later than this input.
+    round_trip(&mut first, b"one again");
+    round_trip(&mut first, b"and again");
+    assert_eq!(running.board.read(Counter::Accepted), 2);
+    drop(second);
+    let mut echoed = [0; 5];
+    third.read_exact(&mut echoed).expect("it is served at last");
+    assert_eq!(&echoed, b"three");
+    assert_eq!(running.board.read(Counter::Accepted), 3);
+    drop((first, third));
+    assert_eq!(running.stop(), Outcome::Drained);
+}
+
+#[test]
+fn a_slow_reader_costs_no_more_than_its_output_limit_and_loses_nothing() {
+    let running = start(Mode::Source, limits());
+    let mut stream = running.connect();
+    assert_eq!(running.event(), Event::Opened);
+    let mut chunk = vec![0; CHUNK];
+    for number in 0u32..1000 {
+        stream.read_exact(&mut chunk).expect("it is sent");
+        assert!(
+            chunk.chunks(4).all(|word| word == number.to_le_bytes()),
+            "chunk {number}"
+        );
+    }
+    drop(stream);
+    let mut refusals = 0;
+    loop {
+        match running.event() {
+            Event::Refused { queued } => {
+                assert!(queued <= limits().output_bytes_max as u64);
+                refusals += 1;
+            }
+            Event::Closed(why) => break assert_eq!(why, End::Lost),
+            Event::Opened => panic!("there is one connection"),
+        }
+    }
+    assert!(
+        refusals > 1,
+        "it was refused, and told when it was writable again"
+    );
+    assert_eq!(running.stop(), Outcome::Drained);
+}
+
+#[test]
+fn input_that_nobody_consumes_ends_at_its_limit() {
+    let running = start(
+        Mode::Deaf,
+        Limits {
+            input_bytes_max: 1000,
+            ..limits()
+        },
+    );
+    let mut stream = running.connect();
+    stream.write_all(&[7; 1001]).expect("the kernel takes it");
+    let error = stream.read(&mut [0; 1]).expect_err("a reset");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(running.event(), Event::Opened);
+    assert_eq!(running.event(), Event::Closed(End::Limit));
+    let board = running.board.clone();
+    running.stop();
+    assert_eq!(board.read(Counter::ClosedLimit), 1);
+}
+
+#[test]
+fn a_silent_connection_is_closed_when_idle_for_too_long() {
+    let running = start(
+        Mode::Echo,
+        Limits {
+            idle_ms: 30,
+            ..limits()
+        },
+    );
+    let mut stream = running.connect();
+    round_trip(&mut stream, b"hello");
+    assert_eq!(stream.read(&mut [0; 1]).expect("a FIN"), 0);
+    assert_eq!(running.event(), Event::Opened);
+    assert_eq!(running.event(), Event::Closed(End::Idle));
+    let board = running.board.clone();
+    running.stop();
+    assert_eq!(board.read(Counter::ClosedIdle), 1);
+}
+
+#[test]
+fn after_our_fin_late_input_is_read_so_that_no_reset_destroys_the_answer() {
+    let running = start(Mode::Once, limits());
+    let mut stream = running.connect();
+    stream.write_all(b"hello").expect("it is read");
+    assert_eq!(running.event(), Event::Opened);
+    // Much more than was asked for, before the answer is read.
+    stream
+        .write_all(&noise(300_000, 3))
+        .expect("it is dropped, not refused");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("no reset");
+    assert_eq!(answer, b"bye");
+    stream
+        .write_all(&noise(100_000, 4))
+        .expect("it is still dropped");
+    drop(stream);
+    assert_eq!(running.event(), Event::Closed(End::Finished));
+    assert_eq!(running.stop(), Outcome::Drained);
+}
+
+#[test]
+fn an_abort_is_a_reset() {
+    let running = start(Mode::Abort, limits());
+    let mut stream = running.connect();
+    stream.write_all(b"hello").expect("it is read");
+    let error = stream.read(&mut [0; 1]).expect_err("a reset");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(running.event(), Event::Opened);
+    assert_eq!(running.event(), Event::Closed(End::Aborted));
+    running.stop();
+}
+
+#[test]
+fn a_peer_that_resets_is_lost() {
+    let running = start(Mode::Echo, limits());
+    let mut stream = running.connect();
+    round_trip(&mut stream, b"hello");
+    let at_once = linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    setsockopt(&stream, sockopt::Linger, &at_once).expect("it is a socket");
+    drop(stream);
+    assert_eq!(running.event(), Event::Opened);
+    assert_eq!(running.event(), Event::Closed(End::Lost));
+    running.stop();
+}
+
+#[test]
+fn a_drain_finishes_the_quiet_ones_and_closes_the_rest_at_its_end() {
+    let mut running = start(Mode::Echo, limits());
+    let mut streams: Vec<TcpStream> = (0..10).map(|_| running.connect()).collect();
+    for stream in &mut streams {
+        round_trip(stream, b"hello");
+        assert_eq!(running.event(), Event::Opened);
+    }
+    running.drain(5);
+    for mut stream in streams {
+        assert_eq!(stream.read(&mut [0; 1]).expect("a FIN"), 0);
+    }
+    for _ in 0..10 {
+        assert_eq!(running.event(), Event::Closed(End::Drain));
+    }
+    assert_eq!(running.join(), Outcome::Drained);
+}
+
+#[test]
+fn a_connection_with_unconsumed_input_stays_until_the_end_of_the_grace() {
+    let mut running = start(Mode::Deaf, limits());
+    let mut stream = running.connect();
+    stream.write_all(b"half a li").expect("the kernel takes it");
+    assert_eq!(running.event(), Event::Opened);
+    running.drain(1);
+    let end = stream.read(&mut [0; 1]);
+    assert!(matches!(end, Ok(0)), "{end:?}");
+    assert_eq!(running.event(), Event::Closed(End::Drain));
+    assert_eq!(running.join(), Outcome::Drained);
+}
+
+#[test]
+fn a_worker_without_a_supervisor_drains() {
+    let running = start(Mode::Echo, limits());
+    let mut stream = running.connect();
+    round_trip(&mut stream, b"hello");
+    running
+        .channel
+        .shutdown(Shutdown::Both)
+        .expect("it is open");
+    assert_eq!(stream.read(&mut [0; 1]).expect("a FIN"), 0);
+    drop(stream);
+    let late = TcpStream::connect(running.address).and_then(|mut stream| {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.read(&mut [0; 1])
+    });
+    assert!(!matches!(late, Ok(1..)), "nothing new is served: {late:?}");
+    assert_eq!(running.join(), Outcome::Orphaned);
+}
+
+#[test]
+fn a_wake_from_another_thread_reaches_the_protocol() {
+    let running = start(Mode::Echo, limits());
+    let mut stream = running.connect();
+    assert_eq!(running.event(), Event::Opened);
+    for token in [1u64, 2, 3] {
+        running.wakes.send(token).expect("the worker lives");
+        running.wake_fd.write(1).expect("far from full");
+        let mut told = [0; 8];
+        stream.read_exact(&mut told).expect("it is told");
+        assert_eq!(u64::from_le_bytes(told), token);
+    }
+    drop(stream);
+    running.stop();
+}

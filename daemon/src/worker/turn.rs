@@ -1,0 +1,450 @@
+//! The event loop: wait, read, feed, flush, once per turn.
+//!
+//! A turn waits for events, notes what each says and only then acts: orders, wake-ups, new
+//! connections, connections that are ready, deadlines, and last the output of all who were touched.
+//! A connection is visited once per turn with one read; who has more goes to the back of the ready
+//! list, so that a fast peer never starves a slow one. Each stage has a budget.
+//!
+//! Invariant: a connection that can go on is on the ready list, or an edge is still to come for it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::time::{ClockId, clock_gettime};
+use slotmap::{Key, KeyData, SecondaryMap};
+
+use super::complaints::Complaints;
+use super::listener::{Accepted, Listener};
+use super::stream::{Heard, Stream};
+use super::{NextOrder, Orders, Outcome, Share, Wakes};
+use crate::channel::Order;
+use crate::engine::session::{Facts, Protocol, Token};
+use crate::engine::{After, Streams};
+use crate::scoreboard::{Counter, Scoreboard};
+
+/// Events taken from the queue in one turn.
+const EVENTS_MAX: usize = 512;
+/// Connections accepted from one listener in one turn.
+const ACCEPTS_MAX: usize = 32;
+/// Orders and wake-ups handled in one turn.
+const ORDERS_MAX: usize = 16;
+const WAKES_MAX: usize = 256;
+/// The longest wait; whatever the deadlines are, it fits the system call.
+const WAIT_MS_MAX: u64 = 60_000;
+
+// What an event is about. Tokens are above all of these, for an epoch of 1 is bit 32.
+const CHANNEL: u64 = 0;
+const WAKER: u64 = 1;
+const LISTENERS: u64 = 2;
+
+pub(super) struct Worker<P: Protocol, W, O> {
+    epoll: Epoll,
+    streams: Streams<P>,
+    sockets: SecondaryMap<Token, Stream>,
+    listeners: Vec<Listener>,
+    /// Connections that can go on without a further event.
+    ready: VecDeque<Token>,
+    orders: O,
+    orders_waiting: bool,
+    wakes: W,
+    wakes_waiting: bool,
+    outcome: Option<Outcome>,
+    scoreboard: Scoreboard,
+    complaints: Complaints,
+    connections_max: usize,
+    /// A connection closed in this turn.
+    freed: bool,
+    drain_timeout_ms: u64,
+    /// The clock, read once per turn.
+    now_ms: u64,
+}
+
+impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
+    pub(super) fn new(
+        share: Share,
+        protocol: P,
+        wakes: W,
+        orders: O,
+        scoreboard: Scoreboard,
+    ) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(orders.fd(), EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL))?;
+        // An edge for each write, so that the count in it never has to be read.
+        let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        epoll.add(wakes.fd(), EpollEvent::new(edge, WAKER))?;
+        let connections_max = share.connections_max();
+        let mut listeners = Vec::new();
+        for ((fd, brief), event) in share.listeners.into_iter().zip(LISTENERS..) {
+            let mut listener = Listener::new(fd, brief, event)?;
+            listener.enter(&epoll)?;
+            listeners.push(listener);
+        }
+        Ok(Worker {
+            epoll,
+            streams: Streams::new(protocol, &share.limits),
+            sockets: SecondaryMap::new(),
+            listeners,
+            ready: VecDeque::new(),
+            orders,
+            orders_waiting: false,
+            wakes,
+            // Queued during `create`, perhaps.
+            wakes_waiting: true,
+            outcome: None,
+            scoreboard,
+            complaints: Complaints::default(),
+            connections_max,
+            freed: false,
+            drain_timeout_ms: share.drain_timeout_ms,
+            now_ms: monotonic_ms()?,
+        })
+    }
+
+    pub(super) fn into_protocol(self) -> P {
+        self.streams.into_protocol()
+    }
+
+    pub(super) fn run(&mut self) -> io::Result<Outcome> {
+        let mut events = vec![EpollEvent::empty(); EVENTS_MAX];
+        loop {
+            if let Some(outcome) = self.outcome
+                && self.streams.is_empty()
+            {
+                return Ok(outcome);
+            }
+            let heard = self.wait(&mut events)?;
+            for event in &events[..heard] {
+                self.note(event.data(), event.events());
+            }
+            self.obey_orders();
+            self.deliver_wakes();
+            self.accept_waiting();
+            self.visit_ready();
+            self.expire();
+            self.flush_touched();
+            self.readmit_listeners();
+            self.publish();
+        }
+    }
+
+    // --- wait ----------------------------------------------------------------------------------
+
+    fn wait(&mut self, events: &mut [EpollEvent]) -> io::Result<usize> {
+        let at_once = self.wakes_waiting || self.orders_waiting || !self.ready.is_empty();
+        let wait_ms = if at_once { 0 } else { self.quiet_ms() };
+        let timeout = EpollTimeout::try_from(wait_ms).expect("WAIT_MS_MAX fits");
+        let heard = match self.epoll.wait(events, timeout) {
+            Err(Errno::EINTR) => 0,
+            heard => heard?,
+        };
+        self.now_ms = monotonic_ms()?;
+        Ok(heard)
+    }
+
+    /// How long nothing has to be done.
+    fn quiet_ms(&self) -> u64 {
+        let back = self.listeners.iter().filter_map(Listener::back_ms).min();
+        let next = [back, self.streams.next_deadline_ms()];
+        let at_ms = next.into_iter().flatten().min().unwrap_or(u64::MAX);
+        at_ms.saturating_sub(self.now_ms).min(WAIT_MS_MAX)
+    }
+
+    fn note(&mut self, about: u64, events: EpollFlags) {
+        match about {
+            CHANNEL => self.orders_waiting = true,
+            WAKER => self.wakes_waiting = true,
+            // An event of a listener that has left is stale.
+            _ if about < 1 << 32 => {
+                if let Some(listener) = self.listeners.get_mut((about - LISTENERS) as usize) {
+                    listener.waiting = listener.is_polled();
+                }
+            }
+            _ => self.note_stream(KeyData::from_ffi(about).into(), events),
+        }
+    }
+
+    fn note_stream(&mut self, token: Token, events: EpollFlags) {
+        // An event of a connection that ended in an earlier turn is stale.
+        let Some(stream) = self.sockets.get_mut(token) else {
+            return;
+        };
+        let unblocked = !stream.writable && events.contains(EpollFlags::EPOLLOUT);
+        stream.note(events);
+        if self.streams.wants_read(token) {
+            self.make_ready(token);
+        } else if events.contains(EpollFlags::EPOLLERR) {
+            self.streams.lost(token, self.now_ms);
+            self.part();
+            return;
+        }
+        if unblocked && self.streams.queued(token) > 0 {
+            self.flush(token);
+        }
+    }
+
+    fn make_ready(&mut self, token: Token) {
+        if let Some(stream) = self.sockets.get_mut(token)
+            && (stream.readable || stream.resumed)
+            && !std::mem::replace(&mut stream.listed, true)
+        {
+            self.ready.push_back(token);
+        }
+    }
+
+    // --- orders, wake-ups, new connections -----------------------------------------------------
+
+    fn obey_orders(&mut self) {
+        if !std::mem::take(&mut self.orders_waiting) {
+            return;
+        }
+        for _ in 0..ORDERS_MAX {
+            match self.orders.next() {
+                NextOrder::Order(Order::Drain { grace_ms }) => {
+                    self.drain(Outcome::Drained, grace_ms);
+                }
+                NextOrder::Empty => return,
+                NextOrder::Closed => {
+                    let _ = self.epoll.delete(self.orders.fd());
+                    self.drain(Outcome::Orphaned, self.drain_timeout_ms);
+                    return;
+                }
+            }
+        }
+        self.orders_waiting = true;
+    }
+
+    fn drain(&mut self, outcome: Outcome, grace_ms: u64) {
+        self.outcome.get_or_insert(outcome);
+        for mut listener in self.listeners.drain(..) {
+            listener.leave(&self.epoll);
+        }
+        self.streams.drain(self.now_ms, grace_ms);
+        self.part();
+    }
+
+    fn deliver_wakes(&mut self) {
+        if !std::mem::take(&mut self.wakes_waiting) {
+            return;
+        }
+        for _ in 0..WAKES_MAX {
+            let Some(wake_token) = self.wakes.next() else {
+                return;
+            };
+            self.streams.wake(wake_token, self.now_ms);
+            self.part();
+        }
+        self.wakes_waiting = true;
+    }
+
+    fn accept_waiting(&mut self) {
+        for nth in 0..self.listeners.len() {
+            if std::mem::take(&mut self.listeners[nth].waiting) {
+                self.accept_from(nth);
+            }
+        }
+    }
+
+    fn accept_from(&mut self, nth: usize) {
+        for _ in 0..ACCEPTS_MAX {
+            let listener = &mut self.listeners[nth];
+            if self.streams.len() >= self.connections_max {
+                listener.leave_at_limit(&self.epoll);
+                self.complaints
+                    .at_limit(self.now_ms, &listener.brief, self.connections_max);
+                return;
+            }
+            match listener.accept() {
+                Accepted::Connection(socket, peer) => self.admit(nth, socket, peer),
+                Accepted::Again => {}
+                Accepted::Empty => return,
+                Accepted::OutOfDescriptors => {
+                    listener.leave_for_a_while(&self.epoll, self.now_ms);
+                    self.scoreboard.add(Counter::OutOfDescriptors, 1);
+                    self.complaints
+                        .out_of_descriptors(self.now_ms, &listener.brief);
+                    return;
+                }
+                Accepted::Failed(error) => {
+                    listener.leave_for_a_while(&self.epoll, self.now_ms);
+                    self.complaints
+                        .accept_failed(self.now_ms, &listener.brief, &error);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, nth: usize, socket: TcpStream, peer: SocketAddr) {
+        let listener = &self.listeners[nth];
+        let facts = Facts {
+            peer,
+            local: listener.local_of(&socket),
+            accepted_ms: self.now_ms,
+            endpoint: &listener.brief.endpoint,
+        };
+        self.scoreboard.add(Counter::Accepted, 1);
+        let opened = self.streams.open(&facts, self.now_ms);
+        let Ok(token) = opened else {
+            tracing::debug!(%peer, "the protocol refused the connection");
+            self.scoreboard.add(Counter::Refused, 1);
+            self.part();
+            return;
+        };
+        tracing::debug!(session = token.data().as_ffi(), %peer, "connection opened");
+        self.scoreboard.add(Counter::Connections, 1);
+        let event = EpollEvent::new(Stream::interest(), token.data().as_ffi());
+        let registered = self.epoll.add(&socket, event);
+        self.sockets.insert(token, Stream::new(socket, peer));
+        if registered.is_err() {
+            self.streams.lost(token, self.now_ms);
+        }
+        self.part();
+    }
+
+    /// Listeners that left come back once there is room, or when they have been away long enough.
+    fn readmit_listeners(&mut self) {
+        let freed = std::mem::take(&mut self.freed);
+        if self.streams.len() >= self.connections_max {
+            return;
+        }
+        for listener in &mut self.listeners {
+            let back = freed || listener.back_ms().is_none_or(|at_ms| at_ms <= self.now_ms);
+            if !listener.is_polled() && back && listener.enter(&self.epoll).is_err() {
+                listener.leave_for_a_while(&self.epoll, self.now_ms);
+            }
+        }
+    }
+
+    // --- read and feed -------------------------------------------------------------------------
+
+    fn visit_ready(&mut self) {
+        for _ in 0..self.ready.len() {
+            let Some(token) = self.ready.pop_front() else {
+                return;
+            };
+            self.visit(token);
+        }
+    }
+
+    /// Tells what was held back, reads once, and leaves the connection on the list if it can go on.
+    fn visit(&mut self, token: Token) {
+        let Some(stream) = self.sockets.get_mut(token) else {
+            return;
+        };
+        stream.listed = false;
+        if std::mem::take(&mut stream.resumed) {
+            self.streams.resume(token, self.now_ms);
+            self.flush_lent(token);
+        }
+        if self.streams.wants_read(token) {
+            self.read(token);
+            if self.streams.wants_read(token) {
+                self.make_ready(token);
+            }
+        }
+    }
+
+    fn read(&mut self, token: Token) {
+        let Some(stream) = self.sockets.get_mut(token).filter(|stream| stream.readable) else {
+            return;
+        };
+        match stream.read(self.streams.space(token)) {
+            Heard::Bytes(bytes) => self.streams.received(token, bytes, self.now_ms),
+            Heard::Nothing => {}
+            Heard::Finished => self.streams.peer_finished(token, self.now_ms),
+            Heard::Lost => self.streams.lost(token, self.now_ms),
+        }
+        self.flush_lent(token);
+    }
+
+    fn expire(&mut self) {
+        self.streams.expire(self.now_ms);
+        self.part();
+    }
+
+    // --- flush ---------------------------------------------------------------------------------
+
+    /// What lies in the read buffer leaves before the next read needs it.
+    fn flush_lent(&mut self, token: Token) {
+        if self.streams.has_lent(token) {
+            self.flush(token);
+        } else {
+            self.part();
+        }
+    }
+
+    fn flush_touched(&mut self) {
+        while let Some(token) = self.streams.pop_touched() {
+            self.flush(token);
+        }
+        while let Some(token) = self.streams.pop_resumed() {
+            if let Some(stream) = self.sockets.get_mut(token) {
+                stream.resumed = true;
+                self.make_ready(token);
+            }
+        }
+    }
+
+    fn flush(&mut self, token: Token) {
+        let Some(stream) = self.sockets.get_mut(token) else {
+            return;
+        };
+        match stream.send(&self.streams.pieces(token)) {
+            Ok(sent) => match self.streams.sent(token, sent, self.now_ms) {
+                After::Nothing => {}
+                After::ShutWriting => stream.shut_writing(),
+            },
+            Err(_) => self.streams.lost(token, self.now_ms),
+        }
+        self.part();
+    }
+
+    /// Closes the sockets of connections that are over.
+    fn part(&mut self) {
+        while let Some(parted) = self.streams.pop_parted() {
+            let Some(stream) = self.sockets.remove(parted.token) else {
+                continue;
+            };
+            let session = parted.token.data().as_ffi();
+            tracing::debug!(session, peer = %stream.peer, why = ?parted.why, "connection closed");
+            self.scoreboard.subtract(Counter::Connections, 1);
+            self.freed = true;
+            if parted.reset {
+                stream.reset();
+            }
+        }
+    }
+
+    // --- count ---------------------------------------------------------------------------------
+
+    fn publish(&mut self) {
+        let tally = self.streams.take_tally();
+        let counts = [
+            (Counter::BytesIn, tally.bytes_in),
+            (Counter::BytesOut, tally.bytes_out),
+            (Counter::PluginFaults, tally.faults),
+            (Counter::ClosedIdle, tally.closed_idle),
+            (Counter::ClosedLimit, tally.closed_limit),
+        ];
+        for (counter, amount) in counts {
+            if amount > 0 {
+                self.scoreboard.add(counter, amount);
+            }
+        }
+        if tally.closed_limit > 0 {
+            self.complaints
+                .closed_at_limit(self.now_ms, tally.closed_limit);
+        }
+        if let Some(text) = tally.fault {
+            self.complaints.fault(self.now_ms, &text);
+        }
+    }
+}
+
+fn monotonic_ms() -> io::Result<u64> {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
+    Ok(now.tv_sec() as u64 * 1000 + now.tv_nsec() as u64 / 1_000_000)
+}
