@@ -1,0 +1,143 @@
+/* A plugin that is refused before any of its callbacks runs: built once per CASE_x, each of which
+ * breaks one thing that the handshake looks at. Without a case it is accepted. */
+#include <polyport_plugin.h>
+
+#define MAYBE_UNUSED __attribute__((unused)) /* by some of the cases */
+
+MAYBE_UNUSED static pp_status feed(void *instance, pp_session session, void *state, const uint8_t *bytes, size_t n,
+                      size_t *consumed) {
+  (void)instance, (void)session, (void)state, (void)bytes;
+  *consumed = n;
+  return PP_OK;
+}
+
+MAYBE_UNUSED static const pp_option good[] = {
+    {"mode", "How to answer.", "stream", "stream|line", 0, 0, PP_KIND_TEXT, 0},
+};
+
+#define MAGIC PP_MAGIC
+#define SIZE sizeof(pp_plugin)
+#define MAJOR PP_MAJOR
+#define MIN_HOST_MINOR 0
+#define RESERVED 0
+#define FLAGS 0
+#define NAME "table"
+#define OPTIONS good
+#define OPTION_COUNT 1
+#define OPTION_STRIDE sizeof(pp_option)
+#define REQUIRED NULL
+#define EXTENSION NULL
+#define FEED feed
+
+#if defined(CASE_bad_magic)
+#undef MAGIC
+#define MAGIC 0x12345678u
+#elif defined(CASE_other_major)
+#undef MAJOR
+#define MAJOR 7
+#elif defined(CASE_newer_minor)
+#undef MIN_HOST_MINOR
+#define MIN_HOST_MINOR 9
+#elif defined(CASE_short_table)
+#undef SIZE
+#define SIZE 120
+#elif defined(CASE_shorter_than_its_head)
+#undef SIZE
+#define SIZE 8
+#elif defined(CASE_absurd_size)
+#undef SIZE
+#define SIZE 0x10000000u
+#elif defined(CASE_unknown_flags)
+#undef FLAGS
+#define FLAGS 0x8000000000000001u
+#elif defined(CASE_reserved)
+#undef RESERVED
+#define RESERVED 3
+#elif defined(CASE_missing_extension)
+static const char *const required[] = {"polyport.future/3", NULL};
+#undef REQUIRED
+#define REQUIRED required
+#elif defined(CASE_no_way_in)
+#undef FEED
+#define FEED NULL
+#elif defined(CASE_no_name)
+#undef NAME
+#define NAME NULL
+#elif defined(CASE_name_not_utf8)
+#undef NAME
+#define NAME "\xff\xfe"
+#elif defined(CASE_name_moves_cursor)
+#undef NAME
+#define NAME "e\x1b[2Jvil"
+#elif defined(CASE_option_stride)
+#undef OPTION_STRIDE
+#define OPTION_STRIDE 12
+#elif defined(CASE_option_null)
+#undef OPTIONS
+#define OPTIONS NULL
+#elif defined(CASE_option_many)
+#undef OPTION_COUNT
+#define OPTION_COUNT 100000
+#elif defined(CASE_option_twice)
+static const pp_option twice[] = {
+    {"mode", "One.", "", NULL, 0, 0, PP_KIND_TEXT, 0},
+    {"mode", "Two.", "", NULL, 0, 0, PP_KIND_TEXT, 0},
+};
+#undef OPTIONS
+#define OPTIONS twice
+#undef OPTION_COUNT
+#define OPTION_COUNT 2
+#elif defined(CASE_option_kind)
+static const pp_option odd[] = {{"mode", "Odd.", "", NULL, 0, 0, 99, 0}};
+#undef OPTIONS
+#define OPTIONS odd
+#elif defined(CASE_option_default)
+static const pp_option odd[] = {{"idle", "Odd.", "soon", NULL, 0, 0, PP_KIND_DURATION, 0}};
+#undef OPTIONS
+#define OPTIONS odd
+#elif defined(CASE_bad_needs)
+static const char *const files[] = {"$root", NULL};
+static const pp_needs_1 needs = {sizeof(pp_needs_1), 0, files, NULL};
+static const void *extension(const char *id) {
+  (void)id;
+  return &needs;
+}
+#undef EXTENSION
+#define EXTENSION extension
+#endif
+
+MAYBE_UNUSED static const pp_plugin table = {
+    .magic = MAGIC,
+    .size = SIZE,
+    .major = MAJOR,
+    .minor = PP_MINOR,
+    .min_host_minor = MIN_HOST_MINOR,
+    .reserved0 = RESERVED,
+    .flags = FLAGS,
+    .name = NAME,
+    .version = "1.0.0",
+    .options = OPTIONS,
+    .option_count = OPTION_COUNT,
+    .option_stride = OPTION_STRIDE,
+    .required_ext = REQUIRED,
+    .extension = EXTENSION,
+    .feed = FEED,
+};
+
+#if defined(CASE_no_symbol)
+const pp_plugin *some_other_symbol(void);
+const pp_plugin *some_other_symbol(void) { return &table; }
+#elif defined(CASE_other_symbol)
+const pp_plugin *polyport_plugin_v3(void);
+const pp_plugin *polyport_plugin_v3(void) { return &table; }
+#elif defined(CASE_null)
+const pp_plugin *polyport_plugin_v0(void) { return NULL; }
+#elif defined(CASE_missing_function)
+void nobody_has_this(void);
+const pp_plugin *polyport_plugin_v0(void) {
+  nobody_has_this();
+  return &table;
+}
+#else
+const pp_plugin *polyport_plugin_v0(void) { return &table; }
+#endif
