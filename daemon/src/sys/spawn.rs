@@ -141,6 +141,9 @@ fn become_child(birth: Birth<'_>) -> ! {
         )
     };
     let first_free = FIRST_FD + birth.handed.len() as RawFd;
+    // The program too may lie where a descriptor is to be put.
+    // SAFETY: fcntl(2) on a descriptor that the caller borrows for the length of the call.
+    let program = unsafe { libc::fcntl(birth.program, libc::F_DUPFD_CLOEXEC, first_free) };
     for (from, place) in birth.handed.iter().zip(birth.parked.iter_mut()) {
         // SAFETY: fcntl(2) on a descriptor that the caller borrows for the length of the call.
         *place = unsafe { libc::fcntl(*from, libc::F_DUPFD_CLOEXEC, first_free) };
@@ -168,7 +171,7 @@ fn become_child(birth: Birth<'_>) -> ! {
     unsafe {
         libc::syscall(
             libc::SYS_execveat,
-            birth.program,
+            program,
             c"".as_ptr(),
             argv,
             envp,
