@@ -1,12 +1,26 @@
+//! Polyport: a gateway daemon whose protocols are plugins.
+//!
+//! This is the library behind the one binary. Start with `main.rs`, which chooses the role, then
+//! follow `supervisor` (privileged, reads no peer byte) or `worker` (unprivileged, runs one plugin).
+//! Between them stand cores that do no I/O at all: `lifecycle` and `engine`.
 #![deny(unsafe_code)]
+
 pub mod channel;
 pub mod config;
 pub mod control;
 pub mod engine;
 pub mod lifecycle;
+pub mod log;
+pub mod operator;
 pub mod plan;
 pub mod plugin_host;
+pub mod role;
 pub mod scoreboard;
 pub mod supervisor;
 pub mod sys;
 pub mod worker;
+
+/// The hidden verb with which the supervisor starts its children.
+pub const CHILD_VERB: &str = "child";
+/// The control socket's name in the run directory.
+pub const CONTROL_SOCKET: &str = "control.sock";

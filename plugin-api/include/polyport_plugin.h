@@ -233,8 +233,8 @@ typedef struct pp_host_api {
   /* [cb] Queues all n bytes for a session of this instance, any one, not only that of the callback;
    * or none of them. The bytes are the plugin's again when the call returns. What one callback
    * writes leaves in one go at its end; bytes that lie inside the input lent to `feed` are sent from
-   * there without a copy. n may be 0. With PP_WRITE_FINISH nothing can be written after them: the
-   * peer sees the end of the stream, and may go on sending.
+   * there without a copy. n may be 0, which is never full. With PP_WRITE_FINISH nothing can be
+   * written after them: the peer sees the end of the stream, and may go on sending.
    * PP_E_FULL: the session's output limit would be passed. Nothing was queued; `writable` follows
    *   once, later. A write larger than the whole limit can never succeed: it also answers PP_E_FULL,
    *   and the session ends with PP_END_LIMIT after the callback.

@@ -7,13 +7,15 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use polyport_plugin::abi;
 
+mod compiler;
 mod names;
 
+use compiler::{compile, folder, scratch};
 use names::{Names, declared_type};
 
 #[test]
@@ -120,13 +122,6 @@ fn the_header_compiles_cleanly_in_every_promised_language() {
     }
 }
 
-#[test]
-fn the_smallest_c_example_compiles_without_a_warning() {
-    let source = folder().join("examples/smallest.c");
-    let target = scratch("smallest").join("smallest.so");
-    compile("cc", &["-pedantic", "-shared", "-fPIC"], &source, &target);
-}
-
 fn printed_by_c() -> String {
     let program = scratch("layout").join("layout");
     compile(
@@ -214,25 +209,6 @@ fn printed_by_rust() -> String {
     out
 }
 
-fn compile(compiler: &str, flags: &[&str], source: &Path, target: &Path) {
-    let output = Command::new(compiler)
-        .args(["-Wall", "-Wextra", "-Werror"])
-        .args(flags)
-        .arg("-I")
-        .arg(header().parent().expect("the header is in a folder"))
-        .arg(source)
-        .arg("-o")
-        .arg(target)
-        .output()
-        .unwrap_or_else(|error| panic!("{compiler} is needed to run this test: {error}"));
-    assert!(
-        output.status.success(),
-        "{compiler} {flags:?} {}:\n{}",
-        source.display(),
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
 fn assert_same(side: &str, found: &str, expected: &str) {
     for (found, expected) in found.lines().zip(expected.lines()) {
         assert_eq!(found, expected, "{side} differs from layout.txt");
@@ -257,17 +233,6 @@ fn without_comments(code: &str) -> String {
     kept + rest
 }
 
-fn folder() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 fn header() -> PathBuf {
     folder().join("include/polyport_plugin.h")
-}
-
-/// A folder of this test's own: tests run at the same time.
-fn scratch(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    fs::create_dir_all(&path).expect("cargo's folder for tests is writable");
-    path
 }

@@ -1,7 +1,177 @@
-//! The channel: messages between the supervisor and one child.
+//! The channel: messages between the supervisor and one child over a SEQPACKET socket pair.
+//!
+//! One message is one packet of JSON, at most [`MESSAGE_BYTES_MAX`] long. Neither side trusts the
+//! other's: what does not parse is reported as garbled, descriptors that ride along uninvited are
+//! dropped by the kernel, and a full socket is an error to the sender rather than a wait.
+//!
+//! Invariant: nothing here blocks, and the end of the channel means the other process is gone.
 
+pub mod handed;
 mod message;
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, getsockopt, recv, send, socketpair, sockopt,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 pub use message::{
     Brief, CheckBrief, ListenerBrief, Order, ProbeBrief, Report, StoredPlugin, WorkerBrief,
 };
+
+/// Longer messages are refused by the sender and count as garbled at the receiver.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub struct Channel {
+    socket: OwnedFd,
+}
+
+/// What a look at the channel found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Received<T> {
+    Message(T),
+    /// Not a message of this protocol; the text says why.
+    Garbled(String),
+    Empty,
+    Closed,
+}
+
+impl Channel {
+    /// The supervisor's end, and the descriptor to hand to a child.
+    pub fn pair() -> io::Result<(Channel, OwnedFd)> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+        Ok((Channel { socket: ours }, theirs))
+    }
+
+    /// A child's end; `None` if the descriptor is not such a socket, which means that somebody
+    /// other than a supervisor started this process.
+    pub fn adopt(socket: OwnedFd) -> Option<Channel> {
+        match getsockopt(&socket, sockopt::SockType) {
+            Ok(SockType::SeqPacket) => Some(Channel { socket }),
+            _ => None,
+        }
+    }
+
+    pub fn send(&self, message: &impl Serialize) -> io::Result<()> {
+        let bytes = serde_json::to_vec(message)?;
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            return Err(io::Error::other(format!(
+                "a channel message of {} bytes is over the limit of {MESSAGE_BYTES_MAX}",
+                bytes.len()
+            )));
+        }
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        send(self.socket.as_raw_fd(), &bytes, flags)?;
+        Ok(())
+    }
+
+    pub fn receive<T: DeserializeOwned>(&self) -> Received<T> {
+        // One byte more than a message may have, so that a longer one shows.
+        let mut buffer = vec![0; MESSAGE_BYTES_MAX + 1];
+        loop {
+            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+                // A packet of no bytes reads like the end; nobody honest sends one.
+                Ok(0) => return Received::Closed,
+                Ok(n) if n > MESSAGE_BYTES_MAX => {
+                    return Received::Garbled(format!("longer than {MESSAGE_BYTES_MAX} bytes"));
+                }
+                Ok(n) => {
+                    return match serde_json::from_slice(&buffer[..n]) {
+                        Ok(message) => Received::Message(message),
+                        Err(error) => Received::Garbled(error.to_string()),
+                    };
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Received::Empty,
+                Err(_) => return Received::Closed,
+            }
+        }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn both() -> (Channel, Channel) {
+        let (ours, theirs) = Channel::pair().expect("socket pair");
+        (ours, Channel::adopt(theirs).expect("a SEQPACKET socket"))
+    }
+
+    #[test]
+    fn an_order_arrives_as_it_was_sent() {
+        let (supervisor, worker) = both();
+        assert_eq!(worker.receive::<Order>(), Received::Empty);
+        let order = Order::Drain { grace_ms: 30_000 };
+        supervisor.send(&order).expect("sent");
+        assert_eq!(worker.receive(), Received::Message(order));
+        assert_eq!(worker.receive::<Order>(), Received::Empty);
+    }
+
+    #[test]
+    fn the_end_of_the_other_side_is_seen() {
+        let (supervisor, worker) = both();
+        drop(worker);
+        assert_eq!(supervisor.receive::<Report>(), Received::Closed);
+    }
+
+    #[test]
+    fn garbage_of_any_length_is_named_and_survived() {
+        let (supervisor, worker) = both();
+        let raw = worker.as_fd().as_raw_fd();
+        for garbage in [&b"\xff\x00\xfe"[..], b"{\"ready\":", b"[]", &[b'x'; 70_000]] {
+            send(raw, garbage, MsgFlags::empty()).expect("sent");
+            let received = supervisor.receive::<Report>();
+            assert!(matches!(received, Received::Garbled(_)), "{received:?}");
+        }
+        worker
+            .send(&Report::Refused {
+                text: "still here".into(),
+            })
+            .expect("sent");
+        assert!(matches!(
+            supervisor.receive::<Report>(),
+            Received::Message(_)
+        ));
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_sent() {
+        let (supervisor, worker) = both();
+        let report = Report::Refused {
+            text: "x".repeat(MESSAGE_BYTES_MAX),
+        };
+        assert!(worker.send(&report).is_err());
+        assert_eq!(supervisor.receive::<Report>(), Received::Empty);
+    }
+
+    #[test]
+    fn a_full_channel_is_an_error_and_not_a_wait() {
+        let (_supervisor, worker) = both();
+        let report = Report::Refused {
+            text: "x".repeat(60_000),
+        };
+        let sent = (0..1_000)
+            .take_while(|_| worker.send(&report).is_ok())
+            .count();
+        assert!(sent < 1_000);
+    }
+
+    #[test]
+    fn another_kind_of_descriptor_is_not_adopted() {
+        let file = std::fs::File::open("/dev/null").expect("open");
+        assert!(Channel::adopt(file.into()).is_none());
+    }
+}

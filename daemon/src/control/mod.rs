@@ -1,1 +1,11 @@
-//! (being written)
+//! The operator's words: what may be asked of a running daemon, how it is asked and answered.
+
+pub mod client;
+pub mod exit;
+mod message;
+mod server;
+mod status;
+
+pub use message::{Reply, Request, Role};
+pub use server::{Answer, Credentials, Interest, Server};
+pub use status::{ServiceStatus, Status, WorkerStatus};

@@ -21,7 +21,7 @@ mod resolve;
 pub use crate::config::{LogFormat, LogLevel, SandboxPolicy};
 pub use descriptor::{Descriptor, Needs, OptionFacts};
 pub use facts::{Facts, Looked, UserNumbers};
-pub use resolve::resolve;
+pub use resolve::{plugin_file, resolve};
 
 use crate::config::{self, Complaint, Sources, Surroundings};
 

@@ -196,13 +196,7 @@ impl Resolving<'_> {
             self.complain(&key, fault.hint(hint));
             return PathBuf::new();
         }
-        let folder = &self.config.daemon.plugin_dir;
-        let own = folder.join(format!("{written}.so"));
-        let of_cargo = folder.join(format!("libpolyport_{}.so", written.replace('-', "_")));
-        match !(self.facts.exists)(&own) && (self.facts.exists)(&of_cargo) {
-            true => of_cargo,
-            false => own,
-        }
+        plugin_file(&self.config.daemon.plugin_dir, written, self.facts.exists)
     }
 
     fn endpoints(&mut self, path: &str, written: Option<&[String]>) -> Vec<(Place, Endpoint)> {
@@ -309,4 +303,10 @@ fn places_of(config: &Config, planned: &BTreeMap<String, ServicePlan>) -> BTreeM
         })
         .map(|(key, place)| (key.clone(), place.to_string()))
         .collect()
+}
+/// The file of a plugin by name: as installed, else as cargo calls it.
+pub fn plugin_file(folder: &Path, name: &str, exists: fn(&Path) -> bool) -> PathBuf {
+    let own = folder.join(format!("{name}.so"));
+    let of_cargo = folder.join(format!("libpolyport_{}.so", name.replace('-', "_")));
+    if !exists(&own) && exists(&of_cargo) { of_cargo } else { own }
 }

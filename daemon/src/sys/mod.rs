@@ -7,3 +7,5 @@
 pub mod jail;
 pub mod sandbox;
 pub mod shared_memory;
+pub mod socket_option;
+pub mod spawn;

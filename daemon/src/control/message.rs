@@ -1,0 +1,63 @@
+//! What an operator asks over the control socket, and the answer: one line of JSON each way.
+
+use serde::{Deserialize, Serialize};
+
+/// A longer request is refused and the connection closed.
+pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case")]
+pub enum Request {
+    Status,
+    /// Answered at once; the connection then stays open until the daemon is gone.
+    Stop {
+        fast: bool,
+    },
+}
+
+/// Who may ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Anyone whom the socket's mode lets in.
+    Read,
+    /// The daemon's own user, and root.
+    Admin,
+}
+
+impl Request {
+    pub fn needs(&self) -> Role {
+        match self {
+            Request::Status => Role::Read,
+            Request::Stop { .. } => Role::Admin,
+        }
+    }
+
+    /// As the audit line has it.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Request::Status => "status",
+            Request::Stop { fast: false } => "stop",
+            Request::Stop { fast: true } => "stop --fast",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reply {
+    /// One of the fixed exit codes.
+    pub exit: u8,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+    #[serde(skip_serializing_if = "serde_json::Value::is_null", default)]
+    pub answer: serde_json::Value,
+}
+
+impl Reply {
+    pub fn done(answer: serde_json::Value) -> Reply {
+        Reply { exit: super::exit::DONE, error: None, answer }
+    }
+
+    pub fn failed(exit: u8, error: impl Into<String>) -> Reply {
+        Reply { exit, error: Some(error.into()), answer: serde_json::Value::Null }
+    }
+}

@@ -1,0 +1,361 @@
+//! The control socket's server: takes requests, bounds and times its callers, asks for answers.
+//!
+//! A caller is whoever the kernel says (SO_PEERCRED). It gets one request of bounded size, one
+//! reply, and a few seconds for both; slow readers and half frames cost a slot until then, and there
+//! are few slots. It never blocks the supervisor's loop. What a request means is decided elsewhere.
+//!
+//! Invariant: at most [`CALLERS_MAX`] connections are open.
+
+use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use nix::sys::socket::{getsockopt, sockopt};
+
+use super::exit;
+use super::message::{REQUEST_BYTES_MAX, Reply, Request, Role};
+
+pub const CALLERS_MAX: usize = 16;
+/// From connecting to having taken the reply.
+const PATIENCE_MS: u64 = 5_000;
+
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+    callers: Vec<Caller>,
+    own_uid: u32,
+}
+
+#[derive(Debug)]
+struct Caller {
+    stream: UnixStream,
+    credentials: Credentials,
+    request: Vec<u8>,
+    reply: Vec<u8>,
+    state: State,
+    leaves_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Asking,
+    /// The reply is being taken; then the connection closes, or is held to the daemon's end.
+    Answered { hold: bool },
+    /// Kept open without a deadline: its end tells the caller that the daemon is gone.
+    Held,
+    Gone,
+}
+
+/// Who asks, for permission and audit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    pub pid: i32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// What the server does with a request it was given an answer for.
+#[derive(Debug)]
+pub struct Answer {
+    pub reply: Reply,
+    /// Keep the connection until the daemon ends.
+    pub hold: bool,
+}
+
+impl Server {
+    /// Binds under a temporary name and renames, so that the path always answers or does not exist.
+    /// A stale socket is replaced; the caller holds the lock that proves it stale.
+    pub fn bind(path: &Path) -> io::Result<Server> {
+        let temporary = path.with_extension(format!("{}.new", std::process::id()));
+        let _ = fs::remove_file(&temporary);
+        let listener = UnixListener::bind(&temporary)?;
+        fs::set_permissions(&temporary, fs::Permissions::from_mode(0o660))?;
+        fs::rename(&temporary, path)?;
+        listener.set_nonblocking(true)?;
+        let own_uid = nix::unistd::geteuid().as_raw();
+        Ok(Server { listener, path: path.to_owned(), callers: Vec::new(), own_uid })
+    }
+
+    /// What to poll for reading, and what for writing.
+    pub fn sources(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Interest)> {
+        let accepting = self.callers.len() < CALLERS_MAX;
+        let own = accepting.then(|| (self.listener.as_fd(), Interest::Read));
+        own.into_iter().chain(self.callers.iter().map(|caller| {
+            let interest = match caller.state {
+                State::Answered { .. } => Interest::Write,
+                State::Asking | State::Held | State::Gone => Interest::Read,
+            };
+            (caller.stream.as_fd(), interest)
+        }))
+    }
+
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        let timed = self.callers.iter().filter(|caller| caller.state != State::Held);
+        timed.map(|caller| caller.leaves_ms).min()
+    }
+
+    /// One pass over the listener and all callers.
+    pub fn turn(&mut self, now_ms: u64, mut answer: impl FnMut(&Request, Credentials) -> Answer) {
+        self.accept(now_ms);
+        let own_uid = self.own_uid;
+        for caller in &mut self.callers {
+            caller.turn(own_uid, &mut answer);
+            if caller.state != State::Held && now_ms >= caller.leaves_ms {
+                caller.state = State::Gone;
+            }
+        }
+        self.callers.retain(|caller| caller.state != State::Gone);
+    }
+
+    fn accept(&mut self, now_ms: u64) {
+        while self.callers.len() < CALLERS_MAX {
+            let Ok((stream, _)) = self.listener.accept() else { return };
+            let Ok(peer) = getsockopt(&stream, sockopt::PeerCredentials) else { continue };
+            if stream.set_nonblocking(true).is_err() {
+                continue;
+            }
+            let credentials = Credentials { pid: peer.pid(), uid: peer.uid(), gid: peer.gid() };
+            self.callers.push(Caller {
+                stream,
+                credentials,
+                request: Vec::new(),
+                reply: Vec::new(),
+                state: State::Asking,
+                leaves_ms: now_ms + PATIENCE_MS,
+            });
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    Read,
+    Write,
+}
+
+impl Caller {
+    fn turn(&mut self, own_uid: u32, answer: &mut impl FnMut(&Request, Credentials) -> Answer) {
+        if self.state == State::Asking && self.read_request() {
+            let Answer { reply, hold } = self.respond(own_uid, answer);
+            let line = serde_json::to_vec(&reply).expect("a reply is plain data");
+            self.reply = line;
+            self.reply.push(b'\n');
+            self.state = State::Answered { hold };
+        }
+        if let State::Answered { hold } = self.state {
+            self.write_reply(hold);
+        }
+        if self.state == State::Held && self.is_over() {
+            self.state = State::Gone;
+        }
+    }
+
+    /// True once the request is complete, or can never be.
+    fn read_request(&mut self) -> bool {
+        let mut piece = [0; 4096];
+        loop {
+            match self.stream.read(&mut piece) {
+                Ok(0) => {
+                    self.state = State::Gone;
+                    return false;
+                }
+                Ok(n) => self.request.extend_from_slice(&piece[..n]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                Err(_) => {
+                    self.state = State::Gone;
+                    return false;
+                }
+            }
+            if self.request.contains(&b'\n') || self.request.len() > REQUEST_BYTES_MAX {
+                return true;
+            }
+        }
+    }
+
+    fn respond(
+        &self,
+        own_uid: u32,
+        answer: &mut impl FnMut(&Request, Credentials) -> Answer,
+    ) -> Answer {
+        let refuse = |code, text: String| Answer { reply: Reply::failed(code, text), hold: false };
+        let Some(end) = self.request.iter().position(|byte| *byte == b'\n') else {
+            let text = format!("the request is longer than {REQUEST_BYTES_MAX} bytes");
+            return refuse(exit::USAGE, text);
+        };
+        let request: Request = match serde_json::from_slice(&self.request[..end]) {
+            Ok(request) => request,
+            Err(error) => {
+                let text = format!(
+                    "this daemon does not understand the request ({error}); \
+                     is the polyport command of the same version?"
+                );
+                return refuse(exit::USAGE, text);
+            }
+        };
+        if role(self.credentials, own_uid) < request.needs() {
+            let text = format!(
+                "`{}` is for root and the daemon's own user (uid {own_uid}); you are uid {}",
+                request.verb(),
+                self.credentials.uid
+            );
+            return refuse(exit::NOT_PERMITTED, text);
+        }
+        answer(&request, self.credentials)
+    }
+
+    fn write_reply(&mut self, hold: bool) {
+        while !self.reply.is_empty() {
+            match self.stream.write(&self.reply) {
+                Ok(n) => drop(self.reply.drain(..n)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => {
+                    self.state = State::Gone;
+                    return;
+                }
+            }
+        }
+        self.state = if hold { State::Held } else { State::Gone };
+    }
+
+    fn is_over(&mut self) -> bool {
+        let mut byte = [0];
+        match self.stream.read(&mut byte) {
+            Ok(0) => true,
+            Ok(_) => false,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+}
+
+fn role(caller: Credentials, own_uid: u32) -> Role {
+    if caller.uid == 0 || caller.uid == own_uid { Role::Admin } else { Role::Read }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::BufRead;
+
+    struct Desk {
+        server: Server,
+        path: PathBuf,
+        asked: Vec<Request>,
+        now_ms: u64,
+    }
+
+    fn desk(name: &str) -> Desk {
+        let path = std::env::temp_dir().join(format!("pp-control-{}-{name}", std::process::id()));
+        let server = Server::bind(&path).expect("bound");
+        Desk { server, path, asked: Vec::new(), now_ms: 0 }
+    }
+
+    impl Desk {
+        fn turn(&mut self) {
+            let asked = &mut self.asked;
+            self.server.turn(self.now_ms, |request, _| {
+                asked.push(request.clone());
+                let hold = matches!(request, Request::Stop { .. });
+                Answer { reply: Reply::done("x".repeat(1 << 20).into()), hold }
+            });
+        }
+
+        fn call(&self) -> UnixStream {
+            UnixStream::connect(&self.path).expect("connected")
+        }
+    }
+
+    fn reply(stream: &UnixStream) -> Reply {
+        let mut line = String::new();
+        std::io::BufReader::new(stream).read_line(&mut line).expect("a line");
+        serde_json::from_str(&line).expect("a reply")
+    }
+
+    #[test]
+    fn a_request_is_answered_once_and_the_connection_closed() {
+        let mut desk = desk("once");
+        let mut caller = desk.call();
+        for piece in [&b"{\"verb\":"[..], b"\"status\"}\n"] {
+            caller.write_all(piece).expect("sent");
+            desk.turn();
+        }
+        let reader = std::thread::spawn(move || {
+            let first = reply(&caller);
+            let mut rest = Vec::new();
+            caller.read_to_end(&mut rest).expect("the end");
+            (first, rest)
+        });
+        while !desk.server.callers.is_empty() {
+            desk.turn();
+        }
+        let (first, rest) = reader.join().expect("joined");
+        assert_eq!((first.exit, rest.len()), (exit::DONE, 0));
+        assert_eq!(desk.asked, [Request::Status]);
+    }
+
+    #[test]
+    fn garbage_is_refused_with_a_hint_and_reaches_nobody() {
+        let too_long = vec![b'x'; REQUEST_BYTES_MAX + 2];
+        for garbage in [&b"\n"[..], b"{}\n", b"\xff\xff\n", b"{\"verb\":\"fly\"}\n", &too_long] {
+            let mut desk = desk("garbage");
+            let mut caller = desk.call();
+            caller.set_nonblocking(true).expect("set");
+            let _ = caller.write(garbage);
+            desk.turn();
+            caller.set_nonblocking(false).expect("set");
+            assert_eq!(reply(&caller).exit, exit::USAGE);
+            assert!(desk.asked.is_empty());
+        }
+    }
+
+    #[test]
+    fn silent_callers_hold_their_places_for_a_bounded_time_only() {
+        let mut desk = desk("silent");
+        let idle: Vec<_> = (0..CALLERS_MAX + 4).map(|_| desk.call()).collect();
+        desk.turn();
+        assert_eq!(desk.server.callers.len(), CALLERS_MAX);
+        assert_eq!(desk.server.next_deadline_ms(), Some(PATIENCE_MS));
+        desk.now_ms = PATIENCE_MS;
+        desk.turn();
+        assert!(desk.server.callers.is_empty());
+        desk.turn();
+        assert_eq!(desk.server.callers.len(), 4);
+        drop(idle);
+        desk.turn();
+        assert!(desk.server.callers.is_empty());
+    }
+
+    #[test]
+    fn a_caller_who_does_not_read_is_left_behind() {
+        let mut desk = desk("slow");
+        let mut caller = desk.call();
+        caller.write_all(b"{\"verb\":\"status\"}\n").expect("sent");
+        desk.turn();
+        assert!(matches!(desk.server.callers[0].state, State::Answered { .. }));
+        desk.now_ms = PATIENCE_MS;
+        desk.turn();
+        assert!(desk.server.callers.is_empty());
+    }
+
+    #[test]
+    fn only_root_and_the_daemons_user_may_change_anything() {
+        let of = |uid| Credentials { pid: 1, uid, gid: 7 };
+        for (uid, own, expected) in
+            [(0, 5, Role::Admin), (5, 5, Role::Admin), (6, 5, Role::Read), (6, 0, Role::Read)]
+        {
+            assert_eq!(role(of(uid), own), expected, "uid {uid} at a daemon of {own}");
+        }
+        assert!(Request::Stop { fast: false }.needs() > Role::Read);
+    }
+}

@@ -1,0 +1,218 @@
+//! What `status` answers: the document that scripts read, and the page that a person reads.
+//!
+//! The document only ever grows; a field keeps its name and its meaning. Endpoints stand in
+//! `listen` and nowhere else.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+
+use serde::{Deserialize, Serialize};
+
+use super::exit;
+use crate::lifecycle::State;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The daemon's release.
+    pub version: String,
+    pub pid: u32,
+    pub uptime_s: u64,
+    /// Everything that is configured serves.
+    pub healthy: bool,
+    pub services: BTreeMap<String, ServiceStatus>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// The plugin's own name; its file's, while it has not been loaded.
+    pub plugin: String,
+    /// The plugin's version; empty while it has not been loaded.
+    pub version: String,
+    pub state: State,
+    /// Why it failed.
+    pub failure: Option<String>,
+    /// Real endpoints as URLs, with ports that the system chose.
+    pub listen: Vec<String>,
+    /// How tightly its workers are shut in.
+    pub sandbox: String,
+    /// Open now.
+    pub connections: u64,
+    /// Over all workers that ever served it.
+    pub totals: BTreeMap<String, u64>,
+    pub workers: Vec<WorkerStatus>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// 0 while there is no process.
+    pub pid: u32,
+    pub generation: u32,
+    pub state: State,
+    pub connections: u64,
+    pub totals: BTreeMap<String, u64>,
+    /// How often its predecessors had to be replaced.
+    pub restarts: u32,
+    pub uptime_s: u64,
+    pub last_death: Option<String>,
+}
+
+impl Status {
+    pub fn exit(&self) -> u8 {
+        if self.healthy { exit::DONE } else { exit::DEGRADED }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let health = if self.healthy { "healthy" } else { "DEGRADED" };
+        let up = duration(self.uptime_s);
+        writeln!(f, "polyport {}  pid {}  up {up}  {health}", self.version, self.pid)?;
+        if self.services.is_empty() {
+            writeln!(f, "\nno services are configured")?;
+        }
+        for (name, service) in &self.services {
+            writeln!(f, "\n{name}  {}  {}", state(service.state), service.title())?;
+            if let Some(failure) = &service.failure {
+                writeln!(f, "  failed    {}", failure.trim_end().replace('\n', "\n            "))?;
+            }
+            for url in &service.listen {
+                writeln!(f, "  listen    {url}")?;
+            }
+            if service.failure.is_none() {
+                writeln!(f, "  traffic   {}", service.traffic())?;
+            }
+            for (number, worker) in (1..).zip(&service.workers) {
+                writeln!(f, "  worker {number:<2} {}", worker.line())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ServiceStatus {
+    fn title(&self) -> String {
+        if self.version.is_empty() {
+            self.plugin.clone()
+        } else {
+            format!("{} {}", self.plugin, self.version)
+        }
+    }
+
+    fn traffic(&self) -> String {
+        let total = |name: &str| self.totals.get(name).copied().unwrap_or(0);
+        let mut text = format!(
+            "{} open, {} accepted, {} in, {} out",
+            self.connections,
+            total("accepted"),
+            size(total("bytes_in")),
+            size(total("bytes_out")),
+        );
+        for (name, what) in [("refused", "refused"), ("plugin_faults", "plugin faults")] {
+            if total(name) > 0 {
+                let _ = write!(text, ", {} {what}", total(name));
+            }
+        }
+        text
+    }
+}
+
+impl WorkerStatus {
+    fn line(&self) -> String {
+        let mut line = match self.pid {
+            0 => format!("no process, {}", state(self.state)),
+            pid => format!(
+                "pid {pid}, {}, up {}, {} open",
+                state(self.state),
+                duration(self.uptime_s),
+                self.connections
+            ),
+        };
+        match self.restarts {
+            0 => {}
+            1 => line.push_str(", restarted once"),
+            times => _ = write!(line, ", restarted {times} times"),
+        }
+        if let Some(death) = &self.last_death {
+            let _ = write!(line, "; last: {death}");
+        }
+        line
+    }
+}
+
+fn state(state: State) -> &'static str {
+    match state {
+        State::Starting => "starting",
+        State::Serving => "serving",
+        State::Draining => "draining",
+        State::Gone => "gone",
+    }
+}
+
+fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m{:02}s", seconds % 60),
+        (0, _, _) => format!("{hours}h{:02}m", minutes % 60),
+        (_, _, _) => format!("{days}d{:02}h", hours % 24),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_read_at_a_glance() {
+        for (seconds, text) in [(0, "0s"), (61, "1m01s"), (7_384, "2h03m"), (200_000, "2d07h")] {
+            assert_eq!(duration(seconds), text);
+        }
+        for (bytes, text) in
+            [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1 << 30, "1.0 GiB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn a_failed_service_shows_why_and_degrades_the_whole() {
+        let service = ServiceStatus {
+            plugin: "gopher".into(),
+            version: String::new(),
+            state: State::Gone,
+            failure: Some("gopher.so: not found\n  copy it there".into()),
+            listen: Vec::new(),
+            sandbox: String::new(),
+            connections: 0,
+            totals: BTreeMap::new(),
+            workers: Vec::new(),
+        };
+        let status = Status {
+            version: "0.1.0".into(),
+            pid: 7,
+            uptime_s: 61,
+            healthy: false,
+            services: BTreeMap::from([("hole".to_owned(), service)]),
+        };
+        assert_eq!(status.exit(), exit::DEGRADED);
+        let page = status.to_string();
+        for part in ["DEGRADED", "up 1m01s", "hole  gone  gopher", "  failed    gopher.so: not found"]
+        {
+            assert!(page.contains(part), "{part:?} is missing from:\n{page}");
+        }
+    }
+}

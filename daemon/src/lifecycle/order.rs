@@ -1,0 +1,70 @@
+//! What the lifecycle wants done, for the supervisor to carry out in the order given.
+//!
+//! Orders name workers, never process ids: whoever carries them out holds the pidfd. A log line is
+//! an order too, so that a decision and its record cannot come apart.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::event::WorkerId;
+use crate::plan::LogLevel;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Start this process; answered by `Spawned` or `NotSpawned`.
+    Spawn(WorkerId),
+    /// Tell it to accept nothing new and to finish within this time.
+    Drain {
+        worker: WorkerId,
+        grace_ms: u64,
+    },
+    Kill {
+        worker: WorkerId,
+        signal: Signal,
+    },
+    /// Every service serves or has failed: tell whoever waits for the daemon's start. Once.
+    Announce,
+    Log(Change),
+    /// The stop is complete and no process is left: exit with 0. Once, and last.
+    Exit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGABRT: the worker records where it is, then dies.
+    Abort,
+    Kill,
+}
+
+/// The words for where a pool or a worker is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    Starting,
+    Serving,
+    Draining,
+    Gone,
+}
+
+/// A line for the log: what became of a service or of one of its workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub severity: LogLevel,
+    /// "gopher" or "gopher/2".
+    pub name: String,
+    pub worker: Option<WorkerId>,
+    pub pid: Option<u32>,
+    /// The state it is in now.
+    pub state: State,
+    pub text: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "{} (pid {pid}): {}", self.name, self.text),
+            None => write!(f, "{}: {}", self.name, self.text),
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! A pool: the workers of one service in one generation, from the plugin's probe to the last exit.
+//!
+//! It decides what a worker's death means. Until every slot has had a ready worker the service is
+//! unproven: a refusal, or three deaths at the start, fail it for good. Once it has served, nothing
+//! that its workers do ends it; they are replaced for as long as the administrator wants it.
+//!
+//! Invariants: a pool that is `Draining` or `Gone` spawns nobody; `turn` is the only place that
+//! assigns `phase`; a failure touches no other pool.
+
+use super::back_off::Pace;
+use super::event::{News, ServiceId, WorkerId};
+use super::order::{Change, Order, State};
+use super::slot::{Death, End, Slot};
+use super::view::ServiceView;
+use super::{Moment, Policy};
+use crate::plan::LogLevel;
+
+/// Deaths at the start, over all slots of an unproven pool, that fail its service.
+const START_DEATHS_MAX: u32 = 3;
+/// What a fast stop leaves a worker to finish in, and when it is killed.
+const FAST_GRACE_MS: u64 = 1_000;
+const FAST_KILL_AFTER_MS: u64 = 2_000;
+/// What a worker has beyond its drain for closing and leaving.
+const KILL_MARGIN_MS: u64 = 1_000;
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    service: ServiceId,
+    generation: u32,
+    name: String,
+    phase: Phase,
+    slots: Vec<Slot>,
+    pace: Pace,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The plugin's probe is not back.
+    Probing,
+    Starting {
+        deaths: u32,
+    },
+    Serving,
+    Draining(Why),
+    Gone(Why),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Why {
+    Stopped,
+    Failed(String),
+}
+
+/// How fast a pool is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speed {
+    Drain,
+    Fast,
+}
+
+impl Pool {
+    pub(super) fn new(service: ServiceId, generation: u32, name: String) -> Pool {
+        Pool {
+            service,
+            generation,
+            name,
+            phase: Phase::Probing,
+            slots: Vec::new(),
+            pace: Pace::default(),
+        }
+    }
+
+    // --- events of the service -----------------------------------------------------------------
+
+    pub(super) fn admitted(&mut self, workers: u16, moment: &mut Moment<'_>) {
+        match self.phase {
+            Phase::Probing => {
+                self.turn(
+                    Phase::Starting { deaths: 0 },
+                    LogLevel::Debug,
+                    "starting",
+                    moment,
+                );
+                for slot in 0..workers {
+                    let nobody = WorkerId {
+                        service: self.service,
+                        generation: self.generation,
+                        slot,
+                        incarnation: 0,
+                    };
+                    let mut slot = Slot::new(self.name.clone(), nobody, moment.now_ms);
+                    slot.spawn(moment);
+                    self.slots.push(slot);
+                }
+            }
+            // Said twice, or crossed with a stop.
+            Phase::Starting { .. } | Phase::Serving | Phase::Draining(_) | Phase::Gone(_) => {}
+        }
+    }
+
+    pub(super) fn not_admitted(&mut self, text: String, moment: &mut Moment<'_>) {
+        match self.phase {
+            Phase::Probing => self.fail(text, moment),
+            Phase::Starting { .. } | Phase::Serving | Phase::Draining(_) | Phase::Gone(_) => {}
+        }
+    }
+
+    pub(super) fn stop(&mut self, speed: Speed, moment: &mut Moment<'_>) {
+        match self.phase {
+            Phase::Probing | Phase::Starting { .. } | Phase::Serving => {
+                let next = Phase::Draining(Why::Stopped);
+                self.turn(next, LogLevel::Info, "stopping", moment);
+                self.wind_down(speed, moment);
+            }
+            Phase::Draining(_) => self.wind_down(speed, moment),
+            Phase::Gone(_) => {}
+        }
+    }
+
+    // --- events of its workers -----------------------------------------------------------------
+
+    /// Of the slot's present incarnation. Any other is gone, and hearing of it late is normal.
+    pub(super) fn news(&mut self, worker: WorkerId, news: News, moment: &mut Moment<'_>) {
+        let at = usize::from(worker.slot);
+        let Some(slot) = self.slots.get_mut(at).filter(|slot| slot.is(worker)) else {
+            return;
+        };
+        match news {
+            News::Spawned { pid } => slot.spawned(pid, moment),
+            News::NotSpawned { error } => {
+                let end = slot.not_spawned(error);
+                self.ended(at, end, moment);
+            }
+            News::Ready => slot.ready(moment),
+            News::Refused { text } => {
+                if slot.refused(&text, moment) {
+                    self.refused(text, moment);
+                }
+            }
+            News::Exited { exit, blame } => {
+                let end = slot.exited(exit, blame.as_deref());
+                self.ended(at, end, moment);
+            }
+            News::Stuck { callback, since_ms } => slot.stuck(callback, since_ms),
+            News::Unstuck => slot.unstuck(),
+        }
+    }
+
+    fn refused(&mut self, text: String, moment: &mut Moment<'_>) {
+        match self.phase {
+            Phase::Starting { .. } => self.fail(text, moment),
+            // A proven plugin that refuses now is one more death, counted when it is reaped.
+            Phase::Serving => {}
+            // Its end is under way already, or it has no worker that could refuse.
+            Phase::Draining(_) | Phase::Probing | Phase::Gone(_) => {}
+        }
+    }
+
+    fn ended(&mut self, at: usize, end: End, moment: &mut Moment<'_>) {
+        match end {
+            End::Stale => {}
+            End::Told => self.slots[at].bury(moment),
+            End::Died(death) => self.bereaved(at, death, moment),
+        }
+    }
+
+    fn bereaved(&mut self, at: usize, death: Death, moment: &mut Moment<'_>) {
+        let free = death.innocent && self.pace.earliest_ms(moment.now_ms) == moment.now_ms;
+        match &mut self.phase {
+            Phase::Starting { deaths } => {
+                if death.at_start && !free {
+                    *deaths += 1;
+                }
+                if *deaths >= START_DEATHS_MAX {
+                    let text = format!(
+                        "workers died {deaths} times before they were ready, the last one: {}",
+                        death.text
+                    );
+                    self.slots[at].mourn(death.text, None, moment);
+                    self.fail(text, moment);
+                } else {
+                    self.replace(at, death.text, free, moment);
+                }
+            }
+            Phase::Serving => self.replace(at, death.text, free, moment),
+            Phase::Draining(_) => self.slots[at].mourn(death.text, None, moment),
+            Phase::Probing | Phase::Gone(_) => unreachable!("a pool in this phase has no worker"),
+        }
+    }
+
+    fn replace(&mut self, at: usize, text: String, free: bool, moment: &mut Moment<'_>) {
+        let delay_ms = self.slots[at].back_off_ms(free, moment);
+        self.slots[at].mourn(text, Some(delay_ms), moment);
+    }
+
+    // --- time ----------------------------------------------------------------------------------
+
+    pub(super) fn tick(&mut self, moment: &mut Moment<'_>) {
+        for slot in &mut self.slots {
+            slot.tick(moment);
+        }
+    }
+
+    pub(super) fn deadline_ms(&self, policy: Policy) -> Option<u64> {
+        self.slots
+            .iter()
+            .filter_map(|slot| slot.deadline_ms(policy))
+            .min()
+    }
+
+    /// What follows from the slots' states, after each event.
+    pub(super) fn settle(&mut self, moment: &mut Moment<'_>) {
+        self.spawn_due(moment);
+        match &self.phase {
+            Phase::Starting { .. } if self.slots.iter().all(Slot::was_ready) => {
+                let text = format!("serving, workers: {}", self.slots.len());
+                self.turn(Phase::Serving, LogLevel::Info, &text, moment);
+            }
+            Phase::Draining(why) if self.slots.iter().all(Slot::is_gone) => {
+                let next = Phase::Gone(why.clone());
+                self.turn(next, LogLevel::Info, "all workers have ended", moment);
+            }
+            Phase::Probing | Phase::Starting { .. } | Phase::Serving => {}
+            Phase::Draining(_) | Phase::Gone(_) => {}
+        }
+    }
+
+    fn spawn_due(&mut self, moment: &mut Moment<'_>) {
+        for slot in &mut self.slots {
+            let due = slot
+                .retry_at_ms()
+                .is_some_and(|at_ms| at_ms <= moment.now_ms);
+            if !due {
+                continue;
+            }
+            let earliest_ms = self.pace.earliest_ms(moment.now_ms);
+            if earliest_ms <= moment.now_ms {
+                self.pace.record(moment.now_ms);
+                slot.spawn(moment);
+            } else {
+                slot.postpone(earliest_ms);
+            }
+        }
+    }
+
+    // --- what others may know ------------------------------------------------------------------
+
+    pub(super) fn state(&self) -> State {
+        match self.phase {
+            Phase::Probing | Phase::Starting { .. } => State::Starting,
+            Phase::Serving => State::Serving,
+            Phase::Draining(_) => State::Draining,
+            Phase::Gone(_) => State::Gone,
+        }
+    }
+
+    pub(super) fn view(&self) -> ServiceView {
+        ServiceView {
+            name: self.name.clone(),
+            state: self.state(),
+            failure: match &self.phase {
+                Phase::Draining(Why::Failed(text)) | Phase::Gone(Why::Failed(text)) => {
+                    Some(text.clone())
+                }
+                Phase::Draining(Why::Stopped) | Phase::Gone(Why::Stopped) => None,
+                Phase::Probing | Phase::Starting { .. } | Phase::Serving => None,
+            },
+            generation: self.generation,
+            workers: self.slots.iter().map(Slot::view).collect(),
+        }
+    }
+
+    // --- inside --------------------------------------------------------------------------------
+
+    fn fail(&mut self, text: String, moment: &mut Moment<'_>) {
+        let line = format!("failed, and stays so until the next reload or start: {text}");
+        self.turn(
+            Phase::Draining(Why::Failed(text)),
+            LogLevel::Error,
+            &line,
+            moment,
+        );
+        self.wind_down(Speed::Fast, moment);
+    }
+
+    fn wind_down(&mut self, speed: Speed, moment: &mut Moment<'_>) {
+        let (grace_ms, kill_after_ms) = match speed {
+            Speed::Drain => {
+                let drain_ms = moment.policy.drain_timeout_ms;
+                (drain_ms, drain_ms.saturating_add(KILL_MARGIN_MS))
+            }
+            Speed::Fast => (FAST_GRACE_MS, FAST_KILL_AFTER_MS),
+        };
+        for slot in &mut self.slots {
+            slot.leave(grace_ms, kill_after_ms, moment);
+        }
+    }
+
+    fn turn(&mut self, next: Phase, severity: LogLevel, text: &str, moment: &mut Moment<'_>) {
+        self.phase = next;
+        moment.orders.push(Order::Log(Change {
+            severity,
+            name: self.name.clone(),
+            worker: None,
+            pid: None,
+            state: self.state(),
+            text: text.to_owned(),
+        }));
+    }
+}

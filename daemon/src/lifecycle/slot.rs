@@ -1,0 +1,454 @@
+//! One slot of a pool: the worker in it now, or the wait for the next one.
+//!
+//! It answers every event in every state and orders what concerns this worker alone. Whether a death
+//! is followed by another try is the pool's decision, because only the pool knows if it ever served.
+//!
+//! Invariants: a slot orders a spawn only while `Gone`, so it never has two processes; `turn` is the
+//! only place that assigns `phase`; a worker that was told to go has a moment at which it is killed
+//! or has been killed already.
+
+use super::back_off::{self, STABLE_MS};
+use super::event::{Exit, SIGKILL, WorkerId};
+use super::order::{Change, Order, Signal, State};
+use super::view::WorkerView;
+use super::{Moment, Policy};
+use crate::plan::LogLevel;
+
+/// From the order to spawn to the worker's word that it serves.
+pub(super) const READY_WITHIN_MS: u64 = 10_000;
+/// What a worker that was sent SIGABRT has for its crash record.
+const ABORT_GRACE_MS: u64 = 1_000;
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    service_name: String,
+    worker: WorkerId,
+    phase: Phase,
+    since_ms: u64,
+    pid: Option<u32>,
+    /// When this incarnation reported that it serves.
+    ready_at_ms: Option<u64>,
+    /// Some incarnation did.
+    was_ready: bool,
+    /// In a row, for the back-off.
+    failures: u32,
+    last_death: Option<String>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Starting {
+        ready_by_ms: u64,
+    },
+    Serving {
+        stuck: Option<Stuck>,
+    },
+    /// Going, of its own accord or by a signal. `kill_at_ms` is `None` once SIGKILL was ordered.
+    Draining {
+        kill_at_ms: Option<u64>,
+        fault: Option<String>,
+    },
+    Gone {
+        retry_at_ms: Option<u64>,
+    },
+}
+
+#[derive(Debug)]
+struct Stuck {
+    callback: String,
+    since_ms: u64,
+}
+
+/// How a worker ended, for the pool to judge.
+pub(super) enum End {
+    /// It was gone already: the event is old.
+    Stale,
+    /// It was told to go and had done nothing wrong.
+    Told,
+    Died(Death),
+}
+
+pub(super) struct Death {
+    pub(super) text: String,
+    /// Before it reported that it serves, and not for the system's lack of something.
+    pub(super) at_start: bool,
+    /// SIGKILL from outside with no callback to blame.
+    pub(super) innocent: bool,
+}
+
+impl Slot {
+    /// An empty slot; `nobody` is its incarnation 0, which is never spawned.
+    pub(super) fn new(service_name: String, nobody: WorkerId, now_ms: u64) -> Slot {
+        Slot {
+            service_name,
+            worker: nobody,
+            phase: Phase::Gone { retry_at_ms: None },
+            since_ms: now_ms,
+            pid: None,
+            ready_at_ms: None,
+            was_ready: false,
+            failures: 0,
+            last_death: None,
+        }
+    }
+
+    // --- events --------------------------------------------------------------------------------
+
+    pub(super) fn spawned(&mut self, pid: u32, moment: &mut Moment<'_>) {
+        match self.phase {
+            Phase::Starting { .. } | Phase::Serving { .. } => self.pid = Some(pid),
+            Phase::Draining { kill_at_ms, .. } => {
+                self.pid = Some(pid);
+                // It was given up before it had a process to receive the signal.
+                if kill_at_ms.is_none() {
+                    self.kill(Signal::Kill, moment);
+                }
+            }
+            Phase::Gone { .. } => {}
+        }
+    }
+
+    pub(super) fn not_spawned(&self, error: String) -> End {
+        match &self.phase {
+            // Also when it was given up while the answer took long.
+            Phase::Starting { .. } | Phase::Draining { fault: Some(_), .. } => End::Died(Death {
+                text: format!("could not be started: {error}"),
+                at_start: false,
+                innocent: false,
+            }),
+            Phase::Draining { fault: None, .. } => End::Told,
+            // It runs, so the answer is not about this incarnation.
+            Phase::Serving { .. } | Phase::Gone { .. } => End::Stale,
+        }
+    }
+
+    pub(super) fn ready(&mut self, moment: &mut Moment<'_>) {
+        match self.phase {
+            Phase::Starting { .. } => {
+                self.ready_at_ms = Some(moment.now_ms);
+                self.was_ready = true;
+                self.turn(
+                    Phase::Serving { stuck: None },
+                    LogLevel::Info,
+                    "serving",
+                    moment,
+                );
+            }
+            // Said twice, or crossed with an order to go.
+            Phase::Serving { .. } | Phase::Draining { .. } | Phase::Gone { .. } => {}
+        }
+    }
+
+    /// True if the plugin refused before this worker served; it is killed in any case.
+    pub(super) fn refused(&mut self, text: &str, moment: &mut Moment<'_>) -> bool {
+        match self.phase {
+            Phase::Starting { .. } => {
+                self.give_up(Signal::Kill, format!("plugin refused: {text}"), moment);
+                true
+            }
+            // A worker that serves has nothing to refuse: it is confused or hostile.
+            Phase::Serving { .. } => {
+                let fault = format!("reported a refusal while serving: {text}");
+                self.give_up(Signal::Kill, fault, moment);
+                false
+            }
+            Phase::Draining { .. } | Phase::Gone { .. } => false,
+        }
+    }
+
+    /// The process was reaped; `bury` follows unless this is stale.
+    pub(super) fn exited(&self, exit: Exit, blame: Option<&str>) -> End {
+        let at_start = self.ready_at_ms.is_none();
+        match &self.phase {
+            Phase::Starting { .. } | Phase::Serving { .. } => End::Died(Death {
+                text: match blame {
+                    Some(blame) => format!("{exit} {blame}"),
+                    None => exit.to_string(),
+                },
+                at_start,
+                innocent: exit == Exit::Signal(SIGKILL) && blame.is_none(),
+            }),
+            Phase::Draining {
+                fault: Some(fault), ..
+            } => End::Died(Death {
+                text: fault.clone(),
+                at_start,
+                innocent: false,
+            }),
+            Phase::Draining { fault: None, .. } => End::Told,
+            Phase::Gone { .. } => End::Stale,
+        }
+    }
+
+    pub(super) fn stuck(&mut self, callback: String, since_ms: u64) {
+        match &mut self.phase {
+            Phase::Serving { stuck } => *stuck = Some(Stuck { callback, since_ms }),
+            // These end at a deadline of their own.
+            Phase::Starting { .. } | Phase::Draining { .. } | Phase::Gone { .. } => {}
+        }
+    }
+
+    pub(super) fn unstuck(&mut self) {
+        match &mut self.phase {
+            Phase::Serving { stuck } => *stuck = None,
+            Phase::Starting { .. } | Phase::Draining { .. } | Phase::Gone { .. } => {}
+        }
+    }
+
+    /// Carries out what is due, except the next try, which the pool paces.
+    pub(super) fn tick(&mut self, moment: &mut Moment<'_>) {
+        if self
+            .deadline_ms(moment.policy)
+            .is_none_or(|deadline_ms| moment.now_ms < deadline_ms)
+        {
+            return;
+        }
+        match &self.phase {
+            Phase::Starting { .. } => {
+                let fault = format!("not ready within {} s", READY_WITHIN_MS / 1_000);
+                self.give_up(Signal::Kill, fault, moment);
+            }
+            Phase::Serving { stuck: Some(stuck) } => {
+                let long_ms = moment.now_ms.saturating_sub(stuck.since_ms);
+                let fault = format!(
+                    "in {} for {} s without returning",
+                    stuck.callback,
+                    long_ms / 1_000
+                );
+                self.give_up(Signal::Abort, fault, moment);
+            }
+            Phase::Draining { fault, .. } => {
+                let fault = fault.clone();
+                self.kill(Signal::Kill, moment);
+                let next = Phase::Draining {
+                    kill_at_ms: None,
+                    fault,
+                };
+                self.turn(
+                    next,
+                    LogLevel::Warning,
+                    "did not end in time; killed",
+                    moment,
+                );
+            }
+            Phase::Serving { stuck: None } | Phase::Gone { .. } => {}
+        }
+    }
+
+    /// The worker is to go, with no fault of its own.
+    pub(super) fn leave(&mut self, grace_ms: u64, kill_after_ms: u64, moment: &mut Moment<'_>) {
+        let kill_by_ms = moment.now_ms.saturating_add(kill_after_ms);
+        match &mut self.phase {
+            Phase::Starting { .. } => {
+                self.kill(Signal::Kill, moment);
+                let next = Phase::Draining {
+                    kill_at_ms: None,
+                    fault: None,
+                };
+                self.turn(next, LogLevel::Debug, "stopped while starting", moment);
+            }
+            Phase::Serving { .. } => self.drain(grace_ms, kill_by_ms, moment),
+            Phase::Draining {
+                kill_at_ms: Some(at_ms),
+                fault: None,
+            } if kill_by_ms < *at_ms => {
+                self.drain(grace_ms, kill_by_ms, moment);
+            }
+            // Going at least as fast already.
+            Phase::Draining { .. } => {}
+            Phase::Gone { retry_at_ms } => *retry_at_ms = None,
+        }
+    }
+
+    // --- the pool's side -----------------------------------------------------------------------
+
+    /// Is this the present incarnation?
+    pub(super) fn is(&self, worker: WorkerId) -> bool {
+        self.worker == worker
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.state() == State::Gone
+    }
+
+    pub(super) fn was_ready(&self) -> bool {
+        self.was_ready
+    }
+
+    pub(super) fn retry_at_ms(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Gone { retry_at_ms } => retry_at_ms,
+            Phase::Starting { .. } | Phase::Serving { .. } | Phase::Draining { .. } => None,
+        }
+    }
+
+    /// The first worker, or the next one.
+    pub(super) fn spawn(&mut self, moment: &mut Moment<'_>) {
+        debug_assert!(self.is_gone(), "a slot holds one process at a time");
+        self.worker.incarnation += 1;
+        self.ready_at_ms = None;
+        moment.orders.push(Order::Spawn(self.worker));
+        let ready_by_ms = moment.now_ms.saturating_add(READY_WITHIN_MS);
+        self.turn(
+            Phase::Starting { ready_by_ms },
+            LogLevel::Debug,
+            "starting",
+            moment,
+        );
+    }
+
+    /// Its turn has come, but the pool has restarted too many this second.
+    pub(super) fn postpone(&mut self, until_ms: u64) {
+        match &mut self.phase {
+            Phase::Gone { retry_at_ms } => *retry_at_ms = Some(until_ms),
+            Phase::Starting { .. } | Phase::Serving { .. } | Phase::Draining { .. } => {}
+        }
+    }
+
+    /// Notes a death and says how long to wait before the next try. `free` adds no back-off.
+    pub(super) fn back_off_ms(&mut self, free: bool, moment: &mut Moment<'_>) -> u64 {
+        let served_ms = self
+            .ready_at_ms
+            .map_or(0, |at_ms| moment.now_ms.saturating_sub(at_ms));
+        if served_ms >= STABLE_MS {
+            self.failures = 0;
+        }
+        if free {
+            return 0;
+        }
+        let delay_ms = back_off::delay_ms(self.failures, moment.jitter);
+        self.failures = self.failures.saturating_add(1);
+        delay_ms
+    }
+
+    /// The worker ended as it was told to.
+    pub(super) fn bury(&mut self, moment: &mut Moment<'_>) {
+        self.turn(
+            Phase::Gone { retry_at_ms: None },
+            LogLevel::Info,
+            "ended",
+            moment,
+        );
+        self.pid = None;
+    }
+
+    /// The worker died; `retry_in_ms` is `None` if nobody follows it.
+    pub(super) fn mourn(
+        &mut self,
+        text: String,
+        retry_in_ms: Option<u64>,
+        moment: &mut Moment<'_>,
+    ) {
+        let next = match retry_in_ms {
+            None => "no other follows".to_owned(),
+            Some(0) => "the next one starts at once".to_owned(),
+            Some(ms) => format!(
+                "the next one starts in {}.{} s",
+                ms / 1_000,
+                ms % 1_000 / 100
+            ),
+        };
+        let retry_at_ms = retry_in_ms.map(|ms| moment.now_ms.saturating_add(ms));
+        let line = format!("worker died: {text}; {next}");
+        self.turn(
+            Phase::Gone { retry_at_ms },
+            LogLevel::Warning,
+            &line,
+            moment,
+        );
+        self.last_death = Some(text);
+        self.pid = None;
+    }
+
+    pub(super) fn deadline_ms(&self, policy: Policy) -> Option<u64> {
+        match &self.phase {
+            Phase::Starting { ready_by_ms } => Some(*ready_by_ms),
+            Phase::Serving { stuck } => {
+                let since_ms = stuck.as_ref().map(|stuck| stuck.since_ms);
+                since_ms.map(|ms| ms.saturating_add(policy.hang_timeout_ms))
+            }
+            Phase::Draining { kill_at_ms, .. } => *kill_at_ms,
+            Phase::Gone { retry_at_ms } => *retry_at_ms,
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        match self.phase {
+            Phase::Starting { .. } => State::Starting,
+            Phase::Serving { .. } => State::Serving,
+            Phase::Draining { .. } => State::Draining,
+            Phase::Gone { .. } => State::Gone,
+        }
+    }
+
+    pub(super) fn view(&self) -> WorkerView {
+        WorkerView {
+            name: self.name(),
+            slot: self.worker.slot,
+            generation: self.worker.generation,
+            pid: self.pid,
+            state: self.state(),
+            restarts: self.worker.incarnation.saturating_sub(1),
+            since_ms: self.since_ms,
+            next_try_ms: self.retry_at_ms(),
+            last_death: self.last_death.clone(),
+        }
+    }
+
+    // --- inside --------------------------------------------------------------------------------
+
+    /// Asks it to go by itself, at the latest when it is killed.
+    fn drain(&mut self, grace_ms: u64, kill_by_ms: u64, moment: &mut Moment<'_>) {
+        moment.orders.push(Order::Drain {
+            worker: self.worker,
+            grace_ms,
+        });
+        let next = Phase::Draining {
+            kill_at_ms: Some(kill_by_ms),
+            fault: None,
+        };
+        self.turn(next, LogLevel::Debug, "draining", moment);
+    }
+
+    /// Ends it for a fault, which its exit will be reported with.
+    fn give_up(&mut self, signal: Signal, fault: String, moment: &mut Moment<'_>) {
+        self.kill(signal, moment);
+        let kill_at_ms = match signal {
+            Signal::Abort => Some(moment.now_ms.saturating_add(ABORT_GRACE_MS)),
+            Signal::Kill => None,
+        };
+        let line = format!("{fault}; killed");
+        let next = Phase::Draining {
+            kill_at_ms,
+            fault: Some(fault),
+        };
+        self.turn(next, LogLevel::Warning, &line, moment);
+    }
+
+    /// Without a process yet, the order waits for `spawned`.
+    fn kill(&self, signal: Signal, moment: &mut Moment<'_>) {
+        if self.pid.is_some() {
+            moment.orders.push(Order::Kill {
+                worker: self.worker,
+                signal,
+            });
+        }
+    }
+
+    fn turn(&mut self, next: Phase, severity: LogLevel, text: &str, moment: &mut Moment<'_>) {
+        self.phase = next;
+        self.since_ms = moment.now_ms;
+        moment.orders.push(Order::Log(Change {
+            severity,
+            name: self.name(),
+            worker: Some(self.worker),
+            pid: self.pid,
+            state: self.state(),
+            text: text.to_owned(),
+        }));
+    }
+
+    fn name(&self) -> String {
+        format!("{}/{}", self.service_name, self.worker.slot + 1)
+    }
+}

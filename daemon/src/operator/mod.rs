@@ -1,0 +1,169 @@
+//! The operator: one verb, carried out, with an exit code that means one thing.
+//!
+//! Verbs that speak with a running daemon read no more of the configuration than where its run
+//! directory is, and tolerate everything else being broken. What is for people goes to standard
+//! output as text, or with `--json` as one document; complaints go to standard error.
+
+mod check;
+mod one_service;
+mod plugins;
+mod running;
+mod scratch;
+mod try_plugin;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::channel::CheckBrief;
+use crate::control::exit;
+use crate::supervisor;
+
+/// A gateway daemon whose protocols are plugins.
+///
+/// Polyport owns the sockets, the processes and the limits; each service is a plugin that speaks
+/// one protocol. Start it with `polyport run`, look at it with `polyport status`.
+#[derive(Debug, Parser)]
+#[command(name = "polyport", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 usage, 3 not running, 4 not permitted, 5 configuration rejected and
+nothing changed, 6 timed out, 7 degraded. `run`: 78 bad configuration, 71 the system refuses (address
+in use, no permission), 70 internal error.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve, in the foreground, until told to stop
+    ///
+    /// SIGTERM and SIGQUIT finish what is open (at most `daemon.drain_timeout`), SIGINT (Ctrl-C)
+    /// stops within a second or two, a second SIGTERM likewise.
+    Run {
+        #[command(flatten)]
+        sources: Sources,
+        /// Once everything serves, print what listens where and how to try it
+        #[arg(long)]
+        announce: bool,
+        /// Announce as one JSON document, as `status --json` prints it
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say whether the configuration and its plugins would be taken
+    ///
+    /// Reads all files, resolves them, and tries every plugin in a process of its own. Nothing is
+    /// bound and a running daemon is not touched. Exit 5 and every complaint at once if not.
+    Check {
+        #[command(flatten)]
+        sources: Sources,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show what serves where, with which workers
+    ///
+    /// Exit 7 if a service has failed or lacks workers.
+    Status {
+        #[command(flatten)]
+        daemon: Daemon,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Stop the daemon: finish what is open, then go
+    Stop {
+        #[command(flatten)]
+        daemon: Daemon,
+        /// Leave what is open a second only
+        #[arg(long)]
+        fast: bool,
+        /// Wait so many seconds for it to be gone
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        timeout: u64,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Look at plugins: list them, show one, check one
+    Plugins {
+        #[command(subcommand)]
+        verb: plugins::Verb,
+    },
+    /// Serve one plugin at once, without a configuration
+    ///
+    /// For authors and the curious: everything is temporary and gone at the end (Ctrl-C).
+    Try(try_plugin::Try),
+}
+
+/// Where the configuration is.
+#[derive(Args, Clone, Debug)]
+struct Sources {
+    /// The configuration; `conf.d/*.toml` beside it belongs to it
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one key over all files: daemon.run_dir=/tmp/x, services.echo.settings.mode=line
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Which daemon to speak with.
+#[derive(Args, Clone, Debug)]
+struct Daemon {
+    #[command(flatten)]
+    sources: Sources,
+    /// Its control socket, whatever the configuration says
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+struct Output {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl From<Sources> for CheckBrief {
+    fn from(sources: Sources) -> CheckBrief {
+        CheckBrief { file: sources.config, inline: None, overrides: sources.set }
+    }
+}
+
+/// From the command line to the exit code.
+pub fn main() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { exit::USAGE } else { exit::DONE };
+        }
+    };
+    match cli.verb {
+        Verb::Run { sources, announce, json } => supervisor::run(supervisor::Wish {
+            sources: sources.into(),
+            announce: (announce || json).then_some(supervisor::Announcement { json }),
+            all_or_nothing: false,
+        }),
+        Verb::Check { sources, output } => check::run(&sources.into(), output.json),
+        Verb::Status { daemon, output } => running::status(&daemon, output.json),
+        Verb::Stop { daemon, fast, timeout, output } => {
+            running::stop(&daemon, fast, timeout, output.json)
+        }
+        Verb::Plugins { verb } => plugins::run(verb),
+        Verb::Try(wish) => try_plugin::run(wish),
+    }
+}
+
+/// A problem for standard error; the code is returned for the exit.
+fn complain(code: u8, text: &str) -> u8 {
+    for line in text.lines() {
+        eprintln!("polyport: {line}");
+    }
+    code
+}
+
+fn print_json(value: &impl serde::Serialize) {
+    use std::io::Write;
+    let text = serde_json::to_string_pretty(value).expect("answers are plain data");
+    // A reader who has left (`| head`) is no failure of ours.
+    let _ = writeln!(std::io::stdout(), "{text}");
+}

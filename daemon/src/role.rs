@@ -1,0 +1,97 @@
+//! What a child of the supervisor does: take what it was handed, then play its part.
+//!
+//! A child is told everything by its brief; its command line is for readers of `ps` only. Whoever
+//! starts this by hand lacks the channel and is told so.
+
+use std::os::fd::OwnedFd;
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+
+use crate::channel::{Brief, Channel, CheckBrief, ProbeBrief, Report, handed};
+use crate::control::exit;
+use crate::sys::sandbox::Profile;
+use crate::sys::{jail, sandbox, spawn};
+use crate::{log, plan, plugin_host, worker};
+
+/// The channel takes less; the rest of a longer text helps nobody.
+const TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// Returns the exit code.
+pub fn play() -> u8 {
+    match handed_over() {
+        Some((channel, Brief::Check(brief), answer)) => check(&channel, &brief, answer),
+        Some((channel, Brief::Probe(brief), _)) => probe(&channel, &brief),
+        Some((channel, Brief::Worker(brief), board)) => worker::play(channel, brief, board),
+        None => {
+            eprintln!(
+                "polyport: `{}` is how the supervisor starts its children; \
+                 you want `polyport run`",
+                crate::CHILD_VERB
+            );
+            exit::USAGE
+        }
+    }
+}
+
+/// Channel, brief, and the third descriptor.
+fn handed_over() -> Option<(Channel, Brief, OwnedFd)> {
+    let fds = spawn::take_handed(0, handed::FIXED_FDS)?;
+    let [channel, brief, third] = <[OwnedFd; handed::FIXED_FDS]>::try_from(fds).ok()?;
+    let channel = Channel::adopt(channel)?;
+    // Only the supervisor seals: this is no file that somebody has put in the way.
+    let seals = fcntl(&brief, FcntlArg::F_GET_SEALS).ok()?;
+    if seals & SealFlag::F_SEAL_WRITE.bits() == 0 {
+        return None;
+    }
+    let brief = handed::read(&brief).ok()?;
+    Some((channel, brief, third))
+}
+
+fn check(channel: &Channel, brief: &CheckBrief, answer: OwnedFd) -> u8 {
+    let report = match plan::run_check(brief) {
+        Ok(plan) => handed::answer(answer, &plan).map(|bytes| Report::Resolved { bytes }),
+        Err(complaints) => {
+            let lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+            handed::answer(answer, &lines).map(|bytes| Report::Rejected { bytes })
+        }
+    };
+    tell(channel, report.map_err(|error| error.to_string()))
+}
+
+fn probe(channel: &Channel, brief: &ProbeBrief) -> u8 {
+    let _ = log::begin(&log::early(), &format!("probe {}", brief.service));
+    let identity = brief.daemon.identity.as_ref().map(|identity| (identity.uid, identity.gid));
+    let closed = jail::limits_for_probe()
+        .map_err(|error| error.to_string())
+        .and_then(|()| jail::drop_identity(identity).map_err(|error| error.to_string()));
+    let verdict = closed.and_then(|()| {
+        plugin_host::probe::run(brief, |needs| {
+            let level = sandbox::close(brief.daemon.sandbox, needs, Profile::Probe);
+            level.map(drop).map_err(|error| error.to_string())
+        })
+    });
+    let report = match verdict {
+        Ok(descriptor) => Report::Admitted { descriptor: Box::new(descriptor) },
+        Err(text) => Report::Refused { text: bounded(text) },
+    };
+    tell(channel, Ok(report))
+}
+
+fn tell(channel: &Channel, report: Result<Report, String>) -> u8 {
+    match report.and_then(|report| channel.send(&report).map_err(|error| error.to_string())) {
+        Ok(()) => exit::DONE,
+        Err(error) => {
+            eprintln!("polyport: a child could not report: {error}");
+            exit::INTERNAL
+        }
+    }
+}
+
+pub(crate) fn bounded(mut text: String) -> String {
+    if text.len() > TEXT_BYTES_MAX {
+        let end = text.floor_char_boundary(TEXT_BYTES_MAX);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}

@@ -1,0 +1,221 @@
+//! The children that live: how they are started, what they say, how they end.
+//!
+//! It gives no child a meaning beyond its kind and decides nothing: a start, a message and a death
+//! are handed on as values. A child is named by its pid, which stays its own until it is reaped here.
+//!
+//! Invariant: every child that was started is in the table until `reap` has returned its end.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::channel::{Brief, Channel, Order, Received, Report, handed};
+use crate::lifecycle::{Exit, WorkerId};
+use crate::scoreboard::Scoreboard;
+use crate::sys::shared_memory::SharedWords;
+use crate::sys::spawn::Program;
+
+/// Messages taken from one child in one turn; a flood waits behind everybody else's.
+const MESSAGES_PER_TURN: usize = 8;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Check,
+    /// The probe of this service.
+    Probe(String),
+    /// A worker and its name in logs.
+    Worker { id: WorkerId, name: String },
+}
+
+#[derive(Debug)]
+pub(super) struct Child {
+    pub(super) kind: Kind,
+    pub(super) scoreboard: Option<Scoreboard>,
+    /// When it must have answered (check and probe).
+    pub(super) due_ms: Option<u64>,
+    channel: Channel,
+    channel_open: bool,
+    answer: Option<OwnedFd>,
+}
+
+#[derive(Debug)]
+pub(super) struct Children {
+    program: Program,
+    living: BTreeMap<i32, Child>,
+}
+
+impl Children {
+    pub(super) fn new() -> io::Result<Children> {
+        Ok(Children { program: Program::own()?, living: BTreeMap::new() })
+    }
+
+    /// Starts a child; `listeners` become its further descriptors.
+    pub(super) fn start(
+        &mut self,
+        kind: Kind,
+        brief: &Brief,
+        listeners: &[BorrowedFd<'_>],
+        due_ms: Option<u64>,
+    ) -> io::Result<i32> {
+        let (channel, theirs) = Channel::pair()?;
+        let brief = handed::brief(brief)?;
+        let is_worker = matches!(kind, Kind::Worker { .. });
+        let third = if is_worker {
+            SharedWords::file("polyport-scoreboard", crate::scoreboard::BYTES)?
+        } else {
+            handed::answer_file()?
+        };
+        let scoreboard = if is_worker { Some(map_scoreboard(&third)?) } else { None };
+        let mut fds = vec![theirs.as_fd(), brief.as_fd(), third.as_fd()];
+        fds.extend_from_slice(listeners);
+        let pid = self.program.spawn(&arguments(&kind), &environment(&kind), &fds)?.as_raw();
+        let answer = if is_worker { None } else { Some(third) };
+        let child = Child { kind, scoreboard, due_ms, channel, channel_open: true, answer };
+        self.living.insert(pid, child);
+        Ok(pid)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (i32, &Child)> {
+        self.living.iter().map(|(pid, child)| (*pid, child))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.living.is_empty()
+    }
+
+    pub(super) fn kind(&self, pid: i32) -> Option<&Kind> {
+        self.living.get(&pid).map(|child| &child.kind)
+    }
+
+    pub(super) fn of_worker(&self, worker: WorkerId) -> Option<(i32, &Child)> {
+        self.iter().find(|(_, child)| matches!(&child.kind, Kind::Worker { id, .. } if *id == worker))
+    }
+
+    /// Children that should have answered by now; each is named once.
+    pub(super) fn take_overdue(&mut self, now_ms: u64) -> Vec<i32> {
+        let late = self.living.iter_mut().filter(|(_, c)| c.due_ms.is_some_and(|due| due <= now_ms));
+        late.map(|(pid, child)| {
+            child.due_ms = None;
+            *pid
+        })
+        .collect()
+    }
+
+    /// Channels to poll, with the pid each belongs to.
+    pub(super) fn channels(&self) -> impl Iterator<Item = (i32, BorrowedFd<'_>)> {
+        self.iter().filter(|(_, child)| child.channel_open).map(|(pid, c)| (pid, c.channel.as_fd()))
+    }
+
+    pub(super) fn tell(&self, pid: i32, order: &Order) -> io::Result<()> {
+        match self.living.get(&pid) {
+            Some(child) => child.channel.send(order),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn kill(&self, pid: i32, signal: Signal) {
+        if self.living.contains_key(&pid) {
+            // Not reaped yet, so the number is still this child's; it may have died, which is fine.
+            let _ = kill(Pid::from_raw(pid), signal);
+        }
+    }
+
+    /// What a child has said, a bounded piece of it; the text of an error is for the log.
+    pub(super) fn listen(&mut self, pid: i32) -> Vec<Result<Report, String>> {
+        let Some(child) = self.living.get_mut(&pid) else { return Vec::new() };
+        let mut heard = Vec::new();
+        while heard.len() < MESSAGES_PER_TURN && child.channel_open {
+            match child.channel.receive() {
+                Received::Message(report) => heard.push(Ok(report)),
+                Received::Garbled(why) => heard.push(Err(why)),
+                Received::Empty => break,
+                // Its death will be reaped; until then there is nothing left to poll.
+                Received::Closed => child.channel_open = false,
+            }
+        }
+        heard
+    }
+
+    /// What the child wrote into its answer file.
+    pub(super) fn answer<T: serde::de::DeserializeOwned>(&self, pid: i32) -> io::Result<T> {
+        let answer = self.living.get(&pid).and_then(|child| child.answer.as_ref());
+        handed::read(answer.ok_or(io::ErrorKind::NotFound)?)
+    }
+
+    /// A child that is dead and not yet buried, if there is one. A stray grandchild that was left to
+    /// this process is reaped on the way.
+    pub(super) fn dead(&mut self) -> Option<(i32, Exit)> {
+        loop {
+            let (pid, ended) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid.as_raw(), Exit::Code(code)),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                    (pid.as_raw(), Exit::Signal(signal as i32))
+                }
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return None,
+                Ok(_) | Err(_) => continue,
+            };
+            if self.living.contains_key(&pid) {
+                return Some((pid, ended));
+            }
+        }
+    }
+
+    /// Until this child has ended; it is taken out of the table. One that is gone already has
+    /// ended well.
+    pub(super) fn wait_for(&mut self, pid: i32) -> Exit {
+        if self.bury(pid).is_none() {
+            return Exit::Code(0);
+        }
+        loop {
+            match waitpid(Pid::from_raw(pid), None) {
+                Ok(WaitStatus::Exited(_, code)) => return Exit::Code(code),
+                Ok(WaitStatus::Signaled(_, signal, _)) => return Exit::Signal(signal as i32),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(_) => return Exit::Code(0),
+            }
+        }
+    }
+
+    /// Takes a dead child out of the table.
+    pub(super) fn bury(&mut self, pid: i32) -> Option<Child> {
+        self.living.remove(&pid)
+    }
+}
+
+fn map_scoreboard(file: &OwnedFd) -> io::Result<Scoreboard> {
+    let scoreboard = Scoreboard::over(SharedWords::map(file)?).ok_or(io::ErrorKind::InvalidData)?;
+    scoreboard.initialise();
+    Ok(scoreboard)
+}
+
+/// How a child shows in `ps`: the role, and whom it serves.
+fn arguments(kind: &Kind) -> Vec<CString> {
+    let (role, whom) = match kind {
+        Kind::Check => ("check", String::new()),
+        Kind::Probe(service) => ("probe", service.clone()),
+        Kind::Worker { name, .. } => ("worker", name.clone()),
+    };
+    ["polyport", crate::CHILD_VERB, role, &whom]
+        .iter()
+        .filter(|word| !word.is_empty())
+        .map(|word| CString::new(*word).expect("names in a plan hold no NUL"))
+        .collect()
+}
+
+/// Check reads the environment as a layer of configuration; nobody else needs any of it.
+fn environment(kind: &Kind) -> Vec<CString> {
+    let wanted = |name: &str| match kind {
+        Kind::Check => name.starts_with("POLYPORT_"),
+        Kind::Probe(_) | Kind::Worker { .. } => name == "RUST_BACKTRACE",
+    };
+    std::env::vars()
+        .filter(|(name, _)| wanted(name))
+        .filter_map(|(name, value)| CString::new(format!("{name}={value}")).ok())
+        .collect()
+}

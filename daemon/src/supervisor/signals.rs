@@ -1,0 +1,71 @@
+//! Signals as something to poll: one self-pipe for each, no handler thread.
+//!
+//! A handler does nothing but write a byte; several deliveries of one signal may become one, so what
+//! a signal asks for must be done by looking at the world and not by counting.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::low_level::pipe;
+
+/// What a signal asks of the supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Reap,
+    Stop,
+    StopFast,
+    /// A convention of daemons that this release does not answer yet; dying of it would be worse.
+    Nothing(&'static str),
+}
+
+const TABLE: [(i32, Asked); 7] = [
+    (SIGCHLD, Asked::Reap),
+    (SIGTERM, Asked::Stop),
+    (SIGQUIT, Asked::Stop),
+    (SIGINT, Asked::StopFast),
+    (SIGHUP, Asked::Nothing("SIGHUP")),
+    (SIGUSR1, Asked::Nothing("SIGUSR1")),
+    (SIGUSR2, Asked::Nothing("SIGUSR2")),
+];
+
+#[derive(Debug)]
+pub(super) struct Signals {
+    pipes: Vec<(Asked, UnixStream)>,
+}
+
+impl Signals {
+    pub(super) fn install() -> io::Result<Signals> {
+        let mut pipes = Vec::with_capacity(TABLE.len());
+        for (signal, asked) in TABLE {
+            let (ours, handlers) = UnixStream::pair()?;
+            ours.set_nonblocking(true)?;
+            handlers.set_nonblocking(true)?;
+            pipe::register(signal, handlers)?;
+            pipes.push((asked, ours));
+        }
+        Ok(Signals { pipes })
+    }
+
+    /// What to poll for reading.
+    pub(super) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.pipes.iter().map(|(_, pipe)| pipe.as_fd())
+    }
+
+    /// What was asked since the last call, reaping first.
+    pub(super) fn take(&mut self) -> Vec<Asked> {
+        let mut taken = Vec::new();
+        for (asked, pipe) in &mut self.pipes {
+            let mut bytes = [0; 64];
+            let mut seen = false;
+            while matches!(pipe.read(&mut bytes), Ok(n) if n > 0) {
+                seen = true;
+            }
+            if seen {
+                taken.push(*asked);
+            }
+        }
+        taken
+    }
+}

@@ -1,0 +1,99 @@
+//! The answer to `status`, joined from what the lifecycle, the listeners and the scoreboards know,
+//! and the announcement at the start.
+//!
+//! No worker is asked: a stuck one must not make its supervisor wait.
+
+use std::fmt::Write;
+
+use super::children::{Children, Kind};
+use super::life::{Service, totals};
+use crate::control::{ServiceStatus, Status, WorkerStatus};
+use crate::lifecycle::{ServiceView, State, WorkerView};
+use crate::scoreboard::{Counter, Scoreboard};
+
+pub(super) fn of(
+    services: &[Service],
+    views: &[ServiceView],
+    children: &Children,
+    now_ms: u64,
+) -> Status {
+    let both = services.iter().zip(views);
+    let healthy = views.iter().all(|view| view.failure.is_none() && view.state == State::Serving);
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uptime_s: now_ms / 1_000,
+        healthy,
+        services: both
+            .map(|(service, view)| (service.name.clone(), of_service(service, view, children, now_ms)))
+            .collect(),
+    }
+}
+
+fn of_service(
+    service: &Service,
+    view: &ServiceView,
+    children: &Children,
+    now_ms: u64,
+) -> ServiceStatus {
+    let boards: Vec<&Scoreboard> = view.workers.iter().filter_map(|w| board_of(w, children)).collect();
+    let file = || service.plan.plugin.display().to_string();
+    let (plugin, version) = match &service.descriptor {
+        Some(descriptor) => (descriptor.name.clone(), descriptor.version.clone()),
+        None => (file(), String::new()),
+    };
+    ServiceStatus {
+        plugin,
+        version,
+        state: view.state,
+        failure: view.failure.clone(),
+        listen: service.listeners.iter().map(|listener| listener.url()).collect(),
+        sandbox: service.sandbox.clone(),
+        connections: boards.iter().map(|board| board.read(Counter::Connections)).sum(),
+        totals: totals(&boards, &service.retired),
+        workers: view.workers.iter().map(|w| of_worker(w, children, now_ms)).collect(),
+    }
+}
+
+fn of_worker(view: &WorkerView, children: &Children, now_ms: u64) -> WorkerStatus {
+    let board = board_of(view, children);
+    let boards: Vec<&Scoreboard> = board.into_iter().collect();
+    WorkerStatus {
+        pid: view.pid.unwrap_or(0),
+        generation: view.generation,
+        state: view.state,
+        connections: board.map_or(0, |board| board.read(Counter::Connections)),
+        totals: totals(&boards, &[0; Counter::ALL.len()]),
+        restarts: view.restarts,
+        uptime_s: now_ms.saturating_sub(view.since_ms) / 1_000,
+        last_death: view.last_death.clone(),
+    }
+}
+
+fn board_of<'a>(view: &WorkerView, children: &'a Children) -> Option<&'a Scoreboard> {
+    let pid = view.pid?;
+    let found = children.iter().find(|(living, child)| {
+        *living as u32 == pid && matches!(child.kind, Kind::Worker { .. })
+    });
+    found.and_then(|(_, child)| child.scoreboard.as_ref())
+}
+
+/// What listens where, with a line to try each.
+pub(super) fn announcement(services: &[Service], views: &[ServiceView]) -> String {
+    let mut text = format!(
+        "polyport {} serves (pid {}; Ctrl-C stops it)\n",
+        env!("CARGO_PKG_VERSION"),
+        std::process::id()
+    );
+    for (service, view) in services.iter().zip(views) {
+        if let Some(failure) = &view.failure {
+            let _ = writeln!(text, "  {:<12} failed: {failure}", service.name);
+        }
+        for listener in &service.listeners {
+            let (host, port) = listener.to_try();
+            let url = listener.url();
+            let _ = writeln!(text, "  {:<12} {url:<28} try: nc {host} {port}", service.name);
+        }
+    }
+    text
+}

@@ -1,0 +1,138 @@
+//! How a worker becomes one: a list in which each step gives up what the steps before it needed.
+//!
+//! Invariant: no code of a plugin's instance runs before the identity is dropped and the sandbox
+//! closed; the supervisor hears of the first failure, by name, or that the worker serves.
+
+use std::os::fd::OwnedFd;
+
+use super::{NextOrder, Orders, Outcome, Share, serve};
+use crate::channel::{Channel, Order, Received, Report, WorkerBrief, handed};
+use crate::control::exit;
+use crate::plugin_host::{self, Instance, InstanceFacts, Surroundings};
+use crate::scoreboard::Scoreboard;
+use crate::sys::sandbox::{self, Profile};
+use crate::sys::shared_memory::SharedWords;
+use crate::sys::{jail, spawn};
+use crate::{log, plan::Descriptor};
+
+/// From what the supervisor handed over to the exit code.
+pub fn play(channel: Channel, brief: WorkerBrief, board: OwnedFd) -> u8 {
+    let who = format!("{}/{}", brief.service, brief.worker_index + 1);
+    let started = start(&brief, board, &who);
+    let (share, instance, board, descriptor, sandbox) = match started {
+        Ok(Started { share, instance, board, descriptor, sandbox }) => {
+            (share, instance, board, descriptor, sandbox)
+        }
+        Err(text) => {
+            // Without a supervisor to tell there is nobody left who would act on it.
+            let _ = channel.send(&Report::Refused { text: crate::role::bounded(text) });
+            return exit::FAILED;
+        }
+    };
+    let ready = Report::Ready { descriptor: Box::new(descriptor), sandbox };
+    if channel.send(&ready).is_err() {
+        return exit::FAILED;
+    }
+    let wakes = instance.wakes();
+    match serve(share, instance, wakes, FromSupervisor(channel), board) {
+        Ok((Outcome::Drained, _)) => exit::DONE,
+        Ok((Outcome::Orphaned, _)) => {
+            tracing::info!("the supervisor has gone; this worker has finished what was open");
+            exit::DONE
+        }
+        Err(error) => {
+            tracing::error!("the event loop failed: {error}");
+            exit::INTERNAL
+        }
+    }
+}
+
+struct Started {
+    share: Share,
+    instance: Instance,
+    board: Scoreboard,
+    descriptor: Descriptor,
+    sandbox: String,
+}
+
+fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, String> {
+    let service = &brief.service;
+    let about = |step: &str, why: &dyn std::fmt::Display| format!("services.{service}: {step}: {why}");
+
+    // 1. What was handed over, before anything else can take its numbers.
+    let sockets = spawn::take_handed(handed::FIXED_FDS, brief.listeners.len())
+        .ok_or_else(|| about("listeners", &"not all of them were handed over"))?;
+    let board = SharedWords::map(&board).map_err(|error| about("scoreboard", &error))?;
+    let board = Scoreboard::over(board)
+        .filter(Scoreboard::has_known_layout)
+        .ok_or_else(|| about("scoreboard", &"its layout is not this program's"))?;
+
+    // 2. The log's file, which the later identity may not be allowed to open.
+    log::begin(&brief.daemon.log, who).map_err(|error| error.to_string())?;
+
+    // 3. Resource limits: as many descriptors as there are.
+    jail::limits_for_worker().map_err(|error| about("resource limits", &error.desc()))?;
+
+    // 4. Identity and capabilities, given up and proved gone.
+    let identity = brief.daemon.identity.as_ref().map(|identity| (identity.uid, identity.gid));
+    jail::drop_identity(identity).map_err(|error| about("identity", &error))?;
+
+    // 5. The plugin: the very code that was probed. Its constructors run with no privilege.
+    let slot = board.slot(0);
+    let plugin = &brief.plan.plugin;
+    let refused = |error: plugin_host::LoadError| error.about(service, plugin);
+    let admitted = plugin_host::load(&brief.code, Some(&slot)).map_err(refused)?;
+    // Settings were complained of by the probe, with their places; here they are only typed.
+    let places = std::collections::BTreeMap::new();
+    let chosen = admitted.choose(service, &brief.plan.settings, &places).map_err(refused)?;
+    let needs = admitted.needs(&chosen);
+    let descriptor = admitted.descriptor(needs.clone());
+
+    // 6. The sandbox, with what the plugin said it needs.
+    let sandbox = sandbox::close(brief.daemon.sandbox, &needs, Profile::Worker)
+        .map_err(|error| about("sandbox", &error))?;
+
+    // 7. Only now the plugin's instance.
+    let facts = InstanceFacts {
+        service,
+        worker_index: brief.worker_index,
+        worker_count: brief.worker_count,
+        generation: brief.generation,
+    };
+    let around = Surroundings {
+        board: board.clone(),
+        clock: super::turn::clock_ms,
+        log_level: brief.daemon.log.level,
+    };
+    let instance = Instance::create(admitted, &chosen, &facts, around).map_err(refused)?;
+
+    let share = Share {
+        listeners: sockets.into_iter().zip(brief.listeners.iter().cloned()).collect(),
+        limits: brief.plan.limits.clone(),
+        worker_count: brief.worker_count,
+        drain_timeout_ms: brief.daemon.drain_timeout_ms,
+    };
+    Ok(Started { share, instance, board, descriptor, sandbox })
+}
+
+/// The worker's end of its channel.
+struct FromSupervisor(Channel);
+
+impl Orders for FromSupervisor {
+    fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.0)
+    }
+
+    fn next(&mut self) -> NextOrder {
+        match self.0.receive::<Order>() {
+            Received::Message(order) => NextOrder::Order(order),
+            Received::Empty => NextOrder::Empty,
+            Received::Closed => NextOrder::Closed,
+            Received::Garbled(why) => {
+                // From another release, perhaps; what it asked for is not known, so nothing is done.
+                tracing::warn!("an order is not understood: {why}");
+                self.next()
+            }
+        }
+    }
+}

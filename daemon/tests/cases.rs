@@ -1,0 +1,53 @@
+//! Every case in `tests/cases`, one test each. `cargo test --test cases NAME` plays one.
+
+mod support;
+
+macro_rules! cases {
+    ($($name:ident)*) => {
+        const LISTED: &[&str] = &[$(stringify!($name)),*];
+        $(
+            #[test]
+            fn $name() {
+                support::script::play(stringify!($name));
+            }
+        )*
+    };
+}
+
+cases! {
+    echo_line
+    echo_once
+    echo_stream
+    echo_who
+    half_close_large
+    idle_peer
+    limits_connections
+    peer_resets
+    services_side_by_side
+    stop_drains
+    stop_fast
+    stop_second_signal
+    start_config_bad
+    start_config_duplicate
+    start_port_in_use
+    start_address_absent
+    start_plugin_missing
+    start_second_daemon
+    start_supervisor_killed
+    worker_crash_replaced
+    worker_killed_alone
+}
+
+#[test]
+fn every_case_file_is_listed() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases");
+    let entries = std::fs::read_dir(folder).expect("the folder of cases");
+    let mut files: Vec<String> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
+        .collect();
+    files.sort();
+    let mut listed: Vec<String> = LISTED.iter().map(|name| (*name).to_owned()).collect();
+    listed.sort();
+    assert_eq!(files, listed);
+}

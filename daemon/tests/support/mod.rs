@@ -1,0 +1,6 @@
+//! What the black-box tests share: the daemon under test, plugins built for it, scripted peers.
+#![allow(dead_code, reason = "each test program uses the part that it needs")]
+
+pub mod daemon;
+pub mod plugins;
+pub mod script;

@@ -1,0 +1,279 @@
+//! Cases: a file that reads like a conversation, played against the real daemon.
+//!
+//! Lines that begin with `|` are the configuration; `#` comments; every other line is one step, in
+//! order. `NAME: step` is what that peer does. The steps are listed in `Case::step`; a word in
+//! quotes is a Rust string with its escapes. Whatever a case does, its daemon must end in order and
+//! leave nothing behind.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use nix::sys::socket::{setsockopt, sockopt};
+
+use super::daemon::{Daemon, PATIENCE};
+use super::plugins;
+
+struct Case {
+    name: String,
+    config: String,
+    daemon: Option<Daemon>,
+    peers: BTreeMap<String, TcpStream>,
+    /// Pids noted by `note-pid`.
+    noted: BTreeMap<String, u32>,
+    expected_errors: Vec<String>,
+}
+
+/// Plays `tests/cases/NAME.case`.
+pub fn play(name: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(name);
+    let path = path.with_extension("case");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut case = Case {
+        name: name.to_owned(),
+        config: String::new(),
+        daemon: None,
+        peers: BTreeMap::new(),
+        noted: BTreeMap::new(),
+        expected_errors: Vec::new(),
+    };
+    let mut steps = 0;
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim_end();
+        if let Some(config) = line.strip_prefix('|') {
+            let config = config.strip_prefix(' ').unwrap_or(config);
+            case.config += &plugins::fill_in(config);
+            case.config.push('\n');
+        } else if !line.is_empty() && !line.starts_with('#') {
+            eprintln!("{name}.case:{number}: {line}");
+            let words = words(line).unwrap_or_else(|why| panic!("{name}.case:{number}: {why}"));
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            case.step(&words);
+            steps += 1;
+        }
+    }
+    assert!(steps > 0, "{name}: a case without a step proves nothing");
+    case.peers.clear();
+    if let Some(daemon) = case.daemon.take() {
+        daemon.finish(&case.expected_errors);
+    }
+}
+
+impl Case {
+    fn step(&mut self, words: &[&str]) {
+        match words {
+            // --- the daemon
+            ["start"] => self.daemon = Some(Daemon::start(&self.name, &self.config)),
+            ["refuses", code, texts @ ..] => {
+                let (found, text) = Daemon::refuse(&self.name, &self.config);
+                assert_eq!(found.to_string(), *code, "exit code; it said:\n{text}");
+                for part in texts {
+                    assert!(text.contains(part), "{part:?} is missing from:\n{text}");
+                }
+            }
+            ["signal", signal, whom @ ..] => {
+                let signal: Signal = signal.parse().expect("a signal's name");
+                let pid = self.pid(whom);
+                self.daemon().signal(pid, signal);
+            }
+            ["note-pid", name, whom @ ..] => {
+                let pid = self.pid(whom);
+                self.noted.insert((*name).to_owned(), pid);
+            }
+            ["same-pid", name, whom @ ..] => {
+                assert_eq!(self.pid(whom), self.noted[*name], "the process has been replaced");
+            }
+            ["other-pid", name, whom @ ..] => {
+                assert_ne!(self.pid(whom), self.noted[*name], "the process is still the old one");
+            }
+            ["ends", code] => {
+                let found = self.daemon.as_mut().expect("start comes first").wait();
+                assert_eq!(found.to_string(), *code, "exit code:\n{}", self.daemon().log());
+            }
+            ["log", text] => drop(self.daemon().wait_log(text)),
+            ["no-log", text] => {
+                let log = self.daemon().log();
+                assert!(!log.contains(text), "{text:?} is in the log:\n{log}");
+            }
+            ["expect-error", text] => self.expected_errors.push((*text).to_owned()),
+            ["status", path, "is", value] => {
+                let pointer = format!("/{}", path.replace('.', "/"));
+                let value = value.to_string();
+                self.daemon().wait_for(&format!("{path} is {value}"), |status| {
+                    status.pointer(&pointer).is_some_and(|found| match found.as_str() {
+                        Some(text) => text == value,
+                        None => found.to_string() == value,
+                    })
+                });
+            }
+            ["operate", code, verb, texts @ ..] => {
+                let words: Vec<&str> = verb.split_whitespace().collect();
+                let output = self.daemon().operate(&words);
+                let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat())
+                    .into_owned();
+                assert_eq!(output.status.code().map(|c| c.to_string()).as_deref(), Some(*code), "{text}");
+                for part in texts {
+                    assert!(text.contains(part), "{part:?} is missing from:\n{text}");
+                }
+            }
+            // --- a peer
+            [name, verb @ ..] if name.ends_with(':') => self.peer(name.trim_end_matches(':'), verb),
+            _ => panic!("no such step: {words:?}"),
+        }
+    }
+
+    fn peer(&mut self, name: &str, words: &[&str]) {
+        match words {
+            ["connect", service] => {
+                let address = self.daemon().address(service, 0);
+                let peer = TcpStream::connect(address).expect("connected");
+                peer.set_read_timeout(Some(PATIENCE)).expect("set");
+                peer.set_write_timeout(Some(PATIENCE)).expect("set");
+                peer.set_nodelay(true).expect("set");
+                self.peers.insert(name.to_owned(), peer);
+            }
+            ["connect-refused", service] => {
+                let address = self.daemon().address(service, 0);
+                let error = TcpStream::connect(address).expect_err("nobody should listen");
+                assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+            }
+            ["send", text] => self.on(name).write_all(text.as_bytes()).expect("sent"),
+            ["send", text, "times", times] => {
+                let bytes = text.repeat(times.parse().expect("a number"));
+                self.on(name).write_all(bytes.as_bytes()).expect("sent");
+            }
+            ["expect", text] => self.expect(name, text.as_bytes()),
+            ["expect", text, "times", times] => {
+                let bytes = text.repeat(times.parse().expect("a number"));
+                self.expect(name, bytes.as_bytes());
+            }
+            // What the peer's own address is differs from run to run.
+            ["expect-own-address", before, after] => {
+                let own = self.on(name).local_addr().expect("an address");
+                self.expect(name, format!("{before}{own}{after}").as_bytes());
+            }
+            // All that was sent arrives, however large, while it is still being sent.
+            ["echoes", bytes] => {
+                let total: usize = bytes.parse().expect("a number");
+                let mut writer = self.on(name).try_clone().expect("cloned");
+                let sender = std::thread::spawn(move || {
+                    let sent = writer.write_all(&pattern(total));
+                    sent.and_then(|()| writer.shutdown(Shutdown::Write))
+                });
+                let mut back = Vec::new();
+                self.on(name).read_to_end(&mut back).expect("everything back");
+                sender.join().expect("joined").expect("everything sent");
+                assert!(back == pattern(total), "{} bytes came back, or others", back.len());
+            }
+            ["finish"] => self.on(name).shutdown(Shutdown::Write).expect("half-closed"),
+            ["expect-end"] => {
+                let mut rest = Vec::new();
+                self.on(name).read_to_end(&mut rest).expect("an orderly end");
+                assert!(rest.is_empty(), "before the end came {:?}", String::from_utf8_lossy(&rest));
+            }
+            ["expect-lost"] => {
+                let mut rest = Vec::new();
+                match self.on(name).read_to_end(&mut rest) {
+                    Ok(_) => assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest)),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+                }
+            }
+            ["close"] => drop(self.peers.remove(name).expect("connected before")),
+            ["reset"] => {
+                let peer = self.peers.remove(name).expect("connected before");
+                let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+                setsockopt(&peer, sockopt::Linger, &linger).expect("set");
+            }
+            _ => panic!("no such step of a peer: {words:?}"),
+        }
+    }
+
+    fn expect(&mut self, name: &str, expected: &[u8]) {
+        let mut found = vec![0; expected.len()];
+        let mut length = 0;
+        while length < found.len() {
+            let n = self.on(name).read(&mut found[length..]).unwrap_or_else(|error| {
+                panic!("after {:?}: {error}", String::from_utf8_lossy(&found[..length]))
+            });
+            assert!(n > 0, "the end came after {:?}", String::from_utf8_lossy(&found[..length]));
+            length += n;
+        }
+        assert!(
+            found == expected,
+            "expected {:?}\nbut got  {:?}",
+            String::from_utf8_lossy(expected),
+            String::from_utf8_lossy(&found)
+        );
+    }
+
+    fn on(&mut self, name: &str) -> &mut TcpStream {
+        self.peers.get_mut(name).unwrap_or_else(|| panic!("{name} is not connected"))
+    }
+
+    fn daemon(&self) -> &Daemon {
+        self.daemon.as_ref().expect("start comes first")
+    }
+
+    /// "supervisor", or "worker SERVICE [NUMBER]".
+    fn pid(&self, whom: &[&str]) -> u32 {
+        match whom {
+            ["supervisor"] => self.daemon().pid(),
+            ["worker", service] => self.daemon().worker_pids(service)[0],
+            ["worker", service, number] => {
+                let number: usize = number.parse().expect("a number from 1");
+                self.daemon().worker_pids(service)[number - 1]
+            }
+            _ => panic!("nobody is called {whom:?}"),
+        }
+    }
+}
+
+/// Bytes that are wrong wherever they are moved.
+pub fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8).collect()
+}
+
+/// Splits at blanks; a word in double quotes may hold blanks and the escapes \n \r \t \0 \\ \" \xNN.
+fn words(line: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut rest = line.trim_start();
+    while !rest.is_empty() {
+        let (word, left) = match rest.strip_prefix('"') {
+            Some(quoted) => unquote(quoted)?,
+            None => {
+                let end = rest.find(' ').unwrap_or(rest.len());
+                (rest[..end].to_owned(), &rest[end..])
+            }
+        };
+        words.push(word);
+        rest = left.trim_start();
+    }
+    Ok(words)
+}
+
+fn unquote(text: &str) -> Result<(String, &str), String> {
+    let mut word = String::new();
+    let mut characters = text.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return Ok((word, &text[at + 1..])),
+            '\\' => match characters.next().map(|(_, c)| c) {
+                Some('n') => word.push('\n'),
+                Some('r') => word.push('\r'),
+                Some('t') => word.push('\t'),
+                Some('0') => word.push('\0'),
+                Some(c @ ('\\' | '"')) => word.push(c),
+                Some('x') => {
+                    let digits: String = characters.by_ref().take(2).map(|(_, c)| c).collect();
+                    let number = u8::from_str_radix(&digits, 16).map_err(|e| e.to_string())?;
+                    word.push(number as char);
+                }
+                other => return Err(format!("an unknown escape: {other:?}")),
+            },
+            other => word.push(other),
+        }
+    }
+    Err("a quote is not closed".to_owned())
+}

@@ -1,0 +1,173 @@
+//! What a plugin may ask of its host during a call. Only words and types here; the calls themselves
+//! are in `glue`.
+//!
+//! Invariant: a `Context` is lent for one call and cannot be made, copied, kept or sent to another
+//! thread by a plugin, so none of these calls can come at a wrong time.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::abi;
+use crate::facts::{Address, ReplyToken};
+use crate::glue::{Host, Waker};
+use crate::{Error, Result};
+
+/// Names a session: one connection or flow of this instance. A session that has ended keeps its
+/// name, and using it answers [`Error::Gone`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub(crate) abi::Session);
+
+/// Names a timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TimerId(pub(crate) abi::Timer);
+
+/// How important a line of the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For whoever looks for a mistake.
+    Debug,
+    /// Worth knowing.
+    Info,
+    /// Works, but somebody should look.
+    Warning,
+    /// Does not work.
+    Error,
+}
+
+/// The daemon, as a plugin sees it during a call.
+///
+/// Whatever is asked for happens after the call has returned. All writes of one call leave together;
+/// bytes that lie inside the input of [`feed`](crate::Protocol::feed) are sent without a copy.
+pub struct Context {
+    host: Host,
+}
+
+impl Context {
+    pub(crate) fn new(host: Host) -> Context {
+        Context { host }
+    }
+
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Queues all the bytes, or none of them and answers [`Error::Full`]; then
+    /// [`writable`](crate::Protocol::writable) follows later. Any session of this instance will do.
+    pub fn write(&mut self, to: SessionId, bytes: &[u8]) -> Result {
+        self.host.write(to.0, bytes, 0)
+    }
+
+    /// Queues the bytes and then the end of our side: the peer may go on sending.
+    pub fn write_and_finish(&mut self, to: SessionId, bytes: &[u8]) -> Result {
+        self.host.write(to.0, bytes, abi::WRITE_FINISH)
+    }
+
+    /// Ends our side once everything written has left; the peer may go on sending.
+    pub fn finish(&mut self, session: SessionId) -> Result {
+        self.write_and_finish(session, &[])
+    }
+
+    /// Ends the session once everything written has left. The log shows why.
+    pub fn close(&mut self, session: SessionId, why: &str) -> Result {
+        self.host.close(session.0, abi::CLOSE_FINISH, why)
+    }
+
+    /// Ends the session at once and forgets what is queued. The log shows why.
+    pub fn abort(&mut self, session: SessionId, why: &str) -> Result {
+        self.host.close(session.0, abi::CLOSE_ABORT, why)
+    }
+
+    /// Reads nothing more for this session until [`resume`](Context::resume).
+    pub fn pause(&mut self, session: SessionId) -> Result {
+        self.host.pause(session.0, true)
+    }
+
+    /// Ends a [`pause`](Context::pause), however often that was called.
+    pub fn resume(&mut self, session: SessionId) -> Result {
+        self.host.pause(session.0, false)
+    }
+
+    /// Bytes written and not yet taken by the kernel, those of this call included.
+    pub fn queued(&self, session: SessionId) -> Result<u64> {
+        self.host.queued(session.0)
+    }
+
+    /// Ends the session after so long without a byte either way; zero means never.
+    pub fn idle(&mut self, session: SessionId, limit: Duration) -> Result {
+        self.host.idle(session.0, milliseconds(limit))
+    }
+
+    /// Sends one datagram from where `via` says.
+    pub fn send(&mut self, via: ReplyToken, to: Address, payload: &[u8]) -> Result {
+        self.host.send(via.0, &to.to_raw(), payload)
+    }
+
+    /// Arms a timer that fires once; [`timer`](crate::Protocol::timer) gets the token.
+    pub fn timer_set(&mut self, delay: Duration, token: u64) -> Result<TimerId> {
+        self.host.timer_set(milliseconds(delay), token).map(TimerId)
+    }
+
+    /// After `Ok` the timer never fires; [`Error::Gone`] if it has.
+    pub fn timer_cancel(&mut self, timer: TimerId) -> Result {
+        self.host.timer_cancel(timer.0)
+    }
+
+    /// The way in for another thread: see [`Waker`].
+    pub fn waker(&mut self) -> Result<Waker> {
+        self.host.waker()
+    }
+
+    /// A clock that never goes back; it starts anywhere and stands still during a call.
+    pub fn now(&self) -> Duration {
+        Duration::from_millis(self.host.now_ms())
+    }
+
+    /// One line for the log, about a session or the whole instance. The text is made only if the
+    /// daemon wants lines of this level.
+    pub fn log(&mut self, level: Level, about: Option<SessionId>, text: impl fmt::Display) {
+        if self.host.log_level() <= level as u32 {
+            let session = about.map_or(0, |session| session.0);
+            self.host.log(level as u32, session, &text.to_string());
+        }
+    }
+
+    /// [`log`](Context::log) at [`Level::Debug`].
+    pub fn debug(&mut self, text: impl fmt::Display) {
+        self.log(Level::Debug, None, text);
+    }
+
+    /// [`log`](Context::log) at [`Level::Info`].
+    pub fn info(&mut self, text: impl fmt::Display) {
+        self.log(Level::Info, None, text);
+    }
+
+    /// [`log`](Context::log) at [`Level::Warning`].
+    pub fn warning(&mut self, text: impl fmt::Display) {
+        self.log(Level::Warning, None, text);
+    }
+
+    /// [`log`](Context::log) at [`Level::Error`].
+    pub fn error(&mut self, text: impl fmt::Display) {
+        self.log(Level::Error, None, text);
+    }
+}
+
+/// Longer than the ABI can say is as good as never.
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl From<Error> for String {
+    /// So that `?` works in [`Configure::new`](crate::Configure::new).
+    fn from(error: Error) -> String {
+        error.to_string()
+    }
+}
+
+const _: () = {
+    // The numbers of `Level` are those of the ABI.
+    assert!(Level::Debug as u32 == abi::LOG_DEBUG);
+    assert!(Level::Info as u32 == abi::LOG_INFO);
+    assert!(Level::Warning as u32 == abi::LOG_WARNING);
+    assert!(Level::Error as u32 == abi::LOG_ERROR);
+};

@@ -1,0 +1,333 @@
+//! The books of the fake host: what the plugin asks for during a call is answered and noted here,
+//! and carried out by `host` afterwards. Nothing here calls the plugin.
+//!
+//! Invariant: `sessions` holds exactly those that are open; whatever a plugin names that was never
+//! handed out is a broken rule, and what has ended is answered as gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::sync::Arc;
+
+use super::Logged;
+use super::wakers::{FakeWaker, Inbox};
+use crate::abi;
+use crate::facts::Address;
+use crate::{Level, TimerId};
+
+/// A datagram that the plugin has sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// To whom.
+    pub to: Address,
+    /// What.
+    pub payload: Vec<u8>,
+}
+
+/// Reply tokens are those of this one socket.
+pub(super) const REPLY_TOKEN: u64 = 77;
+
+pub(super) struct Ledger {
+    pub(super) now_ms: u64,
+    pub(super) sessions: BTreeMap<abi::Session, Output>,
+    pub(super) ended: BTreeSet<abi::Session>,
+    pub(super) timers: BTreeMap<abi::Timer, Armed>,
+    pub(super) wakers: Vec<Arc<FakeWaker>>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) log: Vec<Logged>,
+    pub(super) sent: Vec<Sent>,
+    pub(super) faults: Vec<String>,
+    /// The callback that runs now.
+    pub(super) during: Option<&'static str>,
+    /// It has reported a fault.
+    pub(super) faulted: bool,
+    broken: Vec<String>,
+    transcript: String,
+    timers_made: u64,
+    writes_left: Option<usize>,
+    output_bytes_max: usize,
+}
+
+#[derive(Default)]
+pub(super) struct Output {
+    pub(super) queued: Vec<u8>,
+    pub(super) finished: bool,
+    pub(super) closing: Option<Closing>,
+    pub(super) paused: bool,
+    /// How much was queued when a write was refused: `writable` is owed.
+    pub(super) refused: Option<usize>,
+    /// A write could never have succeeded.
+    pub(super) hopeless: bool,
+    pub(super) idle_ms: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closing {
+    Finish,
+    Abort,
+}
+
+pub(super) struct Armed {
+    pub(super) due_ms: u64,
+    pub(super) token: u64,
+}
+
+impl Ledger {
+    pub(super) fn new(full_at: Option<usize>, output_bytes_max: usize) -> Ledger {
+        Ledger {
+            now_ms: 1_000_000,
+            sessions: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            timers: BTreeMap::new(),
+            wakers: Vec::new(),
+            inbox: Arc::default(),
+            log: Vec::new(),
+            sent: Vec::new(),
+            faults: Vec::new(),
+            during: None,
+            faulted: false,
+            broken: Vec::new(),
+            transcript: String::new(),
+            timers_made: 0,
+            writes_left: full_at,
+            output_bytes_max,
+        }
+    }
+
+    // --- the host's side -----------------------------------------------------------------------
+
+    pub(super) fn note(&mut self, line: std::fmt::Arguments<'_>) {
+        let indent = if self.during.is_some() { "  " } else { "" };
+        writeln!(self.transcript, "{indent}{line}").expect("a String takes everything");
+    }
+
+    pub(super) fn broke(&mut self, rule: impl Into<String>) {
+        let rule = rule.into();
+        self.note(format_args!("BROKEN: {rule}"));
+        self.broken.push(rule);
+    }
+
+    pub(super) fn first_broken(&mut self) -> Option<String> {
+        let elsewhere = self.inbox.take_broken();
+        self.broken.extend(elsewhere);
+        (!self.broken.is_empty()).then(|| self.broken.remove(0))
+    }
+
+    pub(super) fn transcript(&self) -> &str {
+        &self.transcript
+    }
+
+    pub(super) fn leaked_wakers(&self) -> usize {
+        self.wakers.iter().filter(|waker| !waker.is_freed()).count()
+    }
+
+    /// A feed was answered as full: what it wrote to its own session never was.
+    pub(super) fn undo(&mut self, session: abi::Session, queued: usize, finished: bool) {
+        if let Some(output) = self.sessions.get_mut(&session) {
+            output.queued.truncate(queued);
+            output.finished = finished;
+            output.refused = Some(queued);
+        }
+    }
+
+    // --- the plugin's side ---------------------------------------------------------------------
+
+    pub(super) fn write(&mut self, session: abi::Session, bytes: &[u8], flags: u32) -> abi::Status {
+        if flags & !abi::WRITE_FINISH != 0 {
+            self.broke(format!("write with unknown flags {flags:#x}"));
+            return abi::E_ARG;
+        }
+        let finish = flags == abi::WRITE_FINISH;
+        let status = self.try_write(session, bytes, finish);
+        let how = if finish { " and finish" } else { "" };
+        self.note(format_args!(
+            "write {session} {}{how}{}",
+            shown(bytes),
+            refusal(status)
+        ));
+        status
+    }
+
+    fn try_write(&mut self, session: abi::Session, bytes: &[u8], finish: bool) -> abi::Status {
+        let forced = match &mut self.writes_left {
+            // Nothing always fits.
+            Some(left) if *left > 0 && !bytes.is_empty() => {
+                *left -= 1;
+                *left == 0
+            }
+            _ => false,
+        };
+        let max = self.output_bytes_max;
+        let output = match self.alive("write", session) {
+            Ok(output) if output.finished => return abi::E_GONE,
+            Ok(output) => output,
+            Err(status) => return status,
+        };
+        if forced || output.queued.len() + bytes.len() > max {
+            output.refused = Some(output.queued.len());
+            output.hopeless |= bytes.len() > max;
+            return abi::E_FULL;
+        }
+        output.queued.extend_from_slice(bytes);
+        output.finished = finish;
+        abi::OK
+    }
+
+    pub(super) fn close(&mut self, session: abi::Session, how: u32, why: &str) -> abi::Status {
+        let (closing, verb) = match how {
+            abi::CLOSE_FINISH => (Closing::Finish, "close"),
+            abi::CLOSE_ABORT => (Closing::Abort, "abort"),
+            _ => {
+                self.broke(format!("close in the unknown way {how}"));
+                return abi::E_ARG;
+            }
+        };
+        let status = match self.alive("close", session) {
+            Ok(output) => {
+                output.closing = Some(closing);
+                output.finished = true;
+                abi::OK
+            }
+            Err(status) => status,
+        };
+        self.note(format_args!("{verb} {session} {why:?}{}", refusal(status)));
+        status
+    }
+
+    pub(super) fn pause(&mut self, session: abi::Session, on: u32) -> abi::Status {
+        if on > 1 {
+            self.broke(format!("pause with {on}, which is neither 0 nor 1"));
+            return abi::E_ARG;
+        }
+        let status = match self.alive("pause", session) {
+            Ok(output) => {
+                output.paused = on == 1;
+                abi::OK
+            }
+            Err(status) => status,
+        };
+        let verb = if on == 1 { "pause" } else { "resume" };
+        self.note(format_args!("{verb} {session}{}", refusal(status)));
+        status
+    }
+
+    pub(super) fn queued(&mut self, session: abi::Session) -> Result<u64, abi::Status> {
+        self.alive("queued", session)
+            .map(|output| output.queued.len() as u64)
+    }
+
+    pub(super) fn idle(&mut self, session: abi::Session, idle_ms: u64) -> abi::Status {
+        match self.alive("idle", session) {
+            Ok(output) => {
+                output.idle_ms = idle_ms;
+                abi::OK
+            }
+            Err(status) => status,
+        }
+    }
+
+    pub(super) fn send(&mut self, via: u64, to: &abi::Address, payload: &[u8]) -> abi::Status {
+        self.in_callback("send");
+        if via != REPLY_TOKEN {
+            self.broke(format!(
+                "send with the reply token {via}, which no datagram had"
+            ));
+            return abi::E_ARG;
+        }
+        let to = Address::from_raw(to);
+        self.note(format_args!("send {to} {}", shown(payload)));
+        self.sent.push(Sent {
+            to,
+            payload: payload.to_vec(),
+        });
+        abi::OK
+    }
+
+    pub(super) fn timer_set(&mut self, delay_ms: u64, token: u64) -> abi::Timer {
+        self.timers_made += 1;
+        let timer = self.timers_made;
+        let due_ms = self.now_ms.saturating_add(delay_ms);
+        self.timers.insert(timer, Armed { due_ms, token });
+        self.note(format_args!(
+            "timer_set {timer} in {delay_ms} ms with {token}"
+        ));
+        timer
+    }
+
+    pub(super) fn timer_cancel(&mut self, timer: TimerId) -> abi::Status {
+        let TimerId(timer) = timer;
+        if timer == 0 || timer > self.timers_made {
+            self.broke(format!("timer_cancel of {timer}, which is no timer"));
+        }
+        let known = self.timers.remove(&timer).is_some();
+        let status = if known { abi::OK } else { abi::E_GONE };
+        self.note(format_args!("timer_cancel {timer}{}", refusal(status)));
+        status
+    }
+
+    pub(super) fn waker_new(&mut self) -> Arc<FakeWaker> {
+        let waker = Arc::new(FakeWaker::new(Arc::clone(&self.inbox)));
+        self.wakers.push(Arc::clone(&waker));
+        waker
+    }
+
+    pub(super) fn log(&mut self, level: u32, session: abi::Session, text: &str) {
+        let level = match level {
+            abi::LOG_DEBUG => Level::Debug,
+            abi::LOG_INFO => Level::Info,
+            abi::LOG_WARNING => Level::Warning,
+            abi::LOG_ERROR => Level::Error,
+            _ => return self.broke(format!("log at the unknown level {level}")),
+        };
+        if session != 0 && !self.sessions.contains_key(&session) && !self.ended.contains(&session) {
+            self.broke(format!("log about {session}, which never was a session"));
+        }
+        self.note(format_args!("log {level:?} {text:?}"));
+        self.log.push(Logged {
+            level,
+            text: text.to_owned(),
+        });
+    }
+
+    pub(super) fn fault(&mut self, text: &str) {
+        self.note(format_args!("fault {text:?}"));
+        self.faults.push(text.to_owned());
+        self.faulted = true;
+    }
+
+    fn alive(&mut self, call: &str, session: abi::Session) -> Result<&mut Output, abi::Status> {
+        self.in_callback(call);
+        if !self.sessions.contains_key(&session) && !self.ended.contains(&session) {
+            self.broke(format!("{call} names {session}, which never was a session"));
+        }
+        match self.sessions.get_mut(&session) {
+            Some(output) if output.closing.is_none() => Ok(output),
+            _ => Err(abi::E_GONE),
+        }
+    }
+
+    pub(super) fn in_callback(&mut self, call: &str) {
+        match self.during {
+            None => self.broke(format!("{call} was called outside any callback")),
+            Some("create") => self.broke(format!("{call} was called in create")),
+            Some(_) => {}
+        }
+    }
+}
+
+fn refusal(status: abi::Status) -> String {
+    match status {
+        abi::OK => String::new(),
+        abi::E_FULL => " -> full".to_owned(),
+        abi::E_GONE => " -> gone".to_owned(),
+        other => format!(" -> {other}"),
+    }
+}
+
+/// Bytes for the transcript: readable, and not endless.
+pub(super) fn shown(bytes: &[u8]) -> String {
+    const SHOWN_MAX: usize = 64;
+    match bytes.len() {
+        0..=SHOWN_MAX => format!("\"{}\"", bytes.escape_ascii()),
+        n => format!("\"{}...\" ({n} bytes)", bytes[..SHOWN_MAX].escape_ascii()),
+    }
+}

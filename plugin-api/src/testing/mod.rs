@@ -1,0 +1,171 @@
+//! A host without sockets, clocks or threads, to test plugins with: through their real C table, so
+//! what is tested is what the daemon loads, in whatever language it was written.
+//!
+//! Everything is deterministic. Time moves when the test says so; input arrives whole, or a byte at
+//! a time; any write can be made to find the output full. What a plugin may not do is a panic in the
+//! test, with the last things that happened.
+//!
+//! ```
+//! use polyport_plugin::prelude::*;
+//! use polyport_plugin::testing::{Setup, Split};
+//!
+//! #[derive(Default)]
+//! struct Echo;
+//!
+//! impl Protocol for Echo {
+//!     type Session = ();
+//!     fn feed(&mut self, cx: &mut Context, from: SessionId, _: &mut (), input: &[u8]) -> Result<usize> {
+//!         cx.write(from, input)?;
+//!         Ok(input.len())
+//!     }
+//! }
+//!
+//! for split in [Split::Whole, Split::EveryByte, Split::At(2)] {
+//!     for refused in 1..10 {
+//!         let mut host = Setup::of::<Echo>().split(split).full_at(refused).start().unwrap();
+//!         let peer = host.connect();
+//!         host.send(peer, b"hello");
+//!         host.peer_finishes(peer);
+//!         assert_eq!(host.received(peer), b"hello");
+//!         assert_eq!(host.end(peer), Some(End::Finished));
+//!     } // The host is dropped: everything is ended, destroyed and checked for leaks.
+//! }
+//! ```
+
+mod host;
+mod ledger;
+#[allow(
+    unsafe_code,
+    reason = "calls the plugin's table, and is called through the host's"
+)]
+mod raw;
+mod settings;
+mod wakers;
+
+pub use host::{FakeHost, Peer};
+pub use ledger::Sent;
+
+use crate::glue::{Exported, Table};
+use crate::{Level, Protocol};
+
+/// How the bytes of one [`FakeHost::send`] arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// All at once.
+    Whole,
+    /// One after the other.
+    EveryByte,
+    /// So many first, then the others.
+    At(usize),
+}
+
+/// A line that the plugin has logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// How important it is.
+    pub level: Level,
+    /// What it says.
+    pub text: String,
+}
+
+/// What a plugin will find: its settings, its limits, and what shall go wrong.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    table: Table,
+    settings: Vec<(String, String)>,
+    raw_json: String,
+    split: Split,
+    full_at: Option<usize>,
+    input_bytes_max: usize,
+    output_bytes_max: usize,
+    worker: (u32, u32),
+    host_table_bytes: usize,
+}
+
+impl Setup {
+    /// For a protocol of this crate; [`export_plugin!`](crate::export_plugin) is not needed.
+    pub fn of<P: Protocol>() -> Setup {
+        // A few bytes for each setup of a test: the table must live as long as the process.
+        let table = Box::leak(Box::new(Exported::of::<P>("under-test\0", "0.0.0\0", "\0")));
+        Setup::table(table.table())
+    }
+
+    /// For what an entry function returned: `Setup::table(polyport_plugin_v0())`.
+    pub fn table(table: Table) -> Setup {
+        Setup {
+            table,
+            settings: Vec::new(),
+            raw_json: "{}".to_owned(),
+            split: Split::Whole,
+            full_at: None,
+            input_bytes_max: 64 * 1024,
+            output_bytes_max: 64 * 1024,
+            worker: (0, 1),
+            host_table_bytes: size_of::<crate::abi::HostApi>(),
+        }
+    }
+
+    /// A setting, as an administrator would write it.
+    pub fn set(mut self, option: &str, text: &str) -> Setup {
+        self.settings.push((option.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// The settings as JSON, for plugins that read them so.
+    pub fn raw_json(mut self, text: &str) -> Setup {
+        self.raw_json = text.to_owned();
+        self
+    }
+
+    /// How input arrives; whole unless said.
+    pub fn split(mut self, split: Split) -> Setup {
+        self.split = split;
+        self
+    }
+
+    /// Makes the n-th write of all find the output full; the first is 1.
+    pub fn full_at(mut self, n: usize) -> Setup {
+        self.full_at = Some(n);
+        self
+    }
+
+    /// Bytes that the plugin may leave unconsumed; 64 KiB unless said.
+    pub fn input_bytes_max(mut self, bytes: usize) -> Setup {
+        self.input_bytes_max = bytes;
+        self
+    }
+
+    /// Bytes that may be queued for one peer; 64 KiB unless said.
+    pub fn output_bytes_max(mut self, bytes: usize) -> Setup {
+        self.output_bytes_max = bytes;
+        self
+    }
+
+    /// Which of how many workers the instance is in; the only one unless said.
+    pub fn worker(mut self, index: u32, count: u32) -> Setup {
+        self.worker = (index, count);
+        self
+    }
+
+    /// Makes the host an older one, whose table ends after so many bytes.
+    pub fn host_table_bytes(mut self, bytes: usize) -> Setup {
+        self.host_table_bytes = bytes;
+        self
+    }
+
+    /// Whether the plugin would take these settings, without an instance.
+    pub fn check(&self) -> Result<(), String> {
+        let plugin = raw::Plugin::admit(self.table)?;
+        plugin.check(&self.lent_settings(&plugin)?)
+    }
+
+    /// Loads the plugin and makes an instance. The error is the reason of the refusal.
+    pub fn start(&self) -> Result<FakeHost, String> {
+        FakeHost::start(self)
+    }
+
+    fn lent_settings(&self, plugin: &raw::Plugin) -> Result<raw::LentSettings, String> {
+        let values = settings::values(plugin.options(), &self.settings)?;
+        Ok(raw::LentSettings::new(values, &self.raw_json, self.worker))
+    }
+}

@@ -1,0 +1,280 @@
+//! The fake host's border: the plugin's table as safe calls. Its counterpart, the host's table, is in
+//! `raw/table.rs`.
+//!
+//! What a plugin's functions promise is said by whoever made the [`Table`]; what can be checked, is.
+//! Invariant: all that is lent to the plugin lives exactly as long as the call, in memory of exactly
+//! its size, so that tools which look for bad reads see them.
+
+mod lent;
+mod table;
+
+use std::ffi::{CStr, c_char, c_void};
+use std::ptr;
+
+use super::settings::Row;
+use crate::abi;
+use crate::facts::{Address, End};
+use crate::glue::Table;
+
+pub(super) use lent::LentSettings;
+pub(super) use table::Shared;
+
+/// A plugin whose table was checked, and its instance once there is one.
+pub(super) struct Plugin {
+    table: abi::Plugin,
+    options: Vec<Row>,
+    instance: *mut c_void,
+}
+
+impl Plugin {
+    /// The handshake.
+    pub(super) fn admit(table: Table) -> Result<Plugin, String> {
+        let raw = table.as_raw();
+        if raw.is_null() {
+            return Err("the entry function returned NULL".to_owned());
+        }
+        // SAFETY: whoever made the `Table` vouches for the plugin; the first words are always there.
+        let (magic, size) = unsafe { (ptr::read(&raw const (*raw).magic), (*raw).size) };
+        if magic != abi::MAGIC {
+            return Err(format!("bad magic {magic:#x}: this is no plugin's table"));
+        }
+        if (size as usize) < size_of::<abi::Plugin>() {
+            return Err(format!("the table is too short: {size} bytes"));
+        }
+        // SAFETY: the plugin says that at least our struct's size is there.
+        let table = unsafe { ptr::read(raw) };
+        let plugin = Plugin {
+            options: rows(&table)?,
+            table,
+            instance: ptr::null_mut(),
+        };
+        plugin.admissible()?;
+        Ok(plugin)
+    }
+
+    fn admissible(&self) -> Result<(), String> {
+        let table = &self.table;
+        if table.major != abi::MAJOR || table.min_host_minor > abi::MINOR {
+            let (major, minor) = (table.major, table.min_host_minor);
+            return Err(format!("the plugin needs ABI {major}.{minor}"));
+        }
+        if table.flags & !abi::FLAGS_KNOWN != 0 || table.reserved0 != 0 {
+            return Err(format!("unknown flags {:#x} or reserved bits", table.flags));
+        }
+        if read_text(table.name).is_none_or(|name| name.is_empty()) {
+            return Err("the plugin has no name, or none in UTF-8".to_owned());
+        }
+        if table.feed.is_none() && table.datagram.is_none() {
+            return Err("the plugin serves neither streams nor datagrams".to_owned());
+        }
+        // SAFETY: the list is the plugin's constant; if there is one it has at least its end mark.
+        if !table.required_ext.is_null() && !unsafe { *table.required_ext }.is_null() {
+            return Err("the plugin requires extensions, and this host has none".to_owned());
+        }
+        Ok(())
+    }
+
+    pub(super) fn options(&self) -> &[Row] {
+        &self.options
+    }
+
+    pub(super) fn finishes_by_itself(&self) -> bool {
+        self.table.peer_finished.is_some()
+    }
+
+    pub(super) fn serves_streams(&self) -> bool {
+        self.table.feed.is_some()
+    }
+
+    pub(super) fn serves_datagrams(&self) -> bool {
+        self.table.datagram.is_some()
+    }
+
+    pub(super) fn check(&self, settings: &LentSettings) -> Result<(), String> {
+        let Some(check) = self.table.check else {
+            return Ok(());
+        };
+        let mut memory = lent::Message::new();
+        // SAFETY: settings and the message's memory live until the call has returned.
+        let status = unsafe { check(&raw const settings.raw, memory.as_raw()) };
+        memory.refusal(status)
+    }
+
+    pub(super) fn create(&mut self, host: &Shared, settings: &LentSettings) -> Result<(), String> {
+        let Some(create) = self.table.create else {
+            return Ok(());
+        };
+        let mut memory = lent::Message::new();
+        let instance = &raw mut self.instance;
+        // SAFETY: the table and the host outlive the instance (`FakeHost` owns both); the other
+        // pointers are ours and live until the call has returned.
+        let status = unsafe {
+            let settings = &raw const settings.raw;
+            create(
+                host.api(),
+                host.as_raw(),
+                settings,
+                instance,
+                memory.as_raw(),
+            )
+        };
+        memory.refusal(status)
+    }
+
+    pub(super) fn drain(&self, grace_ms: u64) {
+        if let Some(drain) = self.table.drain {
+            // SAFETY: the instance is alive and no callback of it runs.
+            unsafe { drain(self.instance, grace_ms) }
+        }
+    }
+
+    pub(super) fn destroy(&self) {
+        if let Some(destroy) = self.table.destroy {
+            // SAFETY: `FakeHost` calls this once, last.
+            unsafe { destroy(self.instance) }
+        }
+    }
+
+    pub(super) fn open(
+        &self,
+        session: abi::Session,
+        peer: Address,
+        accepted_ms: u64,
+    ) -> Result<State, abi::Status> {
+        let mut state = ptr::null_mut();
+        if let Some(open) = self.table.open {
+            let info = lent::session_info(peer, accepted_ms);
+            // SAFETY: the instance is alive; facts and place live until the call has returned.
+            let status = unsafe { open(self.instance, session, &raw const info, &raw mut state) };
+            if status != abi::OK {
+                return Err(status);
+            }
+        }
+        Ok(State(state))
+    }
+
+    /// The status, and how many bytes the plugin says to have consumed.
+    pub(super) fn feed(
+        &self,
+        session: abi::Session,
+        state: State,
+        input: &[u8],
+    ) -> (abi::Status, usize) {
+        let feed = self
+            .table
+            .feed
+            .expect("only plugins that serve streams have sessions");
+        let exact: Box<[u8]> = input.into();
+        let mut consumed = 0;
+        // SAFETY: instance and session are alive; the bytes live until the call has returned.
+        let status = unsafe {
+            let (bytes, n) = (exact.as_ptr(), exact.len());
+            feed(self.instance, session, state.0, bytes, n, &raw mut consumed)
+        };
+        (status, consumed)
+    }
+
+    pub(super) fn peer_finished(&self, session: abi::Session, state: State) -> abi::Status {
+        match self.table.peer_finished {
+            // SAFETY: instance and session are alive.
+            Some(call) => unsafe { call(self.instance, session, state.0) },
+            None => abi::OK,
+        }
+    }
+
+    pub(super) fn writable(&self, session: abi::Session, state: State) {
+        if let Some(call) = self.table.writable {
+            // SAFETY: instance and session are alive.
+            unsafe { call(self.instance, session, state.0) }
+        }
+    }
+
+    pub(super) fn closed(&self, session: abi::Session, state: State, why: End) {
+        if let Some(call) = self.table.closed {
+            // SAFETY: the instance is alive, and the session's state is not used again.
+            unsafe { call(self.instance, session, state.0, why.to_raw()) }
+        }
+    }
+
+    pub(super) fn datagram(&self, peer: Address, reply_token: u64, payload: &[u8]) -> abi::Status {
+        let call = self
+            .table
+            .datagram
+            .expect("the caller has asked whether it serves datagrams");
+        let from = lent::datagram(peer, reply_token);
+        let exact: Box<[u8]> = payload.into();
+        // SAFETY: the instance is alive; facts and bytes live until the call has returned.
+        unsafe { call(self.instance, &raw const from, exact.as_ptr(), exact.len()) }
+    }
+
+    pub(super) fn timer(&self, timer: abi::Timer, token: u64) {
+        if let Some(call) = self.table.timer {
+            // SAFETY: the instance is alive.
+            unsafe { call(self.instance, timer, token) }
+        }
+    }
+
+    pub(super) fn wake(&self, token: u64) {
+        if let Some(call) = self.table.wake {
+            // SAFETY: the instance is alive.
+            unsafe { call(self.instance, token) }
+        }
+    }
+}
+
+/// What the plugin remembers of a session.
+#[derive(Clone, Copy)]
+pub(super) struct State(*mut c_void);
+
+fn rows(table: &abi::Plugin) -> Result<Vec<Row>, String> {
+    let stride = table.option_stride as usize;
+    if table.option_count > 0 && (table.options.is_null() || stride < size_of::<abi::OptionRow>()) {
+        return Err("the table of options is missing, or its rows are too short".to_owned());
+    }
+    (0..table.option_count as usize)
+        .map(|index| {
+            // SAFETY: the plugin says that it has so many rows, a stride apart.
+            let raw = unsafe { table.options.byte_add(index * stride) };
+            // SAFETY: a row is at least as long as ours.
+            row(unsafe { &*raw.cast::<abi::OptionRow>() })
+        })
+        .collect()
+}
+
+fn row(raw: &abi::OptionRow) -> Result<Row, String> {
+    let name = read_text(raw.name).ok_or("an option has no name")?;
+    let words = read_text(raw.choices).unwrap_or_default();
+    let row = Row {
+        default: read_text(raw.default_text),
+        choices: words
+            .split('|')
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        bounds: (raw.min != 0 || raw.max != 0).then_some((raw.min, raw.max)),
+        kind: raw.kind,
+        name,
+    };
+    if read_text(raw.help).is_none_or(|help| help.is_empty()) || raw.flags != 0 {
+        return Err(format!(
+            "option \"{}\" has no help, or unknown flags",
+            row.name
+        ));
+    }
+    if let Some(text) = &row.default {
+        super::settings::value(&row, text).map_err(|error| format!("a wrong default: {error}"))?;
+    }
+    Ok(row)
+}
+
+/// A constant of the plugin's table.
+fn read_text(raw: *const c_char) -> Option<String> {
+    if raw.is_null() {
+        return None;
+    }
+    // SAFETY: constants of a table end in NUL and live as long as the process.
+    unsafe { CStr::from_ptr(raw) }
+        .to_str()
+        .ok()
+        .map(str::to_owned)
+}

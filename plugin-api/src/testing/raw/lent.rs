@@ -1,0 +1,161 @@
+//! What the fake host lends to a plugin for one call.
+
+use std::ptr;
+
+use crate::abi;
+use crate::facts::Address;
+use crate::testing::settings::{Given, Value};
+
+const SERVICE: &str = "under-test";
+const ENDPOINT: &str = "tcp://127.0.0.1:7";
+
+/// Settings with all that their pointers point to. The rows are longer than today's, as a newer
+/// host's would be: a plugin that ignores the stride reads nonsense.
+pub(in crate::testing) struct LentSettings {
+    pub(in crate::testing) raw: abi::Settings,
+    _rows: Vec<Row>,
+    _items: Vec<Vec<abi::Bytes>>,
+    _values: Vec<Given>,
+    _json: String,
+}
+
+#[repr(C)]
+struct Row {
+    value: abi::Value,
+    of_a_newer_host: [u64; 2],
+}
+
+impl LentSettings {
+    pub(in crate::testing) fn new(values: Vec<Given>, json: &str, worker: (u32, u32)) -> Self {
+        let mut items = Vec::new();
+        let rows: Vec<Row> = values
+            .iter()
+            .map(|given| Row {
+                value: value(given, &mut items),
+                of_a_newer_host: [u64::MAX; 2],
+            })
+            .collect();
+        let json = json.to_owned();
+        let raw = abi::Settings {
+            size: size_of::<abi::Settings>() as u32,
+            value_count: rows.len() as u32,
+            value_stride: size_of::<Row>() as u32,
+            worker_index: worker.0,
+            worker_count: worker.1,
+            generation: 1,
+            service: bytes(SERVICE),
+            values: rows.as_ptr().cast(),
+            raw_json: bytes(&json),
+        };
+        LentSettings {
+            raw,
+            _rows: rows,
+            _items: items,
+            _values: values,
+            _json: json,
+        }
+    }
+}
+
+/// The pointers go to the heap memory of `given` and `items`, which does not move with its owner.
+fn value(given: &Given, items: &mut Vec<Vec<abi::Bytes>>) -> abi::Value {
+    let mut raw = abi::Value {
+        kind: given.kind,
+        written: u32::from(given.written),
+        number: 0,
+        text: bytes(""),
+        items: ptr::null(),
+        item_count: 0,
+    };
+    match &given.value {
+        Value::Text(text) => raw.text = bytes(text),
+        Value::Number(number) => raw.number = *number,
+        Value::List(list) => {
+            let row: Vec<abi::Bytes> = list.iter().map(|item| bytes(item)).collect();
+            raw.items = row.as_ptr();
+            raw.item_count = row.len();
+            items.push(row);
+        }
+    }
+    raw
+}
+
+/// An empty text is lent as NULL: legal, and the case that is forgotten.
+fn bytes(text: &str) -> abi::Bytes {
+    let ptr = if text.is_empty() {
+        ptr::null()
+    } else {
+        text.as_ptr()
+    };
+    abi::Bytes {
+        ptr,
+        len: text.len(),
+    }
+}
+
+pub(super) fn session_info(peer: Address, accepted_ms: u64) -> abi::SessionInfo {
+    abi::SessionInfo {
+        size: size_of::<abi::SessionInfo>() as u32,
+        flags: 0,
+        peer: peer.to_raw(),
+        local: local().to_raw(),
+        accepted_ms,
+        endpoint: bytes(ENDPOINT),
+        peer_pid: 0,
+        peer_uid: 0,
+        peer_gid: 0,
+        reserved0: 0,
+    }
+}
+
+pub(super) fn datagram(peer: Address, reply_token: u64) -> abi::Datagram {
+    abi::Datagram {
+        size: size_of::<abi::Datagram>() as u32,
+        flags: 0,
+        peer: peer.to_raw(),
+        local: local().to_raw(),
+        reply_token,
+        endpoint: bytes(ENDPOINT),
+    }
+}
+
+fn local() -> Address {
+    Address::Ip(([127, 0, 0, 1], 7).into())
+}
+
+/// The memory for a plugin's reason.
+pub(super) struct Message {
+    memory: Box<[u8; 512]>,
+    raw: abi::Text,
+}
+
+impl Message {
+    pub(super) fn new() -> Message {
+        let mut memory = Box::new([0; 512]);
+        let raw = abi::Text {
+            ptr: memory.as_mut_ptr().cast(),
+            cap: memory.len(),
+            len: 0,
+        };
+        Message { memory, raw }
+    }
+
+    pub(super) fn as_raw(&mut self) -> *mut abi::Text {
+        &raw mut self.raw
+    }
+
+    /// What the status says, with the reason.
+    pub(super) fn refusal(self, status: abi::Status) -> Result<(), String> {
+        let Some(text) = self.memory.get(..self.raw.len) else {
+            return Err(
+                "the plugin claims to have written more text than there is room".to_owned(),
+            );
+        };
+        match status {
+            abi::OK => Ok(()),
+            1.. => Err(format!("the plugin answered {status}: success is 0")),
+            _ if text.is_empty() => Err(format!("refused with status {status}")),
+            _ => Err(String::from_utf8_lossy(text).into_owned()),
+        }
+    }
+}
