@@ -9,6 +9,7 @@ pub mod channel;
 pub mod config;
 pub mod control;
 pub mod engine;
+pub mod exit;
 pub mod lifecycle;
 pub mod log;
 pub mod operator;

@@ -20,7 +20,11 @@ use crate::plan::{LogFormat, LogLevel, LogPlan, LogTarget};
 
 /// How it is before any plan is known.
 pub fn early() -> LogPlan {
-    LogPlan { target: LogTarget::Stderr, level: LogLevel::Info, format: LogFormat::Text }
+    LogPlan {
+        target: LogTarget::Stderr,
+        level: LogLevel::Info,
+        format: LogFormat::Text,
+    }
 }
 
 /// Sends this process's events to the plan's target. `who` stands before each line: "supervisor",
@@ -30,10 +34,17 @@ pub fn begin(plan: &LogPlan, who: &str) -> io::Result<()> {
         LogTarget::Stderr => None,
         LogTarget::File(path) => {
             let mut options = OpenOptions::new();
-            Some(options.append(true).create(true).mode(0o640).open(path).map_err(|error| {
-                let path = path.display();
-                io::Error::other(format!("daemon.log.file: cannot open {path}: {error}"))
-            })?)
+            Some(
+                options
+                    .append(true)
+                    .create(true)
+                    .mode(0o640)
+                    .open(path)
+                    .map_err(|error| {
+                        let path = path.display();
+                        io::Error::other(format!("daemon.log.file: cannot open {path}: {error}"))
+                    })?,
+            )
         }
     };
     let level = match plan.level {
@@ -42,7 +53,11 @@ pub fn begin(plan: &LogPlan, who: &str) -> io::Result<()> {
         LogLevel::Warning => LevelFilter::WARN,
         LogLevel::Error => LevelFilter::ERROR,
     };
-    let lines = Lines { who: who.to_owned(), format: plan.format, file };
+    let lines = Lines {
+        who: who.to_owned(),
+        format: plan.format,
+        file,
+    };
     let subscriber = tracing_subscriber::registry().with(lines.with_filter(level));
     let _ = tracing::subscriber::set_global_default(subscriber);
     Ok(())
@@ -60,7 +75,9 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut parts = Parts::default();
         event.record(&mut parts);
         let severity = severity(*event.metadata().level());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let time = timestamp(now.as_secs(), now.subsec_millis());
         let line = match self.format {
             LogFormat::Text => text_line(&time, severity, &self.who, &parts),
@@ -128,7 +145,10 @@ fn json_line(time: &str, severity: &str, who: &str, parts: &Parts) -> String {
     // JSON escapes C0; the rest of the control characters must not reach a terminal either.
     let mut line = serde_json::Value::from(object).to_string();
     if line.contains(|c: char| c.is_control()) {
-        line = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        line = line
+            .chars()
+            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+            .collect();
     }
     line.push('\n');
     line

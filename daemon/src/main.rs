@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some_and(|verb| verb == polyport::CHILD_VERB) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|verb| verb == polyport::CHILD_VERB)
+    {
         return ExitCode::from(polyport::role::play());
     }
     ExitCode::from(polyport::operator::main())

@@ -8,13 +8,10 @@ use std::os::fd::OwnedFd;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 
 use crate::channel::{Brief, Channel, CheckBrief, ProbeBrief, Report, handed};
-use crate::control::exit;
+use crate::exit;
 use crate::sys::sandbox::Profile;
 use crate::sys::{jail, sandbox, spawn};
 use crate::{log, plan, plugin_host, worker};
-
-/// The channel takes less; the rest of a longer text helps nobody.
-const TEXT_BYTES_MAX: usize = 16 * 1024;
 
 /// Returns the exit code.
 pub fn play() -> u8 {
@@ -60,7 +57,11 @@ fn check(channel: &Channel, brief: &CheckBrief, answer: OwnedFd) -> u8 {
 
 fn probe(channel: &Channel, brief: &ProbeBrief) -> u8 {
     let _ = log::begin(&log::early(), &format!("probe {}", brief.service));
-    let identity = brief.daemon.identity.as_ref().map(|identity| (identity.uid, identity.gid));
+    let identity = brief
+        .daemon
+        .identity
+        .as_ref()
+        .map(|identity| (identity.uid, identity.gid));
     let closed = jail::limits_for_probe()
         .map_err(|error| error.to_string())
         .and_then(|()| jail::drop_identity(identity).map_err(|error| error.to_string()));
@@ -71,8 +72,10 @@ fn probe(channel: &Channel, brief: &ProbeBrief) -> u8 {
         })
     });
     let report = match verdict {
-        Ok(descriptor) => Report::Admitted { descriptor: Box::new(descriptor) },
-        Err(text) => Report::Refused { text: bounded(text) },
+        Ok(descriptor) => Report::Admitted {
+            descriptor: Box::new(descriptor),
+        },
+        Err(text) => Report::refused(text),
     };
     tell(channel, Ok(report))
 }
@@ -85,13 +88,4 @@ fn tell(channel: &Channel, report: Result<Report, String>) -> u8 {
             exit::INTERNAL
         }
     }
-}
-
-pub(crate) fn bounded(mut text: String) -> String {
-    if text.len() > TEXT_BYTES_MAX {
-        let end = text.floor_char_boundary(TEXT_BYTES_MAX);
-        text.truncate(end);
-        text.push('…');
-    }
-    text
 }

@@ -44,7 +44,12 @@ fn every_case_file_is_listed() {
     let entries = std::fs::read_dir(folder).expect("the folder of cases");
     let mut files: Vec<String> = entries
         .map(|entry| entry.expect("an entry").path())
-        .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
+        .map(|path| {
+            path.file_stem()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
     files.sort();
     let mut listed: Vec<String> = LISTED.iter().map(|name| (*name).to_owned()).collect();

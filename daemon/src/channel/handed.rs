@@ -52,7 +52,9 @@ pub fn read<T: DeserializeOwned>(file: impl AsFd) -> io::Result<T> {
     let mut bytes = Vec::new();
     file.take(HANDED_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > HANDED_BYTES_MAX {
-        return Err(io::Error::other(format!("longer than {HANDED_BYTES_MAX} bytes")));
+        return Err(io::Error::other(format!(
+            "longer than {HANDED_BYTES_MAX} bytes"
+        )));
     }
     Ok(serde_json::from_slice(&bytes)?)
 }

@@ -71,6 +71,9 @@ pub enum Order {
     Drain { grace_ms: u64 },
 }
 
+/// A longer text of a refusal helps nobody, and a message holds no more.
+const TEXT_BYTES_MAX: usize = 16 * 1024;
+
 /// Up the channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -88,4 +91,14 @@ pub enum Report {
         descriptor: Box<Descriptor>,
         sandbox: String,
     },
+}
+
+impl Report {
+    pub fn refused(mut text: String) -> Report {
+        if text.len() > TEXT_BYTES_MAX {
+            text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+            text.push('…');
+        }
+        Report::Refused { text }
+    }
 }

@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::exit;
 use super::message::{Reply, Request};
+use crate::exit;
 
 /// No honest answer is longer.
 const REPLY_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -47,14 +47,30 @@ pub fn ask(
     (&stream).write_all(&line).map_err(in_time)?;
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
-    (&mut reader).take(REPLY_BYTES_MAX).read_until(b'\n', &mut line).map_err(in_time)?;
+    (&mut reader)
+        .take(REPLY_BYTES_MAX)
+        .read_until(b'\n', &mut line)
+        .map_err(in_time)?;
     let reply: Reply = serde_json::from_slice(&line).map_err(|error| Failure {
         exit: exit::FAILED,
-        text: format!("{}: the answer is not understood: {error}", socket.display()),
+        text: format!(
+            "{}: the answer is not understood: {error}",
+            socket.display()
+        ),
     })?;
     match reply.error {
-        Some(text) => Err(Failure { exit: reply.exit, text }),
-        None => Ok((reply.answer, Call { reader, socket: socket.to_owned(), patience })),
+        Some(text) => Err(Failure {
+            exit: reply.exit,
+            text,
+        }),
+        None => Ok((
+            reply.answer,
+            Call {
+                reader,
+                socket: socket.to_owned(),
+                patience,
+            },
+        )),
     }
 }
 
@@ -83,7 +99,10 @@ fn not_reached(socket: &Path, error: &io::Error) -> Failure {
             exit: exit::NOT_PERMITTED,
             text: format!("{socket}: no permission; try as root or as the daemon's user"),
         },
-        _ => Failure { exit: exit::FAILED, text: format!("{socket}: {error}") },
+        _ => Failure {
+            exit: exit::FAILED,
+            text: format!("{socket}: {error}"),
+        },
     }
 }
 
@@ -94,6 +113,9 @@ fn no_answer(socket: &Path, patience: Duration, error: &io::Error) -> Failure {
             exit: exit::TIMED_OUT,
             text: format!("{socket}: no answer within {seconds} s; the outcome is not known"),
         },
-        _ => Failure { exit: exit::FAILED, text: format!("{socket}: {error}") },
+        _ => Failure {
+            exit: exit::FAILED,
+            text: format!("{socket}: {error}"),
+        },
     }
 }

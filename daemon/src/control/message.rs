@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A longer request is refused and the connection closed.
-pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+pub(super) const REQUEST_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case")]
@@ -54,10 +54,18 @@ pub struct Reply {
 
 impl Reply {
     pub fn done(answer: serde_json::Value) -> Reply {
-        Reply { exit: super::exit::DONE, error: None, answer }
+        Reply {
+            exit: crate::exit::DONE,
+            error: None,
+            answer,
+        }
     }
 
     pub fn failed(exit: u8, error: impl Into<String>) -> Reply {
-        Reply { exit, error: Some(error.into()), answer: serde_json::Value::Null }
+        Reply {
+            exit,
+            error: Some(error.into()),
+            answer: serde_json::Value::Null,
+        }
     }
 }

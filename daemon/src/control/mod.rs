@@ -1,7 +1,6 @@
 //! The operator's words: what may be asked of a running daemon, how it is asked and answered.
 
 pub mod client;
-pub mod exit;
 mod message;
 mod server;
 mod status;

@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{getsockopt, sockopt};
 
-use super::exit;
 use super::message::{REQUEST_BYTES_MAX, Reply, Request, Role};
+use crate::exit;
 
-pub const CALLERS_MAX: usize = 16;
+pub(super) const CALLERS_MAX: usize = 16;
 /// From connecting to having taken the reply.
 const PATIENCE_MS: u64 = 5_000;
 
@@ -44,7 +44,9 @@ struct Caller {
 enum State {
     Asking,
     /// The reply is being taken; then the connection closes, or is held to the daemon's end.
-    Answered { hold: bool },
+    Answered {
+        hold: bool,
+    },
     /// Kept open without a deadline: its end tells the caller that the daemon is gone.
     Held,
     Gone,
@@ -77,7 +79,12 @@ impl Server {
         fs::rename(&temporary, path)?;
         listener.set_nonblocking(true)?;
         let own_uid = nix::unistd::geteuid().as_raw();
-        Ok(Server { listener, path: path.to_owned(), callers: Vec::new(), own_uid })
+        Ok(Server {
+            listener,
+            path: path.to_owned(),
+            callers: Vec::new(),
+            own_uid,
+        })
     }
 
     /// What to poll for reading, and what for writing.
@@ -94,7 +101,10 @@ impl Server {
     }
 
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        let timed = self.callers.iter().filter(|caller| caller.state != State::Held);
+        let timed = self
+            .callers
+            .iter()
+            .filter(|caller| caller.state != State::Held);
         timed.map(|caller| caller.leaves_ms).min()
     }
 
@@ -113,12 +123,20 @@ impl Server {
 
     fn accept(&mut self, now_ms: u64) {
         while self.callers.len() < CALLERS_MAX {
-            let Ok((stream, _)) = self.listener.accept() else { return };
-            let Ok(peer) = getsockopt(&stream, sockopt::PeerCredentials) else { continue };
+            let Ok((stream, _)) = self.listener.accept() else {
+                return;
+            };
+            let Ok(peer) = getsockopt(&stream, sockopt::PeerCredentials) else {
+                continue;
+            };
             if stream.set_nonblocking(true).is_err() {
                 continue;
             }
-            let credentials = Credentials { pid: peer.pid(), uid: peer.uid(), gid: peer.gid() };
+            let credentials = Credentials {
+                pid: peer.pid(),
+                uid: peer.uid(),
+                gid: peer.gid(),
+            };
             self.callers.push(Caller {
                 stream,
                 credentials,
@@ -182,7 +200,10 @@ impl Caller {
         own_uid: u32,
         answer: &mut impl FnMut(&Request, Credentials) -> Answer,
     ) -> Answer {
-        let refuse = |code, text: String| Answer { reply: Reply::failed(code, text), hold: false };
+        let refuse = |code, text: String| Answer {
+            reply: Reply::failed(code, text),
+            hold: false,
+        };
         let Some(end) = self.request.iter().position(|byte| *byte == b'\n') else {
             let text = format!("the request is longer than {REQUEST_BYTES_MAX} bytes");
             return refuse(exit::USAGE, text);
@@ -234,7 +255,11 @@ impl Caller {
 }
 
 fn role(caller: Credentials, own_uid: u32) -> Role {
-    if caller.uid == 0 || caller.uid == own_uid { Role::Admin } else { Role::Read }
+    if caller.uid == 0 || caller.uid == own_uid {
+        Role::Admin
+    } else {
+        Role::Read
+    }
 }
 
 impl Drop for Server {
@@ -246,7 +271,7 @@ impl Drop for Server {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::BufRead;
+    use std::io::{BufRead, BufReader};
 
     struct Desk {
         server: Server,
@@ -258,7 +283,12 @@ mod tests {
     fn desk(name: &str) -> Desk {
         let path = std::env::temp_dir().join(format!("pp-control-{}-{name}", std::process::id()));
         let server = Server::bind(&path).expect("bound");
-        Desk { server, path, asked: Vec::new(), now_ms: 0 }
+        Desk {
+            server,
+            path,
+            asked: Vec::new(),
+            now_ms: 0,
+        }
     }
 
     impl Desk {
@@ -267,7 +297,10 @@ mod tests {
             self.server.turn(self.now_ms, |request, _| {
                 asked.push(request.clone());
                 let hold = matches!(request, Request::Stop { .. });
-                Answer { reply: Reply::done("x".repeat(1 << 20).into()), hold }
+                Answer {
+                    reply: Reply::done("x".repeat(1 << 20).into()),
+                    hold,
+                }
             });
         }
 
@@ -278,7 +311,7 @@ mod tests {
 
     fn reply(stream: &UnixStream) -> Reply {
         let mut line = String::new();
-        std::io::BufReader::new(stream).read_line(&mut line).expect("a line");
+        BufReader::new(stream).read_line(&mut line).expect("a line");
         serde_json::from_str(&line).expect("a reply")
     }
 
@@ -307,7 +340,13 @@ mod tests {
     #[test]
     fn garbage_is_refused_with_a_hint_and_reaches_nobody() {
         let too_long = vec![b'x'; REQUEST_BYTES_MAX + 2];
-        for garbage in [&b"\n"[..], b"{}\n", b"\xff\xff\n", b"{\"verb\":\"fly\"}\n", &too_long] {
+        for garbage in [
+            &b"\n"[..],
+            b"{}\n",
+            b"\xff\xff\n",
+            b"{\"verb\":\"fly\"}\n",
+            &too_long,
+        ] {
             let mut desk = desk("garbage");
             let mut caller = desk.call();
             caller.set_nonblocking(true).expect("set");
@@ -342,7 +381,10 @@ mod tests {
         let mut caller = desk.call();
         caller.write_all(b"{\"verb\":\"status\"}\n").expect("sent");
         desk.turn();
-        assert!(matches!(desk.server.callers[0].state, State::Answered { .. }));
+        assert!(matches!(
+            desk.server.callers[0].state,
+            State::Answered { .. }
+        ));
         desk.now_ms = PATIENCE_MS;
         desk.turn();
         assert!(desk.server.callers.is_empty());
@@ -350,11 +392,22 @@ mod tests {
 
     #[test]
     fn only_root_and_the_daemons_user_may_change_anything() {
-        let of = |uid| Credentials { pid: 1, uid, gid: 7 };
-        for (uid, own, expected) in
-            [(0, 5, Role::Admin), (5, 5, Role::Admin), (6, 5, Role::Read), (6, 0, Role::Read)]
-        {
-            assert_eq!(role(of(uid), own), expected, "uid {uid} at a daemon of {own}");
+        let of = |uid| Credentials {
+            pid: 1,
+            uid,
+            gid: 7,
+        };
+        for (uid, own, expected) in [
+            (0, 5, Role::Admin),
+            (5, 5, Role::Admin),
+            (6, 5, Role::Read),
+            (6, 0, Role::Read),
+        ] {
+            assert_eq!(
+                role(of(uid), own),
+                expected,
+                "uid {uid} at a daemon of {own}"
+            );
         }
         assert!(Request::Stop { fast: false }.needs() > Role::Read);
     }

@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::exit;
+use crate::exit;
 use crate::lifecycle::State;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +58,11 @@ pub struct WorkerStatus {
 
 impl Status {
     pub fn exit(&self) -> u8 {
-        if self.healthy { exit::DONE } else { exit::DEGRADED }
+        if self.healthy {
+            exit::DONE
+        } else {
+            exit::DEGRADED
+        }
     }
 }
 
@@ -66,14 +70,22 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let health = if self.healthy { "healthy" } else { "DEGRADED" };
         let up = duration(self.uptime_s);
-        writeln!(f, "polyport {}  pid {}  up {up}  {health}", self.version, self.pid)?;
+        writeln!(
+            f,
+            "polyport {}  pid {}  up {up}  {health}",
+            self.version, self.pid
+        )?;
         if self.services.is_empty() {
             writeln!(f, "\nno services are configured")?;
         }
         for (name, service) in &self.services {
             writeln!(f, "\n{name}  {}  {}", state(service.state), service.title())?;
             if let Some(failure) = &service.failure {
-                writeln!(f, "  failed    {}", failure.trim_end().replace('\n', "\n            "))?;
+                writeln!(
+                    f,
+                    "  failed    {}",
+                    failure.trim_end().replace('\n', "\n            ")
+                )?;
             }
             for url in &service.listen {
                 writeln!(f, "  listen    {url}")?;
@@ -178,12 +190,20 @@ mod tests {
 
     #[test]
     fn durations_and_sizes_read_at_a_glance() {
-        for (seconds, text) in [(0, "0s"), (61, "1m01s"), (7_384, "2h03m"), (200_000, "2d07h")] {
+        for (seconds, text) in [
+            (0, "0s"),
+            (61, "1m01s"),
+            (7_384, "2h03m"),
+            (200_000, "2d07h"),
+        ] {
             assert_eq!(duration(seconds), text);
         }
-        for (bytes, text) in
-            [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (1 << 30, "1.0 GiB")]
-        {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (1 << 30, "1.0 GiB"),
+        ] {
             assert_eq!(size(bytes), text);
         }
     }
@@ -210,8 +230,12 @@ mod tests {
         };
         assert_eq!(status.exit(), exit::DEGRADED);
         let page = status.to_string();
-        for part in ["DEGRADED", "up 1m01s", "hole  gone  gopher", "  failed    gopher.so: not found"]
-        {
+        for part in [
+            "DEGRADED",
+            "up 1m01s",
+            "hole  gone  gopher",
+            "  failed    gopher.so: not found",
+        ] {
             assert!(page.contains(part), "{part:?} is missing from:\n{page}");
         }
     }

@@ -9,7 +9,7 @@ use super::scratch::Scratch;
 use super::{complain, print_json};
 use crate::channel::{CheckBrief, ProbeBrief};
 use crate::config::Complaint;
-use crate::control::exit;
+use crate::exit;
 use crate::plan::{self, DaemonPlan, Descriptor, Plan, ServicePlan};
 use crate::plugin_host;
 use crate::supervisor;
@@ -37,18 +37,29 @@ pub(super) fn run(sources: &CheckBrief, json: bool) -> u8 {
         Ok(plan) => match check_services(&plan) {
             Ok(services) => {
                 let accepted = services.values().all(|service| service.accepted);
-                Verdict { accepted, complaints: Vec::new(), services }
+                Verdict {
+                    accepted,
+                    complaints: Vec::new(),
+                    services,
+                }
             }
             Err(error) => return complain(exit::FAILED, &error.to_string()),
         },
-        Err(complaints) => Verdict { complaints, ..Verdict::default() },
+        Err(complaints) => Verdict {
+            complaints,
+            ..Verdict::default()
+        },
     };
     if json {
         print_json(&verdict);
     } else {
         verdict.print();
     }
-    if verdict.accepted { exit::DONE } else { exit::REJECTED }
+    if verdict.accepted {
+        exit::DONE
+    } else {
+        exit::REJECTED
+    }
 }
 
 fn check_services(plan: &Plan) -> std::io::Result<BTreeMap<String, ServiceVerdict>> {
@@ -57,13 +68,21 @@ fn check_services(plan: &Plan) -> std::io::Result<BTreeMap<String, ServiceVerdic
         let tried = probe(name, service, plan, scratch.path());
         let (plugin, version, problem) = match tried {
             Ok(descriptor) => (descriptor.name, descriptor.version, None),
-            Err(text) => (service.plugin.display().to_string(), String::new(), Some(text)),
+            Err(text) => (
+                service.plugin.display().to_string(),
+                String::new(),
+                Some(text),
+            ),
         };
         let verdict = ServiceVerdict {
             accepted: problem.is_none(),
             plugin,
             version,
-            listen: service.endpoints.iter().map(|endpoint| endpoint.written.clone()).collect(),
+            listen: service
+                .endpoints
+                .iter()
+                .map(|endpoint| endpoint.written.clone())
+                .collect(),
             workers: service.workers,
             problem,
         };
@@ -84,7 +103,10 @@ pub(super) fn probe(
     let code = plugin_host::take(&service.plugin, scratch, &owners)
         .map_err(|error| error.about(name, &service.plugin))?;
     // The scratch directory is this operator's alone, so the probe keeps the operator's identity.
-    let daemon = DaemonPlan { identity: None, ..plan.daemon.clone() };
+    let daemon = DaemonPlan {
+        identity: None,
+        ..plan.daemon.clone()
+    };
     supervisor::probe_once(ProbeBrief {
         service: name.to_owned(),
         daemon,
@@ -107,10 +129,22 @@ impl Verdict {
         if !self.accepted {
             return;
         }
-        println!("the configuration is accepted: {} services", self.services.len());
+        println!(
+            "the configuration is accepted: {} services",
+            self.services.len()
+        );
         for (name, service) in &self.services {
-            let ServiceVerdict { plugin, version, listen, workers, .. } = service;
-            println!("  {name:<12} {plugin} {version}, {workers} workers, {}", listen.join(", "));
+            let ServiceVerdict {
+                plugin,
+                version,
+                listen,
+                workers,
+                ..
+            } = service;
+            println!(
+                "  {name:<12} {plugin} {version}, {workers} workers, {}",
+                listen.join(", ")
+            );
         }
     }
 }

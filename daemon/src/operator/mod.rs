@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::channel::CheckBrief;
-use crate::control::exit;
+use crate::exit;
 use crate::supervisor;
 
 /// A gateway daemon whose protocols are plugins.
@@ -124,7 +124,11 @@ struct Output {
 
 impl From<Sources> for CheckBrief {
     fn from(sources: Sources) -> CheckBrief {
-        CheckBrief { file: sources.config, inline: None, overrides: sources.set }
+        CheckBrief {
+            file: sources.config,
+            inline: None,
+            overrides: sources.set,
+        }
     }
 }
 
@@ -134,20 +138,31 @@ pub fn main() -> u8 {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { exit::USAGE } else { exit::DONE };
+            return if error.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::DONE
+            };
         }
     };
     match cli.verb {
-        Verb::Run { sources, announce, json } => supervisor::run(supervisor::Wish {
+        Verb::Run {
+            sources,
+            announce,
+            json,
+        } => supervisor::run(supervisor::Wish {
             sources: sources.into(),
             announce: (announce || json).then_some(supervisor::Announcement { json }),
             all_or_nothing: false,
         }),
         Verb::Check { sources, output } => check::run(&sources.into(), output.json),
         Verb::Status { daemon, output } => running::status(&daemon, output.json),
-        Verb::Stop { daemon, fast, timeout, output } => {
-            running::stop(&daemon, fast, timeout, output.json)
-        }
+        Verb::Stop {
+            daemon,
+            fast,
+            timeout,
+            output,
+        } => running::stop(&daemon, fast, timeout, output.json),
         Verb::Plugins { verb } => plugins::run(verb),
         Verb::Try(wish) => try_plugin::run(wish),
     }

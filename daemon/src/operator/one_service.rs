@@ -15,7 +15,10 @@ pub(super) fn sources(
     CheckBrief {
         file: None,
         inline: Some(configuration(&name, plugin, listen, scratch)),
-        overrides: settings.iter().map(|set| format!("services.{name}.settings.{set}")).collect(),
+        overrides: settings
+            .iter()
+            .map(|set| format!("services.{name}.settings.{set}"))
+            .collect(),
     }
 }
 
@@ -36,7 +39,9 @@ fn configuration(name: &str, plugin: &Path, listen: &[String], scratch: &Path) -
 
 /// "libpolyport_line_chat.so" → "line-chat": what an administrator would have called it.
 fn service_name(plugin: &Path) -> String {
-    let stem = plugin.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+    let stem = plugin
+        .file_stem()
+        .map_or_else(String::new, |s| s.to_string_lossy().into_owned());
     let stem = stem.strip_prefix("lib").unwrap_or(&stem);
     let stem = stem.strip_prefix("polyport_").unwrap_or(stem);
     let name: String = stem
@@ -45,7 +50,11 @@ fn service_name(plugin: &Path) -> String {
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .collect();
     let name: String = name.trim_matches('-').chars().take(32).collect();
-    if name.is_empty() { "plugin".into() } else { name }
+    if name.is_empty() {
+        "plugin".into()
+    } else {
+        name
+    }
 }
 
 #[cfg(test)]
@@ -74,6 +83,9 @@ mod tests {
             Path::new("/tmp/q"),
         );
         let document: toml_edit::DocumentMut = text.parse().expect("valid TOML");
-        assert_eq!(document["services"]["x"]["plugin"].as_str(), Some("/a \"b\"\\c.so"));
+        assert_eq!(
+            document["services"]["x"]["plugin"].as_str(),
+            Some("/a \"b\"\\c.so")
+        );
     }
 }

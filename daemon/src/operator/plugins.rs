@@ -13,7 +13,7 @@ use super::scratch::Scratch;
 use super::{Output, Sources, complain, one_service, print_json};
 use crate::channel::CheckBrief;
 use crate::config::Complaint;
-use crate::control::exit;
+use crate::exit;
 use crate::plan::{self, Descriptor, Plan};
 
 #[derive(Debug, Subcommand)]
@@ -62,10 +62,17 @@ struct Listed {
 pub(super) fn run(verb: Verb) -> u8 {
     match verb {
         Verb::List { sources, output } => list(&sources.into(), output.json),
-        Verb::Show { plugin, sources, output } => show(&plugin, &sources.into(), output.json),
-        Verb::Check { plugin, options, sources, output } => {
-            check(&plugin, &options, &sources.into(), output.json)
-        }
+        Verb::Show {
+            plugin,
+            sources,
+            output,
+        } => show(&plugin, &sources.into(), output.json),
+        Verb::Check {
+            plugin,
+            options,
+            sources,
+            output,
+        } => check(&plugin, &options, &sources.into(), output.json),
     }
 }
 
@@ -83,9 +90,15 @@ fn list(sources: &CheckBrief, json: bool) -> u8 {
         }
     };
     let found = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-    let mut files: Vec<PathBuf> =
-        found.filter(|path| path.extension().is_some_and(|end| end == "so")).collect();
-    files.extend(plan.services.values().map(|s| s.plugin.clone()).filter(|p| p.is_absolute()));
+    let mut files: Vec<PathBuf> = found
+        .filter(|path| path.extension().is_some_and(|end| end == "so"))
+        .collect();
+    files.extend(
+        plan.services
+            .values()
+            .map(|s| s.plugin.clone())
+            .filter(|p| p.is_absolute()),
+    );
     files.sort();
     files.dedup();
     let listed: Vec<Listed> = files.into_iter().map(|file| listed(file, &plan)).collect();
@@ -98,12 +111,25 @@ fn list(sources: &CheckBrief, json: bool) -> u8 {
 }
 
 fn listed(file: PathBuf, plan: &Plan) -> Listed {
-    let users = plan.services.iter().filter(|(_, service)| service.plugin == file);
+    let users = plan
+        .services
+        .iter()
+        .filter(|(_, service)| service.plugin == file);
     let services = users.map(|(name, _)| name.clone()).collect();
     // With no settings a plugin that requires one refuses; it is still worth listing.
     match try_file(&file, &[]) {
-        Ok(descriptor) => Listed { file, descriptor: Some(descriptor), problem: None, services },
-        Err(text) => Listed { file, descriptor: None, problem: Some(text), services },
+        Ok(descriptor) => Listed {
+            file,
+            descriptor: Some(descriptor),
+            problem: None,
+            services,
+        },
+        Err(text) => Listed {
+            file,
+            descriptor: None,
+            problem: Some(text),
+            services,
+        },
     }
 }
 
@@ -111,19 +137,34 @@ fn print_list(folder: &Path, listed: &[Listed]) {
     if listed.is_empty() {
         println!("no plugins in {}", folder.display());
     }
-    for Listed { file, descriptor, problem, services } in listed {
-        let name = file.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    for Listed {
+        file,
+        descriptor,
+        problem,
+        services,
+    } in listed
+    {
+        let name = file
+            .file_name()
+            .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         let used = match services.as_slice() {
             [] => "unused".to_owned(),
             some => format!("used by {}", some.join(", ")),
         };
         match (descriptor, problem) {
             (Some(descriptor), _) => {
-                let Descriptor { name: plugin, version, .. } = descriptor;
+                let Descriptor {
+                    name: plugin,
+                    version,
+                    ..
+                } = descriptor;
                 println!("{plugin:<12} {version:<8} {name}, {used}");
             }
             (None, problem) => {
-                println!("{name}: {used}; {}", problem.as_deref().unwrap_or("unknown"));
+                println!(
+                    "{name}: {used}; {}",
+                    problem.as_deref().unwrap_or("unknown")
+                );
             }
         }
     }
@@ -176,7 +217,11 @@ pub(super) fn find(plugin: &str, sources: &CheckBrief) -> Result<PathBuf, String
         let lines = lines(&complaints);
         format!("{plugin} is no file here, and the plugin folder is not known:\n{lines}")
     })?;
-    Ok(plan::plugin_file(&plan.daemon.plugin_dir, plugin, Path::exists))
+    Ok(plan::plugin_file(
+        &plan.daemon.plugin_dir,
+        plugin,
+        Path::exists,
+    ))
 }
 
 /// Probes one file by itself, with these settings ("key=value").
@@ -185,7 +230,11 @@ fn try_file(file: &Path, settings: &[String]) -> Result<Descriptor, String> {
     let listen = ["tcp://127.0.0.1:0".to_owned()];
     let sources = one_service::sources(file, &listen, settings, scratch.path());
     let plan = plan::run_check(&sources).map_err(|complaints| lines(&complaints))?;
-    let (name, service) = plan.services.iter().next().expect("the made-up plan has one service");
+    let (name, service) = plan
+        .services
+        .iter()
+        .next()
+        .expect("the made-up plan has one service");
     probe(name, service, &plan, scratch.path())
 }
 
@@ -195,20 +244,57 @@ fn lines(complaints: &[Complaint]) -> String {
 }
 
 fn print_descriptor(descriptor: &Descriptor) {
-    let Descriptor { name, version, build_info, revision, needs, options, .. } = descriptor;
+    let Descriptor {
+        name,
+        version,
+        build_info,
+        revision,
+        needs,
+        options,
+        ..
+    } = descriptor;
     println!("{name} {version}  (ABI {revision}, built with {build_info})");
-    let speaks = [(descriptor.streams, "streams"), (descriptor.datagrams, "datagrams")];
-    let speaks: Vec<&str> = speaks.iter().filter(|(yes, _)| *yes).map(|(_, word)| *word).collect();
+    let speaks = [
+        (descriptor.streams, "streams"),
+        (descriptor.datagrams, "datagrams"),
+    ];
+    let speaks: Vec<&str> = speaks
+        .iter()
+        .filter(|(yes, _)| *yes)
+        .map(|(_, word)| *word)
+        .collect();
     println!("serves    {}", speaks.join(", "));
     let mut wants = Vec::new();
     wants.extend(needs.files_read.iter().map(|path| format!("read {path}")));
     wants.extend(needs.files_write.iter().map(|path| format!("write {path}")));
-    let flags = [(needs.connect, "connect"), (needs.exec, "exec"), (needs.jit, "jit")];
-    wants.extend(flags.iter().filter(|(yes, _)| *yes).map(|(_, word)| (*word).to_owned()));
-    println!("needs     {}", if wants.is_empty() { "nothing".into() } else { wants.join(", ") });
+    let flags = [
+        (needs.connect, "connect"),
+        (needs.exec, "exec"),
+        (needs.jit, "jit"),
+    ];
+    wants.extend(
+        flags
+            .iter()
+            .filter(|(yes, _)| *yes)
+            .map(|(_, word)| (*word).to_owned()),
+    );
+    println!(
+        "needs     {}",
+        if wants.is_empty() {
+            "nothing".into()
+        } else {
+            wants.join(", ")
+        }
+    );
     for option in options {
-        let default = option.default.as_ref().map_or("required".into(), |d| format!("default {d:?}"));
-        println!("option    {} ({}, {default}): {}", option.name, option.kind, option.help);
+        let default = option
+            .default
+            .as_ref()
+            .map_or("required".into(), |d| format!("default {d:?}"));
+        println!(
+            "option    {} ({}, {default}): {}",
+            option.name, option.kind, option.help
+        );
         if !option.choices.is_empty() {
             println!("          one of {}", option.choices.join(", "));
         }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::{Daemon, complain, print_json};
 use crate::config::{self, Surroundings};
-use crate::control::{Request, Status, client, exit};
+use crate::control::{Request, Status, client};
+use crate::exit;
 
 /// For an answer that only needs a look at values.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,7 +29,10 @@ pub(super) fn status(daemon: &Daemon, json: bool) -> u8 {
     let status: Status = match serde_json::from_value(answer.clone()) {
         Ok(status) => status,
         Err(error) => {
-            return complain(exit::FAILED, &format!("the daemon's answer is not understood: {error}"));
+            return complain(
+                exit::FAILED,
+                &format!("the daemon's answer is not understood: {error}"),
+            );
         }
     };
     if json {

@@ -24,7 +24,10 @@ impl Scratch {
                 }
             }
         }
-        Err(io::Error::other(format!("no free name in {}", base.display())))
+        Err(io::Error::other(format!(
+            "no free name in {}",
+            base.display()
+        )))
     }
 
     pub(super) fn path(&self) -> &Path {

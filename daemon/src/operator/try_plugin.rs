@@ -7,7 +7,7 @@ use clap::Args;
 use super::scratch::Scratch;
 use super::{complain, one_service, plugins};
 use crate::channel::CheckBrief;
-use crate::control::exit;
+use crate::exit;
 use crate::supervisor;
 
 #[derive(Args, Debug)]
@@ -29,7 +29,10 @@ pub(super) struct Try {
 }
 
 pub(super) fn run(wish: Try) -> u8 {
-    let sources = CheckBrief { file: wish.config, ..CheckBrief::default() };
+    let sources = CheckBrief {
+        file: wish.config,
+        ..CheckBrief::default()
+    };
     let plugin = match plugins::find(&wish.plugin, &sources) {
         Ok(plugin) => plugin,
         Err(text) => return complain(exit::FAILED, &text),

@@ -308,5 +308,9 @@ fn places_of(config: &Config, planned: &BTreeMap<String, ServicePlan>) -> BTreeM
 pub fn plugin_file(folder: &Path, name: &str, exists: fn(&Path) -> bool) -> PathBuf {
     let own = folder.join(format!("{name}.so"));
     let of_cargo = folder.join(format!("libpolyport_{}.so", name.replace('-', "_")));
-    if !exists(&own) && exists(&of_cargo) { of_cargo } else { own }
+    if !exists(&own) && exists(&of_cargo) {
+        of_cargo
+    } else {
+        own
+    }
 }

@@ -10,7 +10,6 @@
 
 use std::ffi::c_void;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::BorrowedFd;
 use std::ptr::null_mut;
 
 use polyport_plugin::abi::{self, Status};
@@ -23,7 +22,7 @@ use super::host_state::{HostState, Inside, Life, Note};
 use super::log::PluginLog;
 use super::options::Chosen;
 use super::settings::{InstanceFacts, bytes};
-use super::waker::WakeQueue;
+use super::waker::{WakeQueue, WakeSource};
 use crate::engine::desk::Desk;
 use crate::engine::session::{End, Facts, Fed, Protocol, TimerToken, Token};
 use crate::plan::LogLevel;
@@ -96,17 +95,10 @@ impl Instance {
         }
     }
 
-    /// Readable while tokens wait in [`Instance::take_wakes`].
-    pub fn wake_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: between callbacks, on the instance's thread; only the count's target is kept.
-        let wakes = std::ptr::from_ref(&*unsafe { self.host.inside() }.wakes);
-        // SAFETY: the host state, and with it its reference to the queue, is never freed.
-        unsafe { &*wakes }.fd()
-    }
-
-    /// The tokens of wakers that were used since last asked; each is owed a `wake`.
-    pub fn take_wakes(&mut self) -> Vec<u64> {
-        self.inside().wakes.take()
+    /// Where the wake-ups of the plugin's own threads arrive; each token is owed a `wake`.
+    pub fn wakes(&self) -> WakeSource {
+        // SAFETY: between callbacks, on the instance's thread; only a counted reference is kept.
+        WakeSource::new(unsafe { self.host.inside() }.wakes.clone())
     }
 
     fn inside(&mut self) -> &mut Inside {

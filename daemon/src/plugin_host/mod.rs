@@ -38,6 +38,7 @@ pub use instance::{Instance, Surroundings};
 pub use options::Chosen;
 pub use settings::InstanceFacts;
 pub use verify::{prune, take};
+pub use waker::WakeSource;
 
 /// Loads a stored plugin into this process, for good. The plugin's own code runs in here.
 pub fn load(code: &StoredPlugin, slot: Option<&Slot>) -> Result<Admitted, LoadError> {

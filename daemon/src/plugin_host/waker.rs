@@ -106,6 +106,26 @@ impl WakeQueue {
     }
 }
 
+/// The worker's end: what to poll, and what was said.
+#[derive(Debug)]
+pub struct WakeSource(Arc<WakeQueue>);
+
+impl WakeSource {
+    pub(super) fn new(queue: Arc<WakeQueue>) -> WakeSource {
+        WakeSource(queue)
+    }
+
+    /// Readable while tokens wait.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.fd()
+    }
+
+    /// The tokens that came since last asked.
+    pub fn take(&self) -> Vec<u64> {
+        self.0.take()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -30,7 +30,10 @@ pub(super) enum Kind {
     /// The probe of this service.
     Probe(String),
     /// A worker and its name in logs.
-    Worker { id: WorkerId, name: String },
+    Worker {
+        id: WorkerId,
+        name: String,
+    },
 }
 
 #[derive(Debug)]
@@ -52,7 +55,10 @@ pub(super) struct Children {
 
 impl Children {
     pub(super) fn new() -> io::Result<Children> {
-        Ok(Children { program: Program::own()?, living: BTreeMap::new() })
+        Ok(Children {
+            program: Program::own()?,
+            living: BTreeMap::new(),
+        })
     }
 
     /// Starts a child; `listeners` become its further descriptors.
@@ -71,12 +77,26 @@ impl Children {
         } else {
             handed::answer_file()?
         };
-        let scoreboard = if is_worker { Some(map_scoreboard(&third)?) } else { None };
+        let scoreboard = if is_worker {
+            Some(map_scoreboard(&third)?)
+        } else {
+            None
+        };
         let mut fds = vec![theirs.as_fd(), brief.as_fd(), third.as_fd()];
         fds.extend_from_slice(listeners);
-        let pid = self.program.spawn(&arguments(&kind), &environment(&kind), &fds)?.as_raw();
+        let pid = self
+            .program
+            .spawn(&arguments(&kind), &environment(&kind), &fds)?
+            .as_raw();
         let answer = if is_worker { None } else { Some(third) };
-        let child = Child { kind, scoreboard, due_ms, channel, channel_open: true, answer };
+        let child = Child {
+            kind,
+            scoreboard,
+            due_ms,
+            channel,
+            channel_open: true,
+            answer,
+        };
         self.living.insert(pid, child);
         Ok(pid)
     }
@@ -94,12 +114,16 @@ impl Children {
     }
 
     pub(super) fn of_worker(&self, worker: WorkerId) -> Option<(i32, &Child)> {
-        self.iter().find(|(_, child)| matches!(&child.kind, Kind::Worker { id, .. } if *id == worker))
+        self.iter()
+            .find(|(_, child)| matches!(&child.kind, Kind::Worker { id, .. } if *id == worker))
     }
 
     /// Children that should have answered by now; each is named once.
     pub(super) fn take_overdue(&mut self, now_ms: u64) -> Vec<i32> {
-        let late = self.living.iter_mut().filter(|(_, c)| c.due_ms.is_some_and(|due| due <= now_ms));
+        let late = self
+            .living
+            .iter_mut()
+            .filter(|(_, c)| c.due_ms.is_some_and(|due| due <= now_ms));
         late.map(|(pid, child)| {
             child.due_ms = None;
             *pid
@@ -109,7 +133,9 @@ impl Children {
 
     /// Channels to poll, with the pid each belongs to.
     pub(super) fn channels(&self) -> impl Iterator<Item = (i32, BorrowedFd<'_>)> {
-        self.iter().filter(|(_, child)| child.channel_open).map(|(pid, c)| (pid, c.channel.as_fd()))
+        self.iter()
+            .filter(|(_, child)| child.channel_open)
+            .map(|(pid, c)| (pid, c.channel.as_fd()))
     }
 
     pub(super) fn tell(&self, pid: i32, order: &Order) -> io::Result<()> {
@@ -128,7 +154,9 @@ impl Children {
 
     /// What a child has said, a bounded piece of it; the text of an error is for the log.
     pub(super) fn listen(&mut self, pid: i32) -> Vec<Result<Report, String>> {
-        let Some(child) = self.living.get_mut(&pid) else { return Vec::new() };
+        let Some(child) = self.living.get_mut(&pid) else {
+            return Vec::new();
+        };
         let mut heard = Vec::new();
         while heard.len() < MESSAGES_PER_TURN && child.channel_open {
             match child.channel.receive() {
@@ -144,7 +172,10 @@ impl Children {
 
     /// What the child wrote into its answer file.
     pub(super) fn answer<T: serde::de::DeserializeOwned>(&self, pid: i32) -> io::Result<T> {
-        let answer = self.living.get(&pid).and_then(|child| child.answer.as_ref());
+        let answer = self
+            .living
+            .get(&pid)
+            .and_then(|child| child.answer.as_ref());
         handed::read(answer.ok_or(io::ErrorKind::NotFound)?)
     }
 

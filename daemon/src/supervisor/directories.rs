@@ -36,7 +36,10 @@ impl Directories {
                 return problem(&error);
             }
             let pid = fs::read_to_string(&path).unwrap_or_default();
-            let pid = pid.trim().parse::<u32>().map_or("unknown".into(), |pid| pid.to_string());
+            let pid = pid
+                .trim()
+                .parse::<u32>()
+                .map_or("unknown".into(), |pid| pid.to_string());
             format!(
                 "another daemon (pid {pid}) already uses {}; stop it with `polyport stop`, or \
                  give this one its own daemon.run_dir",
@@ -45,7 +48,10 @@ impl Directories {
         })?;
         lock.set_len(0).map_err(|error| problem(&error))?;
         writeln!(&*lock, "{}", std::process::id()).map_err(|error| problem(&error))?;
-        Ok(Directories { run_dir: plan.run_dir.clone(), _lock: lock })
+        Ok(Directories {
+            run_dir: plan.run_dir.clone(),
+            _lock: lock,
+        })
     }
 
     pub(super) fn control_socket(&self) -> PathBuf {
@@ -54,11 +60,15 @@ impl Directories {
 }
 
 fn make(key: &str, path: &Path) -> Result<(), String> {
-    DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(|error| {
-        format!(
-            "daemon.{key}: cannot make {}: {error}; make it yourself, owned by the daemon's \
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path)
+        .map_err(|error| {
+            format!(
+                "daemon.{key}: cannot make {}: {error}; make it yourself, owned by the daemon's \
              user, or choose another",
-            path.display()
-        )
-    })
+                path.display()
+            )
+        })
 }

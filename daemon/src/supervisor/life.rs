@@ -11,14 +11,15 @@ use std::os::fd::BorrowedFd;
 
 use nix::sys::signal::Signal as UnixSignal;
 
-use super::{Announcement, Ending, Wish};
 use super::children::{Child, Children, Kind};
 use super::listeners::Listener;
 use super::preparation::{Candidate, Prepared};
 use super::status;
 use super::watch::{Finding, Watch};
+use super::{Announcement, Ending, Wish};
 use crate::channel::{self, Brief, ListenerBrief, StoredPlugin, WorkerBrief};
-use crate::control::{Answer, Reply, Request, Server, exit as code};
+use crate::control::{Answer, Reply, Request, Server};
+use crate::exit as code;
 use crate::lifecycle::{
     Change, Event, Exit, Lifecycle, News, Order, Policy, ServiceId, Signal, WorkerId,
 };
@@ -53,7 +54,11 @@ pub(super) struct Service {
 
 impl Life {
     pub(super) fn new(prepared: Prepared, control: Server, seed: u64) -> Life {
-        let Prepared { plan, directories, candidates } = prepared;
+        let Prepared {
+            plan,
+            directories,
+            candidates,
+        } = prepared;
         let services: Vec<Service> = candidates.into_iter().map(Service::new).collect();
         let used: Vec<&StoredPlugin> = services.iter().filter_map(|s| s.code.as_ref()).collect();
         if let Err(error) = plugin_host::prune(&plan.daemon.state_dir, &used) {
@@ -87,7 +92,10 @@ impl Life {
         for number in 0..self.services.len() {
             let service = ServiceId(number as u32);
             let event = match self.services[number].refusal.take() {
-                None => Event::Admitted { service, workers: self.services[number].plan.workers },
+                None => Event::Admitted {
+                    service,
+                    workers: self.services[number].plan.workers,
+                },
                 Some(text) => Event::NotAdmitted { service, text },
             };
             self.handle(event, children, now_ms);
@@ -101,7 +109,11 @@ impl Life {
     pub(super) fn next_deadline_ms(&self) -> Option<u64> {
         // With no worker to look at, there is nothing to look for.
         let look = self.watch.next_look_ms();
-        let own = [self.lifecycle.next_deadline_ms(), self.control.next_deadline_ms(), Some(look)];
+        let own = [
+            self.lifecycle.next_deadline_ms(),
+            self.control.next_deadline_ms(),
+            Some(look),
+        ];
         own.into_iter().flatten().min()
     }
 
@@ -142,9 +154,15 @@ impl Life {
                 service.retire(board);
             }
             let glance = board.glance(0);
-            blame = glance.inside().then(|| format!("in {}", glance.callback.name()));
+            blame = glance
+                .inside()
+                .then(|| format!("in {}", glance.callback.name()));
         }
-        self.handle(Event::Worker(worker, News::Exited { exit, blame }), children, now_ms);
+        self.handle(
+            Event::Worker(worker, News::Exited { exit, blame }),
+            children,
+            now_ms,
+        );
     }
 
     /// Looks at the scoreboards for workers that are stuck.
@@ -161,9 +179,10 @@ impl Life {
         }
         for (worker, finding) in findings {
             let news = match finding {
-                Finding::Stuck { callback, since_ms } => {
-                    News::Stuck { callback: callback.to_owned(), since_ms }
-                }
+                Finding::Stuck { callback, since_ms } => News::Stuck {
+                    callback: callback.to_owned(),
+                    since_ms,
+                },
                 Finding::Unstuck => News::Unstuck,
             };
             self.handle(Event::Worker(worker, news), children, now_ms);
@@ -185,7 +204,9 @@ impl Life {
             Order::Spawn(worker) => {
                 let news = match self.spawn(worker, children) {
                     Ok(pid) => News::Spawned { pid: pid as u32 },
-                    Err(error) => News::NotSpawned { error: error.to_string() },
+                    Err(error) => News::NotSpawned {
+                        error: error.to_string(),
+                    },
                 };
                 return Some(Event::Worker(worker, news));
             }
@@ -214,7 +235,10 @@ impl Life {
 
     fn spawn(&self, worker: WorkerId, children: &mut Children) -> std::io::Result<i32> {
         let service = &self.services[worker.service.0 as usize];
-        let code = service.code.clone().expect("only admitted services have workers");
+        let code = service
+            .code
+            .clone()
+            .expect("only admitted services have workers");
         let count = service.plan.workers;
         let mut fds: Vec<BorrowedFd<'_>> = Vec::new();
         let mut briefs: Vec<ListenerBrief> = Vec::new();
@@ -247,7 +271,10 @@ impl Life {
             Request::Status => {
                 let status = status::of(services, &views, children, now_ms);
                 let answer = serde_json::to_value(status).expect("a status is plain data");
-                Answer { reply: Reply::done(answer), hold: false }
+                Answer {
+                    reply: Reply::done(answer),
+                    hold: false,
+                }
             }
             Request::Stop { .. } => {
                 tracing::info!(
@@ -258,7 +285,10 @@ impl Life {
                 );
                 to_do.push(request.clone());
                 let answer = serde_json::json!({ "pid": std::process::id() });
-                Answer { reply: Reply::done(answer), hold: true }
+                Answer {
+                    reply: Reply::done(answer),
+                    hold: true,
+                }
             }
         });
         to_do
@@ -275,7 +305,10 @@ impl Life {
             self.announce(wish, children, now_ms)?;
         }
         if self.over {
-            return Err(Ending { exit: code::DONE, text: String::new() });
+            return Err(Ending {
+                exit: code::DONE,
+                text: String::new(),
+            });
         }
         Ok(())
     }
@@ -291,7 +324,10 @@ impl Life {
         if wish.all_or_nothing
             && let Some(text) = views.iter().find_map(|view| view.failure.clone())
         {
-            return Err(Ending { exit: code::FAILED, text });
+            return Err(Ending {
+                exit: code::FAILED,
+                text,
+            });
         }
         let text = match wish.announce {
             None => return Ok(()),
@@ -310,7 +346,11 @@ impl Life {
 
 impl Service {
     fn new(candidate: Candidate) -> Service {
-        let Candidate { name, plan, verdict } = candidate;
+        let Candidate {
+            name,
+            plan,
+            verdict,
+        } = candidate;
         let retired = [0; Counter::ALL.len()];
         let sandbox = String::new();
         match verdict {
@@ -358,11 +398,15 @@ fn log_change(change: &Change) {
 
 /// The services' totals by name, from the dead and the living.
 pub(super) fn totals(boards: &[&Scoreboard], retired: &[u64]) -> BTreeMap<String, u64> {
-    let counted = Counter::ALL.iter().zip(retired).filter(|(c, _)| **c != Counter::Connections);
+    let counted = Counter::ALL
+        .iter()
+        .zip(retired)
+        .filter(|(c, _)| **c != Counter::Connections);
     counted
         .map(|(counter, retired)| {
-            let living: u64 =
-                boards.iter().fold(0, |sum, board| sum.saturating_add(board.read(*counter)));
+            let living: u64 = boards
+                .iter()
+                .fold(0, |sum, board| sum.saturating_add(board.read(*counter)));
             (counter.name().to_owned(), retired.saturating_add(living))
         })
         .collect()

@@ -28,7 +28,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use crate::channel::{Brief, CheckBrief, Report};
-use crate::control::{Interest, Request, Server, exit as code};
+use crate::control::{Interest, Request, Server};
+use crate::exit as code;
 use crate::lifecycle::{Event, Exit, News};
 use crate::log;
 use crate::plan::Plan;
@@ -73,7 +74,10 @@ pub fn run(wish: Wish) -> u8 {
                 break ending;
             }
         },
-        Err(error) => Ending { exit: code::SYSTEM, text: format!("cannot start: {error}") },
+        Err(error) => Ending {
+            exit: code::SYSTEM,
+            text: format!("cannot start: {error}"),
+        },
     };
     for line in ending.text.lines() {
         eprintln!("polyport: {line}");
@@ -111,7 +115,9 @@ impl Supervisor {
         };
         let brief = Brief::Check(supervisor.wish.sources.clone());
         let due = supervisor.now_ms() + CHECK_MS;
-        supervisor.children.start(Kind::Check, &brief, &[], Some(due))?;
+        supervisor
+            .children
+            .start(Kind::Check, &brief, &[], Some(due))?;
         Ok(supervisor)
     }
 
@@ -141,17 +147,23 @@ impl Supervisor {
                 life.tick(&mut self.children, now_ms);
                 life.conclude(&self.wish, &self.children, now_ms)
             }
-            Phase::Leaving(ending) if self.children.is_empty() => Err(ending.take().unwrap_or(
-                Ending { exit: code::DONE, text: String::new() },
-            )),
+            Phase::Leaving(ending) if self.children.is_empty() => {
+                Err(ending.take().unwrap_or(Ending {
+                    exit: code::DONE,
+                    text: String::new(),
+                }))
+            }
             Phase::Leaving(_) => Ok(()),
         }
     }
 
     /// Returns the children whose channels have something.
     fn wait(&self) -> Vec<i32> {
-        let mut fds: Vec<PollFd> =
-            self.signals.sources().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let mut fds: Vec<PollFd> = self
+            .signals
+            .sources()
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
         let first_child = fds.len();
         let mut pids = Vec::new();
         for (pid, channel) in self.children.channels() {
@@ -173,12 +185,19 @@ impl Supervisor {
             Err(error) => tracing::error!("poll failed: {error}"),
         }
         let children = fds[first_child..].iter().zip(pids);
-        children.filter(|(fd, _)| fd.any().unwrap_or(false)).map(|(_, pid)| pid).collect()
+        children
+            .filter(|(fd, _)| fd.any().unwrap_or(false))
+            .map(|(_, pid)| pid)
+            .collect()
     }
 
     /// Until the next deadline, with a millisecond for rounding.
     fn patience(&self) -> PollTimeout {
-        let due = self.children.iter().filter_map(|(_, child)| child.due_ms).min();
+        let due = self
+            .children
+            .iter()
+            .filter_map(|(_, child)| child.due_ms)
+            .min();
         let life = match &self.phase {
             Phase::Living(life) => life.next_deadline_ms(),
             Phase::Checking | Phase::Preparing(_) | Phase::Leaving(_) => None,
@@ -221,7 +240,9 @@ impl Supervisor {
 
     fn listen(&mut self, pid: i32, now_ms: u64) -> Result<(), Ending> {
         for heard in self.children.listen(pid) {
-            let Some(kind) = self.children.kind(pid).cloned() else { return Ok(()) };
+            let Some(kind) = self.children.kind(pid).cloned() else {
+                return Ok(());
+            };
             match heard {
                 Ok(report) => self.reported(pid, &kind, report, now_ms)?,
                 Err(why) => self.distrust(pid, &format!("an unreadable message ({why})")),
@@ -239,12 +260,21 @@ impl Supervisor {
     ) -> Result<(), Ending> {
         match (kind, report, &mut self.phase) {
             (Kind::Check, Report::Resolved { .. }, Phase::Checking) => {
-                let plan = self.children.answer::<Plan>(pid).map_err(unreadable_check)?;
+                let plan = self
+                    .children
+                    .answer::<Plan>(pid)
+                    .map_err(unreadable_check)?;
                 self.prepare(plan, now_ms)
             }
             (Kind::Check, Report::Rejected { .. }, Phase::Checking) => {
-                let lines = self.children.answer::<Vec<String>>(pid).map_err(unreadable_check)?;
-                self.leave(Some(Ending { exit: code::CONFIG, text: lines.join("\n") }));
+                let lines = self
+                    .children
+                    .answer::<Vec<String>>(pid)
+                    .map_err(unreadable_check)?;
+                self.leave(Some(Ending {
+                    exit: code::CONFIG,
+                    text: lines.join("\n"),
+                }));
                 Ok(())
             }
             (Kind::Probe(service), Report::Admitted { descriptor }, Phase::Preparing(p)) => {
@@ -260,7 +290,12 @@ impl Supervisor {
                 Ok(())
             }
             (Kind::Worker { id, .. }, Report::Refused { text }, Phase::Living(life)) => {
-                let event = Event::Worker(*id, News::Refused { text: log::escape(&text) });
+                let event = Event::Worker(
+                    *id,
+                    News::Refused {
+                        text: log::escape(&text),
+                    },
+                );
                 life.handle(event, &mut self.children, now_ms);
                 Ok(())
             }
@@ -295,7 +330,10 @@ impl Supervisor {
         match (&child.kind, &mut self.phase) {
             (Kind::Check, Phase::Checking) => {
                 let text = format!("reading the configuration failed: the check ended by {exit}");
-                Err(Ending { exit: code::INTERNAL, text })
+                Err(Ending {
+                    exit: code::INTERNAL,
+                    text,
+                })
             }
             (Kind::Probe(service), Phase::Preparing(preparation)) => {
                 preparation.probe_ended(service, exit);
@@ -318,7 +356,10 @@ impl Supervisor {
     }
 
     fn prepare(&mut self, plan: Plan, now_ms: u64) -> Result<(), Ending> {
-        let in_system = |text: String| Ending { exit: code::SYSTEM, text };
+        let in_system = |text: String| Ending {
+            exit: code::SYSTEM,
+            text,
+        };
         log::begin(&plan.daemon.log, "supervisor").map_err(|error| in_system(error.to_string()))?;
         let directories = Directories::claim(&plan.daemon).map_err(in_system)?;
         let preparation = Preparation::begin(plan, directories, &mut self.children, now_ms);
@@ -343,7 +384,9 @@ impl Supervisor {
     }
 
     fn answer_operators(&mut self, now_ms: u64) {
-        let Phase::Living(life) = &mut self.phase else { return };
+        let Phase::Living(life) = &mut self.phase else {
+            return;
+        };
         for request in life.requests(&self.children, now_ms) {
             match request {
                 Request::Status => {}
@@ -355,5 +398,8 @@ impl Supervisor {
 
 fn unreadable_check(error: io::Error) -> Ending {
     let text = format!("reading the configuration failed: the check's answer: {error}");
-    Ending { exit: code::INTERNAL, text }
+    Ending {
+        exit: code::INTERNAL,
+        text,
+    }
 }

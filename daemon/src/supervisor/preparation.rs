@@ -15,7 +15,7 @@ use super::children::{Children, Kind};
 use super::directories::Directories;
 use super::listeners::{Listener, bind_service, shard_count};
 use crate::channel::{Brief, ProbeBrief, StoredPlugin};
-use crate::control::exit;
+use crate::exit;
 use crate::lifecycle::Exit;
 use crate::log;
 use crate::plan::{Descriptor, Plan, ServicePlan};
@@ -128,12 +128,19 @@ impl Preparation {
         let mut candidates = Vec::new();
         let mut complaints = Vec::new();
         for (name, plan) in &self.plan.services {
-            let verdict = self.verdicts.remove(name).expect("every service has a verdict");
+            let verdict = self
+                .verdicts
+                .remove(name)
+                .expect("every service has a verdict");
             let code = self.codes.remove(name);
             let verdict = match (verdict, code) {
                 (Ok(descriptor), Some(code)) => {
                     match bind_service(name, plan, descriptor.peer_first, shards) {
-                        Ok(listeners) => Ok(Admitted { code, descriptor, listeners }),
+                        Ok(listeners) => Ok(Admitted {
+                            code,
+                            descriptor,
+                            listeners,
+                        }),
                         Err(error) => {
                             complaints.push(error.to_string());
                             continue;
@@ -143,12 +150,23 @@ impl Preparation {
                 (Ok(_), None) => unreachable!("only probes of stored code admit"),
                 (Err(text), _) => Err(log::escape(&text).replace("\\n", "\n")),
             };
-            candidates.push(Candidate { name: name.clone(), plan: plan.clone(), verdict });
+            candidates.push(Candidate {
+                name: name.clone(),
+                plan: plan.clone(),
+                verdict,
+            });
         }
         if !complaints.is_empty() {
-            return Err(Ending { exit: exit::SYSTEM, text: complaints.join("\n") });
+            return Err(Ending {
+                exit: exit::SYSTEM,
+                text: complaints.join("\n"),
+            });
         }
-        Ok(Prepared { plan: self.plan, directories: self.directories, candidates })
+        Ok(Prepared {
+            plan: self.plan,
+            directories: self.directories,
+            candidates,
+        })
     }
 }
 
@@ -156,7 +174,10 @@ impl Preparation {
 pub(super) fn probe_died(service: &str, plugin: &Path, exit: Exit) -> String {
     let what = match exit {
         Exit::Signal(number) if number == Signal::SIGKILL as i32 => {
-            format!("gave no answer within {} s, or used too much memory", PROBE_MS / 1_000)
+            format!(
+                "gave no answer within {} s, or used too much memory",
+                PROBE_MS / 1_000
+            )
         }
         exit => format!("ended its probe ({exit})"),
     };

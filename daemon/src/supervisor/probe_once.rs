@@ -18,7 +18,9 @@ pub fn probe_once(brief: ProbeBrief) -> Result<Descriptor, String> {
     let failed = |error: std::io::Error| format!("services.{service}: cannot probe: {error}");
     let mut children = Children::new().map_err(failed)?;
     let kind = Kind::Probe(service.clone());
-    let pid = children.start(kind, &Brief::Probe(brief), &[], None).map_err(failed)?;
+    let pid = children
+        .start(kind, &Brief::Probe(brief), &[], None)
+        .map_err(failed)?;
 
     let until = Instant::now() + Duration::from_millis(PROBE_MS);
     let verdict = loop {
@@ -29,7 +31,9 @@ pub fn probe_once(brief: ProbeBrief) -> Result<Descriptor, String> {
                 Ok(_) | Err(_) => {}
             }
         }
-        let Some((_, channel)) = children.channels().next() else { break None };
+        let Some((_, channel)) = children.channels().next() else {
+            break None;
+        };
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             break Some(Exit::Signal(Signal::SIGKILL as i32));

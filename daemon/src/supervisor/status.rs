@@ -18,14 +18,21 @@ pub(super) fn of(
     now_ms: u64,
 ) -> Status {
     let both = services.iter().zip(views);
-    let healthy = views.iter().all(|view| view.failure.is_none() && view.state == State::Serving);
+    let healthy = views
+        .iter()
+        .all(|view| view.failure.is_none() && view.state == State::Serving);
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         uptime_s: now_ms / 1_000,
         healthy,
         services: both
-            .map(|(service, view)| (service.name.clone(), of_service(service, view, children, now_ms)))
+            .map(|(service, view)| {
+                (
+                    service.name.clone(),
+                    of_service(service, view, children, now_ms),
+                )
+            })
             .collect(),
     }
 }
@@ -36,7 +43,11 @@ fn of_service(
     children: &Children,
     now_ms: u64,
 ) -> ServiceStatus {
-    let boards: Vec<&Scoreboard> = view.workers.iter().filter_map(|w| board_of(w, children)).collect();
+    let boards: Vec<&Scoreboard> = view
+        .workers
+        .iter()
+        .filter_map(|w| board_of(w, children))
+        .collect();
     let file = || service.plan.plugin.display().to_string();
     let (plugin, version) = match &service.descriptor {
         Some(descriptor) => (descriptor.name.clone(), descriptor.version.clone()),
@@ -47,11 +58,22 @@ fn of_service(
         version,
         state: view.state,
         failure: view.failure.clone(),
-        listen: service.listeners.iter().map(|listener| listener.url()).collect(),
+        listen: service
+            .listeners
+            .iter()
+            .map(|listener| listener.url())
+            .collect(),
         sandbox: service.sandbox.clone(),
-        connections: boards.iter().map(|board| board.read(Counter::Connections)).sum(),
+        connections: boards
+            .iter()
+            .map(|board| board.read(Counter::Connections))
+            .sum(),
         totals: totals(&boards, &service.retired),
-        workers: view.workers.iter().map(|w| of_worker(w, children, now_ms)).collect(),
+        workers: view
+            .workers
+            .iter()
+            .map(|w| of_worker(w, children, now_ms))
+            .collect(),
     }
 }
 
@@ -72,9 +94,9 @@ fn of_worker(view: &WorkerView, children: &Children, now_ms: u64) -> WorkerStatu
 
 fn board_of<'a>(view: &WorkerView, children: &'a Children) -> Option<&'a Scoreboard> {
     let pid = view.pid?;
-    let found = children.iter().find(|(living, child)| {
-        *living as u32 == pid && matches!(child.kind, Kind::Worker { .. })
-    });
+    let found = children
+        .iter()
+        .find(|(living, child)| *living as u32 == pid && matches!(child.kind, Kind::Worker { .. }));
     found.and_then(|(_, child)| child.scoreboard.as_ref())
 }
 
@@ -92,7 +114,11 @@ pub(super) fn announcement(services: &[Service], views: &[ServiceView]) -> Strin
         for listener in &service.listeners {
             let (host, port) = listener.to_try();
             let url = listener.url();
-            let _ = writeln!(text, "  {:<12} {url:<28} try: nc {host} {port}", service.name);
+            let _ = writeln!(
+                text,
+                "  {:<12} {url:<28} try: nc {host} {port}",
+                service.name
+            );
         }
     }
     text

@@ -31,7 +31,10 @@ struct Seen {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Finding {
-    Stuck { callback: &'static str, since_ms: u64 },
+    Stuck {
+        callback: &'static str,
+        since_ms: u64,
+    },
     Unstuck,
 }
 
@@ -45,7 +48,10 @@ impl Watch {
         if now_ms < self.next_look_ms() {
             return false;
         }
-        if self.looked_ms.is_some_and(|looked| now_ms > looked + LATE_MS) {
+        if self
+            .looked_ms
+            .is_some_and(|looked| now_ms > looked + LATE_MS)
+        {
             for seen in self.seen.values_mut().filter(|seen| !seen.told) {
                 seen.since_ms = now_ms;
             }
@@ -54,7 +60,12 @@ impl Watch {
         true
     }
 
-    pub(super) fn look(&mut self, worker: WorkerId, glance: Glance, now_ms: u64) -> Option<Finding> {
+    pub(super) fn look(
+        &mut self,
+        worker: WorkerId,
+        glance: Glance,
+        now_ms: u64,
+    ) -> Option<Finding> {
         let known = self.seen.get_mut(&worker);
         match known {
             Some(seen) if glance.inside() && seen.sequence == glance.sequence => {
@@ -62,12 +73,19 @@ impl Watch {
                     return None;
                 }
                 seen.told = true;
-                Some(Finding::Stuck { callback: glance.callback.name(), since_ms: seen.since_ms })
+                Some(Finding::Stuck {
+                    callback: glance.callback.name(),
+                    since_ms: seen.since_ms,
+                })
             }
             _ => {
                 let was_told = known.is_some_and(|seen| seen.told);
                 if glance.inside() {
-                    let seen = Seen { sequence: glance.sequence, since_ms: now_ms, told: false };
+                    let seen = Seen {
+                        sequence: glance.sequence,
+                        since_ms: now_ms,
+                        told: false,
+                    };
                     self.seen.insert(worker, seen);
                 } else {
                     self.seen.remove(&worker);
@@ -88,28 +106,60 @@ mod tests {
     use crate::lifecycle::ServiceId;
     use crate::scoreboard::Callback;
 
-    const WORKER: WorkerId =
-        WorkerId { service: ServiceId(0), generation: 1, slot: 0, incarnation: 1 };
+    const WORKER: WorkerId = WorkerId {
+        service: ServiceId(0),
+        generation: 1,
+        slot: 0,
+        incarnation: 1,
+    };
 
     fn glance(sequence: u64) -> Glance {
-        Glance { sequence, callback: Callback::Feed, session: 1, source: 2 }
+        Glance {
+            sequence,
+            callback: Callback::Feed,
+            session: 1,
+            source: 2,
+        }
     }
 
     #[test]
     fn what_counts_as_stuck() {
-        let stuck = |since_ms| Some(Finding::Stuck { callback: "feed", since_ms });
+        let stuck = |since_ms| {
+            Some(Finding::Stuck {
+                callback: "feed",
+                since_ms,
+            })
+        };
         // Rows of (time, sequence seen, finding).
         let stories: [(&str, Vec<(u64, u64, Option<Finding>)>); 5] = [
-            ("idle", vec![(0, 2, None), (100, 2, None), (60_000, 2, None)]),
-            ("busy but moving", vec![(0, 1, None), (100, 3, None), (200, 5, None)]),
-            ("stuck, told once", vec![(0, 1, None), (100, 1, stuck(0)), (200, 1, None)]),
+            (
+                "idle",
+                vec![(0, 2, None), (100, 2, None), (60_000, 2, None)],
+            ),
+            (
+                "busy but moving",
+                vec![(0, 1, None), (100, 3, None), (200, 5, None)],
+            ),
+            (
+                "stuck, told once",
+                vec![(0, 1, None), (100, 1, stuck(0)), (200, 1, None)],
+            ),
             (
                 "stuck, then back",
-                vec![(0, 1, None), (100, 1, stuck(0)), (200, 2, Some(Finding::Unstuck))],
+                vec![
+                    (0, 1, None),
+                    (100, 1, stuck(0)),
+                    (200, 2, Some(Finding::Unstuck)),
+                ],
             ),
             (
                 "the machine was stopped",
-                vec![(0, 1, None), (9_000, 1, None), (9_050, 1, None), (9_100, 1, stuck(9_000))],
+                vec![
+                    (0, 1, None),
+                    (9_000, 1, None),
+                    (9_050, 1, None),
+                    (9_100, 1, stuck(9_000)),
+                ],
             ),
         ];
         for (story, rows) in stories {

@@ -16,11 +16,14 @@ use crate::scoreboard::Scoreboard;
 
 mod complaints;
 mod listener;
+mod start;
 mod stream;
 mod turn;
 
 #[cfg(test)]
 mod tests;
+
+pub use start::play;
 
 /// Where orders come from: the worker's end of its channel.
 pub trait Orders {

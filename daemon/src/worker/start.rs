@@ -3,37 +3,49 @@
 //! Invariant: no code of a plugin's instance runs before the identity is dropped and the sandbox
 //! closed; the supervisor hears of the first failure, by name, or that the worker serves.
 
-use std::os::fd::OwnedFd;
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::{NextOrder, Orders, Outcome, Share, serve};
+use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
 use crate::channel::{Channel, Order, Received, Report, WorkerBrief, handed};
-use crate::control::exit;
-use crate::plugin_host::{self, Instance, InstanceFacts, Surroundings};
+use crate::exit;
+use crate::log;
+use crate::plan::Descriptor;
+use crate::plugin_host::{self, Instance, InstanceFacts, Surroundings, WakeSource};
 use crate::scoreboard::Scoreboard;
 use crate::sys::sandbox::{self, Profile};
 use crate::sys::shared_memory::SharedWords;
 use crate::sys::{jail, spawn};
-use crate::{log, plan::Descriptor};
 
 /// From what the supervisor handed over to the exit code.
 pub fn play(channel: Channel, brief: WorkerBrief, board: OwnedFd) -> u8 {
     let who = format!("{}/{}", brief.service, brief.worker_index + 1);
     let started = start(&brief, board, &who);
     let (share, instance, board, descriptor, sandbox) = match started {
-        Ok(Started { share, instance, board, descriptor, sandbox }) => {
-            (share, instance, board, descriptor, sandbox)
-        }
+        Ok(Started {
+            share,
+            instance,
+            board,
+            descriptor,
+            sandbox,
+        }) => (share, instance, board, descriptor, sandbox),
         Err(text) => {
             // Without a supervisor to tell there is nobody left who would act on it.
-            let _ = channel.send(&Report::Refused { text: crate::role::bounded(text) });
+            let _ = channel.send(&Report::refused(text));
             return exit::FAILED;
         }
     };
-    let ready = Report::Ready { descriptor: Box::new(descriptor), sandbox };
+    let ready = Report::Ready {
+        descriptor: Box::new(descriptor),
+        sandbox,
+    };
     if channel.send(&ready).is_err() {
         return exit::FAILED;
     }
-    let wakes = instance.wakes();
+    let wakes = FromPlugin {
+        source: instance.wakes(),
+        taken: VecDeque::new(),
+    };
     match serve(share, instance, wakes, FromSupervisor(channel), board) {
         Ok((Outcome::Drained, _)) => exit::DONE,
         Ok((Outcome::Orphaned, _)) => {
@@ -57,7 +69,8 @@ struct Started {
 
 fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, String> {
     let service = &brief.service;
-    let about = |step: &str, why: &dyn std::fmt::Display| format!("services.{service}: {step}: {why}");
+    let about =
+        |step: &str, why: &dyn std::fmt::Display| format!("services.{service}: {step}: {why}");
 
     // 1. What was handed over, before anything else can take its numbers.
     let sockets = spawn::take_handed(handed::FIXED_FDS, brief.listeners.len())
@@ -74,7 +87,11 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
     jail::limits_for_worker().map_err(|error| about("resource limits", &error.desc()))?;
 
     // 4. Identity and capabilities, given up and proved gone.
-    let identity = brief.daemon.identity.as_ref().map(|identity| (identity.uid, identity.gid));
+    let identity = brief
+        .daemon
+        .identity
+        .as_ref()
+        .map(|identity| (identity.uid, identity.gid));
     jail::drop_identity(identity).map_err(|error| about("identity", &error))?;
 
     // 5. The plugin: the very code that was probed. Its constructors run with no privilege.
@@ -83,8 +100,10 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
     let refused = |error: plugin_host::LoadError| error.about(service, plugin);
     let admitted = plugin_host::load(&brief.code, Some(&slot)).map_err(refused)?;
     // Settings were complained of by the probe, with their places; here they are only typed.
-    let places = std::collections::BTreeMap::new();
-    let chosen = admitted.choose(service, &brief.plan.settings, &places).map_err(refused)?;
+    let places = BTreeMap::new();
+    let chosen = admitted
+        .choose(service, &brief.plan.settings, &places)
+        .map_err(refused)?;
     let needs = admitted.needs(&chosen);
     let descriptor = admitted.descriptor(needs.clone());
 
@@ -107,20 +126,48 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
     let instance = Instance::create(admitted, &chosen, &facts, around).map_err(refused)?;
 
     let share = Share {
-        listeners: sockets.into_iter().zip(brief.listeners.iter().cloned()).collect(),
+        listeners: sockets
+            .into_iter()
+            .zip(brief.listeners.iter().cloned())
+            .collect(),
         limits: brief.plan.limits.clone(),
         worker_count: brief.worker_count,
         drain_timeout_ms: brief.daemon.drain_timeout_ms,
     };
-    Ok(Started { share, instance, board, descriptor, sandbox })
+    Ok(Started {
+        share,
+        instance,
+        board,
+        descriptor,
+        sandbox,
+    })
+}
+
+/// Tokens that the plugin's own threads sent.
+struct FromPlugin {
+    source: WakeSource,
+    taken: VecDeque<u64>,
+}
+
+impl Wakes for FromPlugin {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.source.fd()
+    }
+
+    fn next(&mut self) -> Option<u64> {
+        if self.taken.is_empty() {
+            self.taken = self.source.take().into();
+        }
+        self.taken.pop_front()
+    }
 }
 
 /// The worker's end of its channel.
 struct FromSupervisor(Channel);
 
 impl Orders for FromSupervisor {
-    fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        std::os::fd::AsFd::as_fd(&self.0)
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 
     fn next(&mut self) -> NextOrder {

@@ -99,7 +99,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             connections_max,
             freed: false,
             drain_timeout_ms: share.drain_timeout_ms,
-            now_ms: monotonic_ms()?,
+            now_ms: clock_ms(),
         })
     }
 
@@ -140,7 +140,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             Err(Errno::EINTR) => 0,
             heard => heard?,
         };
-        self.now_ms = monotonic_ms()?;
+        self.now_ms = clock_ms();
         Ok(heard)
     }
 
@@ -444,7 +444,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     }
 }
 
-fn monotonic_ms() -> io::Result<u64> {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
-    Ok(now.tv_sec() as u64 * 1000 + now.tv_nsec() as u64 / 1_000_000)
+/// Milliseconds that never go back, with no meaning beyond their differences.
+pub(super) fn clock_ms() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
+    now.tv_sec() as u64 * 1000 + now.tv_nsec() as u64 / 1_000_000
 }

@@ -77,10 +77,19 @@ impl Daemon {
         let Ok(announced) = serde_json::from_str(&line) else {
             let _ = child.kill();
             let _ = child.wait();
-            panic!("{name}: the daemon did not announce itself:\n{}", log.text());
+            panic!(
+                "{name}: the daemon did not announce itself:\n{}",
+                log.text()
+            );
         };
         let descriptors = descriptors_of(child.id());
-        Daemon { child, directory, log, announced, descriptors }
+        Daemon {
+            child,
+            directory,
+            log,
+            announced,
+            descriptors,
+        }
     }
 
     /// Runs it where it should refuse to start; returns exit code and standard error.
@@ -150,7 +159,11 @@ impl Daemon {
         let status = self.status();
         let workers = status["services"][service]["workers"].as_array().cloned();
         let pids = workers.unwrap_or_default();
-        pids.iter().filter_map(|w| w["pid"].as_u64()).filter(|p| *p > 0).map(|p| p as u32).collect()
+        pids.iter()
+            .filter_map(|w| w["pid"].as_u64())
+            .filter(|p| *p > 0)
+            .map(|p| p as u32)
+            .collect()
     }
 
     pub fn signal(&self, pid: u32, signal: Signal) {
@@ -160,7 +173,10 @@ impl Daemon {
     /// `polyport VERB… ` against this daemon.
     pub fn operate(&self, words: &[&str]) -> Output {
         let mut command = polyport();
-        command.args(words).arg("-c").arg(self.directory().join("polyport.toml"));
+        command
+            .args(words)
+            .arg("-c")
+            .arg(self.directory().join("polyport.toml"));
         run_to_end(command)
     }
 
@@ -171,7 +187,11 @@ impl Daemon {
             if let Some(status) = self.child.try_wait().expect("our child") {
                 return status.code().unwrap_or(-1);
             }
-            assert!(Instant::now() < until, "the daemon does not end:\n{}", self.log.text());
+            assert!(
+                Instant::now() < until,
+                "the daemon does not end:\n{}",
+                self.log.text()
+            );
             // Its log ends with it; that is the event to wait for.
             self.log.wait_for_end(Duration::from_millis(100));
         }
@@ -186,20 +206,38 @@ impl Daemon {
             let status = self.wait_for("calm", |status| is_calm(status));
             let now = descriptors_of(self.pid());
             let gained = now as i64 - self.descriptors as i64;
-            assert!(gained <= 0, "the supervisor gained {gained} descriptors: {status:#}");
+            assert!(
+                gained <= 0,
+                "the supervisor gained {gained} descriptors: {status:#}"
+            );
             assert_eq!(threads_of(self.pid()), 1, "the supervisor has one thread");
             assert!(zombies_of(self.pid()).is_empty(), "a child was not reaped");
             self.signal(self.pid(), Signal::SIGTERM);
             let code = self.wait();
-            assert_eq!(code, 0, "the daemon's exit code after SIGTERM:\n{}", self.log.text());
+            assert_eq!(
+                code,
+                0,
+                "the daemon's exit code after SIGTERM:\n{}",
+                self.log.text()
+            );
         }
         for pid in family {
             wait_gone(pid);
         }
         self.log.wait_for_end(PATIENCE);
-        for line in self.log.text().lines().filter(|line| line.contains(" error ")) {
-            let expected = expected_errors.iter().any(|text| line.contains(text.as_str()));
-            assert!(expected, "an error in the log that nobody expected:\n{line}");
+        for line in self
+            .log
+            .text()
+            .lines()
+            .filter(|line| line.contains(" error "))
+        {
+            let expected = expected_errors
+                .iter()
+                .any(|text| line.contains(text.as_str()));
+            assert!(
+                expected,
+                "an error in the log that nobody expected:\n{line}"
+            );
         }
     }
 }
@@ -235,7 +273,10 @@ fn command(directory: &Directory, config: &str) -> Command {
 
 /// With everything it prints, at most [`PATIENCE`] long.
 pub fn run_to_end(mut command: Command) -> Output {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let child = command.spawn().expect("a program to run");
     let pid = Pid::from_raw(child.id() as i32);
     let (done, ended) = std::sync::mpsc::channel::<()>();
@@ -255,7 +296,9 @@ fn is_calm(status: &Value) -> bool {
     services.values().all(|service| {
         let workers = service["workers"].as_array().expect("workers");
         !service["failure"].is_null()
-            || workers.iter().all(|worker| worker["state"] == "serving" && worker["connections"] == 0)
+            || workers
+                .iter()
+                .all(|worker| worker["state"] == "serving" && worker["connections"] == 0)
     })
 }
 
@@ -283,19 +326,30 @@ fn processes() -> BTreeMap<u32, (u32, char)> {
 
 fn family_of(pid: u32) -> Vec<u32> {
     let all = processes();
-    all.iter().filter(|(_, (parent, _))| *parent == pid).map(|(child, _)| *child).collect()
+    all.iter()
+        .filter(|(_, (parent, _))| *parent == pid)
+        .map(|(child, _)| *child)
+        .collect()
 }
 
 fn zombies_of(pid: u32) -> Vec<u32> {
     let all = processes();
-    let dead = all.iter().filter(|(_, (parent, state))| *parent == pid && *state == 'Z');
+    let dead = all
+        .iter()
+        .filter(|(_, (parent, state))| *parent == pid && *state == 'Z');
     dead.map(|(child, _)| *child).collect()
 }
 
 fn wait_gone(pid: u32) {
     let until = Instant::now() + PATIENCE;
-    while processes().get(&pid).is_some_and(|(_, state)| *state != 'Z') {
-        assert!(Instant::now() < until, "the process {pid} outlives its daemon");
+    while processes()
+        .get(&pid)
+        .is_some_and(|(_, state)| *state != 'Z')
+    {
+        assert!(
+            Instant::now() < until,
+            "the process {pid} outlives its daemon"
+        );
         std::thread::yield_now();
     }
 }
@@ -341,13 +395,20 @@ impl Log {
         let until = Instant::now() + PATIENCE;
         loop {
             let start = guard.read;
-            if let Some(at) = guard.lines[start..].iter().position(|line| line.contains(text)) {
+            if let Some(at) = guard.lines[start..]
+                .iter()
+                .position(|line| line.contains(text))
+            {
                 guard.read = start + at + 1;
                 return guard.lines[start + at].clone();
             }
             let left = until.saturating_duration_since(Instant::now());
             let in_vain = left.is_zero() || guard.ended;
-            assert!(!in_vain, "no line with {text:?} in the log:\n{}", guard.lines.join("\n"));
+            assert!(
+                !in_vain,
+                "no line with {text:?} in the log:\n{}",
+                guard.lines.join("\n")
+            );
             guard = changed.wait_timeout(guard, left).expect("not poisoned").0;
         }
     }

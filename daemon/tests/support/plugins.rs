@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The built library.
@@ -41,4 +42,51 @@ pub(crate) fn build_fixture(name: &str) -> PathBuf {
     let built = folder.join(format!("{name}.so"));
     std::fs::rename(&unique, &built).expect("renamed");
     built
+}
+
+/// Where the shipped plugins lie, built by the cargo that runs the tests.
+pub fn folder() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT
+        .get_or_init(|| {
+            let binary = Path::new(env!("CARGO_BIN_EXE_polyport"));
+            let folder = binary
+                .parent()
+                .expect("a binary lies in a folder")
+                .to_owned();
+            let mut cargo = Command::new(env!("CARGO"));
+            cargo.args([
+                "build",
+                "--quiet",
+                "-p",
+                "polyport-echo",
+                "-p",
+                "polyport-fixture-panics",
+            ]);
+            if folder.ends_with("release") {
+                cargo.arg("--release");
+            }
+            let output = cargo
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .output()
+                .expect("cargo runs");
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            folder
+        })
+        .clone()
+}
+
+/// Replaces `{fixture NAME}` in a line of configuration by that fixture's path.
+pub fn fill_in(line: &str) -> String {
+    let mut filled = line.to_owned();
+    while let Some(start) = filled.find("{fixture ") {
+        let end = start + filled[start..].find('}').expect("a closing brace");
+        let path = build_fixture(&filled[start + "{fixture ".len()..end]);
+        filled.replace_range(start..=end, &path.display().to_string());
+    }
+    filled
 }

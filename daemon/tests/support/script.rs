@@ -28,7 +28,9 @@ struct Case {
 
 /// Plays `tests/cases/NAME.case`.
 pub fn play(name: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/cases")
+        .join(name);
     let path = path.with_extension("case");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut case = Case {
@@ -83,14 +85,27 @@ impl Case {
                 self.noted.insert((*name).to_owned(), pid);
             }
             ["same-pid", name, whom @ ..] => {
-                assert_eq!(self.pid(whom), self.noted[*name], "the process has been replaced");
+                assert_eq!(
+                    self.pid(whom),
+                    self.noted[*name],
+                    "the process has been replaced"
+                );
             }
             ["other-pid", name, whom @ ..] => {
-                assert_ne!(self.pid(whom), self.noted[*name], "the process is still the old one");
+                assert_ne!(
+                    self.pid(whom),
+                    self.noted[*name],
+                    "the process is still the old one"
+                );
             }
             ["ends", code] => {
                 let found = self.daemon.as_mut().expect("start comes first").wait();
-                assert_eq!(found.to_string(), *code, "exit code:\n{}", self.daemon().log());
+                assert_eq!(
+                    found.to_string(),
+                    *code,
+                    "exit code:\n{}",
+                    self.daemon().log()
+                );
             }
             ["log", text] => drop(self.daemon().wait_log(text)),
             ["no-log", text] => {
@@ -101,19 +116,26 @@ impl Case {
             ["status", path, "is", value] => {
                 let pointer = format!("/{}", path.replace('.', "/"));
                 let value = value.to_string();
-                self.daemon().wait_for(&format!("{path} is {value}"), |status| {
-                    status.pointer(&pointer).is_some_and(|found| match found.as_str() {
-                        Some(text) => text == value,
-                        None => found.to_string() == value,
-                    })
-                });
+                self.daemon()
+                    .wait_for(&format!("{path} is {value}"), |status| {
+                        status
+                            .pointer(&pointer)
+                            .is_some_and(|found| match found.as_str() {
+                                Some(text) => text == value,
+                                None => found.to_string() == value,
+                            })
+                    });
             }
             ["operate", code, verb, texts @ ..] => {
                 let words: Vec<&str> = verb.split_whitespace().collect();
                 let output = self.daemon().operate(&words);
-                let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat())
-                    .into_owned();
-                assert_eq!(output.status.code().map(|c| c.to_string()).as_deref(), Some(*code), "{text}");
+                let text =
+                    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+                assert_eq!(
+                    output.status.code().map(|c| c.to_string()).as_deref(),
+                    Some(*code),
+                    "{text}"
+                );
                 for part in texts {
                     assert!(text.contains(part), "{part:?} is missing from:\n{text}");
                 }
@@ -163,15 +185,30 @@ impl Case {
                     sent.and_then(|()| writer.shutdown(Shutdown::Write))
                 });
                 let mut back = Vec::new();
-                self.on(name).read_to_end(&mut back).expect("everything back");
+                self.on(name)
+                    .read_to_end(&mut back)
+                    .expect("everything back");
                 sender.join().expect("joined").expect("everything sent");
-                assert!(back == pattern(total), "{} bytes came back, or others", back.len());
+                assert!(
+                    back == pattern(total),
+                    "{} bytes came back, or others",
+                    back.len()
+                );
             }
-            ["finish"] => self.on(name).shutdown(Shutdown::Write).expect("half-closed"),
+            ["finish"] => self
+                .on(name)
+                .shutdown(Shutdown::Write)
+                .expect("half-closed"),
             ["expect-end"] => {
                 let mut rest = Vec::new();
-                self.on(name).read_to_end(&mut rest).expect("an orderly end");
-                assert!(rest.is_empty(), "before the end came {:?}", String::from_utf8_lossy(&rest));
+                self.on(name)
+                    .read_to_end(&mut rest)
+                    .expect("an orderly end");
+                assert!(
+                    rest.is_empty(),
+                    "before the end came {:?}",
+                    String::from_utf8_lossy(&rest)
+                );
             }
             ["expect-lost"] => {
                 let mut rest = Vec::new();
@@ -183,7 +220,10 @@ impl Case {
             ["close"] => drop(self.peers.remove(name).expect("connected before")),
             ["reset"] => {
                 let peer = self.peers.remove(name).expect("connected before");
-                let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+                let linger = libc::linger {
+                    l_onoff: 1,
+                    l_linger: 0,
+                };
                 setsockopt(&peer, sockopt::Linger, &linger).expect("set");
             }
             _ => panic!("no such step of a peer: {words:?}"),
@@ -194,10 +234,20 @@ impl Case {
         let mut found = vec![0; expected.len()];
         let mut length = 0;
         while length < found.len() {
-            let n = self.on(name).read(&mut found[length..]).unwrap_or_else(|error| {
-                panic!("after {:?}: {error}", String::from_utf8_lossy(&found[..length]))
-            });
-            assert!(n > 0, "the end came after {:?}", String::from_utf8_lossy(&found[..length]));
+            let n = self
+                .on(name)
+                .read(&mut found[length..])
+                .unwrap_or_else(|error| {
+                    panic!(
+                        "after {:?}: {error}",
+                        String::from_utf8_lossy(&found[..length])
+                    )
+                });
+            assert!(
+                n > 0,
+                "the end came after {:?}",
+                String::from_utf8_lossy(&found[..length])
+            );
             length += n;
         }
         assert!(
@@ -209,7 +259,9 @@ impl Case {
     }
 
     fn on(&mut self, name: &str) -> &mut TcpStream {
-        self.peers.get_mut(name).unwrap_or_else(|| panic!("{name} is not connected"))
+        self.peers
+            .get_mut(name)
+            .unwrap_or_else(|| panic!("{name} is not connected"))
     }
 
     fn daemon(&self) -> &Daemon {
@@ -232,7 +284,9 @@ impl Case {
 
 /// Bytes that are wrong wherever they are moved.
 pub fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8).collect()
+    (0..length)
+        .map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8)
+        .collect()
 }
 
 /// Splits at blanks; a word in double quotes may hold blanks and the escapes \n \r \t \0 \\ \" \xNN.
