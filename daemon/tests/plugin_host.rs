@@ -1,10 +1,10 @@
 //! Admitted plugins met inside one process: what they are told, what they can ask for, and what
 //! their rudeness costs. What ends the process is tested with a daemon around.
 
+#[path = "support/fixtures.rs"]
+mod fixtures;
 #[path = "support/folder.rs"]
 mod folder;
-#[path = "support/plugins.rs"]
-mod plugins;
 
 use std::collections::BTreeMap;
 
@@ -335,7 +335,7 @@ fn another_thread_may_wake_and_nothing_else() {
     let mut served = instance(&folder, "asks", json!({"root": ""}));
     assert_eq!(served.feed(b"t"), (Fed::Took(1), String::new()));
     assert_eq!(
-        served.instance.take_wakes(),
+        served.instance.wakes().take(),
         [7],
         "8 means that a call got through"
     );

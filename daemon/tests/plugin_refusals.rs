@@ -1,9 +1,9 @@
 //! Plugins that are refused before any of their callbacks runs, and in which words.
 
+#[path = "support/fixtures.rs"]
+mod fixtures;
 #[path = "support/folder.rs"]
 mod folder;
-#[path = "support/plugins.rs"]
-mod plugins;
 
 use folder::Folder;
 use polyport::plugin_host::load;

@@ -1,15 +1,15 @@
 //! Where a plugin's code may come from, and the store that keeps it.
 
+#[path = "support/fixtures.rs"]
+mod fixtures;
 #[path = "support/folder.rs"]
 mod folder;
-#[path = "support/plugins.rs"]
-mod plugins;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use fixtures::build_fixture;
 use folder::{Folder, set_mode};
-use plugins::build_fixture;
 use polyport::plugin_host::{LoadError, load, prune, take};
 
 #[test]

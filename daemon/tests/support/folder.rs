@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use polyport::channel::StoredPlugin;
 use polyport::plugin_host::{Admitted, LoadError, load, take};
 
-use crate::plugins::build_fixture;
+use crate::fixtures::build_fixture;
 
 /// A folder below the system's temporary one (which is sticky, so it is trusted), for one test.
 pub(crate) struct Folder(pub(crate) PathBuf);

@@ -2,5 +2,6 @@
 #![allow(dead_code, reason = "each test program uses the part that it needs")]
 
 pub mod daemon;
+pub mod fixtures;
 pub mod plugins;
 pub mod script;
