@@ -6,5 +6,6 @@
 )]
 
 pub mod daemon;
+pub mod fixtures;
 pub mod plugins;
 pub mod script;
