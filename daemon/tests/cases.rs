@@ -29,11 +29,8 @@ cases! {
     stop_second_signal
     start_config_bad
     start_config_duplicate
-    start_port_in_use
     start_address_absent
     start_plugin_missing
-    start_second_daemon
-    start_supervisor_killed
     worker_crash_replaced
     worker_killed_alone
 }

@@ -29,7 +29,6 @@ mod options;
 pub mod probe;
 mod settings;
 mod text;
-mod units_until_merged;
 mod verify;
 mod waker;
 

@@ -175,6 +175,12 @@ fn open_trusted(real: &Path, owners: &[u32]) -> Result<File, LoadError> {
     if kind_of(&facts) != SFlag::S_IFREG {
         return Err(LoadError::NotRegular { path });
     }
+    if facts.st_size as u64 > FILE_BYTES_MAX {
+        return Err(LoadError::TooLarge {
+            path,
+            bytes_max: FILE_BYTES_MAX,
+        });
+    }
     Ok(File::from(at))
 }
 

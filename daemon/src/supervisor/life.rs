@@ -107,7 +107,6 @@ impl Life {
     }
 
     pub(super) fn next_deadline_ms(&self) -> Option<u64> {
-        // With no worker to look at, there is nothing to look for.
         let look = self.watch.next_look_ms();
         let own = [
             self.lifecycle.next_deadline_ms(),
@@ -265,11 +264,10 @@ impl Life {
     /// Answers what operators asked; returns what is to be done beyond answering.
     pub(super) fn requests(&mut self, children: &Children, now_ms: u64) -> Vec<Request> {
         let mut to_do = Vec::new();
-        let views = self.lifecycle.view();
-        let services = &self.services;
+        let (services, lifecycle) = (&self.services, &self.lifecycle);
         self.control.turn(now_ms, |request, caller| match request {
             Request::Status => {
-                let status = status::of(services, &views, children, now_ms);
+                let status = status::of(services, &lifecycle.view(), children, now_ms);
                 let answer = serde_json::to_value(status).expect("a status is plain data");
                 Answer {
                     reply: Reply::done(answer),

@@ -203,7 +203,7 @@ impl Daemon {
         let running = self.child.try_wait().expect("our child").is_none();
         let family = family_of(self.pid());
         if running {
-            let status = self.wait_for("calm", |status| is_calm(status));
+            let status = self.wait_for("calm", is_calm);
             let now = descriptors_of(self.pid());
             let gained = now as i64 - self.descriptors as i64;
             assert!(

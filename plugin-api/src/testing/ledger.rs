@@ -79,7 +79,7 @@ impl Ledger {
             ended: BTreeSet::new(),
             timers: BTreeMap::new(),
             wakers: Vec::new(),
-            inbox: Arc::default(),
+            inbox: Arc::new(Inbox::new()),
             log: Vec::new(),
             sent: Vec::new(),
             faults: Vec::new(),
@@ -189,7 +189,11 @@ impl Ledger {
             }
             Err(status) => status,
         };
-        self.note(format_args!("{verb} {session} {why:?}{}", refusal(status)));
+        self.note(format_args!(
+            "{verb} {} {why:?}{}",
+            short(session),
+            refusal(status)
+        ));
         status
     }
 
@@ -206,7 +210,7 @@ impl Ledger {
             Err(status) => status,
         };
         let verb = if on == 1 { "pause" } else { "resume" };
-        self.note(format_args!("{verb} {session}{}", refusal(status)));
+        self.note(format_args!("{verb} {}{}", short(session), refusal(status)));
         status
     }
 
@@ -312,6 +316,11 @@ impl Ledger {
             Some(_) => {}
         }
     }
+}
+
+/// A session's slot: its epoch is always the same here.
+pub(super) fn short(session: abi::Session) -> u32 {
+    session as u32
 }
 
 fn refusal(status: abi::Status) -> String {

@@ -1,16 +1,19 @@
 //! Wakers of the fake host: counted by hand, so that a reference freed twice or used after it was
 //! freed is a message and not a crash.
+//!
+//! What the test's own thread wakes is delivered at once; what another thread wakes waits until the
+//! test asks for it. So the order of events never depends on who is faster.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use crate::abi;
 
-/// What reaches the event loop from other threads.
-#[derive(Default)]
 pub(super) struct Inbox {
+    thread: ThreadId,
     state: Mutex<State>,
     arrived: Condvar,
 }
@@ -18,24 +21,36 @@ pub(super) struct Inbox {
 #[derive(Default)]
 struct State {
     tokens: VecDeque<u64>,
+    from_elsewhere: VecDeque<u64>,
     destroyed: bool,
     broken: Vec<String>,
 }
 
 impl Inbox {
+    pub(super) fn new() -> Inbox {
+        Inbox {
+            thread: thread::current().id(),
+            state: Mutex::default(),
+            arrived: Condvar::new(),
+        }
+    }
+
     pub(super) fn take_token(&self) -> Option<u64> {
         self.state().tokens.pop_front()
     }
 
-    /// Blocks until there is a token; false if none comes for ten seconds.
-    pub(super) fn wait(&self) -> bool {
+    /// Blocks until another thread has used a waker, and lets its token in; false if none does for
+    /// ten seconds.
+    pub(super) fn admit_from_elsewhere(&self) -> bool {
         let waited = self
             .arrived
             .wait_timeout_while(self.state(), Duration::from_secs(10), |it| {
-                it.tokens.is_empty()
+                it.from_elsewhere.is_empty()
             });
-        let (state, _) = waited.expect("nobody panics while holding the inbox");
-        !state.tokens.is_empty()
+        let (mut state, _) = waited.expect("nobody panics while holding the inbox");
+        let token = state.from_elsewhere.pop_front();
+        state.tokens.extend(token);
+        token.is_some()
     }
 
     pub(super) fn take_broken(&self) -> Vec<String> {
@@ -83,8 +98,15 @@ impl FakeWaker {
         if state.destroyed {
             return abi::E_GONE;
         }
-        if !state.tokens.contains(&token) {
-            state.tokens.push_back(token);
+        let here = self.inbox.thread == thread::current().id();
+        let State {
+            tokens,
+            from_elsewhere,
+            ..
+        } = &mut *state;
+        let tokens = if here { tokens } else { from_elsewhere };
+        if !tokens.contains(&token) {
+            tokens.push_back(token);
         }
         self.inbox.arrived.notify_all();
         abi::OK

@@ -1,0 +1,65 @@
+# Polyport. The two commands: `make run` serves the example, `make test` checks everything.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+bindir     = $(DESTDIR)$(PREFIX)/bin
+plugindir  = $(DESTDIR)$(PREFIX)/lib/polyport/plugins
+includedir = $(DESTDIR)$(PREFIX)/include
+confdir    = $(DESTDIR)/etc/polyport
+
+# The store refuses what others could have written, and so must the build.
+SHELL = /bin/sh
+CARGO = umask 022 && cargo
+
+# Two builds at once on a small machine only wait for each other.
+.NOTPARALLEL:
+.PHONY: help run test check build bench install clean
+
+help:
+	@echo 'make run      build, then serve etc/polyport.toml on unprivileged ports (Ctrl-C stops)'
+	@echo 'make test     everything that must pass'
+	@echo 'make check    the quick part of it: format, lints, house rules'
+	@echo 'make build    the release build'
+	@echo 'make bench    measurements, as ratios to a bare server in the same run'
+	@echo 'make install  PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
+
+run: build
+	@mkdir -p run/state
+	@./target/release/polyport run --announce -c etc/polyport.toml \
+	    --set daemon.plugin_dir=target/release \
+	    --set daemon.run_dir=run --set daemon.state_dir=run/state
+
+build:
+	@./scripts/require.sh
+	@$(CARGO) build --release --workspace --exclude polyport-fixture-panics
+
+check:
+	@./scripts/require.sh
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@$(CARGO) test --quiet -p polyport --test tidy
+
+test: check
+	@$(CARGO) build --workspace
+	@$(CARGO) test --workspace
+
+bench: build
+	@$(CARGO) run --release -p polyport-bench
+
+install:
+	@test -x target/release/polyport || { echo 'run `make build` first'; exit 1; }
+	install -D -m 0755 target/release/polyport $(bindir)/polyport
+	install -D -m 0644 target/release/libpolyport_echo.so $(plugindir)/echo.so
+	install -D -m 0644 plugin-api/include/polyport_plugin.h $(includedir)/polyport_plugin.h
+	sed 's|^# *plugin_dir = .*|plugin_dir = "$(PREFIX)/lib/polyport/plugins"|' etc/polyport.toml \
+	    > target/polyport.toml
+	test -e $(confdir)/polyport.toml || install -D -m 0644 target/polyport.toml $(confdir)/polyport.toml
+	for file in etc/conf.d/*.toml; do \
+	    test -e $(confdir)/conf.d/$${file##*/} \
+	        || install -D -m 0644 $$file $(confdir)/conf.d/$${file##*/} || exit 1; \
+	done
+
+clean:
+	cargo clean
+	rm -rf run
