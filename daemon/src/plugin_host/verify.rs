@@ -38,17 +38,20 @@ pub fn take(source: &Path, state_dir: &Path, owners: &[u32]) -> Result<StoredPlu
     let temporary = format!(".{stem}.{}.tmp", std::process::id());
     let copied = copy_hashed(&mut file, &real, &store, &temporary).and_then(|hash| {
         let name = format!("{stem}-{}.so", &hash[..16]);
-        renameat(&store.directory, &*temporary, &store.directory, &*name)
-            .map_err(|errno| store.error(&name, errno))?;
-        Ok(StoredPlugin {
-            path: store.path.join(name),
+        let stored = StoredPlugin {
+            path: store.path.join(&name),
             hash,
-        })
+        };
+        // What is there already stays: another service's probe may be between confirming it and
+        // loading it, and would find another file in its place.
+        if confirm(&stored).is_err() {
+            renameat(&store.directory, &*temporary, &store.directory, &*name)
+                .map_err(|errno| store.error(&name, errno))?;
+        }
+        Ok(stored)
     });
-    if copied.is_err() {
-        // Best effort: `prune` removes what stays behind.
-        let _ = unlinkat(&store.directory, &*temporary, UnlinkatFlags::NoRemoveDir);
-    }
+    // Best effort, and nothing to do after a rename: `prune` removes what stays behind.
+    let _ = unlinkat(&store.directory, &*temporary, UnlinkatFlags::NoRemoveDir);
     copied
 }
 

@@ -182,9 +182,10 @@ pub(super) fn probe_died(service: &str, plugin: &Path, exit: Exit) -> String {
         exit => format!("ended its probe ({exit})"),
     };
     format!(
-        "services.{service}: plugin {}: the plugin {what} while it was loaded and checked; \
-         `polyport plugins check` repeats that alone",
-        plugin.display()
+        "services.{service}: plugin {path}: the plugin {what} while it was loaded and checked\n  \
+         fix: install an undamaged file, built for this system; `polyport plugins check {path}` \
+         repeats what was done",
+        path = plugin.display()
     )
 }
 

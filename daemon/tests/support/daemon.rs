@@ -340,7 +340,12 @@ fn zombies_of(pid: u32) -> Vec<u32> {
     dead.map(|(child, _)| *child).collect()
 }
 
-fn wait_gone(pid: u32) {
+/// The letter of proc(5), or nothing if there is no such process.
+pub fn state_of(pid: u32) -> Option<char> {
+    processes().get(&pid).map(|(_, state)| *state)
+}
+
+pub fn wait_gone(pid: u32) {
     let until = Instant::now() + PATIENCE;
     while processes()
         .get(&pid)
