@@ -232,12 +232,13 @@ fn what_a_rude_callback_does_ends_its_session_as_the_header_says() {
         assert_eq!(served.feed(b"!rude").0, expected, "{case}");
         assert_eq!(served.feed(b"polite").0, Fed::Took(6), "{case}: it goes on");
         let told = served.instance.desk().take_faults();
-        let expected: &[&str] = if case == "fault" {
-            &["caught \\u{1b}[1ma panic"]
-        } else {
-            &[]
+        let expected: &[&str] = match case {
+            "overconsume" => &["it consumed 6 of 5 bytes"],
+            "panic" => &["it answered PP_E_PANIC"],
+            "fault" => &["caught \\u{1b}[1ma panic"],
+            _ => &[],
         };
-        assert_eq!(told, expected, "{case}");
+        assert_eq!(told, expected, "{case}: what counts as a fault");
     }
 }
 

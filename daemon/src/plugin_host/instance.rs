@@ -157,12 +157,15 @@ impl Instance {
         Err(End::Aborted)
     }
 
-    /// One error for the administrator: in the plugin's own words, or `otherwise`.
+    /// One error for the administrator: in the plugin's own words, which its report has counted
+    /// already, or `otherwise`.
     fn report_fault(&mut self, callback: Callback, session: Token, otherwise: &str) {
         let plugin = self.admitted.name().to_owned();
         let inside = self.inside();
-        let what = inside.fault.take();
-        let what = what.as_deref().unwrap_or(otherwise);
+        let what = inside.fault.take().unwrap_or_else(|| {
+            inside.desk.fault(otherwise.to_owned());
+            otherwise.to_owned()
+        });
         let (service, callback) = (inside.log.service.as_str(), callback.name());
         let session = (!session.is_null()).then(|| session.data().as_ffi());
         tracing::error!(target: "plugin", service, session, "fault of plugin {plugin} in {callback}: {what}");

@@ -1,7 +1,7 @@
 //! What plugins do while they are only looked at: the probe ends, the service fails, nobody else
 //! notices, and no process is left.
 
-use super::scene::{Scene, holders_of, refusing};
+use super::scene::{holders_of, refusing};
 use crate::support::fixtures::build_fixture;
 
 /// Each row is a service whose plugin commits the crime, and what is then said of it.

@@ -2,7 +2,7 @@
 //! connected to the neighbour before, and the proof afterwards that neither noticed anything.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -152,13 +152,24 @@ impl Peer {
         self.0.read_exact(&mut vec![0; bytes]).expect("bytes");
     }
 
+    pub(crate) fn finishes(&mut self) {
+        // The other side may have reset it already.
+        let _ = self.0.shutdown(Shutdown::Write);
+    }
+
     /// The connection ends without another byte, in whichever way.
     pub(crate) fn is_dropped(&mut self) {
+        let rest = self.ends();
+        assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
+    }
+
+    /// The connection ends in whichever way; returns what came before.
+    pub(crate) fn ends(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         match self.0.read_to_end(&mut rest) {
             Ok(_) => {}
             Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
         }
-        assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
+        rest
     }
 }
