@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -245,8 +246,13 @@ fn environment(kind: &Kind) -> Vec<CString> {
         Kind::Check => name.starts_with("POLYPORT_"),
         Kind::Probe(_) | Kind::Worker { .. } => name == "RUST_BACKTRACE",
     };
-    std::env::vars()
-        .filter(|(name, _)| wanted(name))
-        .filter_map(|(name, value)| CString::new(format!("{name}={value}")).ok())
+    // Somebody else's variables may be anything but text.
+    std::env::vars_os()
+        .filter(|(name, _)| name.to_str().is_some_and(wanted))
+        .filter_map(|(mut name, value)| {
+            name.push("=");
+            name.push(value);
+            CString::new(name.into_vec()).ok()
+        })
         .collect()
 }

@@ -11,7 +11,7 @@ fn a_worker_that_breaks_the_protocol_of_its_channel_is_killed_and_replaced() {
         ("garbage", "sent an unreadable message (expected value"),
         ("oversize", "sent an unreadable message (longer than 65536 bytes)"),
         ("out_of_turn", "sent a message out of turn (Resolved"),
-        ("refusal", "reported a refusal while serving: I give \\u{1b}[2J up"),
+        ("refusal", "reported a refusal while serving: I give \\x1b[2J up"),
         ("descriptors", "sent an unreadable message"),
         ("flood", "sent an unreadable message"),
     ] {

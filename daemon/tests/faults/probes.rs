@@ -1,7 +1,7 @@
 //! What plugins do while they are only looked at: the probe ends, the service fails, nobody else
 //! notices, and no process is left.
 
-use super::scene::{holders_of, refusing};
+use super::scene::{family_and_strays, refusing};
 use crate::support::fixtures::build_fixture;
 
 /// Each row is a service whose plugin commits the crime, and what is then said of it.
@@ -29,7 +29,7 @@ fn a_plugin_that_ends_its_probe_fails_its_service_alone() {
         assert!(failure.contains(&format!("probes-{crime}.so")), "{failure}");
         assert!(failure.contains("\n  fix: "), "{failure}");
     }
-    let own = holders_of(scene.daemon.directory());
+    let own = family_and_strays(&scene.daemon);
     assert_eq!(own, scene.daemon.worker_pids("good"), "a probe is left");
     scene.finish(&["failed, and stays so"]);
 }
@@ -45,7 +45,7 @@ fn a_plugin_that_never_answers_its_probe_is_killed() {
         let failure = status["services"][crime]["failure"].as_str().expect("failed");
         assert!(failure.contains("gave no answer within 10 s"), "{crime}: {failure}");
     }
-    let own = holders_of(scene.daemon.directory());
+    let own = family_and_strays(&scene.daemon);
     assert_eq!(own, scene.daemon.worker_pids("good"), "a probe is left");
     scene.finish(&["failed, and stays so"]);
 }

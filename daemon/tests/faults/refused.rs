@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::Mode;
 use nix::unistd::{Uid, mkfifo};
 
-use super::scene::{Peer, Scene, copy_of_smallest, good_service, holders_of, service_table};
+use super::scene::{Peer, Scene, copy_of_smallest, good_service, family_and_strays, service_table};
 use crate::support::daemon::{Daemon, Directory};
 use crate::support::fixtures::build_fixture;
 
@@ -247,7 +247,7 @@ fn refuse(name: &str, rows: Vec<Row>) {
     let page = scene.daemon.operate(&["status"]);
     assert_eq!(page.status.code(), Some(7), "a service has failed");
     assert!(!page.stdout.contains(&0x1b), "a plugin reached the terminal");
-    assert_eq!(holders_of(scene.daemon.directory()), scene.daemon.worker_pids("good"));
+    assert_eq!(family_and_strays(&scene.daemon), scene.daemon.worker_pids("good"));
     scene.neighbour_is_unharmed();
     Peer::connect(scene.daemon.address("good", 0)).echoes("still\n");
     scene.finish(&["failed, and stays so"]);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::daemon::{Daemon, PATIENCE, threads_of};
+use crate::support::daemon::{Daemon, PATIENCE, family_of, threads_of};
 use crate::support::plugins;
 
 pub(crate) struct Scene {
@@ -100,17 +100,21 @@ pub(crate) fn service_table(name: &str, plugin: &Path, lines: &str) -> String {
     )
 }
 
-/// Processes other than the supervisor that have something of this daemon's directory mapped: its
-/// probes, its workers, and whatever they left behind.
-pub(crate) fn holders_of(directory: &Path) -> Vec<u32> {
-    let directory = directory.display().to_string();
+/// The children of the supervisor, and whoever else has something of this daemon's directory mapped:
+/// what they left behind. Only root can look into those that have closed themselves in.
+pub(crate) fn family_and_strays(daemon: &Daemon) -> Vec<u32> {
+    let directory = daemon.directory().display().to_string();
     let entries = std::fs::read_dir("/proc").expect("procfs");
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    pids.filter(|pid: &u32| {
+    let strays = pids.filter(|pid: &u32| {
         std::fs::read_to_string(format!("/proc/{pid}/maps"))
             .is_ok_and(|maps| maps.contains(&directory))
-    })
-    .collect()
+    });
+    let mut all = family_of(daemon.pid());
+    all.extend(strays);
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// A library that a test may change: a copy of the smallest plugin in this folder.
