@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 
 use super::scene::{Peer, Scene};
-use crate::support::daemon::state_of;
+use crate::support::daemon::wait_stopped;
 use crate::support::fixtures::build_fixture;
 
 fn rude(crime: &str) -> PathBuf {
@@ -140,9 +140,7 @@ fn connections_queued_at_a_killed_worker_are_served_by_its_successor() {
     let scene = Scene::start("crimes-queue", "", &crate::support::plugins::smallest(), "");
     let pid = scene.bad_pid();
     scene.daemon.signal(pid, Signal::SIGSTOP);
-    while state_of(pid) != Some('T') {
-        std::thread::yield_now();
-    }
+    wait_stopped(pid);
     let mut queued: Vec<Peer> = (0..100).map(|_| scene.bad()).collect();
     for (number, peer) in queued.iter_mut().enumerate() {
         peer.say(&format!("line {number}\n"));

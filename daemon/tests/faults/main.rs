@@ -15,3 +15,4 @@ mod procfs;
 mod refused;
 mod scene;
 mod start;
+mod todo;

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::sys::signal::Signal;
 
-use super::scene::{Peer, Scene, config, good_service, service_table};
+use super::scene::{Peer, Scene, config, good_service};
 use crate::support::daemon::{Daemon, Directory, family_of, polyport, run_to_end, wait_gone};
 use crate::support::plugins::smallest;
 
@@ -94,24 +94,26 @@ fn a_variable_that_is_no_text_is_nobodys_business() {
     assert_eq!(output.status.code(), Some(0), "{said}");
 }
 
-/// Its workers finish what is open and go; a new daemon need not wait for them.
+/// Its workers let go of what is open one by one, over half of the time to drain, and then go
+/// themselves; a new daemon need not wait for them.
 #[test]
 fn a_killed_supervisor_leaves_no_connection_in_the_lurch_and_no_process() {
-    let text = format!("[daemon]\n{}", service_table("good", &smallest(), "workers = 2\n"));
+    let text = format!("[daemon]\ndrain_timeout = \"1h\"\n{}", good_service());
     let mut daemon = Daemon::start("start-killed", &text);
     let address = daemon.address("good", 0);
-    let mut open: Vec<Peer> = (0..8).map(|_| Peer::connect(address)).collect();
+    let mut open: Vec<Peer> = (0..4).map(|_| Peer::connect(address)).collect();
     for peer in &mut open {
         peer.echoes("before\n");
     }
     let family = family_of(daemon.pid());
-    assert_eq!(family.len(), 2);
+    assert_eq!(family.len(), 1);
     daemon.signal(daemon.pid(), Signal::SIGKILL);
     assert_eq!(daemon.wait(), -1, "ended by a signal");
     assert!(daemon.socket().exists(), "nobody could remove it");
 
     let successor = daemon.succeed(&text);
     Peer::connect(successor.address("good", 0)).echoes("from the new one\n");
+    open.remove(0).is_dropped();
     for peer in &mut open {
         peer.echoes("still\n");
         peer.finishes();

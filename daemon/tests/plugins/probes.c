@@ -12,6 +12,25 @@ MAYBE_UNUSED static void segfault(void) { *(volatile int *)(uintptr_t)16 = 1; }
 __attribute__((constructor)) static void begin(void) { segfault(); }
 #elif defined(CASE_constructor_exits)
 __attribute__((constructor)) static void begin(void) { exit(0); }
+#elif defined(CASE_constructor_forks)
+__attribute__((constructor)) static void begin(void) {
+  if (fork() == 0)
+    for (;;) pause();
+}
+#elif defined(CASE_constructor_prints)
+__attribute__((constructor)) static void begin(void) {
+  static const char line[] = "loaded\n";
+  if (write(STDOUT_FILENO, line, sizeof line - 1) < 0) abort();
+}
+#elif defined(CASE_constructor_forges)
+__attribute__((constructor)) static void begin(void) {
+  static const char report[] =
+      "{\"admitted\":{\"descriptor\":{\"name\":\"e\\u001b[2Jvil\",\"version\":\"1\","
+      "\"build_info\":\"\",\"revision\":\"0.0\",\"streams\":true,\"datagrams\":false,"
+      "\"peer_first\":false,\"options\":[],\"needs\":{\"connect\":false,\"exec\":false,"
+      "\"jit\":false,\"files_read\":[],\"files_write\":[]}}}}";
+  if (write(3, report, sizeof report - 1) < 0) abort();
+}
 #endif
 
 MAYBE_UNUSED static pp_status refuse(pp_text *error, const char *why) {

@@ -353,9 +353,13 @@ fn zombies_of(pid: u32) -> Vec<u32> {
     dead.map(|(child, _)| *child).collect()
 }
 
-/// The letter of proc(5), or nothing if there is no such process.
-pub fn state_of(pid: u32) -> Option<char> {
-    processes().get(&pid).map(|(_, state)| *state)
+/// Until a process that was sent SIGSTOP has stopped.
+pub fn wait_stopped(pid: u32) {
+    let until = Instant::now() + PATIENCE;
+    while processes().get(&pid).is_none_or(|(_, state)| *state != 'T') {
+        assert!(Instant::now() < until, "the process {pid} does not stop");
+        std::thread::yield_now();
+    }
 }
 
 pub fn wait_gone(pid: u32) {
