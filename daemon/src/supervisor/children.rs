@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -193,6 +193,7 @@ impl Children {
                 Ok(_) | Err(_) => continue,
             };
             if self.living.contains_key(&pid) {
+                end_group(pid);
                 return Some((pid, ended));
             }
         }
@@ -204,20 +205,28 @@ impl Children {
         if self.bury(pid).is_none() {
             return Exit::Code(0);
         }
-        loop {
+        let exit = loop {
             match waitpid(Pid::from_raw(pid), None) {
-                Ok(WaitStatus::Exited(_, code)) => return Exit::Code(code),
-                Ok(WaitStatus::Signaled(_, signal, _)) => return Exit::Signal(signal as i32),
+                Ok(WaitStatus::Exited(_, code)) => break Exit::Code(code),
+                Ok(WaitStatus::Signaled(_, signal, _)) => break Exit::Signal(signal as i32),
                 Ok(_) | Err(Errno::EINTR) => {}
-                Err(_) => return Exit::Code(0),
+                Err(_) => break Exit::Code(0),
             }
-        }
+        };
+        end_group(pid);
+        exit
     }
 
     /// Takes a dead child out of the table.
     pub(super) fn bury(&mut self, pid: i32) -> Option<Child> {
         self.living.remove(&pid)
     }
+}
+
+/// A child is born into a process group of its own: whom its plugin left behind goes with it.
+fn end_group(pid: i32) {
+    // Nobody being left is how it should be.
+    let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
 }
 
 fn map_scoreboard(file: &OwnedFd) -> io::Result<Scoreboard> {

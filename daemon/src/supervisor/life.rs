@@ -312,13 +312,17 @@ impl Life {
     }
 
     /// Everything that can serve does.
-    fn announce(&self, wish: &Wish, children: &Children, now_ms: u64) -> Result<(), Ending> {
-        for service in &self.services {
+    fn announce(&mut self, wish: &Wish, children: &Children, now_ms: u64) -> Result<(), Ending> {
+        let views = self.lifecycle.view();
+        for (service, view) in self.services.iter_mut().zip(&views) {
+            if view.failure.is_some() {
+                // Nobody would accept there, and who connects is to know.
+                service.listeners.clear();
+            }
             for listener in &service.listeners {
                 tracing::info!("{} listens on {}", service.name, listener.url());
             }
         }
-        let views = self.lifecycle.view();
         if wish.all_or_nothing
             && let Some(text) = views.iter().find_map(|view| view.failure.clone())
         {

@@ -9,6 +9,7 @@ use super::children::{Children, Kind};
 use super::life::{Service, totals};
 use crate::control::{ServiceStatus, Status, WorkerStatus};
 use crate::lifecycle::{ServiceView, State, WorkerView};
+use crate::log;
 use crate::scoreboard::{Counter, Scoreboard};
 
 pub(super) fn of(
@@ -50,7 +51,11 @@ fn of_service(
         .collect();
     let file = || service.plan.plugin.display().to_string();
     let (plugin, version) = match &service.descriptor {
-        Some(descriptor) => (descriptor.name.clone(), descriptor.version.clone()),
+        // The probe's word, and so perhaps its plugin's, which can write to the channel itself.
+        Some(descriptor) => (
+            log::escape(&descriptor.name),
+            log::escape(&descriptor.version),
+        ),
         None => (file(), String::new()),
     };
     ServiceStatus {
@@ -63,7 +68,7 @@ fn of_service(
             .iter()
             .map(|listener| listener.url())
             .collect(),
-        sandbox: service.sandbox.clone(),
+        sandbox: log::escape(&service.sandbox),
         connections: boards
             .iter()
             .map(|board| board.read(Counter::Connections))

@@ -140,6 +140,9 @@ fn become_child(birth: Birth<'_>) -> ! {
             0,
         )
     };
+    // The supervisor speaks on standard output; what a plugin prints belongs beside the log.
+    // SAFETY: dup2(2) touches no memory, and the parent's table is another one.
+    unsafe { libc::dup2(libc::STDERR_FILENO, libc::STDOUT_FILENO) };
     let first_free = FIRST_FD + birth.handed.len() as RawFd;
     // The program too may lie where a descriptor is to be put.
     // SAFETY: fcntl(2) on a descriptor that the caller borrows for the length of the call.
@@ -168,16 +171,7 @@ fn become_child(birth: Birth<'_>) -> ! {
     let envp = birth.envp.as_ptr();
     let flags = libc::AT_EMPTY_PATH;
     // SAFETY: both vectors end in null and outlive the call, which replaces the process or fails.
-    unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            program,
-            c"".as_ptr(),
-            argv,
-            envp,
-            flags,
-        )
-    };
+    unsafe { libc::syscall(libc::SYS_execveat, program, c"".as_ptr(), argv, envp, flags) };
     give_up()
 }
 

@@ -9,9 +9,15 @@ use crate::support::fixtures::build_fixture;
 fn a_worker_that_breaks_the_protocol_of_its_channel_is_killed_and_replaced() {
     for (abuse, told) in [
         ("garbage", "sent an unreadable message (expected value"),
-        ("oversize", "sent an unreadable message (longer than 65536 bytes)"),
+        (
+            "oversize",
+            "sent an unreadable message (longer than 65536 bytes)",
+        ),
         ("out_of_turn", "sent a message out of turn (Resolved"),
-        ("refusal", "reported a refusal while serving: I give \\x1b[2J up"),
+        (
+            "refusal",
+            "reported a refusal while serving: I give \\x1b[2J up",
+        ),
         ("descriptors", "sent an unreadable message"),
         ("flood", "sent an unreadable message"),
     ] {
@@ -25,7 +31,10 @@ fn a_worker_that_breaks_the_protocol_of_its_channel_is_killed_and_replaced() {
         assert!(!line.contains('\x1b'), "{abuse}: a terminal would obey it");
         peer.ends();
         let status = scene.wait_restarted(1);
-        assert_ne!(status["services"]["bad"]["workers"][0]["pid"], pid, "{abuse}");
+        assert_ne!(
+            status["services"]["bad"]["workers"][0]["pid"], pid,
+            "{abuse}"
+        );
         scene.bad().echoes("again\n");
         scene.finish(&["sent an unreadable message", "sent a message out of turn"]);
     }

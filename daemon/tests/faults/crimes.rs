@@ -32,7 +32,10 @@ fn a_worker_that_its_plugin_ends_is_replaced_and_the_callback_blamed() {
         // Who shares the worker shares its end.
         bystander.is_dropped();
         let line = scene.daemon.wait_log("worker died");
-        assert!(line.contains(told) && line.contains("bad/1"), "{crime}: {line}");
+        assert!(
+            line.contains(told) && line.contains("bad/1"),
+            "{crime}: {line}"
+        );
         let status = scene.wait_restarted(1);
         let worker = &status["services"]["bad"]["workers"][0];
         let last = worker["last_death"].as_str().expect("a death");
@@ -48,12 +51,7 @@ fn a_worker_that_its_plugin_ends_is_replaced_and_the_callback_blamed() {
 /// Rows of the crime and whether it counts as a fault of the plugin.
 #[test]
 fn a_connection_that_its_plugin_betrays_ends_and_the_worker_stays() {
-    for (crime, faults) in [
-        ("overconsume", 1),
-        ("panic", 1),
-        ("fault", 1),
-        ("fail", 0),
-    ] {
+    for (crime, faults) in [("overconsume", 1), ("panic", 1), ("fault", 1), ("fail", 0)] {
         let scene = Scene::start(&format!("crimes-{crime}"), "", &rude(crime), "");
         let pid = scene.bad_pid();
         let (mut culprit, mut bystander) = (scene.bad(), scene.bad());
@@ -92,7 +90,9 @@ fn a_panic_ends_its_connection_and_nothing_else() {
         culprit.say(provoked);
         culprit.finishes();
         culprit.ends();
-        scene.daemon.wait_log(&format!("fault of plugin panics in {place}: "));
+        scene
+            .daemon
+            .wait_log(&format!("fault of plugin panics in {place}: "));
         scene.daemon.wait_for("the panic to be counted", |status| {
             status["services"]["bad"]["totals"]["plugin_faults"] == 1
         });
@@ -107,9 +107,11 @@ fn a_write_to_a_session_that_has_ended_is_answered_gone() {
     let mut first = scene.bad();
     first.echoes("then\n");
     drop(first);
-    scene.daemon.wait_for("the first connection to be closed", |status| {
-        status["services"]["bad"]["connections"] == 0
-    });
+    scene
+        .daemon
+        .wait_for("the first connection to be closed", |status| {
+            status["services"]["bad"]["connections"] == 0
+        });
     let mut second = scene.bad();
     second.say("!");
     second.hears("gone\n");
@@ -130,7 +132,10 @@ fn a_flood_of_output_is_held_at_the_limit() {
     let after = resident_kib(scene.bad_pid());
     assert!(after < before + 8 * 1024, "{before} KiB became {after} KiB");
     scene.bad().echoes("meanwhile\n");
-    assert_eq!(scene.daemon.status()["services"]["bad"]["workers"][0]["restarts"], 0);
+    assert_eq!(
+        scene.daemon.status()["services"]["bad"]["workers"][0]["restarts"],
+        0
+    );
     drop((silent, greedy));
     scene.finish(&[]);
 }
@@ -152,7 +157,10 @@ fn connections_queued_at_a_killed_worker_are_served_by_its_successor() {
     let status = scene.wait_restarted(1);
     let bad = &status["services"]["bad"];
     assert_ne!(bad["workers"][0]["pid"], pid);
-    assert_eq!(bad["totals"]["accepted"], 100, "the first accepted none of them");
+    assert_eq!(
+        bad["totals"]["accepted"], 100,
+        "the first accepted none of them"
+    );
     drop(queued);
     scene.finish(&[]);
 }
@@ -167,7 +175,10 @@ fn a_plugin_that_dies_again_and_again_is_restarted_again_and_again() {
         culprit.say("!");
         culprit.is_dropped();
         let line = scene.daemon.wait_log("worker died");
-        assert!(line.contains(&format!("the next one starts {wait}")), "{times}: {line}");
+        assert!(
+            line.contains(&format!("the next one starts {wait}")),
+            "{times}: {line}"
+        );
         // The queue stays while there is no worker.
         scene.bad().echoes("still here\n");
         scene.wait_restarted(times);
@@ -178,6 +189,9 @@ fn a_plugin_that_dies_again_and_again_is_restarted_again_and_again() {
 /// What lies in memory now, from statm: pages of 4 KiB.
 fn resident_kib(pid: u32) -> u64 {
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).expect("alive");
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok());
     pages.expect("a number of pages") * 4
 }

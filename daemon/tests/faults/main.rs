@@ -15,4 +15,3 @@ mod procfs;
 mod refused;
 mod scene;
 mod start;
-mod todo;

@@ -19,14 +19,18 @@ const SYSTEM: i32 = 71;
 fn a_port_in_use_stops_the_whole_start() {
     let other = Scene::start("start-port-other", "", &smallest(), "");
     let taken = other.daemon.address("bad", 0);
-    let free = TcpListener::bind("127.0.0.1:0").expect("bound").local_addr().expect("an address");
+    let free = TcpListener::bind("127.0.0.1:0")
+        .expect("bound")
+        .local_addr()
+        .expect("an address");
     let text = config("", &smallest(), "")
         .replacen("127.0.0.1:0", &free.to_string(), 1)
         .replacen("127.0.0.1:0", &taken.to_string(), 1);
     let directory = Directory::new("start-port");
     let (code, said) = Daemon::refuse_in(&directory, &text);
     assert_eq!(code, SYSTEM, "{said}");
-    let expected = format!("services.bad.listen: cannot listen on tcp://{taken}: the address is in use");
+    let expected =
+        format!("services.bad.listen: cannot listen on tcp://{taken}: the address is in use");
     assert!(said.contains(&expected), "{said}");
     TcpListener::bind(free).expect("nobody holds the address of the other service");
     assert!(!directory.path().join("run/control.sock").exists());
@@ -40,7 +44,10 @@ fn a_second_daemon_in_the_same_directory_is_refused() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(SYSTEM), "{said}");
     let pid = scene.daemon.pid();
-    assert!(said.contains(&format!("another daemon (pid {pid}) already uses ")), "{said}");
+    assert!(
+        said.contains(&format!("another daemon (pid {pid}) already uses ")),
+        "{said}"
+    );
     assert!(said.contains("polyport stop"), "{said}");
     scene.finish(&[]);
 }
@@ -66,7 +73,10 @@ fn a_log_file_that_cannot_be_opened_stops_the_start() {
     let lines = "log.target = \"file\"\nlog.file = \"/proc/nowhere/log\"\n";
     let (code, said) = Daemon::refuse("start-log", &config(lines, &smallest(), ""));
     assert_eq!(code, SYSTEM, "{said}");
-    assert!(said.contains("daemon.log.file: cannot open /proc/nowhere/log: "), "{said}");
+    assert!(
+        said.contains("daemon.log.file: cannot open /proc/nowhere/log: "),
+        "{said}"
+    );
 }
 
 #[test]
