@@ -13,5 +13,6 @@ mod crimes;
 mod probes;
 mod procfs;
 mod refused;
+mod rows;
 mod scene;
 mod start;
