@@ -56,6 +56,87 @@ fn a_feed_refused_for_lack_of_room_comes_again_once_there_is_room() {
 }
 
 #[test]
+fn reading_stops_at_the_high_watermark_and_goes_on_at_the_low_one() {
+    let mut streams = play(echo);
+    let token = open(&mut streams, 0);
+    hear(&mut streams, token, &[1; OUTPUT_MAX / 2 - 1]);
+    take(&mut streams, token, 0, 0);
+    assert!(
+        streams.wants_read(token),
+        "one byte below the high watermark"
+    );
+    hear(&mut streams, token, &[1; 1]);
+    take(&mut streams, token, 0, 0);
+    assert!(!streams.wants_read(token));
+    take(&mut streams, token, OUTPUT_MAX / 4 - 1, 0);
+    assert_eq!(streams.pop_resumed(), None);
+    take(&mut streams, token, 1, 0);
+    assert_eq!(
+        streams.pop_resumed(),
+        Some(token),
+        "nobody else would look at it again"
+    );
+    assert!(streams.wants_read(token));
+    assert_eq!(streams.protocol.told, [], "nothing was refused");
+}
+
+#[test]
+fn input_left_for_lack_of_room_is_fed_again_before_the_peers_fin_is_told() {
+    let mut streams = play(|play, session, input| {
+        let record = input.len().min(600);
+        match play.desk.write(session, Said::Lent(0, record), false) {
+            Ok(()) if record < input.len() => {
+                let next = play
+                    .desk
+                    .write(session, Said::Lent(record, input.len()), false);
+                assert_eq!(next, Err(Refusal::Full));
+                Fed::Took(record)
+            }
+            Ok(()) => Fed::Took(record),
+            Err(_) => Fed::Full,
+        }
+    });
+    let token = open(&mut streams, 0);
+    hear(&mut streams, token, &[7; 1200]);
+    streams.peer_finished(token, 0);
+    assert_eq!(streams.protocol.told, []);
+    take(&mut streams, token, 600, 0);
+    assert_eq!(streams.pop_resumed(), Some(token));
+    streams.resume(token, 0);
+    assert_eq!(streams.protocol.fed[1], [7; 600]);
+    assert_eq!(
+        streams.protocol.told,
+        [(token, "writable"), (token, "peer finished")]
+    );
+    take(&mut streams, token, 600, 0);
+    assert_eq!(streams.protocol.closed, [(token, End::Finished)]);
+}
+
+#[test]
+fn a_paused_session_that_closes_is_read_again_to_find_the_peers_fin() {
+    let mut streams = play(|play, session, input| {
+        play.desk.pause(session, true).expect("it is open");
+        play.desk
+            .write(session, Said::Bytes(b"last"), true)
+            .expect("there is room");
+        Fed::Took(input.len())
+    });
+    let token = open(&mut streams, 0);
+    hear(&mut streams, token, b"x");
+    assert_eq!(take(&mut streams, token, 4, 0), After::ShutWriting);
+    while streams.pop_resumed().is_some() {}
+    assert!(!streams.wants_read(token));
+    streams
+        .protocol
+        .desk
+        .close(token, false, "enough")
+        .expect("it is open");
+    streams.wake(0, 0);
+    assert_eq!(streams.pop_resumed(), Some(token));
+    assert!(streams.wants_read(token));
+}
+
+#[test]
 fn a_feed_that_can_never_fit_ends_at_the_limit() {
     let mut streams = play(echo);
     let token = open(&mut streams, 0);
@@ -220,6 +301,39 @@ fn a_timer_fires_once_unless_cancelled_and_cannot_hold_up_a_turn() {
     assert_eq!(streams.protocol.fired, 1);
     streams.expire(106);
     assert_eq!(streams.protocol.fired, 2);
+}
+
+#[test]
+fn a_timer_set_while_the_protocol_was_made_counts_from_the_start() {
+    let mut streams = play(swallow);
+    streams
+        .protocol
+        .desk
+        .timer_set(5, 0)
+        .expect("there is room");
+    streams.start(100);
+    assert_eq!(streams.next_deadline_ms(), Some(105));
+}
+
+#[test]
+fn undoing_a_refused_feed_takes_back_its_half_close_but_not_an_earlier_one() {
+    let rows = [(true, Err(Refusal::Gone)), (false, Ok(()))];
+    for (before, then) in rows {
+        let mut streams = play(swallow);
+        let token = open(&mut streams, 0);
+        let desk = &mut streams.protocol.desk;
+        if before {
+            desk.write(token, Said::Bytes(b"last"), true)
+                .expect("there is room");
+            desk.clear();
+        } else {
+            desk.write(token, Said::Bytes(b"undone"), true)
+                .expect("there is room");
+        }
+        desk.undo_writes(token);
+        assert_eq!(desk.write(token, Said::Bytes(b"x"), false), then);
+        assert_eq!(desk.queued(token), Ok(if before { 4 } else { 1 }));
+    }
 }
 
 #[test]

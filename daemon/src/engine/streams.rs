@@ -85,6 +85,11 @@ impl<P: Protocol> Streams<P> {
 
     // --- what the worker heard -----------------------------------------------------------------
 
+    /// Once, before anything else: carries out what was asked for while the protocol was made.
+    pub fn start(&mut self, now_ms: u64) {
+        self.carry_out(None, now_ms);
+    }
+
     /// `Err` when the protocol does not want the session: it was never open.
     pub fn open(&mut self, facts: &Facts<'_>, now_ms: u64) -> Result<Token, End> {
         let token = self

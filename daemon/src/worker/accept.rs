@@ -1,8 +1,8 @@
 //! Accepting: how connections enter a worker, and when its listeners stay away.
 //!
 //! At the worker's share of the limit, and when descriptors run out, a listener leaves the event
-//! queue; connections wait in the kernel's meanwhile. It comes back as soon as one closes, or after
-//! a short while. Nothing is decided here about a connection that was let in.
+//! queue; connections wait in the kernel's meanwhile. It comes back below the limit, or after a short
+//! while. Nothing is decided here about a connection that was let in.
 
 use std::net::{SocketAddr, TcpStream};
 
@@ -87,12 +87,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     /// Listeners that left come back once there is room, or when they have been away long enough.
     pub(super) fn readmit_listeners(&mut self) {
-        let freed = std::mem::take(&mut self.freed);
         if self.streams.len() >= self.connections_max {
             return;
         }
         for listener in &mut self.listeners {
-            let back = freed || listener.back_ms().is_none_or(|at_ms| at_ms <= self.now_ms);
+            let back = listener.back_ms().is_none_or(|at_ms| at_ms <= self.now_ms);
             if !listener.is_polled() && back && listener.enter(&self.epoll).is_err() {
                 listener.leave_for_a_while(&self.epoll, self.now_ms);
             }

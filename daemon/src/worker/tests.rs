@@ -238,35 +238,64 @@ fn at_the_limit_connections_wait_in_the_queue_until_one_closes() {
 }
 
 #[test]
-fn a_slow_reader_costs_no_more_than_its_output_limit_and_loses_nothing() {
-    let running = start(Mode::Source, limits());
-    let mut stream = running.connect();
-    assert_eq!(running.event(), Event::Opened);
-    let mut chunk = vec![0; CHUNK];
-    for number in 0u32..1000 {
-        stream.read_exact(&mut chunk).expect("it is sent");
-        assert!(
-            chunk.chunks(4).all(|word| word == number.to_le_bytes()),
-            "chunk {number}"
-        );
-    }
-    drop(stream);
-    let mut refusals = 0;
-    loop {
-        match running.event() {
-            Event::Refused { queued } => {
-                assert!(queued <= limits().output_bytes_max as u64);
-                refusals += 1;
-            }
-            Event::Closed(why) => break assert_eq!(why, End::Lost),
-            Event::Opened => panic!("there is one connection"),
-        }
-    }
-    assert!(
-        refusals > 1,
-        "it was refused, and told when it was writable again"
+fn a_fin_that_came_with_the_input_is_found_although_its_edge_has_passed() {
+    let running = start(
+        Mode::Echo,
+        Limits {
+            connections: 1,
+            ..limits()
+        },
     );
+    let mut first = running.connect();
+    round_trip(&mut first, b"one");
+    let mut second = running.connect();
+    second.write_all(b"two").expect("the kernel takes it");
+    second.shutdown(Shutdown::Write).expect("it is open");
+    drop(first);
+    let mut echoed = Vec::new();
+    second.read_to_end(&mut echoed).expect("an orderly end");
+    assert_eq!(echoed, b"two");
     assert_eq!(running.stop(), Outcome::Drained);
+}
+
+#[test]
+fn a_slow_reader_costs_no_more_than_its_output_limit_and_loses_nothing() {
+    // The second is more than the kernel buffers, so that the worker has to wait for the peer.
+    for output_bytes_max in [256 * 1024, 16 << 20] {
+        let running = start(
+            Mode::Source,
+            Limits {
+                output_bytes_max,
+                ..limits()
+            },
+        );
+        let mut stream = running.connect();
+        setsockopt(&stream, sockopt::RcvBuf, &65_536).expect("it is a socket");
+        assert_eq!(running.event(), Event::Opened);
+        let mut chunk = vec![0; CHUNK];
+        for number in 0u32..2500 {
+            stream.read_exact(&mut chunk).expect("it is sent");
+            let right = [number.to_le_bytes(); CHUNK / 4].concat();
+            assert!(chunk == right, "chunk {number} differs");
+        }
+        drop(stream);
+        let mut refusals = 0;
+        loop {
+            match running.event() {
+                Event::Refused { queued } => {
+                    assert!(queued <= output_bytes_max as u64);
+                    refusals += 1;
+                }
+                Event::Closed(why) => break assert_eq!(why, End::Lost),
+                Event::Opened => panic!("there is one connection"),
+            }
+        }
+        assert!(
+            refusals > 1,
+            "it was refused, and told when it was writable again"
+        );
+        assert_eq!(running.stop(), Outcome::Drained);
+    }
 }
 
 #[test]

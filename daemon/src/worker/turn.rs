@@ -52,8 +52,6 @@ pub(super) struct Worker<P: Protocol, W, O> {
     pub(super) scoreboard: Scoreboard,
     pub(super) complaints: Complaints,
     pub(super) connections_max: usize,
-    /// A connection closed in this turn.
-    pub(super) freed: bool,
     drain_timeout_ms: u64,
     /// The clock, read once per turn.
     pub(super) now_ms: u64,
@@ -94,7 +92,6 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             scoreboard,
             complaints: Complaints::default(),
             connections_max,
-            freed: false,
             drain_timeout_ms: share.drain_timeout_ms,
             now_ms: monotonic_ms()?,
         })
@@ -106,6 +103,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     pub(super) fn run(&mut self) -> io::Result<Outcome> {
         let mut events = vec![EpollEvent::empty(); EVENTS_MAX];
+        self.streams.start(self.now_ms);
         loop {
             if let Some(outcome) = self.outcome
                 && self.streams.is_empty()
@@ -329,7 +327,6 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             let session = parted.token.data().as_ffi();
             tracing::debug!(session, peer = %stream.peer, why = ?parted.why, "connection closed");
             self.scoreboard.subtract(Counter::Connections, 1);
-            self.freed = true;
             if parted.reset {
                 stream.reset();
             }
