@@ -9,7 +9,8 @@ use super::streams::{After, READ_BYTES};
 mod play;
 
 use play::{
-    Feed, OUTPUT_MAX, Play, echo, hear, hear_at, open, play, play_with_idle, swallow, take,
+    Feed, INPUT_MAX, OUTPUT_MAX, Play, echo, hear, hear_at, open, play, play_with_idle, swallow,
+    take,
 };
 
 #[test]
@@ -83,7 +84,7 @@ fn reading_stops_at_the_high_watermark_and_goes_on_at_the_low_one() {
 #[test]
 fn input_left_for_lack_of_room_is_fed_again_before_the_peers_fin_is_told() {
     let mut streams = play(|play, session, input| {
-        let record = input.len().min(600);
+        let record = input.len().min(950);
         match play.desk.write(session, Said::Lent(0, record), false) {
             Ok(()) if record < input.len() => {
                 let next = play
@@ -97,18 +98,18 @@ fn input_left_for_lack_of_room_is_fed_again_before_the_peers_fin_is_told() {
         }
     });
     let token = open(&mut streams, 0);
-    hear(&mut streams, token, &[7; 1200]);
+    hear(&mut streams, token, &[7; 950 + INPUT_MAX]);
     streams.peer_finished(token, 0);
     assert_eq!(streams.protocol.told, []);
-    take(&mut streams, token, 600, 0);
+    take(&mut streams, token, 950, 0);
     assert_eq!(streams.pop_resumed(), Some(token));
     streams.resume(token, 0);
-    assert_eq!(streams.protocol.fed[1], [7; 600]);
+    assert_eq!(streams.protocol.fed[1], [7; INPUT_MAX]);
     assert_eq!(
         streams.protocol.told,
         [(token, "writable"), (token, "peer finished")]
     );
-    take(&mut streams, token, 600, 0);
+    take(&mut streams, token, INPUT_MAX, 0);
     assert_eq!(streams.protocol.closed, [(token, End::Finished)]);
 }
 
