@@ -168,16 +168,7 @@ fn become_child(birth: Birth<'_>) -> ! {
     let envp = birth.envp.as_ptr();
     let flags = libc::AT_EMPTY_PATH;
     // SAFETY: both vectors end in null and outlive the call, which replaces the process or fails.
-    unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            program,
-            c"".as_ptr(),
-            argv,
-            envp,
-            flags,
-        )
-    };
+    unsafe { libc::syscall(libc::SYS_execveat, program, c"".as_ptr(), argv, envp, flags) };
     give_up()
 }
 
