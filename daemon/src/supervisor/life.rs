@@ -24,7 +24,7 @@ use crate::lifecycle::{
     Change, Event, Exit, Lifecycle, News, Order, Policy, ServiceId, Signal, WorkerId,
 };
 use crate::plan::{DaemonPlan, Descriptor, LogLevel, ServicePlan};
-use crate::plugin_host;
+use crate::plugin_host::verify;
 use crate::scoreboard::{Counter, Scoreboard};
 
 pub(super) struct Life {
@@ -61,7 +61,7 @@ impl Life {
         } = prepared;
         let services: Vec<Service> = candidates.into_iter().map(Service::new).collect();
         let used: Vec<&StoredPlugin> = services.iter().filter_map(|s| s.code.as_ref()).collect();
-        if let Err(error) = plugin_host::prune(&plan.daemon.state_dir, &used) {
+        if let Err(error) = verify::prune(&plan.daemon.state_dir, &used) {
             tracing::warn!("old plugin files stay in the store: {error}");
         }
         let policy = Policy {
@@ -385,12 +385,16 @@ impl Service {
     }
 }
 
+/// One line each: a problem and its remedy, on lines of their own elsewhere, are joined here.
 fn log_change(change: &Change) {
+    let text = change.to_string();
+    let parts: Vec<&str> = text.lines().map(str::trim).collect();
+    let text = parts.join("; ");
     match change.severity {
-        LogLevel::Debug => tracing::debug!("{change}"),
-        LogLevel::Info => tracing::info!("{change}"),
-        LogLevel::Warning => tracing::warn!("{change}"),
-        LogLevel::Error => tracing::error!("{change}"),
+        LogLevel::Debug => tracing::debug!("{text}"),
+        LogLevel::Info => tracing::info!("{text}"),
+        LogLevel::Warning => tracing::warn!("{text}"),
+        LogLevel::Error => tracing::error!("{text}"),
     }
 }
 

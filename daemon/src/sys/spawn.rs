@@ -154,9 +154,6 @@ fn become_child(birth: Birth<'_>) -> ! {
             give_up();
         }
     }
-    // The program too may lie where a handed descriptor goes; -1 makes the exec below fail.
-    // SAFETY: as above.
-    let program = unsafe { libc::fcntl(birth.program, libc::F_DUPFD_CLOEXEC, first_free) };
     for (to, from) in (FIRST_FD..).zip(birth.parked.iter()) {
         // SAFETY: dup2(2) closes what lies in this process's `to`, which only the parent's copy of
         // the table still needs.
