@@ -23,7 +23,7 @@ pub fn play() -> u8 {
             eprintln!(
                 "polyport: `{}` is how the supervisor starts its children; \
                  you want `polyport run`",
-                crate::CHILD_VERB
+                handed::CHILD_VERB
             );
             exit::USAGE
         }

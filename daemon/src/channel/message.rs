@@ -96,7 +96,8 @@ pub enum Report {
 impl Report {
     pub fn refused(mut text: String) -> Report {
         if text.len() > TEXT_BYTES_MAX {
-            text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+            let whole = (0..=TEXT_BYTES_MAX).rfind(|at| text.is_char_boundary(*at));
+            text.truncate(whole.unwrap_or(0));
             text.push('…');
         }
         Report::Refused { text }

@@ -191,17 +191,22 @@ impl Desk {
     /// Takes back what this call wrote to `session`: a feed answered as full never happened.
     pub fn undo_writes(&mut self, session: Token) {
         let mut undone = 0;
+        let mut reopened = false;
         self.asks.retain(|ask| match ask {
             Ask::Write { session: to, piece } if *to == session => {
                 undone += piece.len();
                 false
             }
-            Ask::FinishWriting { session: to } if *to == session => false,
+            Ask::FinishWriting { session: to } if *to == session => {
+                reopened = true;
+                false
+            }
             _ => true,
         });
         if let Some(entry) = self.ledger.get_mut(session) {
             entry.queued -= undone;
-            entry.finished = false;
+            // A close, or what was finished before this call, stays.
+            entry.finished &= !reopened;
             entry.refused = true;
         }
     }

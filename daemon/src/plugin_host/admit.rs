@@ -248,7 +248,7 @@ unsafe fn read_options(table: &abi::Plugin) -> Result<Vec<DeclaredOption>, LoadE
     let bad = |row, why: String| Err(LoadError::BadOption { row, why });
     if count > OPTIONS_MAX {
         return bad(
-            count,
+            OPTIONS_MAX,
             format!("there are {count} rows, the most is {OPTIONS_MAX}"),
         );
     }

@@ -355,7 +355,7 @@ unsafe extern "C" fn fault(host: *mut abi::Host, text: *const c_char, length: us
     };
     let text = escaped(text, LOG_BYTES_MAX);
     let ask = |inside: &mut Inside| {
-        inside.faulted = true;
+        inside.fault = Some(text.clone());
         inside.desk.fault(text);
         Ok(())
     };

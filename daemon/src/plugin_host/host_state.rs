@@ -35,8 +35,8 @@ pub(super) struct Inside {
     /// Addresses of the input lent to the running `feed`.
     pub(super) lent: Range<usize>,
     pub(super) life: Life,
-    /// The running callback reported a fault itself.
-    pub(super) faulted: bool,
+    /// What the running callback reported as its own fault.
+    pub(super) fault: Option<String>,
     /// Read at most once per callback: for a plugin, time stands still inside of one.
     pub(super) now_ms: Option<u64>,
     pub(super) clock: fn() -> u64,

@@ -69,7 +69,7 @@ impl Instance {
             wakes,
             lent: 0..0,
             life: Life::Between,
-            faulted: false,
+            fault: None,
             now_ms: None,
             clock: around.clock,
         });
@@ -120,7 +120,7 @@ impl Instance {
         let source = inside.sessions.get(session).map_or(0, |note| note.source);
         let addresses = lent.as_ptr_range();
         inside.lent = addresses.start as usize..addresses.end as usize;
-        (inside.life, inside.faulted, inside.now_ms) = (Life::InCallback, false, None);
+        (inside.life, inside.fault, inside.now_ms) = (Life::InCallback, None, None);
 
         let number = if session.is_null() {
             0
@@ -143,8 +143,8 @@ impl Instance {
     /// What a callback's status means for its session.
     #[inline]
     fn verdict(&mut self, callback: Callback, session: Token, status: Status) -> Result<(), End> {
-        if self.inside().faulted || status == abi::E_PANIC {
-            self.report_fault(callback, session, "it reports a panic, see its own lines");
+        if self.inside().fault.is_some() || status == abi::E_PANIC {
+            self.report_fault(callback, session, "it answered PP_E_PANIC");
             return Err(End::Fault);
         }
         if status >= 0 {
@@ -157,22 +157,21 @@ impl Instance {
         Err(End::Aborted)
     }
 
-    fn report_fault(&mut self, callback: Callback, session: Token, what: &str) {
+    /// One error for the administrator: in the plugin's own words, or `otherwise`.
+    fn report_fault(&mut self, callback: Callback, session: Token, otherwise: &str) {
         let plugin = self.admitted.name().to_owned();
         let inside = self.inside();
+        let what = inside.fault.take();
+        let what = what.as_deref().unwrap_or(otherwise);
         let (service, callback) = (inside.log.service.as_str(), callback.name());
-        let session = session.data().as_ffi();
+        let session = (!session.is_null()).then(|| session.data().as_ffi());
         tracing::error!(target: "plugin", service, session, "fault of plugin {plugin} in {callback}: {what}");
     }
 
     /// After a callback that no session can be blamed for.
     fn note_fault(&mut self, callback: Callback) {
-        if self.inside().faulted {
-            self.report_fault(
-                callback,
-                Token::null(),
-                "it reports a panic, see its own lines",
-            );
+        if self.inside().fault.is_some() {
+            self.report_fault(callback, Token::null(), "");
         }
     }
 }
@@ -217,7 +216,7 @@ impl Protocol for Instance {
             // SAFETY: object and state are the plugin's own; the input lives during the call.
             unsafe { feed(object, number, state.0, bytes, input.len(), &mut consumed) }
         });
-        if status == abi::E_FULL && !self.inside().faulted {
+        if status == abi::E_FULL && self.inside().fault.is_none() {
             return Fed::Full;
         }
         match self.verdict(Callback::Feed, session, status) {

@@ -29,8 +29,7 @@ mod options;
 pub mod probe;
 mod settings;
 mod text;
-mod units_until_merged;
-mod verify;
+pub mod verify;
 mod waker;
 
 pub use admit::Admitted;

@@ -13,7 +13,7 @@ use polyport_plugin::abi;
 use serde_json::Value as Json;
 
 use super::error::LoadError;
-use super::units_until_merged::{parse_duration_ms, parse_size};
+use crate::config::units::{parse_duration_ms, parse_size};
 use crate::plan::OptionFacts;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -53,7 +53,7 @@ pub(super) unsafe fn clean(
     let text = text.to_str().map_err(|_| "is not UTF-8".to_owned())?;
     if text.chars().any(is_harmful) {
         return Err(format!(
-            "holds control characters: {:?}",
+            "holds control characters: \"{}\"",
             escaped(text.as_bytes(), 64)
         ));
     }

@@ -38,17 +38,18 @@ pub fn take(source: &Path, state_dir: &Path, owners: &[u32]) -> Result<StoredPlu
     let temporary = format!(".{stem}.{}.tmp", std::process::id());
     let copied = copy_hashed(&mut file, &real, &store, &temporary).and_then(|hash| {
         let name = format!("{stem}-{}.so", &hash[..16]);
-        renameat(&store.directory, &*temporary, &store.directory, &*name)
-            .map_err(|errno| store.error(&name, errno))?;
-        Ok(StoredPlugin {
-            path: store.path.join(name),
-            hash,
-        })
+        let path = store.path.join(&name);
+        // What is there already may be in use by another service or an older worker, which compare
+        // inodes: it is replaced only if it is not what its name says.
+        let stored = StoredPlugin { path, hash };
+        if confirm(&stored).is_err() {
+            renameat(&store.directory, &*temporary, &store.directory, &*name)
+                .map_err(|errno| store.error(&name, errno))?;
+        }
+        Ok(stored)
     });
-    if copied.is_err() {
-        // Best effort: `prune` removes what stays behind.
-        let _ = unlinkat(&store.directory, &*temporary, UnlinkatFlags::NoRemoveDir);
-    }
+    // After a rename there is nothing to remove; what stays behind otherwise is for `prune`.
+    let _ = unlinkat(&store.directory, &*temporary, UnlinkatFlags::NoRemoveDir);
     copied
 }
 
@@ -174,6 +175,12 @@ fn open_trusted(real: &Path, owners: &[u32]) -> Result<File, LoadError> {
     let facts = trust(&at, &path, owners)?;
     if kind_of(&facts) != SFlag::S_IFREG {
         return Err(LoadError::NotRegular { path });
+    }
+    if facts.st_size as u64 > FILE_BYTES_MAX {
+        return Err(LoadError::TooLarge {
+            path,
+            bytes_max: FILE_BYTES_MAX,
+        });
     }
     Ok(File::from(at))
 }

@@ -232,7 +232,7 @@ fn arguments(kind: &Kind) -> Vec<CString> {
         Kind::Probe(service) => ("probe", service.clone()),
         Kind::Worker { name, .. } => ("worker", name.clone()),
     };
-    ["polyport", crate::CHILD_VERB, role, &whom]
+    ["polyport", handed::CHILD_VERB, role, &whom]
         .iter()
         .filter(|word| !word.is_empty())
         .map(|word| CString::new(*word).expect("names in a plan hold no NUL"))

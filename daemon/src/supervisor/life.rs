@@ -24,7 +24,7 @@ use crate::lifecycle::{
     Change, Event, Exit, Lifecycle, News, Order, Policy, ServiceId, Signal, WorkerId,
 };
 use crate::plan::{DaemonPlan, Descriptor, LogLevel, ServicePlan};
-use crate::plugin_host;
+use crate::plugin_host::verify;
 use crate::scoreboard::{Counter, Scoreboard};
 
 pub(super) struct Life {
@@ -61,7 +61,7 @@ impl Life {
         } = prepared;
         let services: Vec<Service> = candidates.into_iter().map(Service::new).collect();
         let used: Vec<&StoredPlugin> = services.iter().filter_map(|s| s.code.as_ref()).collect();
-        if let Err(error) = plugin_host::prune(&plan.daemon.state_dir, &used) {
+        if let Err(error) = verify::prune(&plan.daemon.state_dir, &used) {
             tracing::warn!("old plugin files stay in the store: {error}");
         }
         let policy = Policy {
@@ -107,7 +107,6 @@ impl Life {
     }
 
     pub(super) fn next_deadline_ms(&self) -> Option<u64> {
-        // With no worker to look at, there is nothing to look for.
         let look = self.watch.next_look_ms();
         let own = [
             self.lifecycle.next_deadline_ms(),
@@ -265,11 +264,10 @@ impl Life {
     /// Answers what operators asked; returns what is to be done beyond answering.
     pub(super) fn requests(&mut self, children: &Children, now_ms: u64) -> Vec<Request> {
         let mut to_do = Vec::new();
-        let views = self.lifecycle.view();
-        let services = &self.services;
+        let (services, lifecycle) = (&self.services, &self.lifecycle);
         self.control.turn(now_ms, |request, caller| match request {
             Request::Status => {
-                let status = status::of(services, &views, children, now_ms);
+                let status = status::of(services, &lifecycle.view(), children, now_ms);
                 let answer = serde_json::to_value(status).expect("a status is plain data");
                 Answer {
                     reply: Reply::done(answer),
@@ -387,12 +385,16 @@ impl Service {
     }
 }
 
+/// One line each: a problem and its remedy, on lines of their own elsewhere, are joined here.
 fn log_change(change: &Change) {
+    let text = change.to_string();
+    let parts: Vec<&str> = text.lines().map(str::trim).collect();
+    let text = parts.join("; ");
     match change.severity {
-        LogLevel::Debug => tracing::debug!("{change}"),
-        LogLevel::Info => tracing::info!("{change}"),
-        LogLevel::Warning => tracing::warn!("{change}"),
-        LogLevel::Error => tracing::error!("{change}"),
+        LogLevel::Debug => tracing::debug!("{text}"),
+        LogLevel::Info => tracing::info!("{text}"),
+        LogLevel::Warning => tracing::warn!("{text}"),
+        LogLevel::Error => tracing::error!("{text}"),
     }
 }
 

@@ -130,8 +130,9 @@ mod tests {
                 since_ms,
             })
         };
-        // Rows of (time, sequence seen, finding).
-        let stories: [(&str, Vec<(u64, u64, Option<Finding>)>); 5] = [
+        type Row = (u64, u64, Option<Finding>);
+        // Rows of time, sequence seen, finding.
+        let stories: [(&str, Vec<Row>); 5] = [
             (
                 "idle",
                 vec![(0, 2, None), (100, 2, None), (60_000, 2, None)],

@@ -141,6 +141,12 @@ fn become_child(birth: Birth<'_>) -> ! {
         )
     };
     let first_free = FIRST_FD + birth.handed.len() as RawFd;
+    // The program's own descriptor may lie where a handed one has to go.
+    // SAFETY: fcntl(2) on a descriptor that the caller borrows for the length of the call.
+    let program = unsafe { libc::fcntl(birth.program, libc::F_DUPFD_CLOEXEC, first_free) };
+    if program < 0 {
+        give_up();
+    }
     for (from, place) in birth.handed.iter().zip(birth.parked.iter_mut()) {
         // SAFETY: fcntl(2) on a descriptor that the caller borrows for the length of the call.
         *place = unsafe { libc::fcntl(*from, libc::F_DUPFD_CLOEXEC, first_free) };
@@ -165,16 +171,7 @@ fn become_child(birth: Birth<'_>) -> ! {
     let envp = birth.envp.as_ptr();
     let flags = libc::AT_EMPTY_PATH;
     // SAFETY: both vectors end in null and outlive the call, which replaces the process or fails.
-    unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            birth.program,
-            c"".as_ptr(),
-            argv,
-            envp,
-            flags,
-        )
-    };
+    unsafe { libc::syscall(libc::SYS_execveat, program, c"".as_ptr(), argv, envp, flags) };
     give_up()
 }
 

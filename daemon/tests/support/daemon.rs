@@ -115,7 +115,8 @@ impl Daemon {
     /// Where a service listens; `nth` counts from 0.
     pub fn address(&self, service: &str, nth: usize) -> SocketAddr {
         let url = self.announced["services"][service]["listen"][nth].as_str();
-        let url = url.unwrap_or_else(|| panic!("{service} has no endpoint {nth}"));
+        let url =
+            url.unwrap_or_else(|| panic!("{service} has no endpoint {nth}:\n{}", self.log.text()));
         let address = url.strip_prefix("tcp://").expect("a TCP endpoint");
         address.parse().expect("an address")
     }
@@ -203,7 +204,7 @@ impl Daemon {
         let running = self.child.try_wait().expect("our child").is_none();
         let family = family_of(self.pid());
         if running {
-            let status = self.wait_for("calm", |status| is_calm(status));
+            let status = self.wait_for("calm", is_calm);
             let now = descriptors_of(self.pid());
             let gained = now as i64 - self.descriptors as i64;
             assert!(

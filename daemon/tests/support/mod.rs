@@ -1,6 +1,11 @@
 //! What the black-box tests share: the daemon under test, plugins built for it, scripted peers.
-#![allow(dead_code, reason = "each test program uses the part that it needs")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test program uses the part that it needs"
+)]
 
 pub mod daemon;
+pub mod fixtures;
 pub mod plugins;
 pub mod script;

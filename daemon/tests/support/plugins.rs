@@ -1,48 +1,10 @@
-//! Fixture plugins, built from `tests/plugins/*.c` when a test asks for them.
-//!
-//! A name is a file, or a file and one of its cases: "rude" or "rude-segfault". Test processes run
-//! at the same time, so each builds to a name of its own and renames; the last one wins, and all
-//! are equal.
+//! The plugins that a scripted case names: shipped ones, and fixtures built for it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The built library.
-pub fn build_fixture(name: &str) -> PathBuf {
-    static BUILDS: AtomicU32 = AtomicU32::new(0);
-    let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (file, case) = name.split_once('-').unwrap_or((name, "none"));
-    let source = crate_dir
-        .join("tests/plugins")
-        .join(file)
-        .with_extension("c");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins");
-    std::fs::create_dir_all(&folder).expect("a folder for fixtures");
-    let build = BUILDS.fetch_add(1, Ordering::Relaxed);
-    let unique = folder.join(format!("{name}.{}.{build}.tmp", std::process::id()));
-    let output = Command::new("cc")
-        .args([
-            "-std=c99", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-pthread",
-        ])
-        .arg("-D_GNU_SOURCE")
-        .arg(format!("-DCASE_{case}"))
-        .arg("-I")
-        .arg(crate_dir.join("../plugin-api/include"))
-        .arg("-o")
-        .args([&unique, &source])
-        .output()
-        .expect("cc is installed");
-    assert!(
-        output.status.success(),
-        "{name}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let built = folder.join(format!("{name}.so"));
-    std::fs::rename(&unique, &built).expect("renamed");
-    built
-}
+use super::fixtures::build_fixture;
 
 /// Where the shipped plugins lie, built by the cargo that runs the tests.
 pub fn folder() -> PathBuf {

@@ -122,7 +122,7 @@ impl Case {
                             .pointer(&pointer)
                             .is_some_and(|found| match found.as_str() {
                                 Some(text) => text == value,
-                                None => found.to_string() == value,
+                                None => *found.to_string() == value,
                             })
                     });
             }

@@ -4,20 +4,22 @@
 //! Invariant: every method returns with the world at rest; each session that was opened gets exactly
 //! one `closed`, last.
 
-use std::collections::{BTreeMap, VecDeque};
+mod line;
+mod rounds;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::ledger::{Closing, Output, REPLY_TOKEN, Sent, shown};
-use super::raw::{Plugin, Shared, State};
+use super::ledger::{Output, REPLY_TOKEN, Sent, short, shown};
 use super::settings::milliseconds;
 use super::{Logged, Setup, Split};
 use crate::abi;
 use crate::facts::{Address, End};
+use crate::glue::caller::{Plugin, Shared};
 use crate::testing::ledger::Ledger;
 use crate::{Error, Result};
 
-/// Rounds without coming to rest: a plugin that arms a timer of no delay in each timer, or the like.
-const ROUNDS_MAX: usize = 1_000_000;
+use line::Line;
 
 /// One peer of the plugin; stays valid for questions after its session has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,28 +38,8 @@ pub struct FakeHost {
     destroyed: bool,
 }
 
-/// The peer's end.
-struct Line {
-    state: State,
-    /// What the peer has sent and the plugin has not seen.
-    arriving: VecDeque<Vec<u8>>,
-    /// What the plugin has seen and not consumed.
-    input: Vec<u8>,
-    /// There is something in `input` that the plugin has not seen, or has given back.
-    unfed: bool,
-    /// The last feed was answered as full: it comes again after `writable`.
-    held: bool,
-    peer_finished: bool,
-    told_finished: bool,
-    /// Bytes that the peer will still read before it stops.
-    appetite: usize,
-    received: Vec<u8>,
-    active_ms: u64,
-    end: Option<End>,
-}
-
 impl FakeHost {
-    pub(super) fn start(setup: &Setup) -> Result<FakeHost, String> {
+    pub(crate) fn start(setup: &Setup) -> Result<FakeHost, String> {
         let mut plugin = Plugin::admit(setup.table)?;
         let settings = setup.lent_settings(&plugin)?;
         let ledger = Ledger::new(setup.full_at, setup.output_bytes_max);
@@ -109,7 +91,7 @@ impl FakeHost {
             .ledger()
             .sessions
             .insert(session, Output::default());
-        self.begin("open", format_args!("open {session} from {from}"));
+        self.begin("open", format_args!("open {} from {from}", short(session)));
         let opened = self.plugin.open(session, from, now_ms);
         let faulted = self.finish_call();
         let state = match opened {
@@ -281,11 +263,12 @@ impl FakeHost {
         self.check_rules();
     }
 
-    /// Blocks until a thread of the plugin has used a waker, and delivers it.
+    /// Blocks until a thread of the plugin has used a waker, and delivers one token. Those that the
+    /// plugin's callbacks themselves use are delivered without asking.
     #[track_caller]
     pub fn await_wake(&mut self) {
         let inbox = std::sync::Arc::clone(&self.shared.ledger().inbox);
-        if !inbox.wait() {
+        if !inbox.admit_from_elsewhere() {
             self.fail("nobody has used a waker for ten seconds");
         }
         self.settle();
@@ -310,262 +293,6 @@ impl FakeHost {
     /// All calls so far, in both directions, one a line.
     pub fn transcript(&self) -> String {
         self.shared.ledger().transcript().to_owned()
-    }
-
-    // --- rounds --------------------------------------------------------------------------------
-
-    /// Plays on until nothing moves.
-    #[track_caller]
-    fn settle(&mut self) {
-        for _ in 0..ROUNDS_MAX {
-            self.check_rules();
-            let mut moved = self.deliver_wake() | self.fire_timer();
-            for peer in self.open_peers() {
-                moved |= self.step(peer);
-                self.check_rules();
-            }
-            if !moved {
-                return;
-            }
-        }
-        self.fail("the plugin does not come to rest");
-    }
-
-    /// The next thing that can happen to this session; true if something did.
-    #[track_caller]
-    fn step(&mut self, peer: Peer) -> bool {
-        if self.end_if_due(peer) {
-            return true;
-        }
-        self.flush(peer) | self.tell_writable(peer) | self.feed(peer) | self.tell_finished(peer)
-    }
-
-    /// True once the session has ended.
-    #[track_caller]
-    fn end_if_due(&mut self, peer: Peer) -> bool {
-        let line = &self.lines[&peer];
-        let ledger = self.shared.ledger();
-        let Some(output) = ledger.sessions.get(&peer.0) else {
-            return false;
-        };
-        let said_all = output.finished && output.queued.is_empty();
-        let why = match output.closing {
-            Some(Closing::Abort) => End::Aborted,
-            _ if output.hopeless => End::Limit,
-            Some(Closing::Finish) if said_all => End::Finished,
-            None if said_all && line.told_finished => End::Finished,
-            _ => return false,
-        };
-        drop(ledger);
-        self.end_session(peer, why);
-        true
-    }
-
-    fn flush(&mut self, peer: Peer) -> bool {
-        let mut ledger = self.shared.ledger();
-        let now_ms = ledger.now_ms;
-        let line = self
-            .lines
-            .get_mut(&peer)
-            .expect("an open session has its line");
-        let Some(output) = ledger.sessions.get_mut(&peer.0) else {
-            return false;
-        };
-        let count = output.queued.len().min(line.appetite);
-        line.received.extend(output.queued.drain(..count));
-        if line.appetite != usize::MAX {
-            line.appetite -= count;
-        }
-        if count > 0 {
-            line.active_ms = now_ms;
-        }
-        count > 0
-    }
-
-    #[track_caller]
-    fn tell_writable(&mut self, peer: Peer) -> bool {
-        let max = self.output_bytes_max;
-        let mut ledger = self.shared.ledger();
-        let Some(output) = ledger.sessions.get_mut(&peer.0) else {
-            return false;
-        };
-        let (Some(before), None) = (output.refused, output.closing) else {
-            return false;
-        };
-        let queued = output.queued.len();
-        // Room again means less than there was; otherwise it would be refused once more, for ever.
-        if queued > 0 && (queued >= before || queued * 4 > max) {
-            return false;
-        }
-        output.refused = None;
-        drop(ledger);
-        let state = self.lines[&peer].state;
-        self.begin("writable", format_args!("writable {}", peer.0));
-        self.plugin.writable(peer.0, state);
-        if self.finish_call() {
-            self.end_session(peer, End::Fault);
-        } else {
-            self.line(peer).held = false;
-        }
-        true
-    }
-
-    #[track_caller]
-    fn feed(&mut self, peer: Peer) -> bool {
-        let (queued, finished) = match self.readable(peer) {
-            Some(before) => before,
-            None => return false,
-        };
-        let input_bytes_max = self.input_bytes_max;
-        let line = self.line(peer);
-        line.take_arriving(input_bytes_max);
-        if !line.unfed {
-            return false;
-        }
-        line.unfed = false;
-        let (state, input) = (line.state, line.input.clone());
-        self.begin("feed", format_args!("feed {} {}", peer.0, shown(&input)));
-        let (status, consumed) = self.plugin.feed(peer.0, state, &input);
-        self.shared
-            .ledger()
-            .note(format_args!("-> {status}, {consumed} consumed"));
-        let faulted = self.finish_call();
-        self.check_status("feed", status);
-        if faulted {
-            self.end_session(peer, End::Fault);
-        } else if status == abi::E_FULL {
-            self.shared.ledger().undo(peer.0, queued, finished);
-            let line = self.line(peer);
-            (line.unfed, line.held) = (true, true);
-        } else if status < 0 {
-            self.end_session(peer, End::Aborted);
-        } else if consumed > input.len() {
-            let n = input.len();
-            self.fail(&format!(
-                "feed claims to have consumed {consumed} of {n} bytes"
-            ));
-        } else if consumed == 0 && input.len() >= input_bytes_max {
-            self.end_session(peer, End::Limit);
-        } else {
-            self.line(peer).input.drain(..consumed);
-        }
-        true
-    }
-
-    /// Whether the plugin may be fed now, and then what its output is before.
-    fn readable(&self, peer: Peer) -> Option<(usize, bool)> {
-        let line = &self.lines[&peer];
-        let ledger = self.shared.ledger();
-        let output = ledger.sessions.get(&peer.0)?;
-        let stopped = line.held
-            || output.paused
-            || output.closing.is_some()
-            || output.hopeless
-            || output.queued.len() * 2 >= self.output_bytes_max;
-        (!stopped).then_some((output.queued.len(), output.finished))
-    }
-
-    #[track_caller]
-    fn tell_finished(&mut self, peer: Peer) -> bool {
-        let line = &self.lines[&peer];
-        let due = line.peer_finished && !line.told_finished;
-        if !due || line.unfed || !line.arriving.is_empty() || self.readable(peer).is_none() {
-            return false;
-        }
-        let state = line.state;
-        let line = self.line(peer);
-        line.told_finished = true;
-        line.input.clear();
-        if !self.plugin.finishes_by_itself() {
-            let mut ledger = self.shared.ledger();
-            let output = ledger
-                .sessions
-                .get_mut(&peer.0)
-                .expect("readable sessions are open");
-            output.finished = true;
-            return true;
-        }
-        self.begin("peer_finished", format_args!("peer_finished {}", peer.0));
-        let status = self.plugin.peer_finished(peer.0, state);
-        let faulted = self.finish_call();
-        self.check_status("peer_finished", status);
-        if faulted {
-            self.end_session(peer, End::Fault);
-        } else if status < 0 {
-            self.end_session(peer, End::Aborted);
-        }
-        true
-    }
-
-    fn deliver_wake(&mut self) -> bool {
-        let token = self.shared.ledger().inbox.take_token();
-        if let Some(token) = token {
-            self.begin("wake", format_args!("wake {token}"));
-            self.plugin.wake(token);
-            self.finish_call();
-        }
-        token.is_some()
-    }
-
-    fn fire_timer(&mut self) -> bool {
-        let mut ledger = self.shared.ledger();
-        let now_ms = ledger.now_ms;
-        let due = ledger
-            .timers
-            .iter()
-            .filter(|(_, armed)| armed.due_ms <= now_ms);
-        let Some(timer) = due
-            .min_by_key(|(id, armed)| (armed.due_ms, **id))
-            .map(|(id, _)| *id)
-        else {
-            return false;
-        };
-        let armed = ledger.timers.remove(&timer).expect("it was just found");
-        drop(ledger);
-        self.begin("timer", format_args!("timer {timer} with {}", armed.token));
-        self.plugin.timer(timer, armed.token);
-        self.finish_call();
-        true
-    }
-
-    fn next_deadline(&self) -> Option<u64> {
-        let ledger = self.shared.ledger();
-        let timers = ledger.timers.values().map(|armed| armed.due_ms);
-        let idle = ledger
-            .sessions
-            .iter()
-            .filter(|(_, output)| output.idle_ms > 0);
-        let idle = idle.map(|(id, output)| self.lines[&Peer(*id)].active_ms + output.idle_ms);
-        timers.chain(idle).min()
-    }
-
-    #[track_caller]
-    fn end_idle(&mut self) {
-        for peer in self.open_peers() {
-            let ledger = self.shared.ledger();
-            let idle_ms = ledger.sessions[&peer.0].idle_ms;
-            let due = idle_ms > 0 && self.lines[&peer].active_ms + idle_ms <= ledger.now_ms;
-            drop(ledger);
-            if due {
-                self.end_session(peer, End::Idle);
-            }
-        }
-    }
-
-    #[track_caller]
-    fn end_session(&mut self, peer: Peer, why: End) {
-        let mut ledger = self.shared.ledger();
-        ledger.sessions.remove(&peer.0);
-        ledger.ended.insert(peer.0);
-        drop(ledger);
-        let line = self.line(peer);
-        assert!(line.end.is_none(), "the kit itself ended a session twice");
-        line.end = Some(why);
-        let state = line.state;
-        self.begin("closed", format_args!("closed {} {why:?}", peer.0));
-        self.plugin.closed(peer.0, state, why);
-        self.finish_call();
-        self.check_rules();
     }
 
     // --- rules ---------------------------------------------------------------------------------
@@ -643,57 +370,5 @@ impl Drop for FakeHost {
                 "it reported a fault that no test has taken: {fault}"
             ));
         }
-    }
-}
-
-impl Line {
-    fn new(state: State, active_ms: u64) -> Line {
-        Line {
-            state,
-            arriving: VecDeque::new(),
-            input: Vec::new(),
-            unfed: false,
-            held: false,
-            peer_finished: false,
-            told_finished: false,
-            appetite: usize::MAX,
-            received: Vec::new(),
-            active_ms,
-            end: None,
-        }
-    }
-
-    /// One piece more, as far as there is room; not while the last is still to be fed.
-    fn take_arriving(&mut self, input_bytes_max: usize) {
-        if self.unfed {
-            return;
-        }
-        let Some(mut piece) = self.arriving.pop_front() else {
-            return;
-        };
-        let room = input_bytes_max.saturating_sub(self.input.len());
-        if piece.len() > room {
-            self.arriving.push_front(piece.split_off(room));
-        }
-        self.unfed = !piece.is_empty();
-        self.input.extend(piece);
-    }
-}
-
-impl Split {
-    fn pieces(self, bytes: &[u8]) -> Vec<Vec<u8>> {
-        let pieces: Vec<&[u8]> = match self {
-            Split::Whole => vec![bytes],
-            Split::EveryByte => bytes.chunks(1).collect(),
-            Split::At(n) => {
-                let (first, rest) = bytes.split_at(n.min(bytes.len()));
-                vec![first, rest]
-            }
-        };
-        pieces
-            .into_iter()
-            .filter(|piece| !piece.is_empty())
-            .map(<[u8]>::to_vec)
-            .collect()
     }
 }

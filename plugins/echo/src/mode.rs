@@ -1,0 +1,30 @@
+//! The modes, and their names in the configuration.
+
+use std::ffi::CStr;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Every byte, at once.
+    Stream,
+    /// Every line, when it is complete.
+    Line,
+    /// The first read, then the end.
+    Once,
+    /// The peer's address, then the length of its line, then the end.
+    Who,
+}
+
+impl Mode {
+    /// For the declaration of the option.
+    pub(crate) const NAMES: &CStr = c"stream|line|once|who";
+
+    pub(crate) fn named(name: &str) -> Mode {
+        match name {
+            "stream" => Mode::Stream,
+            "line" => Mode::Line,
+            "once" => Mode::Once,
+            "who" => Mode::Who,
+            _ => unreachable!("the daemon lets only {:?} through", Mode::NAMES),
+        }
+    }
+}
