@@ -365,10 +365,14 @@ fn documents() -> Vec<String> {
         .collect()
 }
 
-/// Sources without their tests.
+/// Sources without the files and folders that hold tests only.
 fn rust_files(folder: &str) -> Vec<String> {
+    let of_tests = ["/tests", "/cases", "/simulation"];
     let is_source = |path: &String| {
-        path.ends_with(".rs") && !path.ends_with("/tests.rs") && !path.ends_with("/simulation.rs")
+        let inside = of_tests
+            .iter()
+            .any(|name| path.contains(&format!("{name}.rs")) || path.contains(&format!("{name}/")));
+        path.ends_with(".rs") && !inside
     };
     files(folder).into_iter().filter(is_source).collect()
 }
