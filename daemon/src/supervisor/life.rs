@@ -12,6 +12,7 @@ use std::os::fd::BorrowedFd;
 use nix::sys::signal::Signal as UnixSignal;
 
 use super::children::{Child, Children, Kind};
+use super::directories::Directories;
 use super::listeners::Listener;
 use super::preparation::{Candidate, Prepared};
 use super::status;
@@ -36,7 +37,7 @@ pub(super) struct Life {
     announce_due: bool,
     over: bool,
     /// Held for its lock.
-    _directories: super::directories::Directories,
+    directories: Directories,
 }
 
 /// What a service's workers are made from, and what they leave behind.
@@ -77,7 +78,7 @@ impl Life {
             watch: Watch::default(),
             announce_due: false,
             over: false,
-            _directories: directories,
+            directories,
         }
     }
 
@@ -329,7 +330,10 @@ impl Life {
         }
         let text = match wish.announce {
             None => return Ok(()),
-            Some(Announcement { json: false }) => status::announcement(&self.services, &views),
+            Some(Announcement { json: false }) => {
+                let socket = self.directories.control_socket();
+                status::announcement(&self.services, &views, &socket)
+            }
             Some(Announcement { json: true }) => {
                 let status = status::of(&self.services, &views, children, now_ms);
                 serde_json::to_string(&status).expect("a status is plain data") + "\n"

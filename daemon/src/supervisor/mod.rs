@@ -25,6 +25,7 @@ pub use probe_once::probe_once;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
 use crate::channel::{Brief, CheckBrief, Report};
@@ -106,6 +107,8 @@ enum Phase {
 
 impl Supervisor {
     fn begin(wish: Wish) -> io::Result<Supervisor> {
+        // What a plugin leaves behind comes here to be reaped, not to the first process.
+        prctl::set_child_subreaper(true)?;
         let mut supervisor = Supervisor {
             started: Instant::now(),
             signals: Signals::install()?,
