@@ -108,6 +108,7 @@ impl Life {
     }
 
     pub(super) fn next_deadline_ms(&self) -> Option<u64> {
+        // A callback that is entered and left between two looks is nobody's business.
         let look = self.watch.next_look_ms();
         let own = [
             self.lifecycle.next_deadline_ms(),

@@ -188,6 +188,11 @@ pub(super) fn probe_died(service: &str, plugin: &Path, exit: Exit) -> String {
     )
 }
 
+/// What to say of a probe that admits the plugin and then does not say what it is.
+pub(super) fn unreadable(service: &str, error: &std::io::Error) -> String {
+    format!("services.{service}: the probe's answer cannot be read: {error}")
+}
+
 fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -14,6 +14,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::Mode;
@@ -86,6 +87,15 @@ impl Program {
 /// How many threads this process has: the link count of its task directory less two.
 pub fn threads_of_self() -> io::Result<u64> {
     Ok(fs::metadata("/proc/self/task")?.nlink() - 2)
+}
+
+/// A descriptor that is readable once this child is dead (pidfd_open(2)).
+pub fn watch(child: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes numbers only.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child, 0) };
+    let fd = Errno::result(fd)? as RawFd;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Of the descriptors that this process was started with, `count` after the first `skip`; `None`
