@@ -20,8 +20,3 @@ pub mod scoreboard;
 pub mod supervisor;
 pub mod sys;
 pub mod worker;
-
-/// The hidden verb with which the supervisor starts its children.
-pub const CHILD_VERB: &str = "child";
-/// The control socket's name in the run directory.
-pub const CONTROL_SOCKET: &str = "control.sock";

@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
+use polyport::channel::handed::CHILD_VERB;
+
 fn main() -> ExitCode {
     if std::env::args_os()
         .nth(1)
-        .is_some_and(|verb| verb == polyport::CHILD_VERB)
+        .is_some_and(|verb| verb == CHILD_VERB)
     {
         return ExitCode::from(polyport::role::play());
     }

@@ -17,13 +17,13 @@ use crate::{log, plan, plugin_host, worker};
 pub fn play() -> u8 {
     match handed_over() {
         Some((channel, Brief::Check(brief), answer)) => check(&channel, &brief, answer),
-        Some((channel, Brief::Probe(brief), _)) => probe(&channel, &brief),
+        Some((channel, Brief::Probe(brief), answer)) => probe(&channel, &brief, answer),
         Some((channel, Brief::Worker(brief), board)) => worker::play(channel, brief, board),
         None => {
             eprintln!(
                 "polyport: `{}` is how the supervisor starts its children; \
                  you want `polyport run`",
-                crate::CHILD_VERB
+                handed::CHILD_VERB
             );
             exit::USAGE
         }
@@ -55,7 +55,7 @@ fn check(channel: &Channel, brief: &CheckBrief, answer: OwnedFd) -> u8 {
     tell(channel, report.map_err(|error| error.to_string()))
 }
 
-fn probe(channel: &Channel, brief: &ProbeBrief) -> u8 {
+fn probe(channel: &Channel, brief: &ProbeBrief, answer: OwnedFd) -> u8 {
     let _ = log::begin(&log::early(), &format!("probe {}", brief.service));
     let identity = brief
         .daemon
@@ -72,12 +72,12 @@ fn probe(channel: &Channel, brief: &ProbeBrief) -> u8 {
         })
     });
     let report = match verdict {
-        Ok(descriptor) => Report::Admitted {
-            descriptor: Box::new(descriptor),
-        },
-        Err(text) => Report::refused(text),
+        Ok(descriptor) => handed::answer(answer, &descriptor)
+            .map(|bytes| Report::Admitted { bytes })
+            .map_err(|error| error.to_string()),
+        Err(text) => Ok(Report::refused(text)),
     };
-    tell(channel, Ok(report))
+    tell(channel, report)
 }
 
 fn tell(channel: &Channel, report: Result<Report, String>) -> u8 {

@@ -5,7 +5,7 @@ mod fixtures;
 #[path = "support/folder.rs"]
 mod folder;
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use fixtures::build_fixture;
@@ -158,6 +158,24 @@ fn the_store_keeps_the_code_that_was_checked() {
     std::fs::remove_file(&other.path).expect("removed");
     std::fs::copy(&stored.path, &other.path).expect("swapped");
     assert!(matches!(load(&other, None), Err(LoadError::Changed { .. })));
+}
+
+#[test]
+fn code_that_is_in_use_stays_the_same_file_when_it_is_taken_again() {
+    let folder = Folder::new("again");
+    let plugin = folder.install("table");
+    let inode = |path: &Path| std::fs::metadata(path).expect("stored").ino();
+    let first = folder.take(&plugin).expect("taken");
+    let before = inode(&first.path);
+    let second = folder.take(&plugin).expect("taken again");
+    assert_eq!((&first, before), (&second, inode(&second.path)));
+
+    // What is not what its name says is no use to anybody.
+    std::fs::remove_file(&first.path).expect("removed");
+    std::fs::write(&first.path, b"something else").expect("written");
+    let third = folder.take(&plugin).expect("taken once more");
+    assert_eq!(third, first);
+    load(&third, None).expect("the right code again");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! Invariant: no panic leaves these functions. A session in which one happened has lost its state
 //! and is never handed to the protocol again.
 
+pub(crate) mod caller;
 mod declared;
 mod host;
 mod lent;
@@ -25,6 +26,26 @@ use declared::Declared;
 pub(crate) use host::Host;
 pub use host::Waker;
 pub(crate) use lent::bytes as lent_bytes;
+
+/// Makes a library a plugin: exports the entry function for one [`Protocol`].
+///
+/// `export_plugin!(Echo, name = "echo");` once per library. The version is that of the crate.
+/// Nothing unsafe appears in the crate's own source, so it can `#![forbid(unsafe_code)]`.
+#[macro_export]
+macro_rules! export_plugin {
+    ($protocol:ty, name = $name:literal $(,)?) => {
+        /// The plugin's table, as the daemon looks it up.
+        #[unsafe(no_mangle)]
+        pub extern "C" fn polyport_plugin_v0() -> $crate::Table {
+            static PLUGIN: $crate::glue::Exported = $crate::glue::Exported::of::<$protocol>(
+                concat!($name, "\0"),
+                concat!(env!("CARGO_PKG_VERSION"), "\0"),
+                concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), "\0"),
+            );
+            PLUGIN.table()
+        }
+    };
+}
 
 /// The constant table of one plugin, made by [`export_plugin!`](crate::export_plugin).
 #[repr(transparent)]

@@ -111,23 +111,3 @@ pub mod prelude {
         SessionId, Settings, TimerId, Waker, export_plugin,
     };
 }
-
-/// Makes a library a plugin: exports the entry function for one [`Protocol`].
-///
-/// `export_plugin!(Echo, name = "echo");` once per library. The version is that of the crate.
-/// Nothing unsafe appears in the crate's own source, so it can `#![forbid(unsafe_code)]`.
-#[macro_export]
-macro_rules! export_plugin {
-    ($protocol:ty, name = $name:literal $(,)?) => {
-        /// The plugin's table, as the daemon looks it up.
-        #[unsafe(no_mangle)]
-        pub extern "C" fn polyport_plugin_v0() -> $crate::Table {
-            static PLUGIN: $crate::glue::Exported = $crate::glue::Exported::of::<$protocol>(
-                concat!($name, "\0"),
-                concat!(env!("CARGO_PKG_VERSION"), "\0"),
-                concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), "\0"),
-            );
-            PLUGIN.table()
-        }
-    };
-}

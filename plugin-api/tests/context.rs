@@ -220,6 +220,36 @@ fn a_paused_session_is_not_fed_and_a_silent_one_ends() {
 }
 
 #[test]
+fn a_feed_answered_as_full_never_happened() {
+    /// Says everything twice, in two writes.
+    #[derive(Default)]
+    struct Stutter;
+    impl Protocol for Stutter {
+        type Session = ();
+        fn feed(
+            &mut self,
+            cx: &mut Context,
+            from: SessionId,
+            _: &mut (),
+            input: &[u8],
+        ) -> Result<usize> {
+            cx.write(from, input)?;
+            cx.write(from, input)?;
+            Ok(input.len())
+        }
+    }
+    for refused in 0..9 {
+        let setup = Setup::of::<Stutter>()
+            .split(Split::EveryByte)
+            .full_at(refused);
+        let mut host = setup.start().expect("it has no settings");
+        let peer = host.connect();
+        host.send(peer, b"abc");
+        assert_eq!(host.received(peer), b"aabbcc", "write {refused} refused");
+    }
+}
+
+#[test]
 fn datagrams_are_answered_from_where_they_arrived() {
     let mut host = Setup::of::<Obedient>().start().expect("it has no settings");
     let peer = Address::Ip("[2001:db8::9]:53".parse().expect("a valid address"));

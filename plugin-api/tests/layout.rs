@@ -108,11 +108,7 @@ fn the_header_compiles_cleanly_in_every_promised_language() {
         ("c++", "c++20", "header.cpp"),
     ] {
         let source = folder.join(file);
-        fs::write(
-            &source,
-            "#include <polyport_plugin.h>\nint main() { return PP_OK; }\n",
-        )
-        .expect("the scratch folder is writable");
+        fs::write(&source, USES_EVERY_MACRO).expect("the scratch folder is writable");
         compile(
             compiler,
             &[&format!("-std={standard}"), "-pedantic", "-Wpadded", "-c"],
@@ -121,6 +117,17 @@ fn the_header_compiles_cleanly_in_every_promised_language() {
         );
     }
 }
+
+const USES_EVERY_MACRO: &str = "
+#include <polyport_plugin.h>
+int64_t number_of(const pp_settings *settings, uint32_t index);
+int64_t number_of(const pp_settings *settings, uint32_t index) {
+  return PP_VALUE(settings, index)->number;
+}
+int has_clock(const pp_host_api *api);
+int has_clock(const pp_host_api *api) { return PP_HAS(pp_host_api, api, now_ms); }
+int main(void) { return PP_MAGIC == 0 ? PP_E_FAIL : PP_OK; }
+";
 
 fn printed_by_c() -> String {
     let program = scratch("layout").join("layout");

@@ -12,6 +12,9 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// The hidden verb of a child's command line.
+pub const CHILD_VERB: &str = "child";
+
 /// No brief and no answer is longer.
 pub const HANDED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 

@@ -1,7 +1,7 @@
-//! Every key there is, as one table: where it stands, what it takes, its default, what it is for.
+//! The schema: every key there is, as one table: where it stands, what it takes, its default, what it is for.
 //!
 //! The table is data. The walk over files checks against it, defaults are laid from it, the shipped
-//! example is compared with it, and whatever prints the schema reads it too. It holds only keys that
+//! example is compared with it. It holds only keys that
 //! have an effect in this release: an unknown key is an error, never a promise.
 //!
 //! Invariant: each default is accepted by its own kind.

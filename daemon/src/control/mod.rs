@@ -5,6 +5,9 @@ mod message;
 mod server;
 mod status;
 
+/// The control socket's name in the run directory.
+pub const SOCKET: &str = "control.sock";
+
 pub use message::{Reply, Request, Role};
 pub use server::{Answer, Credentials, Interest, Server};
 pub use status::{ServiceStatus, Status, WorkerStatus};

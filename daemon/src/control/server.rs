@@ -19,6 +19,8 @@ use super::message::{REQUEST_BYTES_MAX, Reply, Request, Role};
 use crate::exit;
 
 pub(super) const CALLERS_MAX: usize = 16;
+/// Callers who wait for the daemon's end; they take no place from those who ask.
+const WAITERS_MAX: usize = 16;
 /// From connecting to having taken the reply.
 const PATIENCE_MS: u64 = 5_000;
 
@@ -89,7 +91,7 @@ impl Server {
 
     /// What to poll for reading, and what for writing.
     pub fn sources(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Interest)> {
-        let accepting = self.callers.len() < CALLERS_MAX;
+        let accepting = self.asking() < CALLERS_MAX;
         let own = accepting.then(|| (self.listener.as_fd(), Interest::Read));
         own.into_iter().chain(self.callers.iter().map(|caller| {
             let interest = match caller.state {
@@ -112,8 +114,10 @@ impl Server {
     pub fn turn(&mut self, now_ms: u64, mut answer: impl FnMut(&Request, Credentials) -> Answer) {
         self.accept(now_ms);
         let own_uid = self.own_uid;
+        let mut waiting = self.waiting();
         for caller in &mut self.callers {
-            caller.turn(own_uid, &mut answer);
+            caller.turn(own_uid, waiting < WAITERS_MAX, &mut answer);
+            waiting += usize::from(caller.state == State::Answered { hold: true });
             if caller.state != State::Held && now_ms >= caller.leaves_ms {
                 caller.state = State::Gone;
             }
@@ -121,8 +125,19 @@ impl Server {
         self.callers.retain(|caller| caller.state != State::Gone);
     }
 
+    fn asking(&self) -> usize {
+        self.callers.len() - self.waiting()
+    }
+
+    fn waiting(&self) -> usize {
+        self.callers
+            .iter()
+            .filter(|caller| caller.state == State::Held)
+            .count()
+    }
+
     fn accept(&mut self, now_ms: u64) {
-        while self.callers.len() < CALLERS_MAX {
+        while self.asking() < CALLERS_MAX {
             let Ok((stream, _)) = self.listener.accept() else {
                 return;
             };
@@ -156,9 +171,21 @@ pub enum Interest {
 }
 
 impl Caller {
-    fn turn(&mut self, own_uid: u32, answer: &mut impl FnMut(&Request, Credentials) -> Answer) {
+    fn turn(
+        &mut self,
+        own_uid: u32,
+        may_wait: bool,
+        answer: &mut impl FnMut(&Request, Credentials) -> Answer,
+    ) {
         if self.state == State::Asking && self.read_request() {
-            let Answer { reply, hold } = self.respond(own_uid, answer);
+            let Answer {
+                mut reply,
+                mut hold,
+            } = self.respond(own_uid, answer);
+            if hold && !may_wait {
+                let text = "it is done, but too many wait for the end already";
+                (reply, hold) = (Reply::failed(exit::TIMED_OUT, text), false);
+            }
             let line = serde_json::to_vec(&reply).expect("a reply is plain data");
             self.reply = line;
             self.reply.push(b'\n');

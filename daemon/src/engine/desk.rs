@@ -16,6 +16,8 @@ use super::session::{TimerToken, Token};
 
 /// One instance has no more timers than this; arming another is refused as full.
 pub const TIMERS_MAX: usize = 65_536;
+/// One callback asks for no more than this beside writes; a further ask is refused as full.
+pub const ASKS_MAX: usize = 65_536;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -88,7 +90,9 @@ struct Entry {
     output_bytes_max: usize,
     /// A write was refused as full since `writable` was last told.
     refused: bool,
+    /// Nothing can be written any more.
     finished: bool,
+    closed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -111,6 +115,7 @@ impl Desk {
             output_bytes_max,
             refused: false,
             finished: false,
+            closed: false,
         };
         self.ledger.insert(session, entry);
     }
@@ -191,17 +196,22 @@ impl Desk {
     /// Takes back what this call wrote to `session`: a feed answered as full never happened.
     pub fn undo_writes(&mut self, session: Token) {
         let mut undone = 0;
+        let mut reopened = false;
         self.asks.retain(|ask| match ask {
             Ask::Write { session: to, piece } if *to == session => {
                 undone += piece.len();
                 false
             }
-            Ask::FinishWriting { session: to } if *to == session => false,
+            Ask::FinishWriting { session: to } if *to == session => {
+                reopened = true;
+                false
+            }
             _ => true,
         });
         if let Some(entry) = self.ledger.get_mut(session) {
             entry.queued -= undone;
-            entry.finished = false;
+            // A close, or what was finished before this call, stays.
+            entry.finished &= !reopened;
             entry.refused = true;
         }
     }
@@ -255,6 +265,9 @@ impl Desk {
 
     pub fn close(&mut self, session: Token, abort: bool, why: &str) -> Result<(), Refusal> {
         let entry = self.ledger.get_mut(session).ok_or(Refusal::Gone)?;
+        if std::mem::replace(&mut entry.closed, true) {
+            return Err(Refusal::Gone);
+        }
         entry.finished = true;
         self.asks.push(Ask::Close {
             session,
@@ -266,14 +279,12 @@ impl Desk {
 
     pub fn pause(&mut self, session: Token, on: bool) -> Result<(), Refusal> {
         self.alive(session)?;
-        self.asks.push(Ask::Pause { session, on });
-        Ok(())
+        self.note(Ask::Pause { session, on })
     }
 
     pub fn idle(&mut self, session: Token, idle_ms: u64) -> Result<(), Refusal> {
         self.alive(session)?;
-        self.asks.push(Ask::Idle { session, idle_ms });
-        Ok(())
+        self.note(Ask::Idle { session, idle_ms })
     }
 
     pub fn queued(&self, session: Token) -> Result<u64, Refusal> {
@@ -288,8 +299,13 @@ impl Desk {
             return Err(Refusal::Full);
         }
         let timer = self.timers.insert(token);
-        self.asks.push(Ask::TimerSet { timer, delay_ms });
-        Ok(timer)
+        match self.note(Ask::TimerSet { timer, delay_ms }) {
+            Ok(()) => Ok(timer),
+            Err(refusal) => {
+                self.timers.remove(timer);
+                Err(refusal)
+            }
+        }
     }
 
     /// After `Ok` the timer never fires.
@@ -302,6 +318,15 @@ impl Desk {
         if self.faults.len() < 16 {
             self.faults.push(text);
         }
+    }
+
+    /// A plugin that asks in a loop is refused before it costs memory; writes have their own limit.
+    fn note(&mut self, ask: Ask) -> Result<(), Refusal> {
+        if self.asks.len() >= ASKS_MAX {
+            return Err(Refusal::Full);
+        }
+        self.asks.push(ask);
+        Ok(())
     }
 
     fn alive(&self, session: Token) -> Result<(), Refusal> {

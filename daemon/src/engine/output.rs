@@ -109,6 +109,11 @@ impl Output {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.queue.capacity()
+    }
+
     pub(super) fn discard(&mut self, spares: &mut Spares) {
         spares.give(std::mem::take(&mut self.queue));
         self.head = 0;

@@ -3,185 +3,17 @@
 //!
 //! A failure prints its seed; `one_world(seed)` runs it again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::desk::{Desk, Refusal, Said};
-use super::session::{End, Facts, Fed, Protocol, TimerToken, Token};
-use super::streams::{After, Parted, READ_BYTES, Streams};
+use super::lists::Parted;
+use super::session::{End, Facts, Token};
+use super::streams::{After, READ_BYTES, Streams};
 use crate::plan::Limits;
 
-const RECORD: usize = 100;
+mod script;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// Everything back, from the lent input.
-    Echo,
-    /// Whole records back, one write each; stops at the first refusal.
-    Records,
-    /// What it hears goes to another session as well.
-    Relay,
-    /// Echoes, and finishes after so many bytes.
-    Closer,
-    /// Answers the peer's FIN only later, from a timer; pauses now and then.
-    Slow,
-}
-
-const KINDS: [Kind; 5] = [
-    Kind::Echo,
-    Kind::Records,
-    Kind::Relay,
-    Kind::Closer,
-    Kind::Slow,
-];
-
-/// Speaks all kinds, and is the oracle of what was said to whom.
-struct Script {
-    desk: Desk,
-    random: Random,
-    said: BTreeMap<Token, Vec<u8>>,
-    open: BTreeSet<Token>,
-    closed: BTreeMap<Token, End>,
-    finished_late: Vec<(TimerToken, Token)>,
-}
-
-impl Script {
-    fn say(&mut self, session: Token, said: Said<'_>, bytes: &[u8]) -> Result<(), Refusal> {
-        self.desk.write(session, said, false)?;
-        self.said
-            .entry(session)
-            .or_default()
-            .extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn later(&mut self, session: Token) {
-        let delay_ms = self.random.below(50);
-        if let Ok(timer) = self.desk.timer_set(delay_ms, 0) {
-            self.finished_late.push((timer, session));
-        }
-    }
-}
-
-impl Protocol for Script {
-    type State = Kind;
-
-    fn open(&mut self, session: Token, facts: &Facts<'_>) -> Result<Kind, End> {
-        assert!(
-            !self.closed.contains_key(&session),
-            "a token is never used twice"
-        );
-        let kind = KINDS[facts.peer.port() as usize % KINDS.len()];
-        if self.random.below(40) == 0 {
-            return Err(End::Aborted);
-        }
-        assert!(self.open.insert(session));
-        self.said.insert(session, Vec::new());
-        Ok(kind)
-    }
-
-    fn feed(&mut self, session: Token, kind: Kind, input: &[u8]) -> Fed {
-        assert!(self.open.contains(&session), "no feed after closed");
-        let before = self.said[&session].len();
-        match kind {
-            Kind::Echo | Kind::Slow | Kind::Closer => {
-                if self
-                    .say(session, Said::Lent(0, input.len()), input)
-                    .is_err()
-                {
-                    return Fed::Full;
-                }
-                if kind == Kind::Slow && self.random.below(8) == 0 {
-                    self.desk.pause(session, true).expect("it is open");
-                    self.later(session);
-                }
-                if kind == Kind::Closer && before > 20_000 {
-                    self.desk
-                        .close(session, false, "enough")
-                        .expect("it is open");
-                }
-                Fed::Took(input.len())
-            }
-            Kind::Records => {
-                let mut consumed = 0;
-                while consumed + RECORD <= input.len() {
-                    let end = consumed + RECORD;
-                    let record = &input[consumed..end];
-                    if self
-                        .say(session, Said::Lent(consumed, end), record)
-                        .is_err()
-                    {
-                        break;
-                    }
-                    consumed = end;
-                }
-                Fed::Took(consumed)
-            }
-            Kind::Relay => {
-                let nth = self.random.below(self.open.len() as u64) as usize;
-                let other = *self.open.iter().nth(nth).expect("it is below the length");
-                // A refusal loses the message for that one, as in a chat.
-                let _ = self.say(other, Said::Bytes(input), input);
-                let _ = self.say(
-                    other,
-                    Said::Lent(0, input.len() / 2),
-                    &input[..input.len() / 2],
-                );
-                if self.random.below(500) == 0 {
-                    let _ = self.desk.close(other, true, "by another");
-                }
-                Fed::Took(input.len())
-            }
-        }
-    }
-
-    fn peer_finished(&mut self, session: Token, kind: Kind) -> Result<bool, End> {
-        if kind == Kind::Slow {
-            self.later(session);
-        }
-        Ok(kind == Kind::Slow)
-    }
-
-    fn writable(&mut self, session: Token, _: Kind) -> Result<(), End> {
-        assert!(self.open.contains(&session), "no writable after closed");
-        Ok(())
-    }
-
-    fn closed(&mut self, session: Token, _: Kind, why: End) {
-        assert!(self.open.remove(&session), "closed once for each open");
-        self.closed.insert(session, why);
-        assert_eq!(self.desk.queued(session), Err(Refusal::Gone));
-        if let Some(other) = self.open.first().copied() {
-            let _ = self.say(other, Said::Bytes(b"one left"), b"one left");
-        }
-    }
-
-    fn timer(&mut self, timer: TimerToken, _: u64) {
-        let at = self.finished_late.iter().position(|(t, _)| *t == timer);
-        let (_, session) = self
-            .finished_late
-            .remove(at.expect("an armed timer fires once"));
-        if self.random.below(3) == 0 {
-            // Paused or not.
-            let _ = self.desk.close(session, false, "late");
-        } else if self.open.contains(&session) {
-            self.desk.pause(session, false).expect("it is open");
-            self.later(session);
-        }
-    }
-
-    fn wake(&mut self, _: u64) {
-        if let Some(session) = self.open.last().copied() {
-            let _ = self.say(session, Said::Bytes(b"woken"), b"woken");
-        }
-    }
-
-    fn drain(&mut self, _: u64) {}
-
-    fn desk(&mut self) -> &mut Desk {
-        &mut self.desk
-    }
-}
+use script::{KINDS, Kind, RECORD, Random, Script};
 
 /// The other end of a connection, and the socket between.
 struct Peer {
@@ -214,16 +46,8 @@ impl World {
             input_bytes_max: [RECORD, 1000, 100_000][random.below(3) as usize],
             output_bytes_max: [70_000, 200_000][random.below(2) as usize],
         };
-        let script = Script {
-            desk: Desk::default(),
-            random: Random(seed.wrapping_mul(31) | 1),
-            said: BTreeMap::new(),
-            open: BTreeSet::new(),
-            closed: BTreeMap::new(),
-            finished_late: Vec::new(),
-        };
         World {
-            streams: Streams::new(script, &limits),
+            streams: Streams::new(Script::new(seed), &limits),
             random,
             peers: BTreeMap::new(),
             now_ms: 1000,
@@ -503,31 +327,5 @@ fn an_echo_alone_returns_every_byte() {
     for seed in 1..=200 {
         let world = std::panic::catch_unwind(|| alone(seed));
         assert!(world.is_ok(), "seed {seed} (alone)");
-    }
-}
-
-/// Xorshift: repeatable and good enough for choosing.
-#[derive(Clone)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn bytes(&mut self, length: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(length + 8);
-        while bytes.len() < length {
-            bytes.extend_from_slice(&self.next().to_le_bytes());
-        }
-        bytes.truncate(length);
-        bytes
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        (self.next() >> 32) % n.max(1)
     }
 }

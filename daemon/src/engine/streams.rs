@@ -13,12 +13,11 @@
 //! Invariant: a token is in `connections` exactly as long as in the desk's ledger, and leaves both
 //! with its one `closed` and its one entry in `parted`.
 
-use std::collections::VecDeque;
-
 use slotmap::SlotMap;
 
 use super::connection::{Connection, Next};
 use super::deadlines::{Deadlines, NEVER, What};
+use super::lists::{Lists, Parted};
 use super::output::{Pieces, Spares, Splices, Watermarks};
 use super::session::{End, Facts, Protocol, Token};
 use crate::plan::Limits;
@@ -36,24 +35,13 @@ pub struct Streams<P: Protocol> {
     /// Output of `lent_to` that lies in `buffer`.
     pub(super) splices: Splices,
     pub(super) lent_to: Option<Token>,
-    pub(super) touched: Vec<Token>,
-    pub(super) resumed: Vec<Token>,
-    pub(super) ending: VecDeque<(Token, End, bool)>,
-    pub(super) parted: Vec<Parted>,
+    pub(super) lists: Lists,
     pub(super) tally: Tally,
     pub(super) marks: Watermarks,
     idle_ms: u64,
     pub(super) input_bytes_max: usize,
     output_bytes_max: usize,
     pub(super) draining: bool,
-}
-
-/// A connection that is over: its socket is to be closed, or reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parted {
-    pub token: Token,
-    pub why: End,
-    pub reset: bool,
 }
 
 /// What is to be done to the socket after a flush.
@@ -85,10 +73,7 @@ impl<P: Protocol> Streams<P> {
             buffer: vec![0; limits.input_bytes_max.saturating_add(READ_BYTES)].into_boxed_slice(),
             splices: Splices::default(),
             lent_to: None,
-            touched: Vec::new(),
-            resumed: Vec::new(),
-            ending: VecDeque::new(),
-            parted: Vec::new(),
+            lists: Lists::default(),
             tally: Tally::default(),
             marks: Watermarks::of(limits.output_bytes_max),
             idle_ms: limits.idle_ms,
@@ -99,6 +84,11 @@ impl<P: Protocol> Streams<P> {
     }
 
     // --- what the worker heard -----------------------------------------------------------------
+
+    /// Once, before anything else: carries out what was asked for while the protocol was made.
+    pub fn start(&mut self, now_ms: u64) {
+        self.carry_out(None, now_ms);
+    }
 
     /// `Err` when the protocol does not want the session: it was never open.
     pub fn open(&mut self, facts: &Facts<'_>, now_ms: u64) -> Result<Token, End> {
@@ -234,7 +224,7 @@ impl<P: Protocol> Streams<P> {
 
     /// A connection that has something to flush; each is named once.
     pub fn pop_touched(&mut self) -> Option<Token> {
-        while let Some(token) = self.touched.pop() {
+        while let Some(token) = self.lists.touched.pop() {
             // Flushed since it was touched, perhaps, or gone.
             if let Some(connection) = self.connections.get_mut(token)
                 && std::mem::take(&mut connection.touched)
@@ -247,7 +237,7 @@ impl<P: Protocol> Streams<P> {
 
     /// A connection that may be fed or read again; each is named once.
     pub fn pop_resumed(&mut self) -> Option<Token> {
-        while let Some(token) = self.resumed.pop() {
+        while let Some(token) = self.lists.resumed.pop() {
             if let Some(connection) = self.connections.get_mut(token) {
                 connection.resumed = false;
                 return Some(token);
@@ -257,7 +247,7 @@ impl<P: Protocol> Streams<P> {
     }
 
     pub fn pop_parted(&mut self) -> Option<Parted> {
-        self.parted.pop()
+        self.lists.parted.pop()
     }
 
     pub fn wants_read(&self, token: Token) -> bool {

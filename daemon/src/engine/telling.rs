@@ -1,17 +1,16 @@
-//! Telling the protocol, and carrying out what it asked for.
+//! Telling the protocol: input, the peer's FIN, that it is writable, that a session ended.
 //!
-//! The half of [`Streams`] that stands between the connections and the protocol: each call is
-//! followed by `carry_out`, which turns the desk's asks into output, pauses, timers and closes. An
-//! ask never calls the protocol; sessions that end are collected and told one after the other.
+//! The half of [`Streams`] that calls the protocol about a connection, when that is right. Each call
+//! is followed by `carry_out`; sessions that end are collected and told one after the other.
 //!
-//! Invariant: `carry_out` leaves the desk empty.
+//! Invariant: input and the FIN behind it are told in order, and nothing after the end.
 
 use super::connection::{Connection, Next, State};
 use super::deadlines::{NEVER, What};
-use super::desk::{Ask, Piece};
+use super::lists::Parted;
 use super::output::Splices;
 use super::session::{End, Fed, Protocol, Token};
-use super::streams::{Parted, Streams};
+use super::streams::Streams;
 
 impl<P: Protocol> Streams<P> {
     /// Feeds the first `length` bytes of the buffer, and keeps what is not consumed.
@@ -64,6 +63,7 @@ impl<P: Protocol> Streams<P> {
         };
         let over = !matches!(connection.state(), State::Open);
         if consumed == length || over {
+            connection.feed_again = false;
             self.spares.give(std::mem::take(&mut connection.kept));
             return;
         }
@@ -155,109 +155,7 @@ impl<P: Protocol> Streams<P> {
         }
     }
 
-    /// Carries out what was asked for during the last call, which was one about `callee`'s session.
-    pub(super) fn carry_out(&mut self, callee: Option<Token>, now_ms: u64) {
-        self.count_faults(callee);
-        let Streams {
-            protocol,
-            connections,
-            deadlines,
-            spares,
-            buffer,
-            splices,
-            lent_to,
-            touched,
-            resumed,
-            ending,
-            ..
-        } = self;
-        let desk = protocol.desk();
-        for ask in desk.asks() {
-            let session = match *ask {
-                Ask::TimerSet { timer, delay_ms } => {
-                    // At least one: a timer that arms itself again cannot hold up the turn.
-                    let at_ms = now_ms.saturating_add(delay_ms.max(1));
-                    deadlines.arm(at_ms, What::Timer(timer));
-                    continue;
-                }
-                Ask::Write { session, .. }
-                | Ask::FinishWriting { session }
-                | Ask::Close { session, .. }
-                | Ask::Pause { session, .. }
-                | Ask::Idle { session, .. } => session,
-            };
-            let Some(connection) = connections.get_mut(session) else {
-                continue;
-            };
-            match ask {
-                Ask::Write { piece, .. } if connection.accepts_writes() => match piece {
-                    Piece::Copied(range) => {
-                        connection.output.push(&desk.bytes()[range.clone()], spares);
-                    }
-                    Piece::Lent(range) if *lent_to == Some(session) && callee == *lent_to => {
-                        connection
-                            .output
-                            .splice(range.clone(), buffer, splices, spares);
-                    }
-                    Piece::Lent(range) => connection.output.push(&buffer[range.clone()], spares),
-                },
-                // Its output is on the way out, or it is over.
-                Ask::Write { .. } => continue,
-                Ask::FinishWriting { .. } => connection.finish_writing(),
-                Ask::Close { abort: false, .. } => {
-                    connection.finish(End::Finished);
-                    // What was not to be fed may now be read and dropped.
-                    if !std::mem::replace(&mut connection.resumed, true) {
-                        resumed.push(session);
-                    }
-                }
-                Ask::Close { abort: true, .. } => {
-                    if connection.close() {
-                        ending.push_back((session, End::Aborted, true));
-                    }
-                    continue;
-                }
-                Ask::Pause { on, .. } => {
-                    connection.paused = *on;
-                    if !*on && !std::mem::replace(&mut connection.resumed, true) {
-                        connection.feed_again |= !connection.kept.is_empty();
-                        resumed.push(session);
-                    }
-                    continue;
-                }
-                Ask::Idle { idle_ms, .. } => {
-                    connection.set_idle(*idle_ms);
-                    let at_ms = connection.deadline_ms();
-                    if at_ms < connection.armed_ms {
-                        connection.armed_ms = at_ms;
-                        deadlines.arm(at_ms, What::Connection(session));
-                    }
-                    continue;
-                }
-                Ask::TimerSet { .. } => continue,
-            }
-            if !std::mem::replace(&mut connection.touched, true) {
-                touched.push(session);
-            }
-        }
-        // A flush, even of nothing, finds out when those refused are writable again.
-        for session in desk.refusals() {
-            if let Some(connection) = connections.get_mut(*session) {
-                let spliced = if *lent_to == Some(*session) {
-                    splices.bytes()
-                } else {
-                    0
-                };
-                connection.refused_at = connection.output.queued() + spliced;
-                if !std::mem::replace(&mut connection.touched, true) {
-                    touched.push(*session);
-                }
-            }
-        }
-        desk.clear();
-    }
-
-    fn count_faults(&mut self, callee: Option<Token>) {
+    pub(super) fn count_faults(&mut self, callee: Option<Token>) {
         let desk = self.protocol.desk();
         if !desk.has_faults() {
             return;
@@ -275,13 +173,13 @@ impl<P: Protocol> Streams<P> {
         if let Some(connection) = self.connections.get_mut(token)
             && connection.close()
         {
-            self.ending.push_back((token, why, reset));
+            self.lists.ending.push_back((token, why, reset));
         }
     }
 
     /// Tells the protocol of each session that ended, and of those that end because of that.
     pub(super) fn end_sessions(&mut self, now_ms: u64) {
-        while let Some((token, why, reset)) = self.ending.pop_front() {
+        while let Some((token, why, reset)) = self.lists.ending.pop_front() {
             let Some(mut connection) = self.connections.remove(token) else {
                 continue;
             };
@@ -296,7 +194,7 @@ impl<P: Protocol> Streams<P> {
                 End::Limit => self.tally.closed_limit += 1,
                 End::Finished | End::Aborted | End::Lost | End::Drain | End::Fault => {}
             }
-            self.parted.push(Parted { token, why, reset });
+            self.lists.parted.push(Parted { token, why, reset });
             self.protocol.desk().closed(token);
             if let Some(session) = connection.session {
                 self.protocol.closed(token, session, why);
@@ -322,17 +220,6 @@ impl<P: Protocol> Streams<P> {
                     self.touch(token);
                 }
             }
-        }
-    }
-
-    pub(super) fn rearm(&mut self, token: Token) {
-        let Some(connection) = self.connections.get_mut(token) else {
-            return;
-        };
-        let at_ms = connection.deadline_ms();
-        if at_ms < connection.armed_ms {
-            connection.armed_ms = at_ms;
-            self.deadlines.arm(at_ms, What::Connection(token));
         }
     }
 
@@ -388,18 +275,14 @@ impl<P: Protocol> Streams<P> {
     }
 
     pub(super) fn touch(&mut self, token: Token) {
-        if let Some(connection) = self.connections.get_mut(token)
-            && !std::mem::replace(&mut connection.touched, true)
-        {
-            self.touched.push(token);
+        if let Some(connection) = self.connections.get_mut(token) {
+            self.lists.touch(token, connection);
         }
     }
 
     pub(super) fn mark_resumed(&mut self, token: Token) {
-        if let Some(connection) = self.connections.get_mut(token)
-            && !std::mem::replace(&mut connection.resumed, true)
-        {
-            self.resumed.push(token);
+        if let Some(connection) = self.connections.get_mut(token) {
+            self.lists.resume(token, connection);
         }
     }
 }

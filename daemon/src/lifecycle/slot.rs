@@ -16,7 +16,7 @@ use crate::plan::LogLevel;
 
 /// From the order to spawn to the worker's word that it serves.
 pub(super) const READY_WITHIN_MS: u64 = 10_000;
-/// What a worker that was sent SIGABRT has for its crash record.
+/// What a worker that was sent SIGABRT has to be gone.
 const ABORT_GRACE_MS: u64 = 1_000;
 
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! `polyport check`: the first steps of a start or a reload, and nothing after them.
+//! `polyport check`: the first steps of a start, and nothing after them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::channel::{CheckBrief, ProbeBrief};
 use crate::config::Complaint;
 use crate::exit;
 use crate::plan::{self, DaemonPlan, Descriptor, Plan, ServicePlan};
-use crate::plugin_host;
+use crate::plugin_host::verify;
 use crate::supervisor;
 
 #[derive(Debug, Default, Serialize)]
@@ -100,7 +100,7 @@ pub(super) fn probe(
 ) -> Result<Descriptor, String> {
     let mut owners = vec![nix::unistd::geteuid().as_raw()];
     owners.extend(plan.daemon.identity.as_ref().map(|identity| identity.uid));
-    let code = plugin_host::take(&service.plugin, scratch, &owners)
+    let code = verify::take(&service.plugin, scratch, &owners)
         .map_err(|error| error.about(name, &service.plugin))?;
     // The scratch directory is this operator's alone, so the probe keeps the operator's identity.
     let daemon = DaemonPlan {

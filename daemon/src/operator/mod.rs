@@ -31,9 +31,9 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 usage, 3 not running, 4 not permitted, 5 configuration rejected and
-nothing changed, 6 timed out, 7 degraded. `run`: 78 bad configuration, 71 the system refuses (address
-in use, no permission), 70 internal error.";
+Exit codes: 0 done, 1 failed, 2 usage, 3 not running, 4 not permitted, 5 configuration rejected \
+and nothing changed, 6 timed out, 7 degraded. `run`: 78 bad configuration, 71 the system refuses \
+(address in use, no permission), 70 internal error.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {

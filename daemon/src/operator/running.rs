@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Daemon, complain, print_json};
 use crate::config::{self, Surroundings};
-use crate::control::{Request, Status, client};
+use crate::control::{self, Request, Status, client};
 use crate::exit;
 
 /// For an answer that only needs a look at values.
@@ -16,7 +16,7 @@ impl Daemon {
     fn control_socket(&self) -> PathBuf {
         self.socket.clone().unwrap_or_else(|| {
             let sources = self.sources.clone().into();
-            config::run_dir(&sources, &Surroundings::of_this_process()).join(crate::CONTROL_SOCKET)
+            config::run_dir(&sources, &Surroundings::of_this_process()).join(control::SOCKET)
         })
     }
 }

@@ -29,7 +29,7 @@ mod options;
 pub mod probe;
 mod settings;
 mod text;
-mod verify;
+pub mod verify;
 mod waker;
 
 pub use admit::Admitted;

@@ -38,19 +38,17 @@ pub fn take(source: &Path, state_dir: &Path, owners: &[u32]) -> Result<StoredPlu
     let temporary = format!(".{stem}.{}.tmp", std::process::id());
     let copied = copy_hashed(&mut file, &real, &store, &temporary).and_then(|hash| {
         let name = format!("{stem}-{}.so", &hash[..16]);
-        let stored = StoredPlugin {
-            path: store.path.join(&name),
-            hash,
-        };
-        // What is there already stays: another service's probe may be between confirming it and
-        // loading it, and would find another file in its place.
+        let path = store.path.join(&name);
+        // What is there already may be in use by another service or an older worker, which compare
+        // inodes: it is replaced only if it is not what its name says.
+        let stored = StoredPlugin { path, hash };
         if confirm(&stored).is_err() {
             renameat(&store.directory, &*temporary, &store.directory, &*name)
                 .map_err(|errno| store.error(&name, errno))?;
         }
         Ok(stored)
     });
-    // Best effort, and nothing to do after a rename: `prune` removes what stays behind.
+    // After a rename there is nothing to remove; what stays behind otherwise is for `prune`.
     let _ = unlinkat(&store.directory, &*temporary, UnlinkatFlags::NoRemoveDir);
     copied
 }

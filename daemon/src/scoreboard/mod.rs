@@ -99,7 +99,7 @@ pub enum Counter {
     /// Open now.
     Connections = 0,
     Accepted,
-    /// Turned away at a limit.
+    /// Turned away: the plugin would not open a session.
     Refused,
     BytesIn,
     BytesOut,

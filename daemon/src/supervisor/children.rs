@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use crate::channel::{Brief, Channel, Order, Received, Report, handed};
@@ -180,53 +180,43 @@ impl Children {
         handed::read(answer.ok_or(io::ErrorKind::NotFound)?)
     }
 
-    /// A child that is dead and not yet buried, if there is one. A stray grandchild that was left to
-    /// this process is reaped on the way.
-    pub(super) fn dead(&mut self) -> Option<(i32, Exit)> {
+    /// A child that is dead and not yet reaped, if there is one: its pid is still its own, and its
+    /// last words may still lie in the channel.
+    pub(super) fn dead(&mut self) -> Option<i32> {
         loop {
-            let (pid, ended) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid.as_raw(), Exit::Code(code)),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                    (pid.as_raw(), Exit::Signal(signal as i32))
-                }
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return None,
-                Ok(_) | Err(_) => continue,
+            let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+            let pid = match waitid(Id::All, flags) {
+                Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) => pid,
+                Ok(_) | Err(_) => return None,
             };
-            if self.living.contains_key(&pid) {
-                end_group(pid);
-                return Some((pid, ended));
+            if self.living.contains_key(&pid.as_raw()) {
+                return Some(pid.as_raw());
             }
+            // A stray that a plugin left behind and that came to this process.
+            let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
         }
     }
 
-    /// Until this child has ended; it is taken out of the table. One that is gone already has
-    /// ended well.
-    pub(super) fn wait_for(&mut self, pid: i32) -> Exit {
-        if self.bury(pid).is_none() {
-            return Exit::Code(0);
-        }
-        let exit = loop {
-            match waitpid(Pid::from_raw(pid), None) {
-                Ok(WaitStatus::Exited(_, code)) => break Exit::Code(code),
-                Ok(WaitStatus::Signaled(_, signal, _)) => break Exit::Signal(signal as i32),
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(_) => break Exit::Code(0),
-            }
-        };
-        end_group(pid);
-        exit
-    }
-
-    /// Takes a dead child out of the table.
-    pub(super) fn bury(&mut self, pid: i32) -> Option<Child> {
-        self.living.remove(&pid)
+    /// Reaps a dead child and takes it out of the table.
+    pub(super) fn bury(&mut self, pid: i32) -> Option<(Child, Exit)> {
+        let child = self.living.remove(&pid)?;
+        // It was born into a process group of its own, whose number is not free before it is
+        // reaped: whom its plugin left behind goes with it. Nobody being left is as it should be.
+        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        Some((child, wait_for(pid)))
     }
 }
 
-/// A child is born into a process group of its own: whom its plugin left behind goes with it.
-fn end_group(pid: i32) {
-    // Nobody being left is how it should be.
-    let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+/// Until this child has ended; one that somebody else has reaped counts as ended well.
+fn wait_for(pid: i32) -> Exit {
+    loop {
+        match waitpid(Pid::from_raw(pid), None) {
+            Ok(WaitStatus::Exited(_, code)) => return Exit::Code(code),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Exit::Signal(signal as i32),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return Exit::Code(0),
+        }
+    }
 }
 
 fn map_scoreboard(file: &OwnedFd) -> io::Result<Scoreboard> {
@@ -242,7 +232,7 @@ fn arguments(kind: &Kind) -> Vec<CString> {
         Kind::Probe(service) => ("probe", service.clone()),
         Kind::Worker { name, .. } => ("worker", name.clone()),
     };
-    ["polyport", crate::CHILD_VERB, role, &whom]
+    ["polyport", handed::CHILD_VERB, role, &whom]
         .iter()
         .filter(|word| !word.is_empty())
         .map(|word| CString::new(*word).expect("names in a plan hold no NUL"))

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::control;
 use crate::plan::DaemonPlan;
 
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl Directories {
     }
 
     pub(super) fn control_socket(&self) -> PathBuf {
-        self.run_dir.join(crate::CONTROL_SOCKET)
+        self.run_dir.join(control::SOCKET)
     }
 }
 

@@ -12,6 +12,7 @@ use std::os::fd::BorrowedFd;
 use nix::sys::signal::Signal as UnixSignal;
 
 use super::children::{Child, Children, Kind};
+use super::directories::Directories;
 use super::listeners::Listener;
 use super::preparation::{Candidate, Prepared};
 use super::status;
@@ -24,7 +25,7 @@ use crate::lifecycle::{
     Change, Event, Exit, Lifecycle, News, Order, Policy, ServiceId, Signal, WorkerId,
 };
 use crate::plan::{DaemonPlan, Descriptor, LogLevel, ServicePlan};
-use crate::plugin_host;
+use crate::plugin_host::verify;
 use crate::scoreboard::{Counter, Scoreboard};
 
 pub(super) struct Life {
@@ -36,7 +37,7 @@ pub(super) struct Life {
     announce_due: bool,
     over: bool,
     /// Held for its lock.
-    _directories: super::directories::Directories,
+    directories: Directories,
 }
 
 /// What a service's workers are made from, and what they leave behind.
@@ -61,7 +62,7 @@ impl Life {
         } = prepared;
         let services: Vec<Service> = candidates.into_iter().map(Service::new).collect();
         let used: Vec<&StoredPlugin> = services.iter().filter_map(|s| s.code.as_ref()).collect();
-        if let Err(error) = plugin_host::prune(&plan.daemon.state_dir, &used) {
+        if let Err(error) = verify::prune(&plan.daemon.state_dir, &used) {
             tracing::warn!("old plugin files stay in the store: {error}");
         }
         let policy = Policy {
@@ -77,7 +78,7 @@ impl Life {
             watch: Watch::default(),
             announce_due: false,
             over: false,
-            _directories: directories,
+            directories,
         }
     }
 
@@ -107,6 +108,7 @@ impl Life {
     }
 
     pub(super) fn next_deadline_ms(&self) -> Option<u64> {
+        // A callback that is entered and left between two looks is nobody's business.
         let look = self.watch.next_look_ms();
         let own = [
             self.lifecycle.next_deadline_ms(),
@@ -333,7 +335,10 @@ impl Life {
         }
         let text = match wish.announce {
             None => return Ok(()),
-            Some(Announcement { json: false }) => status::announcement(&self.services, &views),
+            Some(Announcement { json: false }) => {
+                let socket = self.directories.control_socket();
+                status::announcement(&self.services, &views, &socket)
+            }
             Some(Announcement { json: true }) => {
                 let status = status::of(&self.services, &views, children, now_ms);
                 serde_json::to_string(&status).expect("a status is plain data") + "\n"
@@ -389,12 +394,16 @@ impl Service {
     }
 }
 
+/// One line each: a problem and its remedy, on lines of their own elsewhere, are joined here.
 fn log_change(change: &Change) {
+    let text = change.to_string();
+    let parts: Vec<&str> = text.lines().map(str::trim).collect();
+    let text = parts.join("; ");
     match change.severity {
-        LogLevel::Debug => tracing::debug!("{change}"),
-        LogLevel::Info => tracing::info!("{change}"),
-        LogLevel::Warning => tracing::warn!("{change}"),
-        LogLevel::Error => tracing::error!("{change}"),
+        LogLevel::Debug => tracing::debug!("{text}"),
+        LogLevel::Info => tracing::info!("{text}"),
+        LogLevel::Warning => tracing::warn!("{text}"),
+        LogLevel::Error => tracing::error!("{text}"),
     }
 }
 

@@ -19,12 +19,13 @@ mod watch;
 
 use std::io;
 use std::mem;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 pub use probe_once::probe_once;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
 use crate::channel::{Brief, CheckBrief, Report};
@@ -32,11 +33,11 @@ use crate::control::{Interest, Request, Server};
 use crate::exit as code;
 use crate::lifecycle::{Event, Exit, News};
 use crate::log;
-use crate::plan::Plan;
+use crate::plan::{Descriptor, Plan};
 use children::{Child, Children, Kind};
 use directories::Directories;
 use life::Life;
-use preparation::Preparation;
+use preparation::{Preparation, unreadable};
 use signals::{Asked, Signals};
 
 /// How long the check of a configuration may take.
@@ -106,6 +107,8 @@ enum Phase {
 
 impl Supervisor {
     fn begin(wish: Wish) -> io::Result<Supervisor> {
+        // What a plugin leaves behind comes here to be reaped, not to the first process.
+        prctl::set_child_subreaper(true)?;
         let mut supervisor = Supervisor {
             started: Instant::now(),
             signals: Signals::install()?,
@@ -277,15 +280,19 @@ impl Supervisor {
                 }));
                 Ok(())
             }
-            (Kind::Probe(service), Report::Admitted { descriptor }, Phase::Preparing(p)) => {
-                p.verdict(service, Ok(*descriptor));
+            (Kind::Probe(service), Report::Admitted { .. }, Phase::Preparing(p)) => {
+                let descriptor = self.children.answer::<Descriptor>(pid);
+                p.verdict(
+                    service,
+                    descriptor.map_err(|error| unreadable(service, &error)),
+                );
                 Ok(())
             }
             (Kind::Probe(service), Report::Refused { text }, Phase::Preparing(p)) => {
                 p.verdict(service, Err(text));
                 Ok(())
             }
-            (Kind::Worker { id, .. }, Report::Ready { sandbox, .. }, Phase::Living(life)) => {
+            (Kind::Worker { id, .. }, Report::Ready { sandbox }, Phase::Living(life)) => {
                 life.ready(*id, sandbox, &mut self.children, now_ms);
                 Ok(())
             }
@@ -316,10 +323,10 @@ impl Supervisor {
     }
 
     fn reap(&mut self, now_ms: u64) -> Result<(), Ending> {
-        while let Some((pid, exit)) = self.children.dead() {
-            // Its last words may still lie in the channel, and come before its end.
+        while let Some(pid) = self.children.dead() {
+            // Its last words come before its end.
             self.listen(pid, now_ms)?;
-            if let Some(child) = self.children.bury(pid) {
+            if let Some((child, exit)) = self.children.bury(pid) {
                 self.ended(&child, exit, now_ms)?;
             }
         }
@@ -377,7 +384,7 @@ impl Supervisor {
             exit: code::SYSTEM,
             text: format!("daemon.run_dir: cannot make {}: {error}", socket.display()),
         })?;
-        let mut life = Life::new(prepared, control, now_ms);
+        let mut life = Life::new(prepared, control, seed());
         life.begin(&mut self.children, now_ms);
         self.phase = Phase::Living(Box::new(life));
         Ok(())
@@ -402,4 +409,11 @@ fn unreadable_check(error: io::Error) -> Ending {
         exit: code::INTERNAL,
         text,
     }
+}
+
+/// For spreading retries: different in each daemon, even in those that start together.
+fn seed() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let nanos = now.map_or(0, |since| since.as_nanos() as u64);
+    nanos ^ u64::from(std::process::id()).rotate_left(32)
 }

@@ -19,7 +19,7 @@ use crate::exit;
 use crate::lifecycle::Exit;
 use crate::log;
 use crate::plan::{Descriptor, Plan, ServicePlan};
-use crate::plugin_host;
+use crate::plugin_host::verify;
 
 /// How long a probe may take.
 pub(super) const PROBE_MS: u64 = 10_000;
@@ -85,7 +85,7 @@ impl Preparation {
         let daemon = &self.plan.daemon;
         let mut owners = vec![nix::unistd::geteuid().as_raw()];
         owners.extend(daemon.identity.as_ref().map(|identity| identity.uid));
-        let code = plugin_host::take(&service.plugin, &daemon.state_dir, &owners)
+        let code = verify::take(&service.plugin, &daemon.state_dir, &owners)
             .map_err(|error| error.about(name, &service.plugin))?;
         let brief = Brief::Probe(ProbeBrief {
             service: name.to_owned(),
@@ -187,6 +187,11 @@ pub(super) fn probe_died(service: &str, plugin: &Path, exit: Exit) -> String {
          repeats what was done",
         path = plugin.display()
     )
+}
+
+/// What to say of a probe that admits the plugin and then does not say what it is.
+pub(super) fn unreadable(service: &str, error: &std::io::Error) -> String {
+    format!("services.{service}: the probe's answer cannot be read: {error}")
 }
 
 fn cpus() -> usize {

@@ -4,6 +4,7 @@
 //! No worker is asked: a stuck one must not make its supervisor wait.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use super::children::{Children, Kind};
 use super::life::{Service, totals};
@@ -106,7 +107,7 @@ fn board_of<'a>(view: &WorkerView, children: &'a Children) -> Option<&'a Scorebo
 }
 
 /// What listens where, with a line to try each.
-pub(super) fn announcement(services: &[Service], views: &[ServiceView]) -> String {
+pub(super) fn announcement(services: &[Service], views: &[ServiceView], socket: &Path) -> String {
     let mut text = format!(
         "polyport {} serves (pid {}; Ctrl-C stops it)\n",
         env!("CARGO_PKG_VERSION"),
@@ -126,5 +127,10 @@ pub(super) fn announcement(services: &[Service], views: &[ServiceView]) -> Strin
             );
         }
     }
+    let _ = writeln!(
+        text,
+        "look at it with: polyport status --socket {}",
+        socket.display()
+    );
     text
 }

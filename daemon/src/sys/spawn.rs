@@ -14,6 +14,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::Mode;
@@ -88,6 +89,15 @@ pub fn threads_of_self() -> io::Result<u64> {
     Ok(fs::metadata("/proc/self/task")?.nlink() - 2)
 }
 
+/// A descriptor that is readable once this child is dead (pidfd_open(2)).
+pub fn watch(child: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes numbers only.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child, 0) };
+    let fd = Errno::result(fd)? as RawFd;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Of the descriptors that this process was started with, `count` after the first `skip`; `None`
 /// where one of them is not open. To be called by a child before it opens anything, once for each.
 pub fn take_handed(skip: usize, count: usize) -> Option<Vec<OwnedFd>> {
@@ -144,9 +154,12 @@ fn become_child(birth: Birth<'_>) -> ! {
     // SAFETY: dup2(2) touches no memory, and the parent's table is another one.
     unsafe { libc::dup2(libc::STDERR_FILENO, libc::STDOUT_FILENO) };
     let first_free = FIRST_FD + birth.handed.len() as RawFd;
-    // The program too may lie where a descriptor is to be put.
+    // The program's own descriptor may lie where a handed one has to go.
     // SAFETY: fcntl(2) on a descriptor that the caller borrows for the length of the call.
     let program = unsafe { libc::fcntl(birth.program, libc::F_DUPFD_CLOEXEC, first_free) };
+    if program < 0 {
+        give_up();
+    }
     for (from, place) in birth.handed.iter().zip(birth.parked.iter_mut()) {
         // SAFETY: fcntl(2) on a descriptor that the caller borrows for the length of the call.
         *place = unsafe { libc::fcntl(*from, libc::F_DUPFD_CLOEXEC, first_free) };

@@ -31,7 +31,7 @@ pub(super) struct Listener {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Polled,
-    /// Until a connection closes or this moment, whichever comes first.
+    /// Until this moment.
     AwayUntil(u64),
     /// Until a connection closes.
     AtLimit,

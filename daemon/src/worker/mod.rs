@@ -14,6 +14,7 @@ use crate::engine::session::Protocol;
 use crate::plan::Limits;
 use crate::scoreboard::Scoreboard;
 
+mod accept;
 mod complaints;
 mod listener;
 mod start;

@@ -10,7 +10,6 @@ use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
 use crate::channel::{Channel, Order, Received, Report, WorkerBrief, handed};
 use crate::exit;
 use crate::log;
-use crate::plan::Descriptor;
 use crate::plugin_host::{self, Instance, InstanceFacts, Surroundings, WakeSource};
 use crate::scoreboard::Scoreboard;
 use crate::sys::sandbox::{self, Profile};
@@ -20,25 +19,21 @@ use crate::sys::{jail, spawn};
 /// From what the supervisor handed over to the exit code.
 pub fn play(channel: Channel, brief: WorkerBrief, board: OwnedFd) -> u8 {
     let who = format!("{}/{}", brief.service, brief.worker_index + 1);
-    let started = start(&brief, board, &who);
-    let (share, instance, board, descriptor, sandbox) = match started {
-        Ok(Started {
-            share,
-            instance,
-            board,
-            descriptor,
-            sandbox,
-        }) => (share, instance, board, descriptor, sandbox),
+    let started = match start(&brief, board, &who) {
+        Ok(started) => started,
         Err(text) => {
             // Without a supervisor to tell there is nobody left who would act on it.
             let _ = channel.send(&Report::refused(text));
             return exit::FAILED;
         }
     };
-    let ready = Report::Ready {
-        descriptor: Box::new(descriptor),
+    let Started {
+        share,
+        instance,
+        board,
         sandbox,
-    };
+    } = started;
+    let ready = Report::Ready { sandbox };
     if channel.send(&ready).is_err() {
         return exit::FAILED;
     }
@@ -63,7 +58,6 @@ struct Started {
     share: Share,
     instance: Instance,
     board: Scoreboard,
-    descriptor: Descriptor,
     sandbox: String,
 }
 
@@ -105,7 +99,6 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
         .choose(service, &brief.plan.settings, &places)
         .map_err(refused)?;
     let needs = admitted.needs(&chosen);
-    let descriptor = admitted.descriptor(needs.clone());
 
     // 6. The sandbox, with what the plugin said it needs.
     let sandbox = sandbox::close(brief.daemon.sandbox, &needs, Profile::Worker)
@@ -138,7 +131,6 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
         share,
         instance,
         board,
-        descriptor,
         sandbox,
     })
 }
@@ -171,14 +163,13 @@ impl Orders for FromSupervisor {
     }
 
     fn next(&mut self) -> NextOrder {
-        match self.0.receive::<Order>() {
-            Received::Message(order) => NextOrder::Order(order),
-            Received::Empty => NextOrder::Empty,
-            Received::Closed => NextOrder::Closed,
-            Received::Garbled(why) => {
-                // From another release, perhaps; what it asked for is not known, so nothing is done.
-                tracing::warn!("an order is not understood: {why}");
-                self.next()
+        loop {
+            match self.0.receive::<Order>() {
+                Received::Message(order) => return NextOrder::Order(order),
+                Received::Empty => return NextOrder::Empty,
+                Received::Closed => return NextOrder::Closed,
+                // From another release, perhaps; what it asks for is not known, so nothing is done.
+                Received::Garbled(why) => tracing::warn!("an order is not understood: {why}"),
             }
         }
     }

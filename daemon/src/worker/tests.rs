@@ -16,128 +16,16 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
 use crate::channel::{ListenerBrief, Order};
-use crate::engine::desk::{Desk, Said};
-use crate::engine::session::{End, Facts, Fed, Protocol, TimerToken, Token};
+use crate::engine::session::End;
 use crate::plan::Limits;
 use crate::scoreboard::{self, Counter, Scoreboard};
 use crate::sys::shared_memory::SharedWords;
 
+mod script;
+
+use script::{CHUNK, Event, Mode, Script};
+
 const PATIENCE: Duration = Duration::from_secs(20);
-const CHUNK: usize = 10_000;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    Echo,
-    /// Answers the first input and finishes.
-    Once,
-    /// Aborts at the first input.
-    Abort,
-    /// Consumes nothing.
-    Deaf,
-    /// Sends numbered chunks for as long as there is room.
-    Source,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Event {
-    Opened,
-    Refused { queued: u64 },
-    Closed(End),
-}
-
-struct Script {
-    desk: Desk,
-    mode: Mode,
-    chunk: u32,
-    sessions: Vec<Token>,
-    events: Sender<Event>,
-}
-
-impl Script {
-    fn tell(&self, event: Event) {
-        // A test that is no longer interested has dropped its end.
-        let _ = self.events.send(event);
-    }
-
-    fn pour(&mut self, session: Token) {
-        loop {
-            let chunk = [self.chunk.to_le_bytes(); CHUNK / 4].concat();
-            if self
-                .desk
-                .write(session, Said::Bytes(&chunk), false)
-                .is_err()
-            {
-                let queued = self.desk.queued(session).expect("it is open");
-                return self.tell(Event::Refused { queued });
-            }
-            self.chunk += 1;
-        }
-    }
-}
-
-impl Protocol for Script {
-    type State = ();
-
-    fn open(&mut self, session: Token, _: &Facts<'_>) -> Result<(), End> {
-        self.sessions.push(session);
-        self.tell(Event::Opened);
-        if self.mode == Mode::Source {
-            self.pour(session);
-        }
-        Ok(())
-    }
-
-    fn feed(&mut self, session: Token, (): (), input: &[u8]) -> Fed {
-        match self.mode {
-            Mode::Echo => match self.desk.write(session, Said::Lent(0, input.len()), false) {
-                Ok(()) => Fed::Took(input.len()),
-                Err(_) => Fed::Full,
-            },
-            Mode::Once => {
-                let bye = self.desk.write(session, Said::Bytes(b"bye"), false);
-                bye.and(self.desk.close(session, false, "once"))
-                    .expect("it is open and empty");
-                Fed::Took(input.len())
-            }
-            Mode::Abort => Fed::Failed(End::Aborted),
-            Mode::Deaf => Fed::Took(0),
-            Mode::Source => Fed::Took(input.len()),
-        }
-    }
-
-    fn peer_finished(&mut self, _: Token, (): ()) -> Result<bool, End> {
-        Ok(false)
-    }
-
-    fn writable(&mut self, session: Token, (): ()) -> Result<(), End> {
-        if self.mode == Mode::Source {
-            self.pour(session);
-        }
-        Ok(())
-    }
-
-    fn closed(&mut self, session: Token, (): (), why: End) {
-        self.sessions.retain(|open| *open != session);
-        self.tell(Event::Closed(why));
-    }
-
-    fn timer(&mut self, _: TimerToken, _: u64) {}
-
-    fn wake(&mut self, token: u64) {
-        for session in &self.sessions {
-            let bytes = token.to_le_bytes();
-            self.desk
-                .write(*session, Said::Bytes(&bytes), false)
-                .expect("it is open and empty");
-        }
-    }
-
-    fn drain(&mut self, _: u64) {}
-
-    fn desk(&mut self) -> &mut Desk {
-        &mut self.desk
-    }
-}
 
 /// A drain is one byte: its grace in tenths of a second.
 struct TestOrders(UnixStream);
@@ -215,13 +103,7 @@ fn start(mode: Mode, limits: Limits) -> Running {
         worker_count: 1,
         drain_timeout_ms: 1000,
     };
-    let script = Script {
-        desk: Desk::default(),
-        mode,
-        chunk: 0,
-        sessions: Vec::new(),
-        events: tell,
-    };
+    let script = Script::new(mode, tell);
     let worker_wakes = TestWakes(wake_fd.clone(), wakes_taken);
     let worker_board = board.clone();
     let thread = std::thread::spawn(move || {
@@ -356,35 +238,64 @@ fn at_the_limit_connections_wait_in_the_queue_until_one_closes() {
 }
 
 #[test]
-fn a_slow_reader_costs_no_more_than_its_output_limit_and_loses_nothing() {
-    let running = start(Mode::Source, limits());
-    let mut stream = running.connect();
-    assert_eq!(running.event(), Event::Opened);
-    let mut chunk = vec![0; CHUNK];
-    for number in 0u32..1000 {
-        stream.read_exact(&mut chunk).expect("it is sent");
-        assert!(
-            chunk.chunks(4).all(|word| word == number.to_le_bytes()),
-            "chunk {number}"
-        );
-    }
-    drop(stream);
-    let mut refusals = 0;
-    loop {
-        match running.event() {
-            Event::Refused { queued } => {
-                assert!(queued <= limits().output_bytes_max as u64);
-                refusals += 1;
-            }
-            Event::Closed(why) => break assert_eq!(why, End::Lost),
-            Event::Opened => panic!("there is one connection"),
-        }
-    }
-    assert!(
-        refusals > 1,
-        "it was refused, and told when it was writable again"
+fn a_fin_that_came_with_the_input_is_found_although_its_edge_has_passed() {
+    let running = start(
+        Mode::Echo,
+        Limits {
+            connections: 1,
+            ..limits()
+        },
     );
+    let mut first = running.connect();
+    round_trip(&mut first, b"one");
+    let mut second = running.connect();
+    second.write_all(b"two").expect("the kernel takes it");
+    second.shutdown(Shutdown::Write).expect("it is open");
+    drop(first);
+    let mut echoed = Vec::new();
+    second.read_to_end(&mut echoed).expect("an orderly end");
+    assert_eq!(echoed, b"two");
     assert_eq!(running.stop(), Outcome::Drained);
+}
+
+#[test]
+fn a_slow_reader_costs_no_more_than_its_output_limit_and_loses_nothing() {
+    // The second is more than the kernel buffers, so that the worker has to wait for the peer.
+    for output_bytes_max in [256 * 1024, 16 << 20] {
+        let running = start(
+            Mode::Source,
+            Limits {
+                output_bytes_max,
+                ..limits()
+            },
+        );
+        let mut stream = running.connect();
+        setsockopt(&stream, sockopt::RcvBuf, &65_536).expect("it is a socket");
+        assert_eq!(running.event(), Event::Opened);
+        let mut chunk = vec![0; CHUNK];
+        for number in 0u32..2500 {
+            stream.read_exact(&mut chunk).expect("it is sent");
+            let right = [number.to_le_bytes(); CHUNK / 4].concat();
+            assert!(chunk == right, "chunk {number} differs");
+        }
+        drop(stream);
+        let mut refusals = 0;
+        loop {
+            match running.event() {
+                Event::Refused { queued } => {
+                    assert!(queued <= output_bytes_max as u64);
+                    refusals += 1;
+                }
+                Event::Closed(why) => break assert_eq!(why, End::Lost),
+                Event::Opened => panic!("there is one connection"),
+            }
+        }
+        assert!(
+            refusals > 1,
+            "it was refused, and told when it was writable again"
+        );
+        assert_eq!(running.stop(), Outcome::Drained);
+    }
 }
 
 #[test]

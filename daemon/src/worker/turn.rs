@@ -9,7 +9,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, TcpStream};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -17,18 +16,16 @@ use nix::time::{ClockId, clock_gettime};
 use slotmap::{Key, KeyData, SecondaryMap};
 
 use super::complaints::Complaints;
-use super::listener::{Accepted, Listener};
+use super::listener::Listener;
 use super::stream::{Heard, Stream};
 use super::{NextOrder, Orders, Outcome, Share, Wakes};
 use crate::channel::Order;
-use crate::engine::session::{Facts, Protocol, Token};
+use crate::engine::session::{Protocol, Token};
 use crate::engine::{After, Streams};
 use crate::scoreboard::{Counter, Scoreboard};
 
 /// Events taken from the queue in one turn.
 const EVENTS_MAX: usize = 512;
-/// Connections accepted from one listener in one turn.
-const ACCEPTS_MAX: usize = 32;
 /// Orders and wake-ups handled in one turn.
 const ORDERS_MAX: usize = 16;
 const WAKES_MAX: usize = 256;
@@ -41,10 +38,10 @@ const WAKER: u64 = 1;
 const LISTENERS: u64 = 2;
 
 pub(super) struct Worker<P: Protocol, W, O> {
-    epoll: Epoll,
-    streams: Streams<P>,
-    sockets: SecondaryMap<Token, Stream>,
-    listeners: Vec<Listener>,
+    pub(super) epoll: Epoll,
+    pub(super) streams: Streams<P>,
+    pub(super) sockets: SecondaryMap<Token, Stream>,
+    pub(super) listeners: Vec<Listener>,
     /// Connections that can go on without a further event.
     ready: VecDeque<Token>,
     orders: O,
@@ -52,14 +49,12 @@ pub(super) struct Worker<P: Protocol, W, O> {
     wakes: W,
     wakes_waiting: bool,
     outcome: Option<Outcome>,
-    scoreboard: Scoreboard,
-    complaints: Complaints,
-    connections_max: usize,
-    /// A connection closed in this turn.
-    freed: bool,
+    pub(super) scoreboard: Scoreboard,
+    pub(super) complaints: Complaints,
+    pub(super) connections_max: usize,
     drain_timeout_ms: u64,
     /// The clock, read once per turn.
-    now_ms: u64,
+    pub(super) now_ms: u64,
 }
 
 impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
@@ -97,7 +92,6 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             scoreboard,
             complaints: Complaints::default(),
             connections_max,
-            freed: false,
             drain_timeout_ms: share.drain_timeout_ms,
             now_ms: clock_ms(),
         })
@@ -109,6 +103,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     pub(super) fn run(&mut self) -> io::Result<Outcome> {
         let mut events = vec![EpollEvent::empty(); EVENTS_MAX];
+        self.streams.start(self.now_ms);
         loop {
             if let Some(outcome) = self.outcome
                 && self.streams.is_empty()
@@ -194,7 +189,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
     }
 
-    // --- orders, wake-ups, new connections -----------------------------------------------------
+    // --- orders and wake-ups -------------------------------------------------------------------
 
     fn obey_orders(&mut self) {
         if !std::mem::take(&mut self.orders_waiting) {
@@ -237,85 +232,6 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             self.part();
         }
         self.wakes_waiting = true;
-    }
-
-    fn accept_waiting(&mut self) {
-        for nth in 0..self.listeners.len() {
-            if std::mem::take(&mut self.listeners[nth].waiting) {
-                self.accept_from(nth);
-            }
-        }
-    }
-
-    fn accept_from(&mut self, nth: usize) {
-        for _ in 0..ACCEPTS_MAX {
-            let listener = &mut self.listeners[nth];
-            if self.streams.len() >= self.connections_max {
-                listener.leave_at_limit(&self.epoll);
-                self.complaints
-                    .at_limit(self.now_ms, &listener.brief, self.connections_max);
-                return;
-            }
-            match listener.accept() {
-                Accepted::Connection(socket, peer) => self.admit(nth, socket, peer),
-                Accepted::Again => {}
-                Accepted::Empty => return,
-                Accepted::OutOfDescriptors => {
-                    listener.leave_for_a_while(&self.epoll, self.now_ms);
-                    self.scoreboard.add(Counter::OutOfDescriptors, 1);
-                    self.complaints
-                        .out_of_descriptors(self.now_ms, &listener.brief);
-                    return;
-                }
-                Accepted::Failed(error) => {
-                    listener.leave_for_a_while(&self.epoll, self.now_ms);
-                    self.complaints
-                        .accept_failed(self.now_ms, &listener.brief, &error);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn admit(&mut self, nth: usize, socket: TcpStream, peer: SocketAddr) {
-        let listener = &self.listeners[nth];
-        let facts = Facts {
-            peer,
-            local: listener.local_of(&socket),
-            accepted_ms: self.now_ms,
-            endpoint: &listener.brief.endpoint,
-        };
-        self.scoreboard.add(Counter::Accepted, 1);
-        let opened = self.streams.open(&facts, self.now_ms);
-        let Ok(token) = opened else {
-            tracing::debug!(%peer, "the protocol refused the connection");
-            self.scoreboard.add(Counter::Refused, 1);
-            self.part();
-            return;
-        };
-        tracing::debug!(session = token.data().as_ffi(), %peer, "connection opened");
-        self.scoreboard.add(Counter::Connections, 1);
-        let event = EpollEvent::new(Stream::interest(), token.data().as_ffi());
-        let registered = self.epoll.add(&socket, event);
-        self.sockets.insert(token, Stream::new(socket, peer));
-        if registered.is_err() {
-            self.streams.lost(token, self.now_ms);
-        }
-        self.part();
-    }
-
-    /// Listeners that left come back once there is room, or when they have been away long enough.
-    fn readmit_listeners(&mut self) {
-        let freed = std::mem::take(&mut self.freed);
-        if self.streams.len() >= self.connections_max {
-            return;
-        }
-        for listener in &mut self.listeners {
-            let back = freed || listener.back_ms().is_none_or(|at_ms| at_ms <= self.now_ms);
-            if !listener.is_polled() && back && listener.enter(&self.epoll).is_err() {
-                listener.leave_for_a_while(&self.epoll, self.now_ms);
-            }
-        }
     }
 
     // --- read and feed -------------------------------------------------------------------------
@@ -403,7 +319,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     }
 
     /// Closes the sockets of connections that are over.
-    fn part(&mut self) {
+    pub(super) fn part(&mut self) {
         while let Some(parted) = self.streams.pop_parted() {
             let Some(stream) = self.sockets.remove(parted.token) else {
                 continue;
@@ -411,7 +327,6 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             let session = parted.token.data().as_ffi();
             tracing::debug!(session, peer = %stream.peer, why = ?parted.why, "connection closed");
             self.scoreboard.subtract(Counter::Connections, 1);
-            self.freed = true;
             if parted.reset {
                 stream.reset();
             }

@@ -5,7 +5,6 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
-use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::daemon::{Daemon, PATIENCE, family_of, threads_of};
@@ -59,20 +58,8 @@ impl Scene {
         assert_eq!(threads_of(self.daemon.pid()), 1);
     }
 
-    /// As `finish`, where the bad service never comes to rest.
-    pub(crate) fn finish_restless(mut self, expected_errors: &[&str]) {
-        self.neighbour_is_unharmed();
-        self.daemon.signal(self.daemon.pid(), Signal::SIGTERM);
-        assert_eq!(self.daemon.wait(), 0);
-        self.end(expected_errors);
-    }
-
     pub(crate) fn finish(mut self, expected_errors: &[&str]) {
         self.neighbour_is_unharmed();
-        self.end(expected_errors);
-    }
-
-    fn end(self, expected_errors: &[&str]) {
         let Scene {
             daemon, neighbour, ..
         } = self;

@@ -6,7 +6,7 @@
 use crate::tree::{Finding, Source, root};
 
 /// A room, what it may use of other rooms, and why no more.
-const ROOMS: [(&str, &[&str], &str); 12] = [
+const ROOMS: [(&str, &[&str], &str); 16] = [
     (
         "channel",
         &["config", "plan", "sys"],
@@ -22,12 +22,46 @@ const ROOMS: [(&str, &[&str], &str); 12] = [
         &[
             "channel",
             "config",
+            "exit",
             "lifecycle",
             "plan",
             "scoreboard",
             "sys",
         ],
         "the operator's words about plans and lives; it starts no process",
+    ),
+    ("exit", &[], "numbers that mean one thing everywhere"),
+    (
+        "log",
+        &["plan"],
+        "it writes lines; what is in them is others' business",
+    ),
+    (
+        "operator",
+        &[
+            "channel",
+            "config",
+            "control",
+            "exit",
+            "plan",
+            "plugin_host::verify",
+            "supervisor",
+        ],
+        "verbs of the command line; they load no plugin into their own process",
+    ),
+    (
+        "role",
+        &[
+            "channel",
+            "config",
+            "exit",
+            "log",
+            "plan",
+            "plugin_host",
+            "sys",
+            "worker",
+        ],
+        "a child of the supervisor is one thing only, and never a supervisor",
     ),
     (
         "engine",
@@ -57,7 +91,9 @@ const ROOMS: [(&str, &[&str], &str); 12] = [
             "channel",
             "config",
             "control",
+            "exit",
             "lifecycle",
+            "log",
             "plan",
             "plugin_host::verify",
             "scoreboard",
@@ -76,6 +112,8 @@ const ROOMS: [(&str, &[&str], &str); 12] = [
             "channel",
             "config",
             "engine",
+            "exit",
+            "log",
             "plan",
             "plugin_host",
             "scoreboard",
@@ -120,10 +158,11 @@ pub(crate) fn directions(source: &Source) -> Vec<Finding> {
     let Some(inside) = source.path.strip_prefix("daemon/src/") else {
         return Vec::new();
     };
+    let room = inside.split(['/', '.']).next().unwrap_or(inside);
     // lib.rs and main.rs are the roof: they see every room.
-    let Some((room, _)) = inside.split_once('/') else {
+    if matches!(inside, "lib.rs" | "main.rs") {
         return Vec::new();
-    };
+    }
     let Some((_, allowed, why)) = ROOMS.iter().find(|(name, _, _)| *name == room) else {
         return vec![source.finding(
             1,

@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::ledger::{Output, REPLY_TOKEN, Sent, short, shown};
-use super::raw::{Plugin, Shared};
 use super::settings::milliseconds;
 use super::{Logged, Setup, Split};
 use crate::abi;
 use crate::facts::{Address, End};
+use crate::glue::caller::{Plugin, Shared};
 use crate::testing::ledger::Ledger;
 use crate::{Error, Result};
 
@@ -39,7 +39,7 @@ pub struct FakeHost {
 }
 
 impl FakeHost {
-    pub(super) fn start(setup: &Setup) -> Result<FakeHost, String> {
+    pub(crate) fn start(setup: &Setup) -> Result<FakeHost, String> {
         let mut plugin = Plugin::admit(setup.table)?;
         let settings = setup.lent_settings(&plugin)?;
         let ledger = Ledger::new(setup.full_at, setup.output_bytes_max);

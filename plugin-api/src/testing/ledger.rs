@@ -24,22 +24,22 @@ pub struct Sent {
 }
 
 /// Reply tokens are those of this one socket.
-pub(super) const REPLY_TOKEN: u64 = 77;
+pub(crate) const REPLY_TOKEN: u64 = 77;
 
-pub(super) struct Ledger {
-    pub(super) now_ms: u64,
-    pub(super) sessions: BTreeMap<abi::Session, Output>,
-    pub(super) ended: BTreeSet<abi::Session>,
-    pub(super) timers: BTreeMap<abi::Timer, Armed>,
-    pub(super) wakers: Vec<Arc<FakeWaker>>,
-    pub(super) inbox: Arc<Inbox>,
-    pub(super) log: Vec<Logged>,
-    pub(super) sent: Vec<Sent>,
-    pub(super) faults: Vec<String>,
+pub(crate) struct Ledger {
+    pub(crate) now_ms: u64,
+    pub(crate) sessions: BTreeMap<abi::Session, Output>,
+    pub(crate) ended: BTreeSet<abi::Session>,
+    pub(crate) timers: BTreeMap<abi::Timer, Armed>,
+    pub(crate) wakers: Vec<Arc<FakeWaker>>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) log: Vec<Logged>,
+    pub(crate) sent: Vec<Sent>,
+    pub(crate) faults: Vec<String>,
     /// The callback that runs now.
-    pub(super) during: Option<&'static str>,
+    pub(crate) during: Option<&'static str>,
     /// It has reported a fault.
-    pub(super) faulted: bool,
+    pub(crate) faulted: bool,
     broken: Vec<String>,
     transcript: String,
     timers_made: u64,
@@ -48,31 +48,31 @@ pub(super) struct Ledger {
 }
 
 #[derive(Default)]
-pub(super) struct Output {
-    pub(super) queued: Vec<u8>,
-    pub(super) finished: bool,
-    pub(super) closing: Option<Closing>,
-    pub(super) paused: bool,
+pub(crate) struct Output {
+    pub(crate) queued: Vec<u8>,
+    pub(crate) finished: bool,
+    pub(crate) closing: Option<Closing>,
+    pub(crate) paused: bool,
     /// How much was queued when a write was refused: `writable` is owed.
-    pub(super) refused: Option<usize>,
+    pub(crate) refused: Option<usize>,
     /// A write could never have succeeded.
-    pub(super) hopeless: bool,
-    pub(super) idle_ms: u64,
+    pub(crate) hopeless: bool,
+    pub(crate) idle_ms: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Closing {
+pub(crate) enum Closing {
     Finish,
     Abort,
 }
 
-pub(super) struct Armed {
-    pub(super) due_ms: u64,
-    pub(super) token: u64,
+pub(crate) struct Armed {
+    pub(crate) due_ms: u64,
+    pub(crate) token: u64,
 }
 
 impl Ledger {
-    pub(super) fn new(full_at: Option<usize>, output_bytes_max: usize) -> Ledger {
+    pub(crate) fn new(full_at: Option<usize>, output_bytes_max: usize) -> Ledger {
         Ledger {
             now_ms: 1_000_000,
             sessions: BTreeMap::new(),
@@ -95,33 +95,33 @@ impl Ledger {
 
     // --- the host's side -----------------------------------------------------------------------
 
-    pub(super) fn note(&mut self, line: std::fmt::Arguments<'_>) {
+    pub(crate) fn note(&mut self, line: std::fmt::Arguments<'_>) {
         let indent = if self.during.is_some() { "  " } else { "" };
         writeln!(self.transcript, "{indent}{line}").expect("a String takes everything");
     }
 
-    pub(super) fn broke(&mut self, rule: impl Into<String>) {
+    pub(crate) fn broke(&mut self, rule: impl Into<String>) {
         let rule = rule.into();
         self.note(format_args!("BROKEN: {rule}"));
         self.broken.push(rule);
     }
 
-    pub(super) fn first_broken(&mut self) -> Option<String> {
+    pub(crate) fn first_broken(&mut self) -> Option<String> {
         let elsewhere = self.inbox.take_broken();
         self.broken.extend(elsewhere);
         (!self.broken.is_empty()).then(|| self.broken.remove(0))
     }
 
-    pub(super) fn transcript(&self) -> &str {
+    pub(crate) fn transcript(&self) -> &str {
         &self.transcript
     }
 
-    pub(super) fn leaked_wakers(&self) -> usize {
+    pub(crate) fn leaked_wakers(&self) -> usize {
         self.wakers.iter().filter(|waker| !waker.is_freed()).count()
     }
 
     /// A feed was answered as full: what it wrote to its own session never was.
-    pub(super) fn undo(&mut self, session: abi::Session, queued: usize, finished: bool) {
+    pub(crate) fn undo(&mut self, session: abi::Session, queued: usize, finished: bool) {
         if let Some(output) = self.sessions.get_mut(&session) {
             output.queued.truncate(queued);
             output.finished = finished;
@@ -131,7 +131,7 @@ impl Ledger {
 
     // --- the plugin's side ---------------------------------------------------------------------
 
-    pub(super) fn write(&mut self, session: abi::Session, bytes: &[u8], flags: u32) -> abi::Status {
+    pub(crate) fn write(&mut self, session: abi::Session, bytes: &[u8], flags: u32) -> abi::Status {
         if flags & !abi::WRITE_FINISH != 0 {
             self.broke(format!("write with unknown flags {flags:#x}"));
             return abi::E_ARG;
@@ -172,7 +172,7 @@ impl Ledger {
         abi::OK
     }
 
-    pub(super) fn close(&mut self, session: abi::Session, how: u32, why: &str) -> abi::Status {
+    pub(crate) fn close(&mut self, session: abi::Session, how: u32, why: &str) -> abi::Status {
         let (closing, verb) = match how {
             abi::CLOSE_FINISH => (Closing::Finish, "close"),
             abi::CLOSE_ABORT => (Closing::Abort, "abort"),
@@ -197,7 +197,7 @@ impl Ledger {
         status
     }
 
-    pub(super) fn pause(&mut self, session: abi::Session, on: u32) -> abi::Status {
+    pub(crate) fn pause(&mut self, session: abi::Session, on: u32) -> abi::Status {
         if on > 1 {
             self.broke(format!("pause with {on}, which is neither 0 nor 1"));
             return abi::E_ARG;
@@ -214,12 +214,12 @@ impl Ledger {
         status
     }
 
-    pub(super) fn queued(&mut self, session: abi::Session) -> Result<u64, abi::Status> {
+    pub(crate) fn queued(&mut self, session: abi::Session) -> Result<u64, abi::Status> {
         self.alive("queued", session)
             .map(|output| output.queued.len() as u64)
     }
 
-    pub(super) fn idle(&mut self, session: abi::Session, idle_ms: u64) -> abi::Status {
+    pub(crate) fn idle(&mut self, session: abi::Session, idle_ms: u64) -> abi::Status {
         match self.alive("idle", session) {
             Ok(output) => {
                 output.idle_ms = idle_ms;
@@ -229,7 +229,7 @@ impl Ledger {
         }
     }
 
-    pub(super) fn send(&mut self, via: u64, to: &abi::Address, payload: &[u8]) -> abi::Status {
+    pub(crate) fn send(&mut self, via: u64, to: &abi::Address, payload: &[u8]) -> abi::Status {
         self.in_callback("send");
         if via != REPLY_TOKEN {
             self.broke(format!(
@@ -246,7 +246,7 @@ impl Ledger {
         abi::OK
     }
 
-    pub(super) fn timer_set(&mut self, delay_ms: u64, token: u64) -> abi::Timer {
+    pub(crate) fn timer_set(&mut self, delay_ms: u64, token: u64) -> abi::Timer {
         self.timers_made += 1;
         let timer = self.timers_made;
         let due_ms = self.now_ms.saturating_add(delay_ms);
@@ -257,7 +257,7 @@ impl Ledger {
         timer
     }
 
-    pub(super) fn timer_cancel(&mut self, timer: TimerId) -> abi::Status {
+    pub(crate) fn timer_cancel(&mut self, timer: TimerId) -> abi::Status {
         let TimerId(timer) = timer;
         if timer == 0 || timer > self.timers_made {
             self.broke(format!("timer_cancel of {timer}, which is no timer"));
@@ -268,13 +268,13 @@ impl Ledger {
         status
     }
 
-    pub(super) fn waker_new(&mut self) -> Arc<FakeWaker> {
+    pub(crate) fn waker_new(&mut self) -> Arc<FakeWaker> {
         let waker = Arc::new(FakeWaker::new(Arc::clone(&self.inbox)));
         self.wakers.push(Arc::clone(&waker));
         waker
     }
 
-    pub(super) fn log(&mut self, level: u32, session: abi::Session, text: &str) {
+    pub(crate) fn log(&mut self, level: u32, session: abi::Session, text: &str) {
         let level = match level {
             abi::LOG_DEBUG => Level::Debug,
             abi::LOG_INFO => Level::Info,
@@ -292,7 +292,7 @@ impl Ledger {
         });
     }
 
-    pub(super) fn fault(&mut self, text: &str) {
+    pub(crate) fn fault(&mut self, text: &str) {
         self.note(format_args!("fault {text:?}"));
         self.faults.push(text.to_owned());
         self.faulted = true;
@@ -309,7 +309,7 @@ impl Ledger {
         }
     }
 
-    pub(super) fn in_callback(&mut self, call: &str) {
+    pub(crate) fn in_callback(&mut self, call: &str) {
         match self.during {
             None => self.broke(format!("{call} was called outside any callback")),
             Some("create") => self.broke(format!("{call} was called in create")),
@@ -319,7 +319,7 @@ impl Ledger {
 }
 
 /// A session's slot: its epoch is always the same here.
-pub(super) fn short(session: abi::Session) -> u32 {
+pub(crate) fn short(session: abi::Session) -> u32 {
     session as u32
 }
 
@@ -333,7 +333,7 @@ fn refusal(status: abi::Status) -> String {
 }
 
 /// Bytes for the transcript: readable, and not endless.
-pub(super) fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     const SHOWN_MAX: usize = 64;
     match bytes.len() {
         0..=SHOWN_MAX => format!("\"{}\"", bytes.escape_ascii()),

@@ -32,20 +32,19 @@
 //! }
 //! ```
 
-mod host;
-mod ledger;
+pub(crate) mod host;
+pub(crate) mod ledger;
 #[allow(
     unsafe_code,
     reason = "calls the plugin's table, and is called through the host's"
 )]
-mod raw;
-mod settings;
-mod wakers;
+pub(crate) mod settings;
+pub(crate) mod wakers;
 
 pub use host::{FakeHost, Peer};
 pub use ledger::Sent;
 
-use crate::glue::{Exported, Table};
+use crate::glue::{Exported, Table, caller};
 use crate::{Level, Protocol};
 
 /// How the bytes of one [`FakeHost::send`] arrive.
@@ -155,7 +154,7 @@ impl Setup {
 
     /// Whether the plugin would take these settings, without an instance.
     pub fn check(&self) -> Result<(), String> {
-        let plugin = raw::Plugin::admit(self.table)?;
+        let plugin = caller::Plugin::admit(self.table)?;
         plugin.check(&self.lent_settings(&plugin)?)
     }
 
@@ -164,8 +163,12 @@ impl Setup {
         FakeHost::start(self)
     }
 
-    fn lent_settings(&self, plugin: &raw::Plugin) -> Result<raw::LentSettings, String> {
+    fn lent_settings(&self, plugin: &caller::Plugin) -> Result<caller::LentSettings, String> {
         let values = settings::values(plugin.options(), &self.settings)?;
-        Ok(raw::LentSettings::new(values, &self.raw_json, self.worker))
+        Ok(caller::LentSettings::new(
+            values,
+            &self.raw_json,
+            self.worker,
+        ))
     }
 }

@@ -7,30 +7,30 @@ use crate::abi;
 
 /// A row of the plugin's options, read from its table.
 #[derive(Clone, Debug)]
-pub(super) struct Row {
-    pub(super) name: String,
-    pub(super) default: Option<String>,
-    pub(super) choices: Vec<String>,
-    pub(super) bounds: Option<(i64, i64)>,
-    pub(super) kind: u32,
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) default: Option<String>,
+    pub(crate) choices: Vec<String>,
+    pub(crate) bounds: Option<(i64, i64)>,
+    pub(crate) kind: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Text(String),
     Number(i64),
     List(Vec<String>),
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Given {
-    pub(super) kind: u32,
-    pub(super) written: bool,
-    pub(super) value: Value,
+pub(crate) struct Given {
+    pub(crate) kind: u32,
+    pub(crate) written: bool,
+    pub(crate) value: Value,
 }
 
 /// One value for each row, in their order.
-pub(super) fn values(rows: &[Row], written: &[(String, String)]) -> Result<Vec<Given>, String> {
+pub(crate) fn values(rows: &[Row], written: &[(String, String)]) -> Result<Vec<Given>, String> {
     for (name, _) in written {
         if !rows.iter().any(|row| row.name == *name) {
             return Err(format!("the plugin has no option \"{name}\""));
@@ -54,7 +54,7 @@ pub(super) fn values(rows: &[Row], written: &[(String, String)]) -> Result<Vec<G
 }
 
 /// A default that does not parse is the plugin's mistake and is reported in the same way.
-pub(super) fn value(row: &Row, text: &str) -> Result<Value, String> {
+pub(crate) fn value(row: &Row, text: &str) -> Result<Value, String> {
     let number = match row.kind {
         abi::KIND_TEXT => {
             if !row.choices.is_empty() && !row.choices.iter().any(|word| word == text) {
@@ -132,7 +132,7 @@ fn with_unit(text: &str, units: &[(&str, i64)]) -> Option<i64> {
 }
 
 /// Milliseconds as the ABI has them.
-pub(super) fn milliseconds(duration: Duration) -> u64 {
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).expect("a test does not wait for 500 million years")
 }
 

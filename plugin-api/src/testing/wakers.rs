@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::abi;
 
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     thread: ThreadId,
     state: Mutex<State>,
     arrived: Condvar,
@@ -27,7 +27,7 @@ struct State {
 }
 
 impl Inbox {
-    pub(super) fn new() -> Inbox {
+    pub(crate) fn new() -> Inbox {
         Inbox {
             thread: thread::current().id(),
             state: Mutex::default(),
@@ -35,13 +35,13 @@ impl Inbox {
         }
     }
 
-    pub(super) fn take_token(&self) -> Option<u64> {
+    pub(crate) fn take_token(&self) -> Option<u64> {
         self.state().tokens.pop_front()
     }
 
     /// Blocks until another thread has used a waker, and lets its token in; false if none does for
     /// ten seconds.
-    pub(super) fn admit_from_elsewhere(&self) -> bool {
+    pub(crate) fn admit_from_elsewhere(&self) -> bool {
         let waited = self
             .arrived
             .wait_timeout_while(self.state(), Duration::from_secs(10), |it| {
@@ -53,15 +53,15 @@ impl Inbox {
         token.is_some()
     }
 
-    pub(super) fn take_broken(&self) -> Vec<String> {
+    pub(crate) fn take_broken(&self) -> Vec<String> {
         std::mem::take(&mut self.state().broken)
     }
 
-    pub(super) fn broke(&self, rule: &str) {
+    pub(crate) fn broke(&self, rule: &str) {
         self.state().broken.push(rule.to_owned());
     }
 
-    pub(super) fn destroyed(&self) {
+    pub(crate) fn destroyed(&self) {
         self.state().destroyed = true;
     }
 
@@ -72,24 +72,24 @@ impl Inbox {
     }
 }
 
-pub(super) struct FakeWaker {
+pub(crate) struct FakeWaker {
     freed: AtomicBool,
     inbox: Arc<Inbox>,
 }
 
 impl FakeWaker {
-    pub(super) fn new(inbox: Arc<Inbox>) -> FakeWaker {
+    pub(crate) fn new(inbox: Arc<Inbox>) -> FakeWaker {
         FakeWaker {
             freed: AtomicBool::new(false),
             inbox,
         }
     }
 
-    pub(super) fn is_freed(&self) -> bool {
+    pub(crate) fn is_freed(&self) -> bool {
         self.freed.load(Ordering::SeqCst)
     }
 
-    pub(super) fn wake(&self, token: u64) -> abi::Status {
+    pub(crate) fn wake(&self, token: u64) -> abi::Status {
         if self.is_freed() {
             self.inbox.broke("a waker was used after it was freed");
             return abi::E_GONE;
@@ -112,7 +112,7 @@ impl FakeWaker {
         abi::OK
     }
 
-    pub(super) fn free(&self) {
+    pub(crate) fn free(&self) {
         if self.freed.swap(true, Ordering::SeqCst) {
             self.inbox.broke("a waker was freed twice");
         }

@@ -1,3 +1,5 @@
+//! What is typed, refused and complained of, in tables: no plugin is needed for that.
+
 use super::*;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Each thing given up is tried, in a child that was closed for it; the harness itself stays open.
+
 use std::ffi::CString;
 
 use nix::sys::signal::Signal;

@@ -3,31 +3,31 @@
 use std::collections::VecDeque;
 
 use crate::facts::End;
+use crate::glue::caller::State;
 use crate::testing::Split;
-use crate::testing::raw::State;
 
 /// The peer's end.
-pub(super) struct Line {
-    pub(super) state: State,
+pub(crate) struct Line {
+    pub(crate) state: State,
     /// What the peer has sent and the plugin has not seen.
-    pub(super) arriving: VecDeque<Vec<u8>>,
+    pub(crate) arriving: VecDeque<Vec<u8>>,
     /// What the plugin has seen and not consumed.
-    pub(super) input: Vec<u8>,
+    pub(crate) input: Vec<u8>,
     /// There is something in `input` that the plugin has not seen, or has given back.
-    pub(super) unfed: bool,
+    pub(crate) unfed: bool,
     /// The last feed was answered as full: it comes again after `writable`.
-    pub(super) held: bool,
-    pub(super) peer_finished: bool,
-    pub(super) told_finished: bool,
+    pub(crate) held: bool,
+    pub(crate) peer_finished: bool,
+    pub(crate) told_finished: bool,
     /// Bytes that the peer will still read before it stops.
-    pub(super) appetite: usize,
-    pub(super) received: Vec<u8>,
-    pub(super) active_ms: u64,
-    pub(super) end: Option<End>,
+    pub(crate) appetite: usize,
+    pub(crate) received: Vec<u8>,
+    pub(crate) active_ms: u64,
+    pub(crate) end: Option<End>,
 }
 
 impl Line {
-    pub(super) fn new(state: State, active_ms: u64) -> Line {
+    pub(crate) fn new(state: State, active_ms: u64) -> Line {
         Line {
             state,
             arriving: VecDeque::new(),
@@ -44,7 +44,7 @@ impl Line {
     }
 
     /// One piece more, as far as there is room; not while the last is still to be fed.
-    pub(super) fn take_arriving(&mut self, input_bytes_max: usize) {
+    pub(crate) fn take_arriving(&mut self, input_bytes_max: usize) {
         if self.unfed {
             return;
         }
@@ -61,7 +61,7 @@ impl Line {
 }
 
 impl Split {
-    pub(super) fn pieces(self, bytes: &[u8]) -> Vec<Vec<u8>> {
+    pub(crate) fn pieces(self, bytes: &[u8]) -> Vec<Vec<u8>> {
         let pieces: Vec<&[u8]> = match self {
             Split::Whole => vec![bytes],
             Split::EveryByte => bytes.chunks(1).collect(),

@@ -16,7 +16,7 @@ const ROUNDS_MAX: usize = 100_000;
 impl FakeHost {
     /// Plays on until nothing moves.
     #[track_caller]
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for _ in 0..ROUNDS_MAX {
             self.check_rules();
             let mut moved = self.deliver_wake() | self.fire_timer();
@@ -234,7 +234,7 @@ impl FakeHost {
         true
     }
 
-    pub(super) fn next_deadline(&self) -> Option<u64> {
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
         let ledger = self.shared.ledger();
         let timers = ledger.timers.values().map(|armed| armed.due_ms);
         let idle = ledger
@@ -246,7 +246,7 @@ impl FakeHost {
     }
 
     #[track_caller]
-    pub(super) fn end_idle(&mut self) {
+    pub(crate) fn end_idle(&mut self) {
         for peer in self.open_peers() {
             let ledger = self.shared.ledger();
             let idle_ms = ledger.sessions[&peer.0].idle_ms;
@@ -259,7 +259,7 @@ impl FakeHost {
     }
 
     #[track_caller]
-    pub(super) fn end_session(&mut self, peer: Peer, why: End) {
+    pub(crate) fn end_session(&mut self, peer: Peer, why: End) {
         let mut ledger = self.shared.ledger();
         ledger.sessions.remove(&peer.0);
         ledger.ended.insert(peer.0);

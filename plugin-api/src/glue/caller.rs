@@ -1,5 +1,5 @@
 //! The fake host's border: the plugin's table as safe calls. Its counterpart, the host's table, is in
-//! `raw/table.rs`.
+//! `caller/table.rs`.
 //!
 //! What a plugin's functions promise is said by whoever made the [`Table`]; what can be checked, is.
 //! Invariant: all that is lent to the plugin lives exactly as long as the call, in memory of exactly
@@ -11,16 +11,16 @@ mod table;
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
 
-use super::settings::Row;
 use crate::abi;
 use crate::facts::{Address, End};
 use crate::glue::Table;
+use crate::testing::settings::Row;
 
-pub(super) use lent::LentSettings;
-pub(super) use table::Shared;
+pub(crate) use lent::LentSettings;
+pub(crate) use table::Shared;
 
 /// A plugin whose table was checked, and its instance once there is one.
-pub(super) struct Plugin {
+pub(crate) struct Plugin {
     table: abi::Plugin,
     options: Vec<Row>,
     instance: *mut c_void,
@@ -28,7 +28,7 @@ pub(super) struct Plugin {
 
 impl Plugin {
     /// The handshake.
-    pub(super) fn admit(table: Table) -> Result<Plugin, String> {
+    pub(crate) fn admit(table: Table) -> Result<Plugin, String> {
         let raw = table.as_raw();
         if raw.is_null() {
             return Err("the entry function returned NULL".to_owned());
@@ -74,23 +74,23 @@ impl Plugin {
         Ok(())
     }
 
-    pub(super) fn options(&self) -> &[Row] {
+    pub(crate) fn options(&self) -> &[Row] {
         &self.options
     }
 
-    pub(super) fn finishes_by_itself(&self) -> bool {
+    pub(crate) fn finishes_by_itself(&self) -> bool {
         self.table.peer_finished.is_some()
     }
 
-    pub(super) fn serves_streams(&self) -> bool {
+    pub(crate) fn serves_streams(&self) -> bool {
         self.table.feed.is_some()
     }
 
-    pub(super) fn serves_datagrams(&self) -> bool {
+    pub(crate) fn serves_datagrams(&self) -> bool {
         self.table.datagram.is_some()
     }
 
-    pub(super) fn check(&self, settings: &LentSettings) -> Result<(), String> {
+    pub(crate) fn check(&self, settings: &LentSettings) -> Result<(), String> {
         let Some(check) = self.table.check else {
             return Ok(());
         };
@@ -100,7 +100,7 @@ impl Plugin {
         memory.refusal(status)
     }
 
-    pub(super) fn create(&mut self, host: &Shared, settings: &LentSettings) -> Result<(), String> {
+    pub(crate) fn create(&mut self, host: &Shared, settings: &LentSettings) -> Result<(), String> {
         let Some(create) = self.table.create else {
             return Ok(());
         };
@@ -121,21 +121,21 @@ impl Plugin {
         memory.refusal(status)
     }
 
-    pub(super) fn drain(&self, grace_ms: u64) {
+    pub(crate) fn drain(&self, grace_ms: u64) {
         if let Some(drain) = self.table.drain {
             // SAFETY: the instance is alive and no callback of it runs.
             unsafe { drain(self.instance, grace_ms) }
         }
     }
 
-    pub(super) fn destroy(&self) {
+    pub(crate) fn destroy(&self) {
         if let Some(destroy) = self.table.destroy {
             // SAFETY: `FakeHost` calls this once, last.
             unsafe { destroy(self.instance) }
         }
     }
 
-    pub(super) fn open(
+    pub(crate) fn open(
         &self,
         session: abi::Session,
         peer: Address,
@@ -154,7 +154,7 @@ impl Plugin {
     }
 
     /// The status, and how many bytes the plugin says to have consumed.
-    pub(super) fn feed(
+    pub(crate) fn feed(
         &self,
         session: abi::Session,
         state: State,
@@ -174,7 +174,7 @@ impl Plugin {
         (status, consumed)
     }
 
-    pub(super) fn peer_finished(&self, session: abi::Session, state: State) -> abi::Status {
+    pub(crate) fn peer_finished(&self, session: abi::Session, state: State) -> abi::Status {
         match self.table.peer_finished {
             // SAFETY: instance and session are alive.
             Some(call) => unsafe { call(self.instance, session, state.0) },
@@ -182,21 +182,21 @@ impl Plugin {
         }
     }
 
-    pub(super) fn writable(&self, session: abi::Session, state: State) {
+    pub(crate) fn writable(&self, session: abi::Session, state: State) {
         if let Some(call) = self.table.writable {
             // SAFETY: instance and session are alive.
             unsafe { call(self.instance, session, state.0) }
         }
     }
 
-    pub(super) fn closed(&self, session: abi::Session, state: State, why: End) {
+    pub(crate) fn closed(&self, session: abi::Session, state: State, why: End) {
         if let Some(call) = self.table.closed {
             // SAFETY: the instance is alive, and the session's state is not used again.
             unsafe { call(self.instance, session, state.0, why.to_raw()) }
         }
     }
 
-    pub(super) fn datagram(&self, peer: Address, reply_token: u64, payload: &[u8]) -> abi::Status {
+    pub(crate) fn datagram(&self, peer: Address, reply_token: u64, payload: &[u8]) -> abi::Status {
         let call = self
             .table
             .datagram
@@ -207,14 +207,14 @@ impl Plugin {
         unsafe { call(self.instance, &raw const from, exact.as_ptr(), exact.len()) }
     }
 
-    pub(super) fn timer(&self, timer: abi::Timer, token: u64) {
+    pub(crate) fn timer(&self, timer: abi::Timer, token: u64) {
         if let Some(call) = self.table.timer {
             // SAFETY: the instance is alive.
             unsafe { call(self.instance, timer, token) }
         }
     }
 
-    pub(super) fn wake(&self, token: u64) {
+    pub(crate) fn wake(&self, token: u64) {
         if let Some(call) = self.table.wake {
             // SAFETY: the instance is alive.
             unsafe { call(self.instance, token) }
@@ -224,7 +224,7 @@ impl Plugin {
 
 /// What the plugin remembers of a session.
 #[derive(Clone, Copy)]
-pub(super) struct State(*mut c_void);
+pub(crate) struct State(*mut c_void);
 
 fn rows(table: &abi::Plugin) -> Result<Vec<Row>, String> {
     let stride = table.option_stride as usize;
@@ -262,7 +262,8 @@ fn row(raw: &abi::OptionRow) -> Result<Row, String> {
         ));
     }
     if let Some(text) = &row.default {
-        super::settings::value(&row, text).map_err(|error| format!("a wrong default: {error}"))?;
+        crate::testing::settings::value(&row, text)
+            .map_err(|error| format!("a wrong default: {error}"))?;
     }
     Ok(row)
 }

@@ -16,7 +16,7 @@ use crate::testing::wakers::{FakeWaker, Inbox};
 use crate::{TimerId, glue};
 
 /// What `pp_host` points to.
-pub(in crate::testing) struct Shared {
+pub(crate) struct Shared {
     thread: ThreadId,
     inbox: Arc<Inbox>,
     ledger: RefCell<Ledger>,
@@ -24,7 +24,7 @@ pub(in crate::testing) struct Shared {
 }
 
 impl Shared {
-    pub(in crate::testing) fn new(ledger: Ledger, host_table_bytes: usize) -> Box<Shared> {
+    pub(crate) fn new(ledger: Ledger, host_table_bytes: usize) -> Box<Shared> {
         let api = abi::HostApi {
             size: host_table_bytes as u32,
             ..HOST_API
@@ -38,15 +38,15 @@ impl Shared {
         })
     }
 
-    pub(in crate::testing) fn ledger(&self) -> RefMut<'_, Ledger> {
+    pub(crate) fn ledger(&self) -> RefMut<'_, Ledger> {
         self.ledger.borrow_mut()
     }
 
-    pub(super) fn api(&self) -> *const abi::HostApi {
+    pub(crate) fn api(&self) -> *const abi::HostApi {
         &raw const self.api
     }
 
-    pub(super) fn as_raw(&self) -> *mut abi::Host {
+    pub(crate) fn as_raw(&self) -> *mut abi::Host {
         ptr::from_ref(self).cast_mut().cast()
     }
 }

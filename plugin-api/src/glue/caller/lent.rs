@@ -11,8 +11,8 @@ const ENDPOINT: &str = "tcp://127.0.0.1:7";
 
 /// Settings with all that their pointers point to. The rows are longer than today's, as a newer
 /// host's would be: a plugin that ignores the stride reads nonsense.
-pub(in crate::testing) struct LentSettings {
-    pub(in crate::testing) raw: abi::Settings,
+pub(crate) struct LentSettings {
+    pub(crate) raw: abi::Settings,
     _rows: Vec<Row>,
     _items: Vec<Vec<abi::Bytes>>,
     _values: Vec<Given>,
@@ -26,7 +26,7 @@ struct Row {
 }
 
 impl LentSettings {
-    pub(in crate::testing) fn new(values: Vec<Given>, json: &str, worker: (u32, u32)) -> Self {
+    pub(crate) fn new(values: Vec<Given>, json: &str, worker: (u32, u32)) -> Self {
         let mut items = Vec::new();
         let rows: Vec<Row> = values
             .iter()
@@ -93,7 +93,7 @@ fn bytes(text: &str) -> abi::Bytes {
     }
 }
 
-pub(super) fn session_info(peer: Address, accepted_ms: u64) -> abi::SessionInfo {
+pub(crate) fn session_info(peer: Address, accepted_ms: u64) -> abi::SessionInfo {
     abi::SessionInfo {
         size: size_of::<abi::SessionInfo>() as u32,
         flags: 0,
@@ -108,7 +108,7 @@ pub(super) fn session_info(peer: Address, accepted_ms: u64) -> abi::SessionInfo 
     }
 }
 
-pub(super) fn datagram(peer: Address, reply_token: u64) -> abi::Datagram {
+pub(crate) fn datagram(peer: Address, reply_token: u64) -> abi::Datagram {
     abi::Datagram {
         size: size_of::<abi::Datagram>() as u32,
         flags: 0,
@@ -124,13 +124,13 @@ fn local() -> Address {
 }
 
 /// The memory for a plugin's reason.
-pub(super) struct Message {
+pub(crate) struct Message {
     memory: Box<[u8; 512]>,
     raw: abi::Text,
 }
 
 impl Message {
-    pub(super) fn new() -> Message {
+    pub(crate) fn new() -> Message {
         let mut memory = Box::new([0; 512]);
         let raw = abi::Text {
             ptr: memory.as_mut_ptr().cast(),
@@ -140,12 +140,12 @@ impl Message {
         Message { memory, raw }
     }
 
-    pub(super) fn as_raw(&mut self) -> *mut abi::Text {
+    pub(crate) fn as_raw(&mut self) -> *mut abi::Text {
         &raw mut self.raw
     }
 
     /// What the status says, with the reason.
-    pub(super) fn refusal(self, status: abi::Status) -> Result<(), String> {
+    pub(crate) fn refusal(self, status: abi::Status) -> Result<(), String> {
         let Some(text) = self.memory.get(..self.raw.len) else {
             return Err(
                 "the plugin claims to have written more text than there is room".to_owned(),

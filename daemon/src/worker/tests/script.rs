@@ -1,0 +1,132 @@
+//! The protocol of the worker's tests, which tells the test what it is told.
+
+use std::sync::mpsc::Sender;
+
+use crate::engine::desk::{Desk, Said};
+use crate::engine::session::{End, Facts, Fed, Protocol, TimerToken, Token};
+
+pub(super) const CHUNK: usize = 10_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Echo,
+    /// Answers the first input and finishes.
+    Once,
+    /// Aborts at the first input.
+    Abort,
+    /// Consumes nothing.
+    Deaf,
+    /// Sends numbered chunks for as long as there is room.
+    Source,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    Opened,
+    Refused { queued: u64 },
+    Closed(End),
+}
+
+pub(super) struct Script {
+    desk: Desk,
+    mode: Mode,
+    chunk: u32,
+    sessions: Vec<Token>,
+    events: Sender<Event>,
+}
+
+impl Script {
+    pub(super) fn new(mode: Mode, events: Sender<Event>) -> Script {
+        Script {
+            desk: Desk::default(),
+            mode,
+            chunk: 0,
+            sessions: Vec::new(),
+            events,
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // A test that is no longer interested has dropped its end.
+        let _ = self.events.send(event);
+    }
+
+    fn pour(&mut self, session: Token) {
+        loop {
+            let chunk = [self.chunk.to_le_bytes(); CHUNK / 4].concat();
+            if self
+                .desk
+                .write(session, Said::Bytes(&chunk), false)
+                .is_err()
+            {
+                let queued = self.desk.queued(session).expect("it is open");
+                return self.tell(Event::Refused { queued });
+            }
+            self.chunk += 1;
+        }
+    }
+}
+
+impl Protocol for Script {
+    type State = ();
+
+    fn open(&mut self, session: Token, _: &Facts<'_>) -> Result<(), End> {
+        self.sessions.push(session);
+        self.tell(Event::Opened);
+        if self.mode == Mode::Source {
+            self.pour(session);
+        }
+        Ok(())
+    }
+
+    fn feed(&mut self, session: Token, (): (), input: &[u8]) -> Fed {
+        match self.mode {
+            Mode::Echo => match self.desk.write(session, Said::Lent(0, input.len()), false) {
+                Ok(()) => Fed::Took(input.len()),
+                Err(_) => Fed::Full,
+            },
+            Mode::Once => {
+                let bye = self.desk.write(session, Said::Bytes(b"bye"), false);
+                bye.and(self.desk.close(session, false, "once"))
+                    .expect("it is open and empty");
+                Fed::Took(input.len())
+            }
+            Mode::Abort => Fed::Failed(End::Aborted),
+            Mode::Deaf => Fed::Took(0),
+            Mode::Source => Fed::Took(input.len()),
+        }
+    }
+
+    fn peer_finished(&mut self, _: Token, (): ()) -> Result<bool, End> {
+        Ok(false)
+    }
+
+    fn writable(&mut self, session: Token, (): ()) -> Result<(), End> {
+        if self.mode == Mode::Source {
+            self.pour(session);
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, session: Token, (): (), why: End) {
+        self.sessions.retain(|open| *open != session);
+        self.tell(Event::Closed(why));
+    }
+
+    fn timer(&mut self, _: TimerToken, _: u64) {}
+
+    fn wake(&mut self, token: u64) {
+        for session in &self.sessions {
+            let bytes = token.to_le_bytes();
+            self.desk
+                .write(*session, Said::Bytes(&bytes), false)
+                .expect("it is open and empty");
+        }
+    }
+
+    fn drain(&mut self, _: u64) {}
+
+    fn desk(&mut self) -> &mut Desk {
+        &mut self.desk
+    }
+}
