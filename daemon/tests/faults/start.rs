@@ -111,10 +111,13 @@ fn a_killed_supervisor_leaves_no_connection_in_the_lurch_and_no_process() {
     let text = format!("[daemon]\ndrain_timeout = \"1h\"\n{}", good_service());
     let mut daemon = Daemon::start("start-killed", &text);
     let address = daemon.address("good", 0);
-    let mut open: Vec<Peer> = (0..4).map(|_| Peer::connect(address)).collect();
-    for peer in &mut open {
+    // One after the other, so that the worker knows them in this order.
+    let connected = || {
+        let mut peer = Peer::connect(address);
         peer.echoes("before\n");
-    }
+        peer
+    };
+    let mut open: Vec<Peer> = (0..4).map(|_| connected()).collect();
     let family = family_of(daemon.pid());
     assert_eq!(family.len(), 1);
     daemon.signal(daemon.pid(), Signal::SIGKILL);
