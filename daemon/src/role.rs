@@ -10,7 +10,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use crate::channel::{Brief, Channel, CheckBrief, ProbeBrief, Report, handed};
 use crate::exit;
 use crate::sys::sandbox::Profile;
-use crate::sys::{jail, sandbox, spawn};
+use crate::sys::{jail, orphan, sandbox, spawn};
 use crate::{log, plan, plugin_host, worker};
 
 /// Returns the exit code.
@@ -64,7 +64,8 @@ fn probe(channel: &Channel, brief: &ProbeBrief, answer: OwnedFd) -> u8 {
         .map(|identity| (identity.uid, identity.gid));
     let closed = jail::limits_for_probe()
         .map_err(|error| error.to_string())
-        .and_then(|()| jail::drop_identity(identity).map_err(|error| error.to_string()));
+        .and_then(|()| jail::drop_identity(identity).map_err(|error| error.to_string()))
+        .and_then(|()| orphan::end_with_parent().map_err(|error| error.to_string()));
     let verdict = closed.and_then(|()| {
         plugin_host::probe::run(brief, |needs| {
             let level = sandbox::close(brief.daemon.sandbox, needs, Profile::Probe);

@@ -91,8 +91,9 @@ impl Server {
 
     /// What to poll for reading, and what for writing.
     pub fn sources(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Interest)> {
-        let accepting = self.asking() < CALLERS_MAX;
-        let own = accepting.then(|| (self.listener.as_fd(), Interest::Read));
+        let own = self
+            .has_room()
+            .then(|| (self.listener.as_fd(), Interest::Read));
         own.into_iter().chain(self.callers.iter().map(|caller| {
             let interest = match caller.state {
                 State::Answered { .. } => Interest::Write,
@@ -125,6 +126,24 @@ impl Server {
         self.callers.retain(|caller| caller.state != State::Gone);
     }
 
+    /// A place is free, or held by somebody who says nothing.
+    fn has_room(&self) -> bool {
+        let is_silent = |caller: &Caller| caller.state == State::Asking;
+        self.asking() < CALLERS_MAX || self.callers.iter().any(is_silent)
+    }
+
+    /// So that silence never keeps out those who ask: they ask at once.
+    fn send_away_who_is_silent_longest(&mut self) {
+        let silent = self
+            .callers
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.state == State::Asking);
+        if let Some((longest, _)) = silent.min_by_key(|(_, caller)| caller.leaves_ms) {
+            self.callers.remove(longest);
+        }
+    }
+
     fn asking(&self) -> usize {
         self.callers.len() - self.waiting()
     }
@@ -137,7 +156,10 @@ impl Server {
     }
 
     fn accept(&mut self, now_ms: u64) {
-        while self.asking() < CALLERS_MAX {
+        for _ in 0..CALLERS_MAX {
+            if !self.has_room() {
+                return;
+            }
             let Ok((stream, _)) = self.listener.accept() else {
                 return;
             };
@@ -146,6 +168,9 @@ impl Server {
             };
             if stream.set_nonblocking(true).is_err() {
                 continue;
+            }
+            if self.asking() == CALLERS_MAX {
+                self.send_away_who_is_silent_longest();
             }
             let credentials = Credentials {
                 pid: peer.pid(),
@@ -386,20 +411,21 @@ mod tests {
     }
 
     #[test]
-    fn silent_callers_hold_their_places_for_a_bounded_time_only() {
+    fn silent_callers_keep_nobody_out_and_are_gone_in_time() {
         let mut desk = desk("silent");
         let idle: Vec<_> = (0..CALLERS_MAX + 4).map(|_| desk.call()).collect();
         desk.turn();
+        desk.turn();
         assert_eq!(desk.server.callers.len(), CALLERS_MAX);
+        let mut caller = desk.call();
+        caller.write_all(b"{\"verb\":\"status\"}\n").expect("sent");
+        desk.turn();
+        assert_eq!(desk.asked, [Request::Status]);
         assert_eq!(desk.server.next_deadline_ms(), Some(PATIENCE_MS));
         desk.now_ms = PATIENCE_MS;
         desk.turn();
         assert!(desk.server.callers.is_empty());
-        desk.turn();
-        assert_eq!(desk.server.callers.len(), 4);
         drop(idle);
-        desk.turn();
-        assert!(desk.server.callers.is_empty());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
@@ -24,6 +25,8 @@ use crate::sys::spawn::Program;
 
 /// Messages taken from one child in one turn; a flood waits behind everybody else's.
 const MESSAGES_PER_TURN: usize = 8;
+/// From closing its channel to being dead.
+const FAREWELL_MS: u64 = 2_000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -41,8 +44,12 @@ pub(super) enum Kind {
 pub(super) struct Child {
     pub(super) kind: Kind,
     pub(super) scoreboard: Option<Scoreboard>,
-    /// When it must have answered (check and probe).
+    /// When it must have answered (check and probe), or be dead (whoever has closed its channel).
     pub(super) due_ms: Option<u64>,
+    /// What it did against the rules of the channel, and is killed for.
+    pub(super) offence: Option<String>,
+    /// It has said that it serves, or what it was asked; there is no more to say.
+    pub(super) has_reported: bool,
     channel: Channel,
     channel_open: bool,
     answer: Option<OwnedFd>,
@@ -94,6 +101,8 @@ impl Children {
             kind,
             scoreboard,
             due_ms,
+            offence: None,
+            has_reported: false,
             channel,
             channel_open: true,
             answer,
@@ -154,7 +163,7 @@ impl Children {
     }
 
     /// What a child has said, a bounded piece of it; the text of an error is for the log.
-    pub(super) fn listen(&mut self, pid: i32) -> Vec<Result<Report, String>> {
+    pub(super) fn listen(&mut self, pid: i32, now_ms: u64) -> Vec<Result<Report, String>> {
         let Some(child) = self.living.get_mut(&pid) else {
             return Vec::new();
         };
@@ -164,11 +173,29 @@ impl Children {
                 Received::Message(report) => heard.push(Ok(report)),
                 Received::Garbled(why) => heard.push(Err(why)),
                 Received::Empty => break,
-                // Its death will be reaped; until then there is nothing left to poll.
-                Received::Closed => child.channel_open = false,
+                // It is about to end, and there is nothing left to poll. One that lives on without
+                // a channel could not be told anything.
+                Received::Closed => {
+                    child.channel_open = false;
+                    child.due_ms.get_or_insert(now_ms + FAREWELL_MS);
+                }
             }
         }
         heard
+    }
+
+    /// A child that breaks the rules of its channel is out of order in other ways too.
+    pub(super) fn convict(&mut self, pid: i32, offence: String) {
+        if let Some(child) = self.living.get_mut(&pid) {
+            child.offence.get_or_insert(offence);
+            self.kill(pid, Signal::SIGKILL);
+        }
+    }
+
+    /// True the first time.
+    pub(super) fn may_report(&mut self, pid: i32) -> bool {
+        let child = self.living.get_mut(&pid);
+        child.is_some_and(|child| !mem::replace(&mut child.has_reported, true))
     }
 
     /// What the child wrote into its answer file.

@@ -159,6 +159,7 @@ impl Life {
                 .inside()
                 .then(|| format!("in {}", glance.callback.name()));
         }
+        let blame = child.offence.clone().or(blame);
         self.handle(
             Event::Worker(worker, News::Exited { exit, blame }),
             children,

@@ -37,7 +37,7 @@ use crate::plan::{Descriptor, Plan};
 use children::{Child, Children, Kind};
 use directories::Directories;
 use life::Life;
-use preparation::{Preparation, unreadable};
+use preparation::{Preparation, printable, unreadable};
 use signals::{Asked, Signals};
 
 /// How long the check of a configuration may take.
@@ -242,12 +242,15 @@ impl Supervisor {
     }
 
     fn listen(&mut self, pid: i32, now_ms: u64) -> Result<(), Ending> {
-        for heard in self.children.listen(pid) {
+        for heard in self.children.listen(pid, now_ms) {
             let Some(kind) = self.children.kind(pid).cloned() else {
                 return Ok(());
             };
             match heard {
-                Ok(report) => self.reported(pid, &kind, report, now_ms)?,
+                Ok(report) if self.children.may_report(pid) => {
+                    self.reported(pid, &kind, report, now_ms)?;
+                }
+                Ok(report) => self.distrust(pid, &format!("a second report ({report:?})")),
                 Err(why) => self.distrust(pid, &format!("an unreadable message ({why})")),
             }
         }
@@ -281,7 +284,7 @@ impl Supervisor {
                 Ok(())
             }
             (Kind::Probe(service), Report::Admitted { .. }, Phase::Preparing(p)) => {
-                let descriptor = self.children.answer::<Descriptor>(pid);
+                let descriptor = self.children.answer::<Descriptor>(pid).map(printable);
                 p.verdict(
                     service,
                     descriptor.map_err(|error| unreadable(service, &error)),
@@ -315,11 +318,10 @@ impl Supervisor {
         }
     }
 
-    /// A child that breaks the protocol of the channel is out of order in other ways too.
-    fn distrust(&self, pid: i32, what: &str) {
-        let what: String = what.chars().take(200).collect();
+    fn distrust(&mut self, pid: i32, what: &str) {
+        let what: String = log::escape(what).chars().take(200).collect();
         tracing::error!("the process {pid} sent {what} and is killed");
-        self.children.kill(pid, Signal::SIGKILL);
+        self.children.convict(pid, format!("after it sent {what}"));
     }
 
     fn reap(&mut self, now_ms: u64) -> Result<(), Ending> {
@@ -358,7 +360,8 @@ impl Supervisor {
     fn end_overdue(&mut self, now_ms: u64) {
         let overdue = self.children.take_overdue(now_ms);
         for pid in overdue {
-            self.children.kill(pid, Signal::SIGKILL);
+            self.children
+                .convict(pid, "after it closed its channel".to_owned());
         }
     }
 

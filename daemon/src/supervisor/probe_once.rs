@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use super::children::{Children, Kind};
-use super::preparation::{PROBE_MS, probe_died};
+use super::preparation::{PROBE_MS, printable, probe_died};
 use crate::channel::{Brief, ProbeBrief, Report};
 use crate::plan::Descriptor;
 use crate::sys::spawn::watch;
@@ -47,9 +47,12 @@ fn hear(children: &mut Children, pid: i32) -> io::Result<Option<Result<Descripto
         );
         let woken = poll(&mut fds, timeout);
         let is_dead = fds[0].any().unwrap_or(true);
-        for heard in children.listen(pid) {
+        // Its time is counted here; what the table would add for a closed channel is not needed.
+        for heard in children.listen(pid, 0) {
             match heard {
-                Ok(Report::Admitted { .. }) => return children.answer(pid).map(|d| Some(Ok(d))),
+                Ok(Report::Admitted { .. }) => {
+                    return children.answer(pid).map(|d| Some(Ok(printable(d))));
+                }
                 Ok(Report::Refused { text }) => return Ok(Some(Err(text))),
                 Ok(_) | Err(_) => {}
             }

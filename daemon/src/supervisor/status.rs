@@ -20,9 +20,7 @@ pub(super) fn of(
     now_ms: u64,
 ) -> Status {
     let both = services.iter().zip(views);
-    let healthy = views
-        .iter()
-        .all(|view| view.failure.is_none() && view.state == State::Serving);
+    let healthy = views.iter().all(is_healthy);
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -39,6 +37,12 @@ pub(super) fn of(
     }
 }
 
+/// It serves, with all the workers that it should have.
+fn is_healthy(view: &ServiceView) -> bool {
+    let serving = |worker: &WorkerView| worker.state == State::Serving;
+    view.failure.is_none() && view.state == State::Serving && view.workers.iter().all(serving)
+}
+
 fn of_service(
     service: &Service,
     view: &ServiceView,
@@ -52,11 +56,7 @@ fn of_service(
         .collect();
     let file = || service.plan.plugin.display().to_string();
     let (plugin, version) = match &service.descriptor {
-        // The probe's word, and so perhaps its plugin's, which can write to the channel itself.
-        Some(descriptor) => (
-            log::escape(&descriptor.name),
-            log::escape(&descriptor.version),
-        ),
+        Some(descriptor) => (descriptor.name.clone(), descriptor.version.clone()),
         None => (file(), String::new()),
     };
     ServiceStatus {

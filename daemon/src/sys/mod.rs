@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "this is one of the two rooms for it")]
 
 pub mod jail;
+pub mod orphan;
 pub mod sandbox;
 pub mod shared_memory;
 pub mod socket_option;

@@ -14,7 +14,7 @@ use crate::plugin_host::{self, Instance, InstanceFacts, Surroundings, WakeSource
 use crate::scoreboard::Scoreboard;
 use crate::sys::sandbox::{self, Profile};
 use crate::sys::shared_memory::SharedWords;
-use crate::sys::{jail, spawn};
+use crate::sys::{jail, orphan, spawn};
 
 /// From what the supervisor handed over to the exit code.
 pub fn play(channel: Channel, brief: WorkerBrief, board: OwnedFd) -> u8 {
@@ -88,7 +88,11 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
         .map(|identity| (identity.uid, identity.gid));
     jail::drop_identity(identity).map_err(|error| about("identity", &error))?;
 
-    // 5. The plugin: the very code that was probed. Its constructors run with no privilege.
+    // 5. An end, should the supervisor die while the plugin holds this thread.
+    let patience_ms = brief.daemon.drain_timeout_ms + brief.daemon.hang_timeout_ms;
+    orphan::end_after_parent(patience_ms).map_err(|error| about("orphan", &error))?;
+
+    // 6. The plugin: the very code that was probed. Its constructors run with no privilege.
     let slot = board.slot(0);
     let plugin = &brief.plan.plugin;
     let refused = |error: plugin_host::LoadError| error.about(service, plugin);
@@ -100,11 +104,11 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
         .map_err(refused)?;
     let needs = admitted.needs(&chosen);
 
-    // 6. The sandbox, with what the plugin said it needs.
+    // 7. The sandbox, with what the plugin said it needs.
     let sandbox = sandbox::close(brief.daemon.sandbox, &needs, Profile::Worker)
         .map_err(|error| about("sandbox", &error))?;
 
-    // 7. Only now the plugin's instance.
+    // 8. Only now the plugin's instance.
     let facts = InstanceFacts {
         service,
         worker_index: brief.worker_index,

@@ -84,7 +84,7 @@ fn what_a_plugin_prints_does_not_come_between_the_daemon_and_its_reader() {
     scene.finish(&[]);
 }
 
-/// The plugin writes the verdict on itself, and later that its worker serves.
+/// The plugin writes the verdict on itself.
 #[test]
 fn what_a_plugin_forges_reaches_no_terminal() {
     let plugin = build_fixture("probes-constructor_forges");

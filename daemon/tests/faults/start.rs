@@ -9,7 +9,10 @@ use std::os::unix::ffi::OsStrExt;
 use nix::sys::signal::Signal;
 
 use super::scene::{Peer, Scene, config, good_service};
-use crate::support::daemon::{Daemon, Directory, family_of, polyport, run_to_end, wait_gone};
+use crate::support::daemon::{
+    Daemon, Directory, family_of, polyport, run_to_end, wait_busy, wait_gone,
+};
+use crate::support::fixtures::build_fixture;
 use crate::support::plugins::smallest;
 
 const SYSTEM: i32 = 71;
@@ -136,4 +139,18 @@ fn a_killed_supervisor_leaves_no_connection_in_the_lurch_and_no_process() {
         wait_gone(pid);
     }
     successor.finish(&[]);
+}
+
+/// A plugin that holds its worker's thread holds up nobody but its own service, and not for ever.
+#[test]
+fn a_worker_stuck_in_its_plugin_does_not_outlive_its_supervisor_for_long() {
+    let daemon_keys = "hang_timeout = \"1s\"\ndrain_timeout = \"100ms\"\n";
+    let text = config(daemon_keys, &build_fixture("rude-loop"), "");
+    let mut daemon = Daemon::start("start-stuck", &text);
+    let pid = daemon.worker_pids("bad")[0];
+    Peer::connect(daemon.address("bad", 0)).say("!");
+    wait_busy(pid);
+    daemon.signal(daemon.pid(), Signal::SIGKILL);
+    assert_eq!(daemon.wait(), -1, "ended by a signal");
+    wait_gone(pid);
 }

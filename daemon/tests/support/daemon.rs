@@ -363,6 +363,15 @@ pub fn wait_stopped(pid: u32) {
     }
 }
 
+/// Until a process computes instead of waiting for something.
+pub fn wait_busy(pid: u32) {
+    let until = Instant::now() + PATIENCE;
+    while processes().get(&pid).is_none_or(|(_, state)| *state != 'R') {
+        assert!(Instant::now() < until, "the process {pid} does nothing");
+        std::thread::yield_now();
+    }
+}
+
 pub fn wait_gone(pid: u32) {
     let until = Instant::now() + PATIENCE;
     while processes()
