@@ -6,6 +6,7 @@
 
 pub mod jail;
 pub mod orphan;
+pub mod reap;
 pub mod sandbox;
 pub mod shared_memory;
 pub mod socket_option;

@@ -141,7 +141,14 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     /// How long nothing has to be done.
     fn quiet_ms(&self) -> u64 {
-        let back = self.listeners.iter().filter_map(Listener::back_ms).min();
+        // At the limit no listener comes back before a connection has closed, whenever it wants to.
+        let has_room = self.streams.len() < self.connections_max;
+        let back = self
+            .listeners
+            .iter()
+            .filter_map(Listener::back_ms)
+            .min()
+            .filter(|_| has_room);
         let next = [back, self.streams.next_deadline_ms()];
         let at_ms = next.into_iter().flatten().min().unwrap_or(u64::MAX);
         at_ms.saturating_sub(self.now_ms).min(WAIT_MS_MAX)
