@@ -64,6 +64,11 @@ impl Stream {
         self.writable |= events.contains(EpollFlags::EPOLLOUT);
     }
 
+    /// True if it can go on and was not on the ready list; now it is.
+    pub(super) fn list(&mut self) -> bool {
+        (self.readable || self.resumed) && !std::mem::replace(&mut self.listed, true)
+    }
+
     /// A read that does not fill the space has emptied the socket: whatever comes later is a new
     /// edge. Not so behind a FIN or an error, whose edge has passed already.
     pub(super) fn read(&mut self, space: &mut [u8]) -> Heard {

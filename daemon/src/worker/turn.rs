@@ -169,7 +169,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         let unblocked = !stream.writable && events.contains(EpollFlags::EPOLLOUT);
         stream.note(events);
         if self.streams.wants_read(token) {
-            self.make_ready(token);
+            if stream.list() {
+                self.ready.push_back(token);
+            }
         } else if events.contains(EpollFlags::EPOLLERR) {
             self.streams.lost(token, self.now_ms);
             self.part();
@@ -182,8 +184,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     fn make_ready(&mut self, token: Token) {
         if let Some(stream) = self.sockets.get_mut(token)
-            && (stream.readable || stream.resumed)
-            && !std::mem::replace(&mut stream.listed, true)
+            && stream.list()
         {
             self.ready.push_back(token);
         }
@@ -257,7 +258,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
         if self.streams.wants_read(token) {
             self.read(token);
-            if self.streams.wants_read(token) {
+            // Nearly always the socket is empty now: the cheaper question comes first.
+            let more = self.sockets.get(token).is_some_and(|s| s.readable);
+            if more && self.streams.wants_read(token) {
                 self.make_ready(token);
             }
         }
