@@ -328,7 +328,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 continue;
             };
             let session = parted.token.data().as_ffi();
-            tracing::debug!(session, peer = %stream.peer, why = ?parted.why, "connection closed");
+            tracing::debug!(session, why = ?parted.why, "connection closed");
             self.scoreboard.subtract(Counter::Connections, 1);
             if parted.reset {
                 stream.reset();
