@@ -124,11 +124,13 @@ impl Desk {
         self.ledger.remove(session);
     }
 
-    /// The connection's queue as it stands after a flush.
-    pub fn settle(&mut self, session: Token, queued: usize) {
-        if let Some(entry) = self.ledger.get_mut(session) {
+    /// The connection's queue as it stands after a flush; true if the protocol is owed a
+    /// `writable`.
+    pub fn settle(&mut self, session: Token, queued: usize) -> bool {
+        self.ledger.get_mut(session).is_some_and(|entry| {
             entry.queued = queued;
-        }
+            entry.refused
+        })
     }
 
     /// True once after a write was refused as full: the protocol is owed a `writable`.

@@ -126,7 +126,7 @@ impl Inside {
         };
         About {
             session: Some(session),
-            peer: self.sessions.get(token).map(|note| note.peer),
+            peer: self.peers.get(token).copied(),
         }
     }
 }

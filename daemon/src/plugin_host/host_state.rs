@@ -30,7 +30,8 @@ pub(super) struct HostState {
 pub(super) struct Inside {
     pub(super) desk: Desk,
     pub(super) log: PluginLog,
-    pub(super) sessions: SecondaryMap<Token, Note>,
+    /// For the lines that a plugin logs about a session.
+    pub(super) peers: SecondaryMap<Token, IpAddr>,
     pub(super) wakes: Arc<WakeQueue>,
     /// Addresses of the input lent to the running `feed`.
     pub(super) lent: Range<usize>,
@@ -47,13 +48,6 @@ pub(super) enum Life {
     Between,
     InCallback,
     Gone,
-}
-
-/// What log and scoreboard say of a session.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Note {
-    pub(super) source: u64,
-    pub(super) peer: IpAddr,
 }
 
 impl HostState {

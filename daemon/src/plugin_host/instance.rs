@@ -18,7 +18,7 @@ use slotmap::{Key, SecondaryMap};
 use super::admit::Admitted;
 use super::calls::{Inside as InCall, status_name};
 use super::error::LoadError;
-use super::host_state::{HostState, Inside, Life, Note};
+use super::host_state::{HostState, Inside, Life};
 use super::log::PluginLog;
 use super::options::Chosen;
 use super::settings::{InstanceFacts, bytes};
@@ -46,9 +46,14 @@ pub struct Instance {
     slot: Slot,
 }
 
-/// The plugin's own state of one session: a word that is only ever given back to it.
+/// What is kept of one session, where the engine has it at hand in every call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionState(*mut c_void);
+pub struct SessionState {
+    /// The plugin's own: a word that is only ever given back to it.
+    word: *mut c_void,
+    /// The peer, for the scoreboard.
+    source: u64,
+}
 
 impl Instance {
     /// To be called on the event loop's thread, where the instance then stays.
@@ -65,7 +70,7 @@ impl Instance {
         let host = HostState::new(Inside {
             desk: Desk::default(),
             log: PluginLog::new(facts.service, around.log_level),
-            sessions: SecondaryMap::new(),
+            peers: SecondaryMap::new(),
             wakes,
             lent: 0..0,
             life: Life::Between,
@@ -82,7 +87,7 @@ impl Instance {
             slot,
         };
         let create = |instance: &Instance| instance.admitted.create(host, chosen, facts);
-        match instance.call(Callback::Create, Token::null(), &[], create) {
+        match instance.call(Callback::Create, Token::null(), 0, &[], create) {
             Ok(object) => {
                 instance.object = object;
                 Ok(instance)
@@ -113,11 +118,11 @@ impl Instance {
         &mut self,
         callback: Callback,
         session: Token,
+        source: u64,
         lent: &[u8],
         call: impl FnOnce(&Instance) -> R,
     ) -> R {
         let inside = self.inside();
-        let source = inside.sessions.get(session).map_or(0, |note| note.source);
         let addresses = lent.as_ptr_range();
         inside.lent = addresses.start as usize..addresses.end as usize;
         (inside.life, inside.fault, inside.now_ms) = (Life::InCallback, None, None);
@@ -184,28 +189,25 @@ impl Protocol for Instance {
 
     fn open(&mut self, session: Token, facts: &Facts<'_>) -> Result<SessionState, End> {
         let peer = facts.peer.ip().to_canonical();
-        self.inside().sessions.insert(
-            session,
-            Note {
-                source: source_of(peer),
-                peer,
-            },
-        );
+        self.inside().peers.insert(session, peer);
+        let mut state = SessionState {
+            word: null_mut(),
+            source: source_of(peer),
+        };
         let Some(open) = self.admitted.table.0.open else {
-            return Ok(SessionState(null_mut()));
+            return Ok(state);
         };
         let info = session_info(facts);
-        let mut state = null_mut();
-        let status = self.call(Callback::Open, session, &[], |instance| {
+        let status = self.call(Callback::Open, session, state.source, &[], |instance| {
             let number = session.data().as_ffi();
             // SAFETY: `create` made the object; facts and state live during the call.
-            unsafe { open(instance.object, number, &info, &mut state) }
+            unsafe { open(instance.object, number, &info, &mut state.word) }
         });
         let opened = self.verdict(Callback::Open, session, status);
         if opened.is_err() {
-            self.inside().sessions.remove(session);
+            self.inside().peers.remove(session);
         }
-        opened.map(|()| SessionState(state))
+        opened.map(|()| state)
     }
 
     fn feed(&mut self, session: Token, state: SessionState, input: &[u8]) -> Fed {
@@ -213,11 +215,20 @@ impl Protocol for Instance {
             return Fed::Failed(End::Aborted);
         };
         let mut consumed = 0;
-        let status = self.call(Callback::Feed, session, input, |instance| {
+        let status = self.call(Callback::Feed, session, state.source, input, |instance| {
             let number = session.data().as_ffi();
             let (object, bytes) = (instance.object, input.as_ptr());
             // SAFETY: object and state are the plugin's own; the input lives during the call.
-            unsafe { feed(object, number, state.0, bytes, input.len(), &mut consumed) }
+            unsafe {
+                feed(
+                    object,
+                    number,
+                    state.word,
+                    bytes,
+                    input.len(),
+                    &mut consumed,
+                )
+            }
         });
         if status == abi::E_FULL && self.inside().fault.is_none() {
             return Fed::Full;
@@ -237,10 +248,16 @@ impl Protocol for Instance {
         let Some(peer_finished) = self.admitted.table.0.peer_finished else {
             return Ok(false);
         };
-        let status = self.call(Callback::PeerFinished, session, &[], |instance| {
-            // SAFETY: object and state are the plugin's own.
-            unsafe { peer_finished(instance.object, session.data().as_ffi(), state.0) }
-        });
+        let status = self.call(
+            Callback::PeerFinished,
+            session,
+            state.source,
+            &[],
+            |instance| {
+                // SAFETY: object and state are the plugin's own.
+                unsafe { peer_finished(instance.object, session.data().as_ffi(), state.word) }
+            },
+        );
         self.verdict(Callback::PeerFinished, session, status)
             .map(|()| true)
     }
@@ -249,30 +266,30 @@ impl Protocol for Instance {
         let Some(writable) = self.admitted.table.0.writable else {
             return Ok(());
         };
-        self.call(Callback::Writable, session, &[], |instance| {
+        self.call(Callback::Writable, session, state.source, &[], |instance| {
             // SAFETY: object and state are the plugin's own.
-            unsafe { writable(instance.object, session.data().as_ffi(), state.0) }
+            unsafe { writable(instance.object, session.data().as_ffi(), state.word) }
         });
         self.verdict(Callback::Writable, session, abi::OK)
     }
 
     fn closed(&mut self, session: Token, state: SessionState, why: End) {
         if let Some(closed) = self.admitted.table.0.closed {
-            self.call(Callback::Closed, session, &[], |instance| {
+            self.call(Callback::Closed, session, state.source, &[], |instance| {
                 let number = session.data().as_ffi();
                 // SAFETY: object and state are the plugin's own; it sees this state no more.
-                unsafe { closed(instance.object, number, state.0, end_word(why)) }
+                unsafe { closed(instance.object, number, state.word, end_word(why)) }
             });
             self.note_fault(Callback::Closed);
         }
-        self.inside().sessions.remove(session);
+        self.inside().peers.remove(session);
     }
 
     fn timer(&mut self, timer: TimerToken, token: u64) {
         let Some(fire) = self.admitted.table.0.timer else {
             return;
         };
-        self.call(Callback::Timer, Token::null(), &[], |instance| {
+        self.call(Callback::Timer, Token::null(), 0, &[], |instance| {
             // SAFETY: the object is the plugin's own.
             unsafe { fire(instance.object, timer.data().as_ffi(), token) }
         });
@@ -283,7 +300,7 @@ impl Protocol for Instance {
         let Some(wake) = self.admitted.table.0.wake else {
             return;
         };
-        self.call(Callback::Wake, Token::null(), &[], |instance| {
+        self.call(Callback::Wake, Token::null(), 0, &[], |instance| {
             // SAFETY: the object is the plugin's own.
             unsafe { wake(instance.object, token) }
         });
@@ -294,7 +311,7 @@ impl Protocol for Instance {
         let Some(drain) = self.admitted.table.0.drain else {
             return;
         };
-        self.call(Callback::Drain, Token::null(), &[], |instance| {
+        self.call(Callback::Drain, Token::null(), 0, &[], |instance| {
             // SAFETY: the object is the plugin's own.
             unsafe { drain(instance.object, grace_ms) }
         });
@@ -309,7 +326,7 @@ impl Protocol for Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         if let Some(destroy) = self.admitted.table.0.destroy {
-            self.call(Callback::Destroy, Token::null(), &[], |instance| {
+            self.call(Callback::Destroy, Token::null(), 0, &[], |instance| {
                 // SAFETY: `create` made the object, and no callback follows.
                 unsafe { destroy(instance.object) }
             });
@@ -317,7 +334,7 @@ impl Drop for Instance {
         let inside = self.inside();
         inside.life = Life::Gone;
         inside.wakes.retire();
-        (inside.desk, inside.sessions) = (Desk::default(), SecondaryMap::new());
+        (inside.desk, inside.peers) = (Desk::default(), SecondaryMap::new());
     }
 }
 

@@ -78,7 +78,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.scoreboard.add(Counter::Connections, 1);
         let event = EpollEvent::new(Stream::interest(), token.data().as_ffi());
         let registered = self.epoll.add(&socket, event);
-        self.sockets.insert(token, Stream::new(socket, peer));
+        self.sockets.insert(token, Stream::new(socket));
         if registered.is_err() {
             self.streams.lost(token, self.now_ms);
         }

@@ -4,7 +4,7 @@
 //! call and not two. Remembered here is what the edge-triggered event queue said and will not say
 //! again; what it means for the connection is the engine's business.
 
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
@@ -17,7 +17,6 @@ use crate::engine::Pieces;
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) socket: TcpStream,
-    pub(super) peer: SocketAddr,
     /// There may be something to read.
     pub(super) readable: bool,
     /// The last send was not cut short.
@@ -40,10 +39,9 @@ pub(super) enum Heard {
 }
 
 impl Stream {
-    pub(super) fn new(socket: TcpStream, peer: SocketAddr) -> Stream {
+    pub(super) fn new(socket: TcpStream) -> Stream {
         Stream {
             socket,
-            peer,
             readable: false,
             writable: true,
             hung: false,
@@ -62,6 +60,11 @@ impl Stream {
         self.hung |= events.intersects(hung);
         self.readable |= events.intersects(EpollFlags::EPOLLIN | hung);
         self.writable |= events.contains(EpollFlags::EPOLLOUT);
+    }
+
+    /// True if it can go on and was not on the ready list; now it is.
+    pub(super) fn list(&mut self) -> bool {
+        (self.readable || self.resumed) && !std::mem::replace(&mut self.listed, true)
     }
 
     /// A read that does not fill the space has emptied the socket: whatever comes later is a new

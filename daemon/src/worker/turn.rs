@@ -176,7 +176,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         let unblocked = !stream.writable && events.contains(EpollFlags::EPOLLOUT);
         stream.note(events);
         if self.streams.wants_read(token) {
-            self.make_ready(token);
+            if stream.list() {
+                self.ready.push_back(token);
+            }
         } else if events.contains(EpollFlags::EPOLLERR) {
             self.streams.lost(token, self.now_ms);
             self.part();
@@ -189,8 +191,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     fn make_ready(&mut self, token: Token) {
         if let Some(stream) = self.sockets.get_mut(token)
-            && (stream.readable || stream.resumed)
-            && !std::mem::replace(&mut stream.listed, true)
+            && stream.list()
         {
             self.ready.push_back(token);
         }
@@ -264,7 +265,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
         if self.streams.wants_read(token) {
             self.read(token);
-            if self.streams.wants_read(token) {
+            // Nearly always the socket is empty now: the cheaper question comes first.
+            let more = self.sockets.get(token).is_some_and(|s| s.readable);
+            if more && self.streams.wants_read(token) {
                 self.make_ready(token);
             }
         }
@@ -332,7 +335,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 continue;
             };
             let session = parted.token.data().as_ffi();
-            tracing::debug!(session, peer = %stream.peer, why = ?parted.why, "connection closed");
+            tracing::debug!(session, why = ?parted.why, "connection closed");
             self.scoreboard.subtract(Counter::Connections, 1);
             if parted.reset {
                 stream.reset();
