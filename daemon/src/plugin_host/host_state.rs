@@ -7,7 +7,7 @@
 //! it never lives across a callback.
 
 use std::cell::UnsafeCell;
-use std::net::IpAddr;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use slotmap::SecondaryMap;
 use super::log::PluginLog;
 use super::waker::WakeQueue;
 use crate::engine::desk::Desk;
-use crate::engine::session::Token;
+use crate::engine::session::{Party, Token};
 
 /// Behind the opaque `pp_host`.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub(super) enum Life {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Note {
     pub(super) source: u64,
-    pub(super) peer: IpAddr,
+    pub(super) peer: Party,
 }
 
 impl HostState {
