@@ -7,10 +7,11 @@ mod fixtures;
 mod folder;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use folder::Folder;
 use polyport::engine::desk::{Ask, Piece};
-use polyport::engine::session::{End, Facts, Fed, Protocol, Token};
+use polyport::engine::session::{End, Facts, Fed, Party, Protocol, Token};
 use polyport::plan::{LogLevel, Needs};
 use polyport::plugin_host::{Admitted, Instance, InstanceFacts, LoadError, Surroundings};
 use polyport::scoreboard::{BYTES, Counter, Scoreboard};
@@ -56,8 +57,9 @@ impl Served {
     fn open(&mut self) -> (Token, <Instance as Protocol>::State) {
         let token = self.tokens.insert(());
         let facts = Facts {
-            peer: "[::ffff:192.0.2.7]:4711".parse().expect("an address"),
-            local: "192.0.2.1:7".parse().expect("an address"),
+            peer: address("[::ffff:192.0.2.7]:4711"),
+            local: address("192.0.2.1:7"),
+            credentials: None,
             accepted_ms: 76_999,
             endpoint: "tcp://[::]:7",
         };
@@ -349,4 +351,9 @@ fn a_flood_of_log_lines_is_cut_and_counted() {
     let mut served = instance(&folder, "asks", json!({"root": ""}));
     assert_eq!(served.feed(b"l").0, Fed::Took(1));
     assert_eq!(served.board.read(Counter::LogDropped), 800);
+}
+
+fn address(text: &str) -> Party {
+    let address: SocketAddr = text.parse().expect("an address");
+    address.into()
 }

@@ -60,8 +60,9 @@ impl World {
     fn open(&mut self) {
         self.opened += 1;
         let facts = Facts {
-            peer: SocketAddr::from(([127, 0, 0, 1], self.opened)),
-            local: SocketAddr::from(([127, 0, 0, 1], 7)),
+            peer: SocketAddr::from(([127, 0, 0, 1], self.opened)).into(),
+            local: SocketAddr::from(([127, 0, 0, 1], 7)).into(),
+            credentials: None,
             accepted_ms: self.now_ms,
             endpoint: "tcp://127.0.0.1:7",
         };

@@ -8,7 +8,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use super::Address;
+use super::{Address, UnixName};
 use crate::config::{Fault, shown};
 
 const FORM: &str = "write tcp://HOST:PORT, for example tcp://127.0.0.1:7007";
@@ -132,8 +132,21 @@ fn named_port(name: &str, services: &str) -> Option<u16> {
 /// Whether binding one of them leaves the other in use. Port 0 asks for any free port, and a
 /// wildcard takes every address of its family; `[::]` takes IPv4 too, as Linux does unless told
 /// otherwise.
-pub(super) fn overlap(one: Address, other: Address) -> bool {
-    let (Address::Tcp(one), Address::Tcp(other)) = (one, other);
+pub(super) fn overlap(one: &Address, other: &Address) -> bool {
+    let (one, other) = match (one, other) {
+        (Address::Tcp(one), Address::Tcp(other)) | (Address::Udp(one), Address::Udp(other)) => {
+            (*one, *other)
+        }
+        (Address::Unix(one), Address::Unix(other))
+        | (Address::UnixDatagram(one), Address::UnixDatagram(other))
+        // Two kinds of socket cannot share a file, but they can share an abstract name.
+        => return one == other,
+        (Address::Unix(UnixName::Path(one)), Address::UnixDatagram(UnixName::Path(other)))
+        | (Address::UnixDatagram(UnixName::Path(one)), Address::Unix(UnixName::Path(other))) => {
+            return one == other;
+        }
+        _ => return false,
+    };
     if one.port() != other.port() || one.port() == 0 {
         return false;
     }
@@ -235,8 +248,8 @@ mod tests {
         ];
         for (one, other, expected) in cases {
             let [a, b] = [one, other].map(|text| Address::Tcp(text.parse().expect("an address")));
-            assert_eq!(overlap(a, b), expected, "{one} {other}");
-            assert_eq!(overlap(b, a), expected, "{other} {one}");
+            assert_eq!(overlap(&a, &b), expected, "{one} {other}");
+            assert_eq!(overlap(&b, &a), expected, "{other} {one}");
         }
     }
 }

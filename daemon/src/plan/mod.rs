@@ -8,6 +8,7 @@
 //! Invariant: two equal `ServicePlan`s ask for the same behaviour.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -92,10 +93,66 @@ pub struct Endpoint {
     pub address: Address,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Address {
     Tcp(SocketAddr),
+    Udp(SocketAddr),
+    Unix(UnixName),
+    UnixDatagram(UnixName),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnixName {
+    Path(PathBuf),
+    /// Without its leading NUL.
+    Abstract(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    Stream,
+    Datagram,
+}
+
+impl Address {
+    pub fn transport(&self) -> Transport {
+        match self {
+            Address::Tcp(_) | Address::Unix(_) => Transport::Stream,
+            Address::Udp(_) | Address::UnixDatagram(_) => Transport::Datagram,
+        }
+    }
+
+    /// Of an Internet address.
+    pub fn socket(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Tcp(address) | Address::Udp(address) => Some(*address),
+            Address::Unix(_) | Address::UnixDatagram(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    /// As a URL, the way it is written in a configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => write!(f, "tcp://{address}"),
+            Address::Udp(address) => write!(f, "udp://{address}"),
+            Address::Unix(name) => write!(f, "unix:{name}"),
+            Address::UnixDatagram(name) => write!(f, "unixgram:{name}"),
+        }
+    }
+}
+
+impl fmt::Display for UnixName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UnixName::Path(path) => write!(f, "{}", path.display()),
+            UnixName::Abstract(name) => write!(f, "@{name}"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -244,14 +244,15 @@ impl Resolving<'_> {
         claims.sort_by_cached_key(rank);
         let mut by_port: BTreeMap<u16, Vec<Claim>> = BTreeMap::new();
         for claim in claims {
-            let super::Address::Tcp(address) = claim.endpoint.address;
-            if address.port() == 0 {
-                continue;
-            }
-            let taken = by_port.entry(address.port()).or_default();
+            let port = claim
+                .endpoint
+                .address
+                .socket()
+                .map_or(0, |address| address.port());
+            let taken = by_port.entry(port).or_default();
             let earlier = taken
                 .iter()
-                .find(|other| endpoint::overlap(other.endpoint.address, claim.endpoint.address));
+                .find(|other| endpoint::overlap(&other.endpoint.address, &claim.endpoint.address));
             let Some(earlier) = earlier else {
                 taken.push(claim);
                 continue;

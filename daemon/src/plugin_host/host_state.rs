@@ -7,7 +7,7 @@
 //! it never lives across a callback.
 
 use std::cell::UnsafeCell;
-use std::net::IpAddr;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use slotmap::SecondaryMap;
 use super::log::PluginLog;
 use super::waker::WakeQueue;
 use crate::engine::desk::Desk;
-use crate::engine::session::Token;
+use crate::engine::session::{Party, Token};
 
 /// Behind the opaque `pp_host`.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) struct Inside {
     pub(super) desk: Desk,
     pub(super) log: PluginLog,
     /// For the lines that a plugin logs about a session.
-    pub(super) peers: SecondaryMap<Token, IpAddr>,
+    pub(super) peers: SecondaryMap<Token, Party>,
     pub(super) wakes: Arc<WakeQueue>,
     /// Addresses of the input lent to the running `feed`.
     pub(super) lent: Range<usize>,

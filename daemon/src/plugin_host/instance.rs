@@ -24,7 +24,7 @@ use super::options::Chosen;
 use super::settings::{InstanceFacts, bytes};
 use super::waker::{WakeQueue, WakeSource};
 use crate::engine::desk::Desk;
-use crate::engine::session::{End, Facts, Fed, Protocol, TimerToken, Token};
+use crate::engine::session::{End, Facts, Fed, Party, Protocol, TimerToken, Token};
 use crate::plan::LogLevel;
 use crate::scoreboard::{Callback, Counter, Scoreboard, Slot};
 
@@ -188,11 +188,10 @@ impl Protocol for Instance {
     type State = SessionState;
 
     fn open(&mut self, session: Token, facts: &Facts<'_>) -> Result<SessionState, End> {
-        let peer = facts.peer.ip().to_canonical();
-        self.inside().peers.insert(session, peer);
+        self.inside().peers.insert(session, facts.peer);
         let mut state = SessionState {
             word: null_mut(),
-            source: source_of(peer),
+            source: facts.peer.source(),
         };
         let Some(open) = self.admitted.table.0.open else {
             return Ok(state);
@@ -341,20 +340,26 @@ impl Drop for Instance {
 fn session_info(facts: &Facts<'_>) -> abi::SessionInfo {
     abi::SessionInfo {
         size: size_of::<abi::SessionInfo>() as u32,
-        flags: 0,
+        flags: facts.credentials.map_or(0, |_| abi::INFO_CREDENTIALS),
         peer: address(facts.peer),
         local: address(facts.local),
         accepted_ms: facts.accepted_ms,
         endpoint: bytes(facts.endpoint),
-        peer_pid: 0,
-        peer_uid: 0,
-        peer_gid: 0,
+        peer_pid: facts.credentials.map_or(0, |known| known.pid),
+        peer_uid: facts.credentials.map_or(0, |known| known.uid),
+        peer_gid: facts.credentials.map_or(0, |known| known.gid),
         reserved0: 0,
     }
 }
 
 /// An IPv4 peer of a dual-stack listener is shown as IPv4.
-fn address(socket: SocketAddr) -> abi::Address {
+fn address(party: Party) -> abi::Address {
+    let Party::Internet(socket) = party else {
+        return abi::Address {
+            family: abi::FAMILY_UNIX,
+            ..abi::Address::default()
+        };
+    };
     let mut address = abi::Address {
         port: socket.port(),
         ..abi::Address::default()
@@ -373,14 +378,6 @@ fn address(socket: SocketAddr) -> abi::Address {
         }
     }
     address
-}
-
-/// A peer in a word: an IPv4 address, or the /64 that an IPv6 peer can choose from.
-fn source_of(peer: IpAddr) -> u64 {
-    match peer {
-        IpAddr::V4(ip) => 1 << 32 | u64::from(u32::from(ip)),
-        IpAddr::V6(ip) => ((u128::from(ip) >> 64) as u64).max(1),
-    }
 }
 
 fn end_word(end: End) -> u32 {
@@ -430,10 +427,10 @@ mod tests {
         ];
         for (text, family, start, source) in cases {
             let socket: SocketAddr = text.parse().expect("an address");
-            let shown = address(socket);
+            let shown = address(socket.into());
             assert_eq!((shown.family, shown.port), (family, 7), "{text}");
             assert!(shown.ip.starts_with(&start), "{text}");
-            assert_eq!(source_of(socket.ip().to_canonical()), source, "{text}");
+            assert_eq!(Party::from(socket).source(), source, "{text}");
         }
     }
 }

@@ -74,7 +74,9 @@ fn bind_endpoint(
     peer_first: bool,
     shards: usize,
 ) -> Result<Listener, Errno> {
-    let Address::Tcp(address) = endpoint.address;
+    let Address::Tcp(address) = endpoint.address else {
+        return Err(Errno::EAFNOSUPPORT);
+    };
     // The first socket must not share its port yet: with SO_REUSEPORT set before bind, another
     // daemon of the same user would join silently instead of being told that the port is busy.
     let first = stream_socket(&address)?;
@@ -167,7 +169,7 @@ impl Listener {
             .map(|(shard, fd)| {
                 let brief = ListenerBrief {
                     endpoint: self.endpoint.clone(),
-                    local: self.local,
+                    local: Address::Tcp(self.local),
                     shard: shard as u16,
                     shared,
                 };

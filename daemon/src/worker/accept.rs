@@ -61,8 +61,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     fn admit(&mut self, nth: usize, socket: TcpStream, peer: SocketAddr) {
         let listener = &self.listeners[nth];
         let facts = Facts {
-            peer,
+            peer: peer.into(),
             local: listener.local_of(&socket),
+            credentials: None,
             accepted_ms: self.now_ms,
             endpoint: &listener.brief.endpoint,
         };

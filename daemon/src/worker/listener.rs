@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use crate::channel::ListenerBrief;
+use crate::engine::session::Party;
 
 /// How long a listener stays away after accepting failed.
 const AWAY_MS: u64 = 100;
@@ -135,11 +136,13 @@ impl Listener {
     }
 
     /// The address that a connection of this listener came to.
-    pub(super) fn local_of(&self, socket: &TcpStream) -> SocketAddr {
-        if self.brief.local.ip().is_unspecified() {
-            socket.local_addr().unwrap_or(self.brief.local)
-        } else {
-            self.brief.local
+    pub(super) fn local_of(&self, socket: &TcpStream) -> Party {
+        match self.brief.local.socket() {
+            Some(bound) if bound.ip().is_unspecified() => {
+                socket.local_addr().unwrap_or(bound).into()
+            }
+            Some(bound) => bound.into(),
+            None => Party::Unix,
         }
     }
 }

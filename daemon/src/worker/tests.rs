@@ -17,7 +17,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
 use crate::channel::{ListenerBrief, Order};
 use crate::engine::session::End;
-use crate::plan::Limits;
+use crate::plan::{Address, Limits};
 use crate::scoreboard::{self, Counter, Scoreboard};
 use crate::sys::shared_memory::SharedWords;
 
@@ -93,7 +93,7 @@ fn start(mode: Mode, limits: Limits) -> Running {
     let (tell, events) = mpsc::channel();
     let brief = ListenerBrief {
         endpoint: "tcp://127.0.0.1:0".to_owned(),
-        local: address,
+        local: Address::Tcp(address),
         shard: 0,
         shared: true,
     };

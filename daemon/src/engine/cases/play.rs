@@ -1,5 +1,7 @@
 //! The protocol of the cases: what it does is a function of the case, what it is told is kept.
 
+use std::net::SocketAddr;
+
 use crate::engine::desk::{Desk, Said};
 use crate::engine::session::{End, Facts, Fed, Protocol, TimerToken, Token};
 use crate::engine::streams::{After, Streams};
@@ -91,8 +93,9 @@ pub(super) fn play_with_idle(feed: Feed, idle_ms: u64) -> Streams<Play> {
 
 pub(super) fn open(streams: &mut Streams<Play>, now_ms: u64) -> Token {
     let facts = Facts {
-        peer: ([127, 0, 0, 1], 40_000).into(),
-        local: ([127, 0, 0, 1], 7).into(),
+        peer: SocketAddr::from(([127, 0, 0, 1], 40_000)).into(),
+        local: SocketAddr::from(([127, 0, 0, 1], 7)).into(),
+        credentials: None,
         accepted_ms: now_ms,
         endpoint: "tcp://127.0.0.1:7",
     };
