@@ -316,7 +316,7 @@ impl Life {
     fn announce(&self, wish: &Wish, children: &Children, now_ms: u64) -> Result<(), Ending> {
         for service in &self.services {
             for listener in &service.listeners {
-                tracing::info!("{} listens on {}", service.name, listener.url());
+                tracing::info!("{} listens on {}", service.name, listener.local());
             }
         }
         let views = self.lifecycle.view();
