@@ -133,8 +133,11 @@ fn duration(item: &Item, min_ms: u64, max_ms: u64) -> Result<i64, Fault> {
         ));
     }
     if ms > max_ms {
-        let days = max_ms / 86_400_000;
-        return Err(expected(&format!("a duration of at most {days}d"), item));
+        let most = match max_ms {
+            _ if max_ms.is_multiple_of(86_400_000) => format!("{}d", max_ms / 86_400_000),
+            _ => format!("{}s", max_ms / 1_000),
+        };
+        return Err(expected(&format!("a duration of at most {most}"), item));
     }
     Ok(signed(ms))
 }

@@ -197,11 +197,15 @@ impl Resolving<'_> {
         let refused = self.was_refused(&format!("{path}.listen"));
         let whole = written > 0 && written == endpoints.len() && !refused;
         let key_of = |name: &str| format!("{path}.socket.{name}");
-        let places = &self.config.places;
+        let config = self.config;
         let (plan, faults) = socket::resolve(
             &service.socket,
             whole.then_some(endpoints),
-            |name| places.contains_key(&key_of(name)),
+            // A value that was refused has its complaint.
+            |name| {
+                let key = key_of(name);
+                config.places.contains_key(&key) && !config.refused.contains(&key)
+            },
             self.facts,
         );
         for (name, fault) in faults {

@@ -122,7 +122,7 @@ pub(super) fn resolve(
     if let Some(endpoints) = endpoints {
         refuse_unfit(endpoints, &was_written, &mut faults);
     }
-    refuse_keepalive_without(written, &was_written, &mut faults);
+    refuse_keepalive_without(&was_written, &mut faults);
     let mut taken = |key, result: Result<_, Fault>| match result {
         Ok(value) => value,
         Err(fault) => {
@@ -258,13 +258,10 @@ fn refuse_unfit(endpoints: &[Endpoint], was_written: impl Fn(&str) -> bool, faul
     }
 }
 
-fn refuse_keepalive_without(
-    written: &config::Socket,
-    was_written: impl Fn(&str) -> bool,
-    faults: &mut Faults,
-) {
+/// Who writes `keepalive = false` beside them knows.
+fn refuse_keepalive_without(was_written: impl Fn(&str) -> bool, faults: &mut Faults) {
     for key in ["keepalive_idle", "keepalive_interval", "keepalive_count"] {
-        if !written.keepalive && was_written(key) {
+        if was_written(key) && !was_written("keepalive") {
             let fault = Fault::new("has no effect without keepalive");
             faults.push((key, fault.hint("set keepalive = true as well")));
         }
