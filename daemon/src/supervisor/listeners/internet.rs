@@ -12,7 +12,7 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 
-use super::Trouble;
+use super::error::Trouble;
 use super::options;
 use crate::plan::{Address, SocketPlan, Transport};
 

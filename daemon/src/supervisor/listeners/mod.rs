@@ -8,19 +8,18 @@
 //!
 //! Invariant: either every address of a set is bound, or none of them stays bound.
 
+mod error;
 mod internet;
 mod options;
 mod unix;
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::errno::Errno;
-
 use crate::channel::ListenerBrief;
 use crate::plan::{Address, Endpoint, ServicePlan, UnixName};
-use options::OptionError;
+pub(super) use error::BindError;
+use error::Trouble;
 use unix::BoundFile;
 
 /// More shards than this help nobody and cost a descriptor each in every worker.
@@ -34,36 +33,6 @@ pub(super) struct Listener {
     shards: Vec<OwnedFd>,
     /// Removed with this value.
     _file: Option<BoundFile>,
-}
-
-/// Why an address could not be had; `Display` says what to do.
-#[derive(Debug)]
-pub(super) struct BindError {
-    service: String,
-    endpoint: Endpoint,
-    trouble: Trouble,
-}
-
-#[derive(Debug)]
-enum Trouble {
-    Bind(Errno),
-    Option(OptionError),
-    /// Another kind of file has the path.
-    NoSocket,
-    /// The file cannot be given to whom it should belong.
-    Owner(Errno),
-}
-
-impl From<Errno> for Trouble {
-    fn from(error: Errno) -> Trouble {
-        Trouble::Bind(error)
-    }
-}
-
-impl From<OptionError> for Trouble {
-    fn from(error: OptionError) -> Trouble {
-        Trouble::Option(error)
-    }
 }
 
 /// How many shards an address gets on a machine with so many CPUs.
@@ -83,7 +52,8 @@ pub(super) fn bind_service(
         .map(|endpoint| {
             bind_endpoint(endpoint, plan, peer_first, shards).map_err(|trouble| BindError {
                 service: service.to_owned(),
-                endpoint: endpoint.clone(),
+                endpoint: endpoint.written.clone(),
+                internet: endpoint.address.socket().is_some(),
                 trouble,
             })
         })
@@ -186,112 +156,11 @@ fn reachable(at: &SocketAddr) -> String {
     }
 }
 
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let BindError {
-            service,
-            endpoint,
-            trouble,
-        } = self;
-        let Endpoint { written, address } = endpoint;
-        let socket = format!("services.{service}.socket");
-        let error = match trouble {
-            Trouble::Bind(error) => error,
-            Trouble::Option(error) => {
-                return explain_option(error, &socket, written, f);
-            }
-            Trouble::NoSocket => {
-                return write!(
-                    f,
-                    "services.{service}.listen: cannot listen on {written}: there is a file that \
-                     is no socket; remove it, or choose another path"
-                );
-            }
-            Trouble::Owner(error) => {
-                return write!(
-                    f,
-                    "{socket}.owner: {written} cannot be given to that owner or group: {}; \
-                     that needs root, or the capability CAP_CHOWN",
-                    error.desc()
-                );
-            }
-        };
-        write!(f, "services.{service}.listen: cannot listen on {written}: ")?;
-        match address.socket() {
-            Some(_) => explain_internet(*error, f),
-            None => explain_unix(*error, f),
-        }
-    }
-}
-
-fn explain_option(
-    error: &OptionError,
-    table: &str,
-    endpoint: &str,
-    f: &mut fmt::Formatter<'_>,
-) -> fmt::Result {
-    let OptionError { key, needs, error } = error;
-    let why = error.desc();
-    if key.is_empty() {
-        return write!(f, "{endpoint} cannot be set up: {why}");
-    }
-    write!(f, "{table}.{key}: cannot be set on {endpoint}: ")?;
-    match (error, needs) {
-        (Errno::EPERM | Errno::EACCES, Some(capability)) => {
-            write!(
-                f,
-                "no permission; it needs root, or the capability {capability}"
-            )
-        }
-        (Errno::ENODEV, _) => {
-            write!(
-                f,
-                "there is no such network interface; `ip link` lists those there are"
-            )
-        }
-        _ => f.write_str(why),
-    }
-}
-
-fn explain_internet(error: Errno, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    f.write_str(match error {
-        Errno::EADDRINUSE => {
-            "the address is in use; `ss -lntup` shows by whom, or choose another port"
-        }
-        Errno::EACCES => {
-            "no permission; ports below 1024 need the capability CAP_NET_BIND_SERVICE, which the \
-             systemd unit grants, or root"
-        }
-        Errno::EADDRNOTAVAIL => "this machine has no such address; `ip address` lists those it has",
-        other => return explain_any(other, f),
-    })
-}
-
-fn explain_unix(error: Errno, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    f.write_str(match error {
-        Errno::EADDRINUSE => "the name is in use; `ss -lxp` shows by whom, or choose another",
-        Errno::ENOENT => "its folder does not exist; make it, owned by the daemon's user",
-        Errno::EACCES | Errno::EPERM => {
-            "no permission; the daemon's user must be able to write to its folder"
-        }
-        other => return explain_any(other, f),
-    })
-}
-
-fn explain_any(error: Errno, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    f.write_str(match error {
-        Errno::EAFNOSUPPORT => "this machine does not speak that address family",
-        Errno::EMFILE | Errno::ENFILE => {
-            "out of file descriptors; raise LimitNOFILE in the unit, or `ulimit -n`"
-        }
-        other => other.desc(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plan::{Limits, SocketPlan};
+    use nix::errno::Errno;
     use nix::sys::socket::SockFlag;
     use std::collections::BTreeMap;
     use std::os::fd::AsRawFd;
@@ -392,5 +261,61 @@ mod tests {
             queued += here;
         }
         assert_eq!(queued, peers.len());
+    }
+
+    #[test]
+    fn a_udp_port_is_shared_by_shards_and_by_nobody_else() {
+        let any = Address::Udp("127.0.0.1:0".parse().expect("an address"));
+        let bound = bind_service("x", &listening(any), false, 4).expect("bound");
+        assert_eq!(bound[0].shards.len(), 4);
+        let taken = bound[0].local().clone();
+        let error = bind_service("y", &listening(taken), false, 4).expect_err("it is in use");
+        assert!(error.to_string().contains("in use"), "{error}");
+        // What is sent to many would come once to each shard.
+        let mut to_many = listening(Address::Udp("0.0.0.0:0".parse().expect("an address")));
+        to_many.socket.broadcast = true;
+        let bound = bind_service("z", &to_many, false, 4).expect("bound");
+        let briefs = [0, 1].map(|worker| bound[0].shards_of(worker, 2));
+        assert!(
+            briefs
+                .iter()
+                .all(|shards| shards.len() == 1 && shards[0].1.shared)
+        );
+    }
+
+    #[test]
+    fn what_is_announced_can_be_typed() {
+        let cases = [
+            ("tcp://0.0.0.0:7", "nc 127.0.0.1 7"),
+            ("tcp://[fe80::1%2]:7", "nc fe80::1%2 7"),
+            ("udp://[::]:7", "nc -u ::1 7"),
+            ("unix:/run/x", "nc -U /run/x"),
+            ("unixgram:/run/x", "nc -uU /run/x"),
+            ("unix:@x", "socat - ABSTRACT-CONNECT:x"),
+            ("unixgram:@x", "socat - ABSTRACT-SENDTO:x,bind=x.try"),
+        ];
+        for (url, command) in cases {
+            let local = match url.split_once(':').expect("a scheme") {
+                ("tcp", at) => Address::Tcp(at[2..].parse().expect("an address")),
+                ("udp", at) => Address::Udp(at[2..].parse().expect("an address")),
+                ("unix", name) => Address::Unix(unix_name(name)),
+                (_, name) => Address::UnixDatagram(unix_name(name)),
+            };
+            assert_eq!(local.to_string(), url);
+            let listener = Listener {
+                endpoint: String::new(),
+                local,
+                shards: Vec::new(),
+                _file: None,
+            };
+            assert_eq!(listener.to_try(), command);
+        }
+    }
+
+    fn unix_name(text: &str) -> UnixName {
+        match text.strip_prefix('@') {
+            Some(name) => UnixName::Abstract(name.to_owned()),
+            None => UnixName::Path(text.into()),
+        }
     }
 }

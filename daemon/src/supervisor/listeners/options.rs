@@ -262,3 +262,71 @@ fn join_groups(socket: &OwnedFd, bound: &SocketAddr, plan: &SocketPlan) -> Resul
 fn errno_of(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Group;
+    use crate::sys::socket_option::read;
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
+    fn fresh(kind: SockType) -> OwnedFd {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        socket(AddressFamily::Inet, kind, flags, None).expect("a socket")
+    }
+
+    fn int(socket: &OwnedFd, level: i32, name: i32) -> i32 {
+        let mut bytes = [0; 4];
+        read(socket, level, name, &mut bytes).expect("it is readable");
+        i32::from_ne_bytes(bytes)
+    }
+
+    #[test]
+    fn silent_peers_are_held_back_where_they_speak_first_unless_told_otherwise() {
+        let address = Address::Tcp("127.0.0.1:0".parse().expect("an address"));
+        let cases = [
+            (false, None, 0),
+            (true, None, 1),
+            (true, Some(0), 0),
+            (true, Some(3), 3),
+            (false, Some(3), 3),
+        ];
+        for (peer_first, defer_accept_s, expected) in cases {
+            let socket = fresh(SockType::Stream);
+            let plan = SocketPlan {
+                defer_accept_s,
+                ..SocketPlan::default()
+            };
+            set(&socket, &address, &plan, peer_first).expect("set");
+            let found = int(&socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT);
+            assert_eq!(found, expected, "{peer_first} {defer_accept_s:?}");
+        }
+    }
+
+    #[test]
+    fn datagram_sockets_say_where_each_datagram_came_to_and_what_was_dropped() {
+        let address = Address::Udp("0.0.0.0:0".parse().expect("an address"));
+        let socket = fresh(SockType::Datagram);
+        let plan = SocketPlan {
+            broadcast: true,
+            multicast: vec![Group {
+                address: "239.1.2.3".parse().expect("an address"),
+                interface: 1,
+            }],
+            ..SocketPlan::default()
+        };
+        set(&socket, &address, &plan, false).expect("set");
+        let (ip, any) = (libc::IPPROTO_IP, libc::SOL_SOCKET);
+        for (level, name, expected) in [
+            (ip, libc::IP_PKTINFO, 1),
+            (any, libc::SO_RXQ_OVFL, 1),
+            (any, libc::SO_BROADCAST, 1),
+            (ip, libc::IP_MULTICAST_ALL, 0),
+        ] {
+            assert_eq!(int(&socket, level, name), expected, "{level} {name}");
+        }
+        // The kernel joins nothing twice, so it is joined.
+        let again = set(&socket, &address, &plan, false).expect_err("joined already");
+        assert_eq!((again.key, again.error), ("multicast", Errno::EADDRINUSE));
+    }
+}

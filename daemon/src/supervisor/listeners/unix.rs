@@ -14,12 +14,13 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket,
 };
-use nix::sys::stat::{Mode, fchmod, umask};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
 
-use super::Trouble;
+use super::error::Trouble;
 use super::options;
 use crate::plan::{Address, SocketPlan, Transport, UnixName};
 
@@ -103,14 +104,14 @@ fn bind_path(
     let temporary = folder.join(&name);
     // Left by a killed daemon of the same pid, if at all.
     let _ = fs::remove_file(&temporary);
-    // A socket's file is born with the permissions of its socket: no moment with others, and no
-    // path to follow to somewhere else afterwards.
-    fchmod(socket, Mode::from_bits_truncate(plan.file.mode))?;
-    let before = umask(Mode::empty());
-    let bound = bind_in(socket, folder, &name, &temporary);
-    umask(before);
-    bound?;
+    // A socket's file is born with the permissions of its socket, less the umask; so there is no
+    // moment with more of them than wanted.
+    let mode = Mode::from_bits_truncate(plan.file.mode);
+    fchmod(socket, mode)?;
+    bind_in(socket, folder, &name, &temporary)?;
     let file = BoundFile::new(temporary.clone()).map_err(|error| errno_of(&error))?;
+    // Neither of these follows a link that somebody may have put there meanwhile.
+    fchmodat(AT_FDCWD, &temporary, mode, FchmodatFlags::NoFollowSymlink)?;
     lchown(&temporary, plan.file.uid, plan.file.gid)
         .map_err(|error| Trouble::Owner(errno_of(&error)))?;
     start_listening(socket, kind, plan)?;
@@ -163,4 +164,42 @@ impl Drop for BoundFile {
 
 fn errno_of(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixDatagram;
+
+    /// A folder whose path is so long that a name in it just fits an address.
+    fn deep_folder(name: &str) -> PathBuf {
+        let base = std::env::temp_dir().join(format!("pp-{name}-{}", std::process::id()));
+        let left = 104 - base.as_os_str().len();
+        let folder = base.join("d".repeat(left));
+        fs::create_dir_all(&folder).expect("a folder");
+        folder
+    }
+
+    #[test]
+    fn the_longest_path_is_bound_and_removed_unless_another_took_it() {
+        let folder = deep_folder("long");
+        let path = folder.join("x");
+        assert_eq!(path.as_os_str().len(), 107);
+        let name = UnixName::Path(path.clone());
+        let address = Address::UnixDatagram(name.clone());
+        let plan = SocketPlan::default();
+        let (_socket, file) = bind_name(&address, &name, &plan).expect("bound");
+        let peer = UnixDatagram::unbound().expect("a socket");
+        peer.send_to(b"x", &path).expect("it is there");
+        assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 1);
+        drop(file);
+        assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 0);
+
+        let (_socket, file) = bind_name(&address, &name, &plan).expect("bound");
+        fs::remove_file(&path).expect("it is there");
+        fs::write(&path, "another's").expect("written");
+        drop(file);
+        assert_eq!(fs::read(&path).expect("it stayed"), b"another's");
+        fs::remove_dir_all(folder.parent().expect("a folder above")).expect("removed");
+    }
 }
