@@ -18,11 +18,13 @@ mod descriptor;
 mod endpoint;
 mod facts;
 mod resolve;
+mod socket;
 
 pub use crate::config::{LogFormat, LogLevel, SandboxPolicy};
 pub use descriptor::{Descriptor, Needs, OptionFacts};
 pub use facts::{Facts, Looked, UserNumbers};
 pub use resolve::{plugin_file, resolve};
+pub use socket::{Group, Keepalive, SocketFile, SocketPlan};
 
 use crate::config::{self, Complaint, Sources, Surroundings};
 
@@ -165,10 +167,4 @@ pub struct Limits {
     pub input_bytes_max: usize,
     /// Bytes queued for one peer; at half of it the plugin is not fed, below a quarter it is again.
     pub output_bytes_max: usize,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SocketPlan {
-    pub backlog: i32,
-    pub nodelay: bool,
 }

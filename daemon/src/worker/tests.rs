@@ -100,6 +100,7 @@ fn start(mode: Mode, limits: Limits) -> Running {
     let share = Share {
         listeners: vec![(OwnedFd::from(listener), brief)],
         limits,
+        send_buffer_bytes: None,
         worker_count: 1,
         drain_timeout_ms: 1000,
     };
