@@ -235,7 +235,11 @@ mod tests {
             } else {
                 Err(Unsent::Unreachable)
             };
-            assert_eq!(outbox.send(reply, to, b"", None), expected, "{peer:?} {to:?}");
+            assert_eq!(
+                outbox.send(reply, to, b"", None),
+                expected,
+                "{peer:?} {to:?}"
+            );
         }
     }
 

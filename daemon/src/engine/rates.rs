@@ -47,7 +47,9 @@ impl Rates {
         let now_ms = now_ms + 1;
         let (per_second, burst) = (self.per_second, self.burst);
         let bucket = self.bucket(source, now_ms);
-        let gained = now_ms.saturating_sub(bucket.at_ms).saturating_mul(per_second);
+        let gained = now_ms
+            .saturating_sub(bucket.at_ms)
+            .saturating_mul(per_second);
         bucket.left = bucket.left.saturating_add(gained).min(burst);
         bucket.at_ms = now_ms.max(bucket.at_ms);
         let allowed = bucket.left >= WHOLE;
@@ -95,9 +97,7 @@ mod tests {
             let mut rates = Rates::new(rate, burst, 42);
             let passed: Vec<usize> = moments
                 .iter()
-                .map(|(now_ms, count)| {
-                    (0..*count).filter(|_| rates.allows(9, *now_ms)).count()
-                })
+                .map(|(now_ms, count)| (0..*count).filter(|_| rates.allows(9, *now_ms)).count())
                 .collect();
             assert_eq!(passed, expected, "{rate} {burst} {moments:?}");
         }

@@ -240,6 +240,9 @@ mod tests {
                 idle_ms: 0,
                 input_bytes_max: 1,
                 output_bytes_max: 1,
+                datagram_rate: 0,
+                datagram_burst: 1,
+                datagram_rate_written: false,
             },
             socket: SocketPlan {
                 backlog: 256,

@@ -75,6 +75,9 @@ fn limits() -> Limits {
         idle_ms: 0,
         input_bytes_max: 64 * 1024,
         output_bytes_max: 256 * 1024,
+        datagram_rate: 0,
+        datagram_burst: 1,
+        datagram_rate_written: false,
     }
 }
 
