@@ -22,6 +22,8 @@ use slotmap::SlotMap;
 // --- surroundings ------------------------------------------------------------------------------
 
 const FACTS: InstanceFacts<'_> = InstanceFacts {
+    endpoints: &[],
+    udp_ports: &[],
     service: "echo",
     worker_index: 1,
     worker_count: 4,

@@ -85,19 +85,27 @@ mod tests {
     #[test]
     fn a_source_has_its_burst_and_then_its_rate() {
         // (rate, burst, moments with one datagram each or more, how many pass)
-        let cases: [(u32, u32, &[(u64, usize)], &[usize]); 5] = [
-            (10, 3, &[(0, 5)], &[3]),
-            (10, 3, &[(0, 5), (99, 1), (100, 2)], &[3, 0, 1]),
-            (10, 3, &[(0, 3), (10_000, 9)], &[3, 3]),
-            (1, 1, &[(5, 1), (1004, 1), (1005, 1)], &[1, 0, 1]),
+        let cases = [
+            (10, 3, vec![(0, 5)], vec![3]),
+            (10, 3, vec![(0, 5), (99, 1), (100, 2)], vec![3, 0, 1]),
+            (10, 3, vec![(0, 3), (10_000, 9)], vec![3, 3]),
+            (1, 1, vec![(5, 1), (1004, 1), (1005, 1)], vec![1, 0, 1]),
             // The clock may stand still, and does not go back.
-            (1000, 1, &[(7, 2), (7, 2), (6, 2), (8, 2)], &[1, 0, 0, 1]),
+            (
+                1000,
+                1,
+                vec![(7, 2), (7, 2), (6, 2), (8, 2)],
+                vec![1, 0, 0, 1],
+            ),
         ];
         for (rate, burst, moments, expected) in cases {
             let mut rates = Rates::new(rate, burst, 42);
             let passed: Vec<usize> = moments
                 .iter()
-                .map(|(now_ms, count)| (0..*count).filter(|_| rates.allows(9, *now_ms)).count())
+                .map(|(now_ms, count)| {
+                    let times = 0..*count;
+                    times.filter(|_| rates.allows(9, *now_ms)).count()
+                })
                 .collect();
             assert_eq!(passed, expected, "{rate} {burst} {moments:?}");
         }

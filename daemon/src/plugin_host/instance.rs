@@ -24,9 +24,13 @@ use super::options::Chosen;
 use super::settings::{InstanceFacts, bytes};
 use super::waker::{WakeQueue, WakeSource};
 use crate::engine::desk::Desk;
-use crate::engine::session::{End, Facts, Fed, Party, Protocol, TimerToken, Token};
+use crate::engine::replies::REPLIES;
+use crate::engine::session::{DatagramFacts, End, Facts, Fed, Party, Protocol, TimerToken, Token};
 use crate::plan::LogLevel;
 use crate::scoreboard::{Callback, Counter, Scoreboard, Slot};
+
+// The header promises what the engine keeps.
+const _: () = assert!(REPLIES as u64 == abi::REPLIES);
 
 /// What an instance needs of its worker.
 #[derive(Clone, Debug)]
@@ -116,8 +120,22 @@ impl Instance {
         lent: &[u8],
         call: impl FnOnce(&Instance) -> R,
     ) -> R {
+        let source = self.inside().sessions.get(session);
+        let source = source.map_or(0, |note| note.source);
+        self.call_about(callback, session, source, lent, call)
+    }
+
+    /// The same for a peer that has no session.
+    #[inline]
+    fn call_about<R>(
+        &mut self,
+        callback: Callback,
+        session: Token,
+        source: u64,
+        lent: &[u8],
+        call: impl FnOnce(&Instance) -> R,
+    ) -> R {
         let inside = self.inside();
-        let source = inside.sessions.get(session).map_or(0, |note| note.source);
         let addresses = lent.as_ptr_range();
         inside.lent = addresses.start as usize..addresses.end as usize;
         (inside.life, inside.fault, inside.now_ms) = (Life::InCallback, None, None);
@@ -260,6 +278,33 @@ impl Protocol for Instance {
             self.note_fault(Callback::Closed);
         }
         self.inside().sessions.remove(session);
+    }
+
+    fn datagram(&mut self, facts: &DatagramFacts<'_>, payload: &[u8]) -> bool {
+        let Some(datagram) = self.admitted.table.0.datagram else {
+            return false;
+        };
+        let from = abi::Datagram {
+            size: size_of::<abi::Datagram>() as u32,
+            flags: if facts.to_many { abi::INFO_TO_MANY } else { 0 },
+            peer: address(facts.peer),
+            local: address(facts.local),
+            reply_token: facts.reply,
+            endpoint: bytes(facts.endpoint),
+        };
+        let (callback, nobody) = (Callback::Datagram, Token::null());
+        let source = facts.peer.source();
+        let status = self.call_about(callback, nobody, source, payload, |instance| {
+            let (object, start) = (instance.object, payload.as_ptr());
+            // SAFETY: the object is the plugin's own; facts and payload live during the call.
+            unsafe { datagram(object, &from, start, payload.len()) }
+        });
+        // Anybody can send many that are all at fault: the worker complains of them, at a pace.
+        let inside = self.inside();
+        if inside.fault.take().is_none() && status == abi::E_PANIC {
+            inside.desk.fault("datagram answered PP_E_PANIC".to_owned());
+        }
+        status >= 0
     }
 
     fn timer(&mut self, timer: TimerToken, token: u64) {

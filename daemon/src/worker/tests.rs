@@ -21,6 +21,7 @@ use crate::plan::{Address, Limits};
 use crate::scoreboard::{self, Counter, Scoreboard};
 use crate::sys::shared_memory::SharedWords;
 
+mod datagrams;
 mod script;
 
 use script::{CHUNK, Event, Mode, Script};
