@@ -22,6 +22,8 @@ use slotmap::SlotMap;
 // --- surroundings ------------------------------------------------------------------------------
 
 const FACTS: InstanceFacts<'_> = InstanceFacts {
+    endpoints: &[],
+    udp_ports: &[],
     service: "echo",
     worker_index: 1,
     worker_count: 4,
@@ -274,7 +276,7 @@ fn every_wrong_argument_is_answered_and_none_is_believed() {
         said,
         "write null -2\nwrite empty 0\nwrite endless -2\nwrite flags -2\nwrite none -4\n\
          write never -4\nclose how -2\nclose why -2\npause -2\nqueued null -2\n\
-         queued never -4 99\nidle never -4\nsend -3\ntimer null -2\ntimer never -4\n\
+         queued never -4 99\nidle never -4\nsend -4\ntimer null -2\ntimer never -4\n\
          timer 0 cancel 0 again -4\nwaker null -2 -2\nextension 1\nhost null -2\n"
     );
 }

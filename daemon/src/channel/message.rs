@@ -41,6 +41,9 @@ pub struct WorkerBrief {
     pub code: StoredPlugin,
     /// In the order of the descriptors that follow the fixed ones.
     pub listeners: Vec<ListenerBrief>,
+    /// UDP ports that the daemon serves, in all its services, when this worker is started.
+    #[serde(default)]
+    pub udp_ports: Vec<u16>,
 }
 
 /// The file in the store that holds a plugin's code for one generation.

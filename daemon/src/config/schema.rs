@@ -248,6 +248,25 @@ const GENERAL: &[Key] = &[
         Is(r#""256KiB""#),
         "Bytes queued for one peer that reads slowly.",
     ),
+    key(
+        "services.*.limits.datagram_rate",
+        Kind::Count {
+            min: 0,
+            max: 1_000_000,
+        },
+        Is("0"),
+        "Datagrams a second that one source may send (an IPv4 address or an IPv6 /64); 0 sets no \
+         limit. Its workers share it. Peers on this machine are held to it only if it is written.",
+    ),
+    key(
+        "services.*.limits.datagram_burst",
+        Kind::Count {
+            min: 1,
+            max: 1_000_000,
+        },
+        Is("200"),
+        "Datagrams of one source that may come at once before `datagram_rate` holds them back.",
+    ),
 ];
 
 const SETTINGS: &[Key] = &[key(

@@ -124,6 +124,8 @@ pub struct Limits {
     pub input_bytes_max: usize,
     #[serde(rename = "output")]
     pub output_bytes_max: usize,
+    pub datagram_rate: u32,
+    pub datagram_burst: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use slotmap::{SecondaryMap, SlotMap};
 
+use super::outbox::Outbox;
 use super::session::{TimerToken, Token};
 
 /// One instance has no more timers than this; arming another is refused as full.
@@ -104,6 +105,8 @@ pub struct Desk {
     faults: Vec<String>,
     /// Sessions whose first refusal since the last clearing this is.
     refusals: Vec<Token>,
+    /// Datagrams; not cleared with the asks, but when their batch was sent.
+    pub outbox: Outbox,
 }
 
 impl Desk {

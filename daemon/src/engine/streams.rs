@@ -60,6 +60,8 @@ pub struct Tally {
     pub faults: u64,
     pub closed_idle: u64,
     pub closed_limit: u64,
+    /// Datagrams that the protocol could not deal with.
+    pub datagrams_failed: u64,
     /// The last fault's text.
     pub fault: Option<String>,
 }

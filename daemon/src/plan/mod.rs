@@ -167,4 +167,10 @@ pub struct Limits {
     pub input_bytes_max: usize,
     /// Bytes queued for one peer; at half of it the plugin is not fed, below a quarter it is again.
     pub output_bytes_max: usize,
+    /// Datagrams a second of one source, shared out among the workers; 0 sets no limit.
+    pub datagram_rate: u32,
+    /// So many of them may come at once.
+    pub datagram_burst: u32,
+    /// Peers on this machine are held to it as well: somebody wrote it.
+    pub datagram_rate_written: bool,
 }

@@ -181,6 +181,9 @@ impl Resolving<'_> {
                 idle_ms: service.limits.idle_ms,
                 input_bytes_max: service.limits.input_bytes_max,
                 output_bytes_max: service.limits.output_bytes_max,
+                datagram_rate: service.limits.datagram_rate,
+                datagram_burst: service.limits.datagram_burst,
+                datagram_rate_written: self.is_written(&path, "limits.datagram_rate"),
             },
             socket,
             settings: service.settings.clone(),
@@ -312,6 +315,11 @@ impl Resolving<'_> {
 
     fn was_refused(&self, key: &str) -> bool {
         self.config.refused.contains(key)
+    }
+
+    /// Somebody wrote this key, be it with the default's value.
+    fn is_written(&self, path: &str, key: &str) -> bool {
+        self.config.places.contains_key(&format!("{path}.{key}"))
     }
 
     fn place(&self, key: &str) -> Place {

@@ -24,9 +24,13 @@ use super::options::Chosen;
 use super::settings::{InstanceFacts, bytes};
 use super::waker::{WakeQueue, WakeSource};
 use crate::engine::desk::Desk;
-use crate::engine::session::{End, Facts, Fed, Party, Protocol, TimerToken, Token};
+use crate::engine::replies::REPLIES;
+use crate::engine::session::{DatagramFacts, End, Facts, Fed, Party, Protocol, TimerToken, Token};
 use crate::plan::LogLevel;
 use crate::scoreboard::{Callback, Counter, Scoreboard, Slot};
+
+// The header promises what the engine keeps.
+const _: () = assert!(REPLIES as u64 == abi::REPLIES);
 
 /// What an instance needs of its worker.
 #[derive(Clone, Debug)]
@@ -282,6 +286,33 @@ impl Protocol for Instance {
             self.note_fault(Callback::Closed);
         }
         self.inside().peers.remove(session);
+    }
+
+    fn datagram(&mut self, facts: &DatagramFacts<'_>, payload: &[u8]) -> bool {
+        let Some(datagram) = self.admitted.table.0.datagram else {
+            return false;
+        };
+        let from = abi::Datagram {
+            size: size_of::<abi::Datagram>() as u32,
+            flags: if facts.to_many { abi::INFO_TO_MANY } else { 0 },
+            peer: address(facts.peer),
+            local: address(facts.local),
+            reply_token: facts.reply,
+            endpoint: bytes(facts.endpoint),
+        };
+        let (callback, nobody) = (Callback::Datagram, Token::null());
+        let source = facts.peer.source();
+        let status = self.call(callback, nobody, source, payload, |instance| {
+            let (object, start) = (instance.object, payload.as_ptr());
+            // SAFETY: the object is the plugin's own; facts and payload live during the call.
+            unsafe { datagram(object, &from, start, payload.len()) }
+        });
+        // Anybody can send many that are all at fault: the worker complains of them, at a pace.
+        let inside = self.inside();
+        if inside.fault.take().is_none() && status == abi::E_PANIC {
+            inside.desk.fault("datagram answered PP_E_PANIC".to_owned());
+        }
+        status >= 0
     }
 
     fn timer(&mut self, timer: TimerToken, token: u64) {

@@ -21,11 +21,17 @@ pub fn run(
         .map_err(about)?;
     let needs = admitted.needs(&chosen);
     sandboxed(&needs)?;
+    let endpoints: Vec<String> = (brief.plan.endpoints.iter())
+        .map(|endpoint| endpoint.address.to_string())
+        .collect();
     let facts = InstanceFacts {
         service: &brief.service,
         worker_index: 0,
         worker_count: brief.plan.workers,
         generation: 0,
+        endpoints: &endpoints,
+        // Not known before all of them are bound, and no setting is right or wrong by them.
+        udp_ports: &[],
     };
     admitted.check(&chosen, &facts).map_err(about)?;
     let descriptor = admitted.descriptor(needs);

@@ -24,7 +24,7 @@ use crate::exit as code;
 use crate::lifecycle::{
     Change, Event, Exit, Lifecycle, News, Order, Policy, ServiceId, Signal, WorkerId,
 };
-use crate::plan::{DaemonPlan, Descriptor, LogLevel, ServicePlan};
+use crate::plan::{Address, DaemonPlan, Descriptor, LogLevel, ServicePlan};
 use crate::plugin_host::verify;
 use crate::scoreboard::{Counter, Scoreboard};
 
@@ -259,9 +259,25 @@ impl Life {
             plan: service.plan.clone(),
             code,
             listeners: briefs,
+            udp_ports: self.udp_ports(),
         });
         let name = format!("{}/{}", service.name, worker.slot + 1);
         children.start(Kind::Worker { id: worker, name }, &brief, &fds, None)
+    }
+
+    /// Those of all services: a plugin that must not answer them is told.
+    fn udp_ports(&self) -> Vec<u16> {
+        let listeners = self.services.iter().flat_map(|service| &service.listeners);
+        let shards = listeners.flat_map(|listener| listener.shards_of(0, 1));
+        let mut ports: Vec<u16> = shards
+            .filter_map(|(_, brief)| match brief.local {
+                Address::Udp(local) => Some(local.port()),
+                Address::Tcp(_) | Address::Unix(_) | Address::UnixDatagram(_) => None,
+            })
+            .collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
     }
 
     /// Answers what operators asked; returns what is to be done beyond answering.

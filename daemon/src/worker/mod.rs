@@ -16,7 +16,9 @@ use crate::scoreboard::Scoreboard;
 
 mod accept;
 mod complaints;
+mod datagram;
 mod listener;
+mod sending;
 mod start;
 mod stream;
 mod turn;

@@ -21,6 +21,7 @@ use crate::plan::{Address, Limits};
 use crate::scoreboard::{self, Counter, Scoreboard};
 use crate::sys::shared_memory::SharedWords;
 
+mod datagrams;
 mod script;
 
 use script::{CHUNK, Event, Mode, Script};
@@ -75,6 +76,9 @@ fn limits() -> Limits {
         idle_ms: 0,
         input_bytes_max: 64 * 1024,
         output_bytes_max: 256 * 1024,
+        datagram_rate: 0,
+        datagram_burst: 1,
+        datagram_rate_written: false,
     }
 }
 

@@ -16,12 +16,14 @@ use nix::time::{ClockId, clock_gettime};
 use slotmap::{Key, KeyData, SecondaryMap};
 
 use super::complaints::Complaints;
+use super::datagram::{Around, Datagrams};
 use super::listener::Listener;
 use super::stream::{Heard, Stream};
 use super::{NextOrder, Orders, Outcome, Share, Wakes};
 use crate::channel::Order;
 use crate::engine::session::{Protocol, Token};
 use crate::engine::{After, Streams};
+use crate::plan::Transport;
 use crate::scoreboard::{Counter, Scoreboard};
 
 /// Events taken from the queue in one turn.
@@ -32,16 +34,19 @@ const WAKES_MAX: usize = 256;
 /// The longest wait; whatever the deadlines are, it fits the system call.
 const WAIT_MS_MAX: u64 = 60_000;
 
-// What an event is about. Tokens are above all of these, for an epoch of 1 is bit 32.
+// What an event is about. Tokens are above all others, for an epoch of 1 is bit 32.
 const CHANNEL: u64 = 0;
 const WAKER: u64 = 1;
 const LISTENERS: u64 = 2;
+const DATAGRAM_LISTENERS: u64 = 1 << 24;
+const TOKENS: u64 = 1 << 32;
 
 pub(super) struct Worker<P: Protocol, W, O> {
     pub(super) epoll: Epoll,
     pub(super) streams: Streams<P>,
     pub(super) sockets: SecondaryMap<Token, Stream>,
     pub(super) listeners: Vec<Listener>,
+    datagrams: Datagrams,
     /// Connections that can go on without a further event.
     ready: VecDeque<Token>,
     orders: O,
@@ -73,8 +78,14 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         epoll.add(wakes.fd(), EpollEvent::new(edge, WAKER))?;
         let connections_max = share.connections_max();
+        let (streams, datagrams): (Vec<_>, Vec<_>) = share
+            .listeners
+            .into_iter()
+            .partition(|(_, brief)| brief.local.transport() == Transport::Stream);
+        let (limits, workers, first) = (&share.limits, share.worker_count, DATAGRAM_LISTENERS);
+        let datagrams = Datagrams::new(datagrams, limits, workers, first, &epoll)?;
         let mut listeners = Vec::new();
-        for ((fd, brief), event) in share.listeners.into_iter().zip(LISTENERS..) {
+        for ((fd, brief), event) in streams.into_iter().zip(LISTENERS..) {
             let mut listener = Listener::new(fd, brief, event)?;
             listener.enter(&epoll)?;
             listeners.push(listener);
@@ -84,6 +95,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             streams: Streams::new(protocol, &share.limits),
             sockets: SecondaryMap::new(),
             listeners,
+            datagrams,
             ready: VecDeque::new(),
             orders,
             orders_waiting: false,
@@ -120,10 +132,13 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             self.obey_orders();
             self.deliver_wakes();
             self.accept_waiting();
+            self.with_datagrams(Datagrams::receive);
             self.visit_ready();
             self.expire();
             self.flush_touched();
+            self.with_datagrams(Datagrams::flush);
             self.readmit_listeners();
+            self.datagrams.readmit(&self.epoll, self.now_ms);
             self.publish();
         }
     }
@@ -152,7 +167,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             .filter_map(Listener::back_ms)
             .min()
             .filter(|_| has_room);
-        let next = [back, self.streams.next_deadline_ms()];
+        let next = [
+            back,
+            self.datagrams.back_ms(),
+            self.streams.next_deadline_ms(),
+        ];
         let at_ms = next.into_iter().flatten().min().unwrap_or(u64::MAX);
         at_ms.saturating_sub(self.now_ms).min(WAIT_MS_MAX)
     }
@@ -161,8 +180,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         match about {
             CHANNEL => self.orders_waiting = true,
             WAKER => self.wakes_waiting = true,
+            DATAGRAM_LISTENERS..TOKENS => self.datagrams.note(about),
             // An event of a listener that has left is stale.
-            _ if about < 1 << 32 => {
+            _ if about < TOKENS => {
                 if let Some(listener) = self.listeners.get_mut((about - LISTENERS) as usize) {
                     listener.waiting = listener.is_polled();
                 }
@@ -190,6 +210,18 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         if unblocked && self.streams.queued(token) > 0 {
             self.flush(token);
         }
+    }
+
+    /// Datagrams, with what of the worker they need.
+    fn with_datagrams(&mut self, work: fn(&mut Datagrams, &mut Around<'_, P>)) {
+        let mut around = Around {
+            epoll: &self.epoll,
+            streams: &mut self.streams,
+            scoreboard: &self.scoreboard,
+            complaints: &mut self.complaints,
+            now_ms: self.now_ms,
+        };
+        work(&mut self.datagrams, &mut around);
     }
 
     fn make_ready(&mut self, token: Token) {
@@ -227,6 +259,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         for mut listener in self.listeners.drain(..) {
             listener.leave(&self.epoll);
         }
+        self.datagrams.leave(&self.epoll);
         self.streams.drain(self.now_ms, grace_ms);
         self.part();
     }
@@ -356,6 +389,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             (Counter::PluginFaults, tally.faults),
             (Counter::ClosedIdle, tally.closed_idle),
             (Counter::ClosedLimit, tally.closed_limit),
+            (Counter::DatagramsFailed, tally.datagrams_failed),
         ];
         for (counter, amount) in counts {
             if amount > 0 {
