@@ -18,11 +18,13 @@ mod descriptor;
 mod endpoint;
 mod facts;
 mod resolve;
+mod socket;
 
 pub use crate::config::{LogFormat, LogLevel, SandboxPolicy};
 pub use descriptor::{Descriptor, Needs, OptionFacts};
 pub use facts::{Facts, Looked, UserNumbers};
 pub use resolve::{plugin_file, resolve};
+pub use socket::{Group, Keepalive, SocketFile, SocketPlan};
 
 use crate::config::{self, Complaint, Sources, Surroundings};
 
@@ -171,10 +173,4 @@ pub struct Limits {
     pub datagram_burst: u32,
     /// Peers on this machine are held to it as well: somebody wrote it.
     pub datagram_rate_written: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SocketPlan {
-    pub backlog: i32,
-    pub nodelay: bool,
 }

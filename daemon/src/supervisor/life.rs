@@ -15,9 +15,9 @@ use super::children::{Child, Children, Kind};
 use super::directories::Directories;
 use super::listeners::Listener;
 use super::preparation::{Candidate, Prepared};
-use super::status;
 use super::watch::{Finding, Watch};
 use super::{Announcement, Ending, Wish};
+use super::{socket_options, status};
 use crate::channel::{self, Brief, ListenerBrief, StoredPlugin, WorkerBrief};
 use crate::control::{Answer, Reply, Request, Server};
 use crate::exit as code;
@@ -291,6 +291,10 @@ impl Life {
                     hold: false,
                 }
             }
+            Request::SocketOptions { service } => Answer {
+                reply: socket_options::reply(services, service.as_deref()),
+                hold: false,
+            },
             Request::Stop { .. } => {
                 tracing::info!(
                     "`{}` was asked by uid {} (pid {})",
@@ -332,7 +336,7 @@ impl Life {
     fn announce(&self, wish: &Wish, children: &Children, now_ms: u64) -> Result<(), Ending> {
         for service in &self.services {
             for listener in &service.listeners {
-                tracing::info!("{} listens on {}", service.name, listener.url());
+                tracing::info!("{} listens on {}", service.name, listener.local());
             }
         }
         let views = self.lifecycle.view();

@@ -14,6 +14,7 @@ mod listeners;
 mod preparation;
 mod probe_once;
 mod signals;
+mod socket_options;
 mod status;
 mod watch;
 
@@ -392,7 +393,7 @@ impl Supervisor {
         };
         for request in life.requests(&self.children, now_ms) {
             match request {
-                Request::Status => {}
+                Request::Status | Request::SocketOptions { .. } => {}
                 Request::Stop { fast } => life.stop(fast, &mut self.children, now_ms),
             }
         }

@@ -4,7 +4,7 @@
 //! queue; connections wait in the kernel's meanwhile. It comes back below the limit, or after a short
 //! while. Nothing is decided here about a connection that was let in.
 
-use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 
 use nix::sys::epoll::EpollEvent;
 use slotmap::Key;
@@ -13,7 +13,7 @@ use super::listener::Accepted;
 use super::stream::Stream;
 use super::turn::Worker;
 use super::{Orders, Wakes};
-use crate::engine::session::{Facts, Protocol};
+use crate::engine::session::{Facts, Party, Protocol};
 use crate::scoreboard::Counter;
 
 /// Connections accepted from one listener in one turn.
@@ -58,12 +58,13 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
     }
 
-    fn admit(&mut self, nth: usize, socket: TcpStream, peer: SocketAddr) {
+    fn admit(&mut self, nth: usize, socket: OwnedFd, peer: Party) {
         let listener = &self.listeners[nth];
+        listener.equip(&socket, self.send_buffer_bytes);
         let facts = Facts {
-            peer: peer.into(),
+            peer,
             local: listener.local_of(&socket),
-            credentials: None,
+            credentials: listener.credentials_of(&socket),
             accepted_ms: self.now_ms,
             endpoint: &listener.brief.endpoint,
         };

@@ -134,6 +134,7 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
             .zip(brief.listeners.iter().cloned())
             .collect(),
         limits: brief.plan.limits.clone(),
+        send_buffer_bytes: brief.plan.socket.send_buffer_bytes,
         worker_count: brief.worker_count,
         drain_timeout_ms: brief.daemon.drain_timeout_ms,
     };

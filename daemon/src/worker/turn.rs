@@ -57,6 +57,8 @@ pub(super) struct Worker<P: Protocol, W, O> {
     pub(super) scoreboard: Scoreboard,
     pub(super) complaints: Complaints,
     pub(super) connections_max: usize,
+    /// Of connections that do not inherit it.
+    pub(super) send_buffer_bytes: Option<u32>,
     drain_timeout_ms: u64,
     /// The clock, read once per turn.
     pub(super) now_ms: u64,
@@ -104,6 +106,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             scoreboard,
             complaints: Complaints::default(),
             connections_max,
+            send_buffer_bytes: share.send_buffer_bytes,
             drain_timeout_ms: share.drain_timeout_ms,
             now_ms: clock_ms(),
         })

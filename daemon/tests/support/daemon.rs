@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -113,12 +112,11 @@ impl Daemon {
     }
 
     /// Where a service listens; `nth` counts from 0.
-    pub fn address(&self, service: &str, nth: usize) -> SocketAddr {
+    pub fn url(&self, service: &str, nth: usize) -> String {
         let url = self.announced["services"][service]["listen"][nth].as_str();
         let url =
             url.unwrap_or_else(|| panic!("{service} has no endpoint {nth}:\n{}", self.log.text()));
-        let address = url.strip_prefix("tcp://").expect("a TCP endpoint");
-        address.parse().expect("an address")
+        url.to_owned()
     }
 
     pub fn status(&self) -> Value {
