@@ -51,6 +51,7 @@ install:
 	@test -x target/release/polyport || { echo 'run `make build` first'; exit 1; }
 	install -D -m 0755 target/release/polyport $(bindir)/polyport
 	install -D -m 0644 target/release/libpolyport_echo.so $(plugindir)/echo.so
+	install -D -m 0644 target/release/libpolyport_udp_echo.so $(plugindir)/udp-echo.so
 	install -D -m 0644 plugin-api/include/polyport_plugin.h $(includedir)/polyport_plugin.h
 	sed 's|^# *plugin_dir = .*|plugin_dir = "$(PREFIX)/lib/polyport/plugins"|' etc/polyport.toml \
 	    > target/polyport.toml
