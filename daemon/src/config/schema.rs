@@ -6,6 +6,9 @@
 //!
 //! Invariant: each default is accepted by its own kind.
 
+mod access;
+mod limits;
+
 /// What the value of a key may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -39,6 +42,10 @@ pub enum Kind {
         refused: &'static [(&'static str, &'static str)],
     },
     TextList {
+        max: usize,
+    },
+    /// Text that may have line ends in it, of at most so many bytes.
+    Line {
         max: usize,
     },
     /// Any keys: they belong to somebody else.
@@ -79,8 +86,7 @@ use Preset::{Is, Required, Unset};
 const YEAR_MS: u64 = 365 * 86_400_000;
 const WORDS_ONLY: &[(&str, &str)] = &[];
 
-/// In the order in which the manual shows them.
-pub const KEYS: &[Key] = &[
+const GENERAL: &[Key] = &[
     key(
         "daemon.plugin_dir",
         Kind::Path,
@@ -205,42 +211,9 @@ pub const KEYS: &[Key] = &[
         Is("true"),
         "false keeps the service checked but not served.",
     ),
-    key(
-        "services.*.limits.connections",
-        Kind::Count {
-            min: 1,
-            max: 1_000_000,
-        },
-        Is("10000"),
-        "Connections open at once in the whole service; more wait in the queue.",
-    ),
-    key(
-        "services.*.limits.idle",
-        Kind::Duration {
-            min_ms: 0,
-            max_ms: YEAR_MS,
-        },
-        Is(r#""5m""#),
-        "A connection without a byte either way for so long is closed; \"0\" never closes.",
-    ),
-    key(
-        "services.*.limits.input",
-        Kind::Size {
-            min: 1 << 10,
-            max: 1 << 30,
-        },
-        Is(r#""64KiB""#),
-        "Bytes of one connection that the plugin may leave waiting for more.",
-    ),
-    key(
-        "services.*.limits.output",
-        Kind::Size {
-            min: 1 << 10,
-            max: 1 << 30,
-        },
-        Is(r#""256KiB""#),
-        "Bytes queued for one peer that reads slowly.",
-    ),
+];
+
+const SOCKET: &[Key] = &[
     key(
         "services.*.socket.backlog",
         Kind::Count {
@@ -256,13 +229,34 @@ pub const KEYS: &[Key] = &[
         Is("true"),
         "Send small answers at once instead of waiting to fill packets (TCP_NODELAY).",
     ),
-    key(
-        "services.*.settings",
-        Kind::FreeTable,
-        Unset,
-        "The plugin's own options; `polyport plugins show NAME` lists them.",
-    ),
 ];
+
+const SETTINGS: &[Key] = &[key(
+    "services.*.settings",
+    Kind::FreeTable,
+    Unset,
+    "The plugin's own options; `polyport plugins show NAME` lists them.",
+)];
+
+/// In the order in which the manual shows them.
+pub const KEYS: &[Key] = &joined::<
+    { GENERAL.len() + limits::KEYS.len() + access::KEYS.len() + SOCKET.len() + SETTINGS.len() },
+>(&[GENERAL, limits::KEYS, access::KEYS, SOCKET, SETTINGS]);
+
+/// One table out of several.
+const fn joined<const LENGTH: usize>(tables: &[&[Key]]) -> [Key; LENGTH] {
+    let mut keys = [SETTINGS[0]; LENGTH];
+    let (mut table, mut row, mut at) = (0, 0, 0);
+    while table < tables.len() {
+        if row < tables[table].len() {
+            keys[at] = tables[table][row];
+            (row, at) = (row + 1, at + 1);
+        } else {
+            (table, row) = (table + 1, 0);
+        }
+    }
+    keys
+}
 
 /// What stands at a dotted path of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,6 +45,7 @@ impl World {
             idle_ms: [0, 500, 20_000][random.below(3) as usize],
             input_bytes_max: [RECORD, 1000, 100_000][random.below(3) as usize],
             output_bytes_max: [70_000, 200_000][random.below(2) as usize],
+            ..Limits::default()
         };
         World {
             streams: Streams::new(Script::new(seed), &limits),

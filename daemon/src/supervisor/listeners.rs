@@ -223,7 +223,7 @@ impl fmt::Display for BindError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Limits, SocketPlan};
+    use crate::plan::{Access, Limits, SocketPlan};
     use std::collections::BTreeMap;
 
     fn service(address: &str) -> ServicePlan {
@@ -235,12 +235,8 @@ mod tests {
             plugin: "/nowhere".into(),
             endpoints: vec![endpoint],
             workers: 2,
-            limits: Limits {
-                connections: 1,
-                idle_ms: 0,
-                input_bytes_max: 1,
-                output_bytes_max: 1,
-            },
+            limits: Limits::default(),
+            access: Access::default(),
             socket: SocketPlan {
                 backlog: 256,
                 nodelay: true,

@@ -75,6 +75,7 @@ fn limits() -> Limits {
         idle_ms: 0,
         input_bytes_max: 64 * 1024,
         output_bytes_max: 256 * 1024,
+        ..Limits::default()
     }
 }
 

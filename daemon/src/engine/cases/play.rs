@@ -76,6 +76,7 @@ pub(super) fn play_with_idle(feed: Feed, idle_ms: u64) -> Streams<Play> {
         idle_ms,
         input_bytes_max: INPUT_MAX,
         output_bytes_max: OUTPUT_MAX,
+        ..Limits::default()
     };
     let play = Play {
         desk: Desk::default(),
