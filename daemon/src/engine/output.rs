@@ -67,8 +67,21 @@ impl Output {
     }
 
     pub(super) fn pieces<'a>(&'a self, splices: &Splices, lent: &'a [u8]) -> Pieces<'a> {
+        self.pieces_within(usize::MAX, splices, lent)
+    }
+
+    /// No more than the first `room` bytes of them.
+    pub(super) fn pieces_within<'a>(
+        &'a self,
+        room: usize,
+        splices: &Splices,
+        lent: &'a [u8],
+    ) -> Pieces<'a> {
         let queue = &self.queue[self.head..];
-        let mut pieces = Pieces::default();
+        let mut pieces = Pieces {
+            room,
+            ..Pieces::default()
+        };
         let mut from = 0;
         for splice in &splices.0 {
             pieces.add(&queue[from..splice.at]);
@@ -150,6 +163,8 @@ impl Splices {
 pub struct Pieces<'a> {
     slices: [IoSlice<'a>; PIECES_MAX],
     count: usize,
+    /// Bytes that may still be added.
+    room: usize,
 }
 
 impl Default for Pieces<'_> {
@@ -157,6 +172,7 @@ impl Default for Pieces<'_> {
         Pieces {
             slices: [IoSlice::new(&[]); PIECES_MAX],
             count: 0,
+            room: usize::MAX,
         }
     }
 }
@@ -175,6 +191,8 @@ impl<'a> Pieces<'a> {
     }
 
     fn add(&mut self, bytes: &'a [u8]) {
+        let bytes = &bytes[..bytes.len().min(self.room)];
+        self.room -= bytes.len();
         if !bytes.is_empty() {
             self.slices[self.count] = IoSlice::new(bytes);
             self.count += 1;

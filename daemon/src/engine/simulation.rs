@@ -65,6 +65,7 @@ impl World {
             local: SocketAddr::from(([127, 0, 0, 1], 7)).into(),
             credentials: None,
             accepted_ms: self.now_ms,
+            proxied: false,
             endpoint: "tcp://127.0.0.1:7",
         };
         let length = self.random.below(200_000) as usize;

@@ -65,6 +65,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             local: listener.local_of(&socket),
             credentials: None,
             accepted_ms: self.now_ms,
+            proxied: false,
             endpoint: &listener.brief.endpoint,
         };
         self.scoreboard.add(Counter::Accepted, 1);
