@@ -1,5 +1,6 @@
 //! What an operator asks over the control socket, and the answer: one line of JSON each way.
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// A longer request is refused and the connection closed.
@@ -13,6 +14,16 @@ pub enum Request {
     Stop {
         fast: bool,
     },
+    Ban {
+        network: IpNet,
+        /// `None` is until it is taken back.
+        for_ms: Option<u64>,
+        why: String,
+    },
+    Unban {
+        network: IpNet,
+    },
+    Bans,
 }
 
 /// Who may ask for it.
@@ -27,8 +38,8 @@ pub enum Role {
 impl Request {
     pub fn needs(&self) -> Role {
         match self {
-            Request::Status => Role::Read,
-            Request::Stop { .. } => Role::Admin,
+            Request::Status | Request::Bans => Role::Read,
+            Request::Stop { .. } | Request::Ban { .. } | Request::Unban { .. } => Role::Admin,
         }
     }
 
@@ -38,6 +49,9 @@ impl Request {
             Request::Status => "status",
             Request::Stop { fast: false } => "stop",
             Request::Stop { fast: true } => "stop --fast",
+            Request::Ban { .. } => "ban",
+            Request::Unban { .. } => "unban",
+            Request::Bans => "bans",
         }
     }
 }

@@ -10,10 +10,10 @@ use crate::control::{self, Request, Status, client};
 use crate::exit;
 
 /// For an answer that only needs a look at values.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Daemon {
-    fn control_socket(&self) -> PathBuf {
+    pub(super) fn control_socket(&self) -> PathBuf {
         self.socket.clone().unwrap_or_else(|| {
             let sources = self.sources.clone().into();
             config::run_dir(&sources, &Surroundings::of_this_process()).join(control::SOCKET)

@@ -7,6 +7,8 @@
 //!
 //! Invariant: nothing here waits but `wait`, and nobody but its children can make a turn long.
 
+mod banning;
+mod bans;
 mod children;
 mod directories;
 mod life;
@@ -148,6 +150,7 @@ impl Supervisor {
             Phase::Living(life) => {
                 life.watch(&mut self.children, now_ms);
                 life.tick(&mut self.children, now_ms);
+                life.spread_bans(&self.children);
                 life.conclude(&self.wish, &self.children, now_ms)
             }
             Phase::Leaving(ending) if self.children.is_empty() => {
@@ -302,6 +305,12 @@ impl Supervisor {
                 life.handle(event, &mut self.children, now_ms);
                 Ok(())
             }
+            (Kind::Worker { id, .. }, Report::Trapped { source }, Phase::Living(life)) => {
+                if let Err(what) = life.trapped(*id, source, now_ms) {
+                    self.distrust(pid, what);
+                }
+                Ok(())
+            }
             // A child that outlived what it was for.
             (_, _, Phase::Leaving(_)) => Ok(()),
             (_, report, _) => {
@@ -392,7 +401,7 @@ impl Supervisor {
         };
         for request in life.requests(&self.children, now_ms) {
             match request {
-                Request::Status => {}
+                Request::Status | Request::Bans | Request::Ban { .. } | Request::Unban { .. } => {}
                 Request::Stop { fast } => life.stop(fast, &mut self.children, now_ms),
             }
         }

@@ -9,14 +9,18 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use crate::channel::{ListenerBrief, Order};
+use crate::channel::{Ban, ListenerBrief, Order, Report};
 use crate::engine::session::Protocol;
-use crate::plan::Limits;
+use crate::plan::{Access, Limits};
 use crate::scoreboard::Scoreboard;
+use crate::scoreboard::sources::Sources;
 
 mod accept;
 mod complaints;
+mod entry;
+mod gate;
 mod listener;
+mod reserve;
 mod start;
 mod stream;
 mod turn;
@@ -32,6 +36,8 @@ pub trait Orders {
     fn fd(&self) -> BorrowedFd<'_>;
     /// Never blocks.
     fn next(&mut self) -> NextOrder;
+    /// The way back. Never blocks; a full channel is an error.
+    fn report(&mut self, report: &Report) -> io::Result<()>;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +62,9 @@ pub struct Share {
     /// Listening sockets, and what each is.
     pub listeners: Vec<(OwnedFd, ListenerBrief)>,
     pub limits: Limits,
+    pub access: Access,
+    pub bans: Vec<Ban>,
+    pub sources: Sources,
     /// Among so many workers the limit on connections is divided.
     pub worker_count: u16,
     /// The grace of a drain that nobody ordered.
@@ -63,13 +72,13 @@ pub struct Share {
 }
 
 impl Share {
-    /// Rounded up, so that no worker is left with none.
     fn connections_max(&self) -> usize {
-        let share = self
-            .limits
-            .connections
-            .div_ceil(u32::from(self.worker_count.max(1)));
-        share.max(1) as usize
+        self.share_of(self.limits.connections).max(1) as usize
+    }
+
+    /// Rounded up, so that no worker is left with none.
+    fn share_of(&self, count: u32) -> u32 {
+        count.div_ceil(u32::from(self.worker_count.max(1)))
     }
 }
 

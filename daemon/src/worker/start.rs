@@ -4,6 +4,7 @@
 //! closed; the supervisor hears of the first failure, by name, or that the worker serves.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
@@ -13,6 +14,7 @@ use crate::log;
 use crate::plan::Descriptor;
 use crate::plugin_host::{self, Instance, InstanceFacts, Surroundings, WakeSource};
 use crate::scoreboard::Scoreboard;
+use crate::scoreboard::sources::Sources;
 use crate::sys::sandbox::{self, Profile};
 use crate::sys::shared_memory::SharedWords;
 use crate::sys::{jail, spawn};
@@ -73,8 +75,10 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
         |step: &str, why: &dyn std::fmt::Display| format!("services.{service}: {step}: {why}");
 
     // 1. What was handed over, before anything else can take its numbers.
-    let sockets = spawn::take_handed(handed::FIXED_FDS, brief.listeners.len())
+    let mut sockets = spawn::take_handed(handed::FIXED_FDS, 1 + brief.listeners.len())
         .ok_or_else(|| about("listeners", &"not all of them were handed over"))?;
+    let sources = Sources::map(sockets.remove(0), brief.worker_index)
+        .map_err(|error| about("table of sources", &error))?;
     let board = SharedWords::map(&board).map_err(|error| about("scoreboard", &error))?;
     let board = Scoreboard::over(board)
         .filter(Scoreboard::has_known_layout)
@@ -131,6 +135,9 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
             .zip(brief.listeners.iter().cloned())
             .collect(),
         limits: brief.plan.limits.clone(),
+        access: brief.plan.access.clone(),
+        bans: brief.bans.clone(),
+        sources,
         worker_count: brief.worker_count,
         drain_timeout_ms: brief.daemon.drain_timeout_ms,
     };
@@ -168,6 +175,10 @@ struct FromSupervisor(Channel);
 impl Orders for FromSupervisor {
     fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+
+    fn report(&mut self, report: &Report) -> io::Result<()> {
+        self.0.send(report)
     }
 
     fn next(&mut self) -> NextOrder {

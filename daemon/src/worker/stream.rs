@@ -4,7 +4,7 @@
 //! call and not two. Remembered here is what the edge-triggered event queue said and will not say
 //! again; what it means for the connection is the engine's business.
 
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
@@ -13,11 +13,12 @@ use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{MsgFlags, SockaddrStorage, recv, send, sendmsg, setsockopt, sockopt};
 
 use crate::engine::Pieces;
+use crate::engine::session::Party;
 
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) socket: TcpStream,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Party,
     /// There may be something to read.
     pub(super) readable: bool,
     /// The last send was not cut short.
@@ -40,7 +41,7 @@ pub(super) enum Heard {
 }
 
 impl Stream {
-    pub(super) fn new(socket: TcpStream, peer: SocketAddr) -> Stream {
+    pub(super) fn new(socket: TcpStream, peer: Party) -> Stream {
         Stream {
             socket,
             peer,

@@ -15,9 +15,10 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
-use crate::channel::{ListenerBrief, Order};
+use crate::channel::{ListenerBrief, Order, Report};
 use crate::engine::session::End;
-use crate::plan::{Address, Limits};
+use crate::plan::{Access, Address, Limits};
+use crate::scoreboard::sources::{SourceTable, Sources};
 use crate::scoreboard::{self, Counter, Scoreboard};
 use crate::sys::shared_memory::SharedWords;
 
@@ -44,6 +45,10 @@ impl Orders for TestOrders {
             }),
             Err(_) => NextOrder::Empty,
         }
+    }
+
+    fn report(&mut self, _: &Report) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -98,9 +103,14 @@ fn start(mode: Mode, limits: Limits) -> Running {
         shard: 0,
         shared: true,
     };
+    let table = SourceTable::new(1).expect("memory");
+    let sources = Sources::map(table.file(), 0).expect("mapping");
     let share = Share {
         listeners: vec![(OwnedFd::from(listener), brief)],
         limits,
+        access: Access::default(),
+        bans: Vec::new(),
+        sources,
         worker_count: 1,
         drain_timeout_ms: 1000,
     };
