@@ -23,7 +23,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Daemon {
     child: Child,
-    directory: Directory,
+    directory: Arc<Directory>,
     log: Log,
     /// What it announced, as the document of `status --json`.
     pub announced: Value,
@@ -62,7 +62,10 @@ pub fn polyport() -> Command {
 impl Daemon {
     /// Starts it and waits for its announcement; panics with its log if it does not come up.
     pub fn start(name: &str, config: &str) -> Daemon {
-        let directory = Directory::new(name);
+        Daemon::start_in(Arc::new(Directory::new(name)), name, config)
+    }
+
+    fn start_in(directory: Arc<Directory>, name: &str, config: &str) -> Daemon {
         let mut child = command(&directory, config)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -90,6 +93,13 @@ impl Daemon {
             announced,
             descriptors,
         }
+    }
+
+    /// Ends it in order and starts it again where it was.
+    pub fn restart(&mut self, name: &str, config: &str) {
+        self.signal(self.pid(), Signal::SIGTERM);
+        assert_eq!(self.wait(), 0, "after SIGTERM:\n{}", self.log.text());
+        *self = Daemon::start_in(self.directory.clone(), name, config);
     }
 
     /// Runs it where it should refuse to start; returns exit code and standard error.

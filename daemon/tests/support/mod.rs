@@ -7,5 +7,6 @@
 
 pub mod daemon;
 pub mod fixtures;
+pub mod limits;
 pub mod plugins;
 pub mod script;
