@@ -227,3 +227,163 @@ fn utc_s() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scoreboard::sources::SourceTable;
+    use std::net::SocketAddr;
+
+    fn gate(limits: &Limits, access: &plan::Access, workers: u16) -> Gate {
+        let table = SourceTable::new(1).expect("memory");
+        let sources = Sources::map(table.file(), 0).expect("mapped");
+        Gate::new(limits, access, sources, workers, 0)
+    }
+
+    fn peer(ip: &str) -> Party {
+        SocketAddr::new(ip.parse().expect("an address"), 40_000).into()
+    }
+
+    fn admitted(gate: &mut Gate, ip: &str, times: usize) -> usize {
+        let judged = (0..times).map(|_| gate.judge(peer(ip), 0));
+        judged.filter(Result::is_ok).count()
+    }
+
+    #[test]
+    fn peers_on_the_loopback_are_limited_only_where_that_was_written() {
+        for written in [false, true] {
+            let limits = Limits {
+                per_source: 2,
+                per_source_on_loopback: written,
+                rate: 5,
+                burst: 5,
+                rate_on_loopback: written,
+                ..Limits::default()
+            };
+            let mut gate = gate(&limits, &plan::Access::default(), 1);
+            let expected = if written { 2 } else { 10 };
+            for ip in ["127.0.0.1", "::1", "::ffff:127.0.0.2"] {
+                let found = admitted(&mut gate, ip, 10);
+                let rest = if written && ip.starts_with("::ffff") {
+                    1
+                } else {
+                    expected
+                };
+                assert_eq!(found, rest, "{ip} written: {written}");
+            }
+            let expected = if written { 0 } else { 2 };
+            assert_eq!(admitted(&mut gate, "192.0.2.7", 10), expected);
+        }
+    }
+
+    #[test]
+    fn each_worker_has_its_part_of_the_rate_and_at_least_one_connection_of_it() {
+        for (rate, burst, workers, at_once) in [(10, 10, 1, 10), (10, 10, 4, 2), (1, 1, 4, 1)] {
+            let limits = Limits {
+                rate,
+                burst,
+                ..Limits::default()
+            };
+            let mut gate = gate(&limits, &plan::Access::default(), workers);
+            assert_eq!(admitted(&mut gate, "192.0.2.7", 20), at_once);
+            let moments = 1..=40_000;
+            let later = moments.filter(|now_ms| gate.judge(peer("192.0.2.7"), *now_ms).is_ok());
+            let share = 40 * rate as usize / usize::from(workers);
+            assert!(
+                (share..=share + 1).contains(&later.count()),
+                "{rate} by {workers}"
+            );
+        }
+    }
+
+    #[test]
+    fn whoever_leaves_or_turns_back_makes_room_and_only_once() {
+        let limits = Limits {
+            per_source: 1,
+            ..Limits::default()
+        };
+        let mut gate = gate(&limits, &plan::Access::default(), 1);
+        let ip = "2001:db8::1";
+        let guest = gate.judge(peer(ip), 0).expect("the first");
+        assert_eq!(
+            gate.judge(peer("2001:db8::2"), 0).err(),
+            Some(Refusal::Source)
+        );
+        gate.turn_back(guest);
+        let guest = gate.judge(peer(ip), 0).expect("there is room");
+        let mut tokens = slotmap::SlotMap::<Token, ()>::with_key();
+        let token = tokens.insert(());
+        gate.enter(token, guest);
+        gate.left(token);
+        gate.left(token);
+        assert_eq!(admitted(&mut gate, ip, 3), 1);
+    }
+
+    #[test]
+    fn a_refusal_for_the_rate_leaves_no_trace_in_the_counts() {
+        let limits = Limits {
+            per_source: 2,
+            rate: 1,
+            burst: 1,
+            ..Limits::default()
+        };
+        let mut gate = gate(&limits, &plan::Access::default(), 1);
+        assert_eq!(admitted(&mut gate, "192.0.2.7", 10), 1);
+        assert_eq!(gate.judge(peer("192.0.2.7"), 1_000).err(), None);
+        assert_eq!(
+            gate.judge(peer("192.0.2.7"), 2_000).err(),
+            Some(Refusal::Source)
+        );
+    }
+
+    #[test]
+    fn a_trap_bans_its_source_here_at_once_and_reports_no_flood() {
+        let access = plan::Access {
+            sensor: true,
+            sensor_ban_ms: 1_000,
+            ..plan::Access::default()
+        };
+        let mut gate = gate(&Limits::default(), &access, 1);
+        assert_eq!(
+            gate.judge(peer("192.0.2.7"), 0).err(),
+            Some(Refusal::Trapped)
+        );
+        let source = gate.trap(peer("192.0.2.7"), 0).expect("to be reported");
+        assert_eq!(source.to_string(), "192.0.2.7/32");
+        assert_eq!(
+            gate.judge(peer("192.0.2.7"), 999).err(),
+            Some(Refusal::Banned)
+        );
+        assert_eq!(
+            gate.judge(peer("192.0.2.7"), 1_000).err(),
+            Some(Refusal::Trapped)
+        );
+        assert!(gate.judge(Party::Unix, 0).is_ok(), "it has no address");
+        let many = (0..100).map(|nth| peer(&format!("10.0.0.{nth}")));
+        let reported = many.filter_map(|peer| gate.trap(peer, 0)).count();
+        assert_eq!(reported, TRAPPED_PER_S as usize - 1);
+    }
+
+    #[test]
+    fn a_ban_names_those_who_are_in_and_a_taken_back_one_lets_them_in_again() {
+        let mut gate = gate(&Limits::default(), &plan::Access::default(), 1);
+        let mut tokens = slotmap::SlotMap::<Token, ()>::with_key();
+        let mut inside = Vec::new();
+        for ip in ["192.0.2.7", "192.0.3.7", "192.0.2.200"] {
+            let guest = gate.judge(peer(ip), 0).expect("let in");
+            inside.push(tokens.insert(()));
+            gate.enter(inside[inside.len() - 1], guest);
+        }
+        let ban = Ban {
+            network: "192.0.2.0/24".parse().expect("a network"),
+            for_ms: None,
+        };
+        assert_eq!(gate.ban(&ban, 0), [inside[0], inside[2]]);
+        assert_eq!(
+            gate.judge(peer("192.0.2.8"), 1 << 50).err(),
+            Some(Refusal::Banned)
+        );
+        gate.unban(ban.network);
+        assert!(gate.judge(peer("192.0.2.8"), 0).is_ok());
+    }
+}
