@@ -71,7 +71,7 @@ impl<P: Protocol> Streams<P> {
         opened.map(|_| ())
     }
 
-    /// Whoever was introduced is not to come in, or no longer to stay.
+    /// Whoever was introduced is not to come in.
     pub fn turn_away(&mut self, token: Token, now_ms: u64) {
         self.close(token, End::Aborted, false);
         self.end_sessions(now_ms);

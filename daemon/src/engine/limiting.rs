@@ -46,6 +46,12 @@ impl<P: Protocol> Streams<P> {
         }
     }
 
+    /// Its source was banned. What was said leaves as far as the socket has room.
+    pub fn close_banned(&mut self, token: Token, now_ms: u64) {
+        self.close_for(token, Passed::Banned, false);
+        self.end_sessions(now_ms);
+    }
+
     pub(super) fn input_allowance(&self, token: Token) -> usize {
         let connection = self.connections.get(token);
         let pace = connection.and_then(|connection| connection.pace.as_ref());

@@ -14,7 +14,7 @@ use crate::plan;
 /// What a proxy has for its header, where no limit on progress says otherwise.
 pub const HEADER_MS: u64 = 5_000;
 
-/// Which limit a connection was closed for.
+/// Which limit, or other rule of the administrator's, a connection was closed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Passed {
@@ -27,15 +27,18 @@ pub enum Passed {
     Pending,
     /// A proxy's header was none, or did not come.
     Header,
+    /// Its source is not to stay.
+    Banned,
 }
 
 impl Passed {
-    pub const ALL: [Passed; 5] = [
+    pub const ALL: [Passed; 6] = [
         Passed::Lifetime,
         Passed::Progress,
         Passed::Stall,
         Passed::Pending,
         Passed::Header,
+        Passed::Banned,
     ];
 }
 

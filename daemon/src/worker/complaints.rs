@@ -120,6 +120,7 @@ impl Complaints {
                 count,
                 "connections closed: no PROXY header from an address in access.proxy_from"
             ),
+            Passed::Banned => tracing::info!(count, "connections closed: their source is banned"),
         }
     }
 

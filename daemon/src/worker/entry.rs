@@ -5,10 +5,11 @@
 //!
 //! Invariant: nobody is turned away silently; each is in `refused` or a `closed_…` counter.
 
-use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsRawFd;
 
 use nix::sys::epoll::EpollEvent;
+use nix::sys::socket::{MsgFlags, recv, send};
 use slotmap::Key;
 
 use super::gate::{Guest, Refusal};
@@ -127,12 +128,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     }
 
     fn refuse_introduced(&mut self, token: Token, peer: Party, refusal: Refusal) {
-        let cloned = self
-            .sockets
-            .get(token)
-            .map(|stream| stream.socket.try_clone());
-        if let Some(Ok(socket)) = cloned {
-            self.refuse(&socket, peer, refusal);
+        self.note_refusal(peer, refusal);
+        if let Some(stream) = self.sockets.get(token).filter(|_| refusal.is_told()) {
+            say_and_finish(&stream.socket, self.banner.as_bytes());
         }
         self.streams.turn_away(token, self.now_ms);
     }
@@ -144,12 +142,16 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     }
 
     fn refuse(&mut self, socket: &TcpStream, peer: Party, refusal: Refusal) {
+        self.note_refusal(peer, refusal);
+        if refusal.is_told() {
+            say_and_finish(socket, self.banner.as_bytes());
+        }
+    }
+
+    fn note_refusal(&mut self, peer: Party, refusal: Refusal) {
         self.scoreboard.add(Counter::Refused, 1);
         self.scoreboard.add(refusal.counter(), 1);
         self.complaints.refused(self.now_ms, peer, refusal);
-        if refusal.is_told() && !self.banner.is_empty() {
-            say_and_finish(socket, self.banner.as_bytes());
-        }
         if refusal == Refusal::Trapped {
             self.report_trapped(peer);
         }
@@ -166,21 +168,22 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     pub(super) fn ban(&mut self, ban: &Ban) {
         for token in self.gate.ban(ban, self.now_ms) {
-            self.scoreboard.add(Counter::ClosedBanned, 1);
-            self.streams.turn_away(token, self.now_ms);
+            self.streams.close_banned(token, self.now_ms);
         }
         self.part();
     }
 }
 
 /// The banner fits an empty socket's buffer, so nothing waits. What the peer has sent is read and
-/// dropped first: closing with unread input would reset the connection and could destroy the words.
+/// dropped: closing with unread input would reset the connection and could destroy the words.
 fn say_and_finish(socket: &TcpStream, banner: &[u8]) {
-    if socket.set_nonblocking(true).is_err() {
+    if banner.is_empty() {
         return;
     }
-    let mut socket = socket;
-    let _ = socket.write(banner);
+    let fd = socket.as_raw_fd();
+    // A peer that is gone already hears nothing, and that is all that can go wrong here.
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    let _ = send(fd, banner, flags);
     let _ = socket.shutdown(Shutdown::Write);
-    let _ = std::io::Read::read(&mut socket, &mut [0; 4096]);
+    let _ = recv(fd, &mut [0; 4096], MsgFlags::MSG_DONTWAIT);
 }

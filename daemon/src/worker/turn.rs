@@ -404,6 +404,7 @@ fn closed_for(passed: Passed) -> Counter {
         Passed::Stall => Counter::ClosedStalled,
         Passed::Pending => Counter::ClosedPending,
         Passed::Header => Counter::ClosedProxy,
+        Passed::Banned => Counter::ClosedBanned,
     }
 }
 
