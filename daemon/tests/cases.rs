@@ -15,6 +15,25 @@ macro_rules! cases {
 }
 
 cases! {
+    access_lists
+    access_proxy
+    access_proxy_late
+    access_proxy_limits
+    access_sensor
+    access_times
+    access_veto
+    bans
+    bans_file_bad
+    limits_bandwidth
+    limits_descriptors
+    limits_lifetime
+    limits_loopback
+    limits_pending
+    limits_per_source
+    limits_per_source_crash
+    limits_progress
+    limits_rate
+    limits_stall
     echo_line
     echo_once
     echo_stream

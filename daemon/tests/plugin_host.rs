@@ -64,6 +64,7 @@ impl Served {
             local: address("192.0.2.1:7"),
             credentials: None,
             accepted_ms: 76_999,
+            proxied: false,
             endpoint: "tcp://[::]:7",
         };
         self.instance.desk().opened(token, 1 << 20);

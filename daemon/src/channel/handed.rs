@@ -18,8 +18,9 @@ pub const CHILD_VERB: &str = "child";
 /// No brief and no answer is longer.
 pub const HANDED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// The descriptors that every child is started with, from `sys::spawn::FIRST_FD` on; a worker's
-/// listeners follow. The third is a scoreboard for a worker, and the answer's file for others.
+/// The descriptors that every child is started with, from `sys::spawn::FIRST_FD` on. The third is a
+/// scoreboard for a worker, and the answer's file for others. A worker's further ones follow: the
+/// table of sources, then its listeners.
 pub const FIXED_FDS: usize = 3;
 
 /// A sealed memory file with `value` in it.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use crate::config::Sources as CheckBrief;
@@ -44,7 +45,23 @@ pub struct WorkerBrief {
     /// UDP ports that the daemon serves, in all its services, when this worker is started.
     #[serde(default)]
     pub udp_ports: Vec<u16>,
+    /// At most [`BANS_MAX`].
+    pub bans: Vec<Ban>,
 }
+
+/// Nobody from this network is let in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    pub network: IpNet,
+    /// From now on; `None` is until it is taken back.
+    pub for_ms: Option<u64>,
+}
+
+/// Networks that can be banned at a time; the supervisor keeps to it, and workers rely on that.
+pub const BANS_MAX: usize = 65_536;
+
+/// Sources that one worker reports as trapped in a second; further ones are let go.
+pub const TRAPPED_PER_S: u32 = 64;
 
 /// The file in the store that holds a plugin's code for one generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +88,14 @@ pub struct ListenerBrief {
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// Accept nothing new, finish what is open within this time, then exit.
-    Drain { grace_ms: u64 },
+    Drain {
+        grace_ms: u64,
+    },
+    /// Let nobody from there in, and close what is open from there.
+    Ban(Ban),
+    Unban {
+        network: IpNet,
+    },
 }
 
 /// A longer text of a refusal helps nobody, and a message holds no more.
@@ -91,6 +115,8 @@ pub enum Report {
     Refused { text: String },
     /// Worker: serving, shut in this tightly.
     Ready { sandbox: String },
+    /// Worker of a sensor: somebody has come, from this IPv4 address or IPv6 /64.
+    Trapped { source: IpNet },
 }
 
 impl Report {

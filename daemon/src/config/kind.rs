@@ -19,6 +19,7 @@ use super::units::{parse_duration_ms, parse_duration_us, parse_size};
 pub(super) fn read(kind: Kind, item: &Item, base: Option<&Path>) -> Result<::config::Value, Fault> {
     match kind {
         Kind::Text => text(item, "text in quotes").map(Into::into),
+        Kind::Line { max } => line(item, max).map(Into::into),
         Kind::Path => path(item, base).map(Into::into),
         Kind::Count { min, max } => count(item, min, max).map(Into::into),
         Kind::AutoOrCount { min, max } => auto_or_count(item, min, max),
@@ -62,6 +63,27 @@ pub(super) fn text(item: &Item, what: &str) -> Result<String, Fault> {
         )),
         Some(text) => Ok(text.to_owned()),
         None => Err(expected(what, item)),
+    }
+}
+
+/// For a peer's eyes: of the control characters it may have those that end a line.
+fn line(item: &Item, max: usize) -> Result<String, Fault> {
+    let what = "text in quotes, without control characters other than \\r, \\n and \\t";
+    match item.as_str() {
+        Some(text) if text.len() > max => {
+            let found = text.len();
+            Err(Fault::new(format!(
+                "expected at most {max} bytes of text, found {found}"
+            )))
+        }
+        Some(text)
+            if text
+                .chars()
+                .all(|c| !c.is_control() || "\r\n\t".contains(c)) =>
+        {
+            Ok(text.to_owned())
+        }
+        Some(_) | None => Err(expected(what, item)),
     }
 }
 

@@ -210,6 +210,7 @@ fn outer_value(pattern: &str, written: &str) -> Value {
     match node(pattern) {
         Node::Key(key) => match key.kind {
             Kind::Text
+            | Kind::Line { .. }
             | Kind::Path
             | Kind::Duration { .. }
             | Kind::Microseconds { .. }

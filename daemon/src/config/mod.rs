@@ -29,6 +29,6 @@ pub use layers::read;
 pub use rescue::run_dir;
 pub use sources::{BUILT_IN_FILE, Sources, Surroundings};
 pub use written::{
-    Config, Daemon, Limits, Log, LogFormat, LogLevel, LogTarget, SandboxPolicy, Service, Socket,
-    Workers,
+    Access, Config, Daemon, Limits, Log, LogFormat, LogLevel, LogTarget, SandboxPolicy, Service,
+    Socket, Workers,
 };

@@ -6,6 +6,8 @@
 //!
 //! Invariant: each default is accepted by its own kind.
 
+mod access;
+mod limits;
 mod socket;
 
 /// What the value of a key may be.
@@ -45,6 +47,10 @@ pub enum Kind {
         refused: &'static [(&'static str, &'static str)],
     },
     TextList {
+        max: usize,
+    },
+    /// Text that may have line ends in it, of at most so many bytes.
+    Line {
         max: usize,
     },
     /// Any keys: they belong to somebody else.
@@ -212,61 +218,6 @@ const GENERAL: &[Key] = &[
         Is("true"),
         "false keeps the service checked but not served.",
     ),
-    key(
-        "services.*.limits.connections",
-        Kind::Count {
-            min: 1,
-            max: 1_000_000,
-        },
-        Is("10000"),
-        "Connections open at once in the whole service; more wait in the queue.",
-    ),
-    key(
-        "services.*.limits.idle",
-        Kind::Duration {
-            min_ms: 0,
-            max_ms: YEAR_MS,
-        },
-        Is(r#""5m""#),
-        "A connection without a byte either way for so long is closed; \"0\" never closes.",
-    ),
-    key(
-        "services.*.limits.input",
-        Kind::Size {
-            min: 1 << 10,
-            max: 1 << 30,
-        },
-        Is(r#""64KiB""#),
-        "Bytes of one connection that the plugin may leave waiting for more.",
-    ),
-    key(
-        "services.*.limits.output",
-        Kind::Size {
-            min: 1 << 10,
-            max: 1 << 30,
-        },
-        Is(r#""256KiB""#),
-        "Bytes queued for one peer that reads slowly.",
-    ),
-    key(
-        "services.*.limits.datagram_rate",
-        Kind::Count {
-            min: 0,
-            max: 1_000_000,
-        },
-        Is("0"),
-        "Datagrams a second that one source may send (an IPv4 address or an IPv6 /64); 0 sets no \
-         limit. Its workers share it. Peers on this machine are held to it only if it is written.",
-    ),
-    key(
-        "services.*.limits.datagram_burst",
-        Kind::Count {
-            min: 1,
-            max: 1_000_000,
-        },
-        Is("200"),
-        "Datagrams of one source that may come at once before `datagram_rate` holds them back.",
-    ),
 ];
 
 const SETTINGS: &[Key] = &[key(
@@ -277,11 +228,15 @@ const SETTINGS: &[Key] = &[key(
 )];
 
 /// In the order in which the manual shows them.
-pub const KEYS: &[Key] = &joined::<{ GENERAL.len() + socket::KEYS.len() + SETTINGS.len() }>(&[
-    GENERAL,
-    socket::KEYS,
-    SETTINGS,
-]);
+pub const KEYS: &[Key] = &joined::<
+    {
+        GENERAL.len()
+            + limits::KEYS.len()
+            + access::KEYS.len()
+            + socket::KEYS.len()
+            + SETTINGS.len()
+    },
+>(&[GENERAL, limits::KEYS, access::KEYS, socket::KEYS, SETTINGS]);
 
 /// One table out of several.
 const fn joined<const LENGTH: usize>(tables: &[&[Key]]) -> [Key; LENGTH] {

@@ -96,6 +96,7 @@ pub struct Service {
     pub workers: Workers,
     pub enabled: bool,
     pub limits: Limits,
+    pub access: Access,
     pub socket: Socket,
     #[serde(default)]
     pub settings: BTreeMap<String, serde_json::Value>,
@@ -118,14 +119,43 @@ pub enum Auto {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Limits {
     pub connections: u32,
+    pub per_source: u32,
+    pub rate: u32,
+    pub burst: u32,
+    pub pending: u32,
     #[serde(rename = "idle")]
     pub idle_ms: u64,
+    #[serde(rename = "lifetime")]
+    pub lifetime_ms: u64,
+    #[serde(rename = "progress")]
+    pub progress_ms: u64,
+    #[serde(rename = "stall")]
+    pub stall_ms: u64,
+    pub bandwidth: u64,
     #[serde(rename = "input")]
     pub input_bytes_max: usize,
     #[serde(rename = "output")]
     pub output_bytes_max: usize,
     pub datagram_rate: u32,
     pub datagram_burst: u32,
+}
+
+/// Networks and hours are text here.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Access {
+    #[serde(default)]
+    pub allow: Vec<String>,
+    #[serde(default)]
+    pub deny: Vec<String>,
+    #[serde(default)]
+    pub times: Vec<String>,
+    #[serde(default)]
+    pub banner_refused: String,
+    pub sensor: bool,
+    #[serde(rename = "sensor_ban")]
+    pub sensor_ban_ms: u64,
+    #[serde(default)]
+    pub proxy_from: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

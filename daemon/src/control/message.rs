@@ -1,5 +1,6 @@
 //! What an operator asks over the control socket, and the answer: one line of JSON each way.
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// A longer request is refused and the connection closed.
@@ -17,6 +18,16 @@ pub enum Request {
     Stop {
         fast: bool,
     },
+    Ban {
+        network: IpNet,
+        /// `None` is until it is taken back.
+        for_ms: Option<u64>,
+        why: String,
+    },
+    Unban {
+        network: IpNet,
+    },
+    Bans,
 }
 
 /// Who may ask for it.
@@ -31,8 +42,8 @@ pub enum Role {
 impl Request {
     pub fn needs(&self) -> Role {
         match self {
-            Request::Status | Request::SocketOptions { .. } => Role::Read,
-            Request::Stop { .. } => Role::Admin,
+            Request::Status | Request::SocketOptions { .. } | Request::Bans => Role::Read,
+            Request::Stop { .. } | Request::Ban { .. } | Request::Unban { .. } => Role::Admin,
         }
     }
 
@@ -43,6 +54,9 @@ impl Request {
             Request::SocketOptions { .. } => "doctor sockopts",
             Request::Stop { fast: false } => "stop",
             Request::Stop { fast: true } => "stop --fast",
+            Request::Ban { .. } => "ban",
+            Request::Unban { .. } => "unban",
+            Request::Bans => "bans",
         }
     }
 }

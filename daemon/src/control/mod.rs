@@ -1,5 +1,6 @@
 //! The operator's words: what may be asked of a running daemon, how it is asked and answered.
 
+mod bans;
 pub mod client;
 mod message;
 mod server;
@@ -9,6 +10,7 @@ mod status;
 /// The control socket's name in the run directory.
 pub const SOCKET: &str = "control.sock";
 
+pub use bans::{BanList, BanStatus};
 pub use message::{Reply, Request, Role};
 pub use server::{Answer, Credentials, Interest, Server};
 pub use socket_options::{ListenerOptions, SocketOption, SocketOptions};

@@ -6,11 +6,12 @@ use super::session::{End, Fed, Token};
 use super::streams::{After, READ_BYTES};
 
 mod ending;
+mod limits;
 mod play;
 
 use play::{
-    Feed, INPUT_MAX, OUTPUT_MAX, Play, echo, hear, hear_at, open, play, play_with_idle, swallow,
-    take,
+    Feed, INPUT_MAX, OUTPUT_MAX, Play, echo, hear, hear_at, open, play, play_with, play_with_idle,
+    swallow, take,
 };
 
 #[test]

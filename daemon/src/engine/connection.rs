@@ -14,6 +14,7 @@
 //! Invariant: after `Closed` every event is answered with nothing.
 
 use super::deadlines::NEVER;
+use super::limits::{Pace, Passed, Spans, Until};
 use super::output::{Output, Watermarks};
 use super::session::End;
 
@@ -82,12 +83,18 @@ pub(super) struct Connection<S> {
     idle_ms: u64,
     linger_until_ms: u64,
     pub(super) drain_at_ms: u64,
+    pub(super) until: Until,
+    pub(super) pace: Option<Box<Pace>>,
+    /// The limit it is closed for.
+    pub(super) passed: Option<Passed>,
+    /// Its peer has not sent a byte, and that is counted.
+    pub(super) silent: bool,
     /// The earliest entry in `deadlines` that counts.
     pub(super) armed_ms: u64,
 }
 
 impl<S> Connection<S> {
-    pub(super) fn new(idle_ms: u64, now_ms: u64) -> Connection<S> {
+    pub(super) fn new(idle_ms: u64, spans: &Spans, now_ms: u64) -> Connection<S> {
         Connection {
             session: None,
             state: State::Open,
@@ -109,6 +116,10 @@ impl<S> Connection<S> {
             idle_ms,
             linger_until_ms: NEVER,
             drain_at_ms: NEVER,
+            until: Until::new(spans, now_ms),
+            pace: Pace::of(spans, now_ms),
+            passed: None,
+            silent: false,
             armed_ms: NEVER,
         }
     }
@@ -142,7 +153,10 @@ impl<S> Connection<S> {
 
     pub(super) fn wants_read(&self) -> bool {
         match self.state {
-            State::Open => self.may_feed() && !self.feed_again && !self.peer_fin,
+            State::Open => {
+                let rests = self.pace.as_ref().is_some_and(|pace| pace.input.rests());
+                self.may_feed() && !self.feed_again && !self.peer_fin && !rests
+            }
             // Read to drop.
             State::Finishing(_) => !self.peer_fin,
             State::PeerFinished | State::Closed => false,
@@ -160,7 +174,15 @@ impl<S> Connection<S> {
         self.may_feed() && self.peer_fin && !self.feed_again
     }
 
+    pub(super) fn awaits_header(&self) -> bool {
+        self.until.header_ms != NEVER
+    }
+
     // --- events --------------------------------------------------------------------------------
+
+    pub(super) fn header_came(&mut self) {
+        self.until.header_ms = NEVER;
+    }
 
     pub(super) fn received(&mut self, bytes: usize, now_ms: u64) -> Next {
         match self.state {
@@ -241,11 +263,18 @@ impl<S> Connection<S> {
     }
 
     /// After a flush that got rid of `bytes`; true when it may be fed again because of it.
-    pub(super) fn flushed(&mut self, bytes: usize, marks: Watermarks, now_ms: u64) -> bool {
+    pub(super) fn flushed(
+        &mut self,
+        bytes: usize,
+        marks: Watermarks,
+        spans: &Spans,
+        now_ms: u64,
+    ) -> bool {
         if bytes > 0 {
             self.active_ms = now_ms;
         }
         let queued = self.output.queued();
+        self.until.output_left(queued, bytes > 0, spans, now_ms);
         let was_stalled = self.stalled;
         self.stalled = queued
             > if was_stalled {
@@ -288,6 +317,11 @@ impl<S> Connection<S> {
         }
         let idle = self.idle_until_ms() <= now_ms;
         let reset = self.output.queued() > 0;
+        self.passed = self.passed_by(now_ms);
+        if self.passed.is_some() {
+            let why = End::Limit;
+            return Next::Close { why, reset };
+        }
         match self.state {
             State::Open | State::PeerFinished if idle => Next::Close {
                 why: End::Idle,
@@ -318,9 +352,46 @@ impl<S> Connection<S> {
 
     /// The next moment at which `expired` has something to do.
     pub(super) fn deadline_ms(&self) -> u64 {
+        let rests = self.pace.as_ref().map_or(NEVER, |pace| pace.deadline_ms());
         self.idle_until_ms()
             .min(self.linger_until_ms)
             .min(self.drain_at_ms)
+            .min(self.until.lifetime_ms)
+            .min(self.until.header_ms)
+            .min(self.progress_until_ms())
+            .min(self.stall_until_ms())
+            .min(rests)
+    }
+
+    /// The limit that time has taken it past.
+    fn passed_by(&self, now_ms: u64) -> Option<Passed> {
+        let moments = [
+            (self.until.lifetime_ms, Passed::Lifetime),
+            (self.until.header_ms, Passed::Header),
+            (self.progress_until_ms(), Passed::Progress),
+            (self.stall_until_ms(), Passed::Stall),
+        ];
+        let mut passed = moments.iter().filter(|(at_ms, _)| *at_ms <= now_ms);
+        passed
+            .next()
+            .filter(|_| self.state != State::Closed)
+            .map(|(_, passed)| *passed)
+    }
+
+    /// A plugin that was not to be fed cannot have consumed anything.
+    fn progress_until_ms(&self) -> u64 {
+        match self.may_feed() {
+            true => self.until.progress_ms,
+            false => NEVER,
+        }
+    }
+
+    /// While we rest it is not the peer who keeps output waiting.
+    fn stall_until_ms(&self) -> u64 {
+        match &self.pace {
+            Some(pace) if pace.output.rests() => NEVER,
+            Some(_) | None => self.until.stall_ms,
+        }
     }
 
     fn idle_until_ms(&self) -> u64 {

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::connection::Connection;
+use super::introducing::Introduced;
 use super::session::{End, Token};
 
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(super) struct Lists {
     pub(super) resumed: Vec<Token>,
     /// Closed; the protocol is not told yet. The last is whether to reset.
     pub(super) ending: VecDeque<(Token, End, bool)>,
+    /// Whom a proxy has introduced.
+    pub(super) introduced: Vec<Introduced>,
     /// Gone; the worker still has the socket.
     pub(super) parted: Vec<Parted>,
 }

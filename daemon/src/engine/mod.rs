@@ -4,14 +4,23 @@
 //! its face towards a plugin. Everything is a function of what it was told and of `now`, so that it
 //! can be tested in simulated worlds.
 
+pub mod access;
+pub mod bans;
+pub mod bucket;
 mod carrying;
 mod connection;
 mod datagrams;
 mod deadlines;
 pub mod desk;
+mod introducing;
+mod limiting;
+mod limits;
 mod lists;
+mod networks;
 pub mod outbox;
 mod output;
+mod pending;
+pub mod proxy;
 pub mod rates;
 pub mod replies;
 pub mod session;
@@ -24,6 +33,9 @@ mod cases;
 mod simulation;
 
 pub use connection::{LINGER_BYTES_MAX, LINGER_MS};
+pub use introducing::Introduced;
+pub use limits::{HEADER_MS, Passed};
 pub use lists::Parted;
+pub use networks::source_of;
 pub use output::{PIECES_MAX, Pieces};
 pub use streams::{After, READ_BYTES, Streams, Tally};

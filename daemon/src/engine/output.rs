@@ -68,8 +68,21 @@ impl Output {
     }
 
     pub(super) fn pieces<'a>(&'a self, splices: &Splices, lent: &'a [u8]) -> Pieces<'a> {
+        self.pieces_within(usize::MAX, splices, lent)
+    }
+
+    /// No more than the first `room` bytes of them.
+    pub(super) fn pieces_within<'a>(
+        &'a self,
+        room: usize,
+        splices: &Splices,
+        lent: &'a [u8],
+    ) -> Pieces<'a> {
         let queue = &self.queue[self.head..];
-        let mut pieces = Pieces::default();
+        let mut pieces = Pieces {
+            room,
+            ..Pieces::default()
+        };
         let mut from = 0;
         for splice in &splices.0 {
             pieces.add(&queue[from..splice.at]);
@@ -148,7 +161,11 @@ impl Splices {
 
 /// What one system call is offered. Nearly always it is one piece, which is then all that is set up.
 #[derive(Debug)]
-pub struct Pieces<'a>(Offer<'a>);
+pub struct Pieces<'a> {
+    offer: Offer<'a>,
+    /// Bytes that may still be added.
+    room: usize,
+}
 
 #[derive(Debug)]
 #[expect(
@@ -163,13 +180,16 @@ enum Offer<'a> {
 
 impl Default for Pieces<'_> {
     fn default() -> Self {
-        Pieces(Offer::One(IoSlice::new(&[])))
+        Pieces {
+            offer: Offer::One(IoSlice::new(&[])),
+            room: usize::MAX,
+        }
     }
 }
 
 impl<'a> Pieces<'a> {
     pub fn as_slice(&self) -> &[IoSlice<'a>] {
-        match &self.0 {
+        match &self.offer {
             Offer::One(piece) if piece.is_empty() => &[],
             Offer::One(piece) => slice::from_ref(piece),
             Offer::Many(pieces, count) => &pieces[..*count],
@@ -185,16 +205,18 @@ impl<'a> Pieces<'a> {
     }
 
     fn add(&mut self, bytes: &'a [u8]) {
+        let bytes = &bytes[..bytes.len().min(self.room)];
+        self.room -= bytes.len();
         if bytes.is_empty() {
             return;
         }
         let piece = IoSlice::new(bytes);
-        match &mut self.0 {
+        match &mut self.offer {
             Offer::One(first) if first.is_empty() => *first = piece,
             Offer::One(first) => {
                 let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
                 pieces[..2].copy_from_slice(&[*first, piece]);
-                self.0 = Offer::Many(pieces, 2);
+                self.offer = Offer::Many(pieces, 2);
             }
             Offer::Many(pieces, count) => {
                 pieces[*count] = piece;

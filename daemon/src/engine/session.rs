@@ -68,6 +68,8 @@ pub struct Facts<'a> {
     /// Of a peer on this machine.
     pub credentials: Option<Credentials>,
     pub accepted_ms: u64,
+    /// Peer and local end are what a trusted proxy reported.
+    pub proxied: bool,
     /// The listener's endpoint as written.
     pub endpoint: &'a str,
 }

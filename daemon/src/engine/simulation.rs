@@ -45,9 +45,12 @@ impl World {
             idle_ms: [0, 500, 20_000][random.below(3) as usize],
             input_bytes_max: [RECORD, 1000, 100_000][random.below(3) as usize],
             output_bytes_max: [70_000, 200_000][random.below(2) as usize],
-            datagram_rate: 0,
-            datagram_burst: 1,
-            datagram_rate_written: false,
+            pending: [0, 0, 3][random.below(3) as usize],
+            lifetime_ms: [0, 0, 3000][random.below(3) as usize],
+            progress_ms: [0, 50, 1000][random.below(3) as usize],
+            stall_ms: [0, 50, 1000][random.below(3) as usize],
+            bandwidth: [0, 0, 4_000_000][random.below(3) as usize],
+            ..Limits::default()
         };
         World {
             streams: Streams::new(Script::new(seed), &limits),
@@ -67,6 +70,7 @@ impl World {
             local: SocketAddr::from(([127, 0, 0, 1], 7)).into(),
             credentials: None,
             accepted_ms: self.now_ms,
+            proxied: false,
             endpoint: "tcp://127.0.0.1:7",
         };
         let length = self.random.below(200_000) as usize;
@@ -102,7 +106,7 @@ impl World {
             }
             return;
         }
-        let most = unread.min(READ_BYTES);
+        let most = unread.min(self.streams.space(token).len());
         let bytes = if generous {
             most
         } else {
@@ -281,7 +285,8 @@ fn one_world(seed: u64) {
         for _ in 0..10 {
             world.open();
         }
-        let last_ms = world.now_ms + world.limits.idle_ms;
+        // Each that goes says so to another, which makes that one young again.
+        let last_ms = world.now_ms + 11 * world.limits.idle_ms;
         while world
             .streams
             .next_deadline_ms()

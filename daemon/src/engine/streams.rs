@@ -18,8 +18,10 @@ use slotmap::SlotMap;
 use super::carrying::arm;
 use super::connection::{Connection, Next};
 use super::deadlines::{Deadlines, NEVER, What};
+use super::limits::{Passed, Spans};
 use super::lists::{Lists, Parted};
 use super::output::{Pieces, Spares, Splices, Watermarks};
+use super::pending::Pending;
 use super::session::{End, Facts, Protocol, Token};
 use crate::plan::Limits;
 
@@ -39,9 +41,11 @@ pub struct Streams<P: Protocol> {
     pub(super) lists: Lists,
     pub(super) tally: Tally,
     pub(super) marks: Watermarks,
-    idle_ms: u64,
+    pub(super) pending: Pending,
+    pub(super) spans: Spans,
+    pub(super) idle_ms: u64,
     pub(super) input_bytes_max: usize,
-    output_bytes_max: usize,
+    pub(super) output_bytes_max: usize,
     pub(super) draining: bool,
 }
 
@@ -62,6 +66,8 @@ pub struct Tally {
     pub closed_limit: u64,
     /// Datagrams that the protocol could not deal with.
     pub datagrams_failed: u64,
+    /// Closed for one of the limits that have a name of their own, in the order of `Passed::ALL`.
+    pub passed: [u64; Passed::ALL.len()],
     /// The last fault's text.
     pub fault: Option<String>,
 }
@@ -79,6 +85,8 @@ impl<P: Protocol> Streams<P> {
             lists: Lists::default(),
             tally: Tally::default(),
             marks: Watermarks::of(limits.output_bytes_max),
+            pending: Pending::new(limits.pending),
+            spans: Spans::of(limits),
             idle_ms: limits.idle_ms,
             input_bytes_max: limits.input_bytes_max,
             output_bytes_max: limits.output_bytes_max,
@@ -95,10 +103,7 @@ impl<P: Protocol> Streams<P> {
 
     /// `Err` when the protocol does not want the session: it was never open.
     pub fn open(&mut self, facts: &Facts<'_>, now_ms: u64) -> Result<Token, End> {
-        let token = self
-            .connections
-            .insert(Connection::new(self.idle_ms, now_ms));
-        self.protocol.desk().opened(token, self.output_bytes_max);
+        let token = self.begin(now_ms);
         match self.protocol.open(token, facts) {
             Ok(session) => {
                 self.connections[token].session = Some(session);
@@ -108,8 +113,7 @@ impl<P: Protocol> Streams<P> {
                 Ok(token)
             }
             Err(why) => {
-                self.connections.remove(token);
-                self.protocol.desk().closed(token);
+                self.forget(token);
                 self.carry_out(None, now_ms);
                 self.end_sessions(now_ms);
                 Err(why)
@@ -120,7 +124,8 @@ impl<P: Protocol> Streams<P> {
     /// Where the next bytes of this connection are to be read to.
     pub fn space(&mut self, token: Token) -> &mut [u8] {
         let from = self.lend_kept(token);
-        &mut self.buffer[from..from + READ_BYTES]
+        let allowed = self.input_allowance(token).min(READ_BYTES);
+        &mut self.buffer[from..from + allowed]
     }
 
     /// So many bytes were read into the `space` of this connection.
@@ -129,7 +134,14 @@ impl<P: Protocol> Streams<P> {
             return;
         };
         self.tally.bytes_in += bytes as u64;
-        match connection.received(bytes, now_ms) {
+        let next = connection.received(bytes, now_ms);
+        self.note_input(token, bytes, now_ms);
+        let connection = &self.connections[token];
+        match next {
+            Next::Feed if connection.awaits_header() => {
+                let length = connection.kept.len() + bytes;
+                self.hear_header(token, length);
+            }
             Next::Feed => {
                 let length = connection.kept.len() + bytes;
                 self.feed(token, length, now_ms);
@@ -146,6 +158,9 @@ impl<P: Protocol> Streams<P> {
         };
         match connection.peer_finished() {
             Next::Close { why, reset } => self.close(token, why, reset),
+            Next::Nothing if connection.awaits_header() => {
+                self.close_for(token, Passed::Header, false);
+            }
             Next::Nothing | Next::Feed | Next::ShutWriting => self.tell_fin(token, now_ms),
         }
         self.end_sessions(now_ms);
@@ -272,10 +287,13 @@ impl<P: Protocol> Streams<P> {
         let Some(connection) = self.connections.get(token) else {
             return Pieces::default();
         };
+        let pace = connection.pace.as_ref();
+        let room = pace.map_or(usize::MAX, |pace| pace.output.allowance());
+        let output = &connection.output;
         if self.lent_to == Some(token) {
-            connection.output.pieces(&self.splices, &self.buffer)
+            output.pieces_within(room, &self.splices, &self.buffer)
         } else {
-            connection.output.pieces(&Splices::default(), &[])
+            output.pieces_within(room, &Splices::default(), &[])
         }
     }
 
@@ -288,7 +306,7 @@ impl<P: Protocol> Streams<P> {
         connection.touched = false;
         self.tally.bytes_out += bytes as u64;
         let queued = connection.output.queued();
-        let released = connection.flushed(bytes, self.marks, now_ms);
+        let released = connection.flushed(bytes, self.marks, &self.spans, now_ms);
         let refused = self.protocol.desk().settle(token, queued);
         let writable = refused && connection.is_writable(self.marks);
         let next = match queued {
@@ -299,6 +317,8 @@ impl<P: Protocol> Streams<P> {
         if released || writable {
             self.mark_resumed(token);
         }
+        self.note_output(token, bytes, now_ms);
+        self.rearm(token);
         match next {
             Next::ShutWriting => {
                 self.protocol.desk().finishing(token);

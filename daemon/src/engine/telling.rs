@@ -20,7 +20,7 @@ impl<P: Protocol> Streams<P> {
             return;
         };
         debug_assert!(connection.may_feed(), "read only when wants_read says so");
-        connection.feed_again = false;
+        let again = std::mem::take(&mut connection.feed_again);
         self.lent_to = Some(token);
         let consumed = match self.protocol.feed(token, session, &self.buffer[..length]) {
             Fed::Took(consumed) if consumed <= length => consumed,
@@ -42,6 +42,7 @@ impl<P: Protocol> Streams<P> {
         };
         self.carry_out(Some(token), now_ms);
         self.keep(token, consumed, length);
+        self.note_left(token, consumed > 0 || again, now_ms);
     }
 
     /// A feed that never happened waits for `writable`; with nothing queued that would never come.
@@ -178,7 +179,7 @@ impl<P: Protocol> Streams<P> {
     /// Tells the protocol of each session that ended, and of those that end because of that.
     pub(super) fn end_sessions(&mut self, now_ms: u64) {
         while let Some((token, why, reset)) = self.lists.ending.pop_front() {
-            let Some(mut connection) = self.connections.remove(token) else {
+            let Some(mut connection) = self.forget(token) else {
                 continue;
             };
             if self.lent_to == Some(token) {
@@ -189,11 +190,13 @@ impl<P: Protocol> Streams<P> {
             self.spares.give(std::mem::take(&mut connection.kept));
             match why {
                 End::Idle => self.tally.closed_idle += 1,
-                End::Limit => self.tally.closed_limit += 1,
+                End::Limit => match connection.passed {
+                    Some(passed) => self.tally.passed[passed as usize] += 1,
+                    None => self.tally.closed_limit += 1,
+                },
                 End::Finished | End::Aborted | End::Lost | End::Drain | End::Fault => {}
             }
             self.lists.parted.push(Parted { token, why, reset });
-            self.protocol.desk().closed(token);
             if let Some(session) = connection.session {
                 self.protocol.closed(token, session, why);
                 self.carry_out(None, now_ms);
@@ -213,6 +216,7 @@ impl<P: Protocol> Streams<P> {
             Next::Close { why, reset } => self.close(token, why, reset),
             Next::Nothing | Next::Feed | Next::ShutWriting => {
                 let leaving = connection.is_leaving();
+                self.end_rests(token, now_ms);
                 self.rearm(token);
                 if leaving {
                     self.touch(token);

@@ -4,6 +4,7 @@
 //! directory is, and tolerate everything else being broken. What is for people goes to standard
 //! output as text, or with `--json` as one document; complaints go to standard error.
 
+mod bans;
 mod check;
 mod doctor;
 mod one_service;
@@ -15,6 +16,7 @@ mod try_plugin;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use ipnet::IpNet;
 
 use crate::channel::CheckBrief;
 use crate::exit;
@@ -81,6 +83,42 @@ enum Verb {
         /// Wait so many seconds for it to be gone
         #[arg(long, value_name = "SECONDS", default_value_t = 60)]
         timeout: u64,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Let nobody in from an address or a network, in any service
+    ///
+    /// What is open from there is closed. It outlives the daemon and replaces what was said of the
+    /// same network before.
+    Ban {
+        /// 192.0.2.7, 192.0.2.0/24, 2001:db8::/64
+        #[arg(value_name = "NETWORK", value_parser = bans::network)]
+        network: IpNet,
+        /// For how long; 0 is until it is taken back
+        #[arg(long = "for", value_name = "DURATION", default_value = "1h", value_parser = bans::duration)]
+        for_ms: u64,
+        /// A word for whoever looks at the list
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        why: String,
+        #[command(flatten)]
+        daemon: Daemon,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Take a ban back
+    Unban {
+        /// As `bans` shows it
+        #[arg(value_name = "NETWORK", value_parser = bans::network)]
+        network: IpNet,
+        #[command(flatten)]
+        daemon: Daemon,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show who is banned, for how long, and why
+    Bans {
+        #[command(flatten)]
+        daemon: Daemon,
         #[command(flatten)]
         output: Output,
     },
@@ -169,6 +207,19 @@ pub fn main() -> u8 {
             timeout,
             output,
         } => running::stop(&daemon, fast, timeout, output.json),
+        Verb::Ban {
+            network,
+            for_ms,
+            why,
+            daemon,
+            output,
+        } => bans::ban(&daemon, network, for_ms, why, output.json),
+        Verb::Unban {
+            network,
+            daemon,
+            output,
+        } => bans::unban(&daemon, network, output.json),
+        Verb::Bans { daemon, output } => bans::bans(&daemon, output.json),
         Verb::Plugins { verb } => plugins::run(verb),
         Verb::Doctor { verb } => doctor::run(verb),
         Verb::Try(wish) => try_plugin::run(wish),

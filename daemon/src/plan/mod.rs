@@ -12,17 +12,22 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 mod descriptor;
 mod endpoint;
 mod facts;
+mod hours;
+mod network;
 mod resolve;
 mod socket;
 
 pub use crate::config::{LogFormat, LogLevel, SandboxPolicy};
 pub use descriptor::{Descriptor, Needs, OptionFacts};
 pub use facts::{Facts, Looked, UserNumbers};
+pub use hours::Hours;
+pub use network::parse_network;
 pub use resolve::{plugin_file, resolve};
 pub use socket::{Group, Keepalive, SocketFile, SocketPlan};
 
@@ -83,6 +88,7 @@ pub struct ServicePlan {
     pub endpoints: Vec<Endpoint>,
     pub workers: u16,
     pub limits: Limits,
+    pub access: Access,
     pub socket: SocketPlan,
     /// The plugin's own options, checked by the probe against what the plugin declares.
     pub settings: BTreeMap<String, serde_json::Value>,
@@ -157,12 +163,32 @@ impl fmt::Display for UnixName {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// In all of them 0 means that there is no such limit; so says the default of every field.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Connections of the whole service; each worker takes its share.
     pub connections: u32,
+    /// Connections of one source (an IPv4 address, an IPv6 /64) over all workers.
+    pub per_source: u32,
+    /// New connections a second in the whole service, and how many of them may come at once.
+    pub rate: u32,
+    pub burst: u32,
+    /// An administrator wrote the limit for a source, or for the rate: it then holds for peers on
+    /// the loopback too.
+    pub per_source_on_loopback: bool,
+    pub rate_on_loopback: bool,
+    /// Connections of the whole service whose peers have not sent a byte yet.
+    pub pending: u32,
     /// Without a byte either way for so long, a connection is closed; 0 never closes.
     pub idle_ms: u64,
+    /// From being accepted to being closed, whatever happens in between.
+    pub lifetime_ms: u64,
+    /// For so long may input wait that the plugin has not consumed.
+    pub progress_ms: u64,
+    /// For so long may output wait for a peer that takes none of it.
+    pub stall_ms: u64,
+    /// Bytes a second that one connection may receive, and as many that it may send.
+    pub bandwidth: u64,
     /// Bytes that a plugin may leave unconsumed.
     pub input_bytes_max: usize,
     /// Bytes queued for one peer; at half of it the plugin is not fed, below a quarter it is again.
@@ -173,4 +199,21 @@ pub struct Limits {
     pub datagram_burst: u32,
     /// Peers on this machine are held to it as well: somebody wrote it.
     pub datagram_rate_written: bool,
+}
+
+/// Who may come in, and when. Peers on Unix sockets are not asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// The longest prefix in both decides. If there is one here, who is in neither is denied.
+    pub allow: Vec<IpNet>,
+    pub deny: Vec<IpNet>,
+    /// Open at these hours only; empty is always.
+    pub times: Vec<Hours>,
+    /// Said to those who are turned away.
+    pub banner_refused: String,
+    /// Whoever connects is banned from all services.
+    pub sensor: bool,
+    pub sensor_ban_ms: u64,
+    /// Who has to introduce its peers with a PROXY header.
+    pub proxy_from: Vec<IpNet>,
 }

@@ -13,7 +13,8 @@ use super::endpoint::{self, Want};
 use super::facts::Facts;
 use super::socket;
 use super::{
-    DaemonPlan, Endpoint, Identity, Limits, LogPlan, LogTarget, Plan, ServicePlan, SocketPlan,
+    Access, DaemonPlan, Endpoint, Hours, Identity, Limits, LogPlan, LogTarget, Plan, ServicePlan,
+    SocketPlan, parse_network,
 };
 use crate::config::{self, Complaint, Config, Fault, Place, in_order, shown};
 
@@ -176,15 +177,8 @@ impl Resolving<'_> {
             plugin,
             endpoints,
             workers,
-            limits: Limits {
-                connections: service.limits.connections,
-                idle_ms: service.limits.idle_ms,
-                input_bytes_max: service.limits.input_bytes_max,
-                output_bytes_max: service.limits.output_bytes_max,
-                datagram_rate: service.limits.datagram_rate,
-                datagram_burst: service.limits.datagram_burst,
-                datagram_rate_written: self.is_written(&path, "limits.datagram_rate"),
-            },
+            limits: self.limits(&path, &service.limits),
+            access: self.access(&path, &service.access),
             socket,
             settings: service.settings.clone(),
         }
@@ -215,6 +209,66 @@ impl Resolving<'_> {
             self.complain(&key_of(name), fault);
         }
         plan
+    }
+
+    fn limits(&self, path: &str, limits: &config::Limits) -> Limits {
+        let written = |name: &str| self.is_written(path, &format!("limits.{name}"));
+        Limits {
+            connections: limits.connections,
+            per_source: limits.per_source,
+            rate: limits.rate,
+            burst: if limits.burst == 0 {
+                limits.rate
+            } else {
+                limits.burst
+            },
+            per_source_on_loopback: written("per_source"),
+            rate_on_loopback: written("rate"),
+            pending: limits.pending,
+            idle_ms: limits.idle_ms,
+            lifetime_ms: limits.lifetime_ms,
+            progress_ms: limits.progress_ms,
+            stall_ms: limits.stall_ms,
+            bandwidth: limits.bandwidth,
+            input_bytes_max: limits.input_bytes_max,
+            output_bytes_max: limits.output_bytes_max,
+            datagram_rate: limits.datagram_rate,
+            datagram_burst: limits.datagram_burst,
+            datagram_rate_written: written("datagram_rate"),
+        }
+    }
+
+    fn access(&mut self, path: &str, access: &config::Access) -> Access {
+        let key = |name: &str| format!("{path}.access.{name}");
+        Access {
+            allow: self.entries(&key("allow"), &access.allow, parse_network),
+            deny: self.entries(&key("deny"), &access.deny, parse_network),
+            times: self.entries(&key("times"), &access.times, Hours::parse),
+            banner_refused: access.banner_refused.clone(),
+            sensor: access.sensor,
+            sensor_ban_ms: access.sensor_ban_ms,
+            proxy_from: self.entries(&key("proxy_from"), &access.proxy_from, parse_network),
+        }
+    }
+
+    /// The entries of a list; each that is refused has its own line.
+    fn entries<T>(
+        &mut self,
+        key: &str,
+        written: &[String],
+        parse: fn(&str) -> Result<T, Fault>,
+    ) -> Vec<T> {
+        let mut entries = Vec::new();
+        for (nth, text) in written.iter().enumerate() {
+            match parse(text) {
+                Ok(entry) => entries.push(entry),
+                Err(fault) => {
+                    let place = self.place(&format!("{key}[{nth}]"));
+                    self.complaints.push(Complaint::at(&place, key, fault));
+                }
+            }
+        }
+        entries
     }
 
     /// The file is not opened and need not exist: only its own service fails without it.

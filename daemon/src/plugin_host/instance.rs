@@ -371,7 +371,8 @@ impl Drop for Instance {
 fn session_info(facts: &Facts<'_>) -> abi::SessionInfo {
     abi::SessionInfo {
         size: size_of::<abi::SessionInfo>() as u32,
-        flags: facts.credentials.map_or(0, |_| abi::INFO_CREDENTIALS),
+        flags: facts.credentials.map_or(0, |_| abi::INFO_CREDENTIALS)
+            | if facts.proxied { abi::INFO_PROXIED } else { 0 },
         peer: address(facts.peer),
         local: address(facts.local),
         accepted_ms: facts.accepted_ms,

@@ -8,6 +8,8 @@
 //! Invariant: one writer per word. A slot's `sequence` changes whenever a callback is entered or
 //! left, so "the same odd sequence for so long" means "stuck in that callback".
 
+pub mod sources;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -99,7 +101,7 @@ pub enum Counter {
     /// Open now.
     Connections = 0,
     Accepted,
-    /// Turned away: the plugin would not open a session.
+    /// Turned away, for whatever reason; the reasons are counted below.
     Refused,
     BytesIn,
     BytesOut,
@@ -126,10 +128,34 @@ pub enum Counter {
     IcmpErrors,
     /// The plugin answered with an error.
     DatagramsFailed,
+    /// Turned away by the lists or the hours of `access`.
+    RefusedAccess,
+    /// Turned away because its source is banned.
+    RefusedBanned,
+    /// Turned away at the limit for one source.
+    RefusedSource,
+    /// Turned away at the limit on new connections a second.
+    RefusedRate,
+    /// Turned away by the plugin itself.
+    RefusedVeto,
+    /// Turned away with the reserve descriptor, because there was no other.
+    RefusedDescriptors,
+    /// Came to a sensor.
+    Trapped,
+    /// Let in uncounted, because the table of sources had no room.
+    SourcesFull,
+    ClosedLifetime,
+    ClosedProgress,
+    ClosedStalled,
+    ClosedPending,
+    /// A proxy's header was none, or did not come in time.
+    ClosedProxy,
+    /// Open when its source was banned.
+    ClosedBanned,
 }
 
 impl Counter {
-    pub const ALL: [Counter; 18] = [
+    pub const ALL: [Counter; 32] = [
         Counter::Connections,
         Counter::Accepted,
         Counter::Refused,
@@ -148,6 +174,20 @@ impl Counter {
         Counter::ReceiveQueueFull,
         Counter::IcmpErrors,
         Counter::DatagramsFailed,
+        Counter::RefusedAccess,
+        Counter::RefusedBanned,
+        Counter::RefusedSource,
+        Counter::RefusedRate,
+        Counter::RefusedVeto,
+        Counter::RefusedDescriptors,
+        Counter::Trapped,
+        Counter::SourcesFull,
+        Counter::ClosedLifetime,
+        Counter::ClosedProgress,
+        Counter::ClosedStalled,
+        Counter::ClosedPending,
+        Counter::ClosedProxy,
+        Counter::ClosedBanned,
     ];
 
     pub fn name(self) -> &'static str {
@@ -170,6 +210,20 @@ impl Counter {
             Counter::ReceiveQueueFull => "receive_queue_full",
             Counter::IcmpErrors => "icmp_errors",
             Counter::DatagramsFailed => "datagrams_failed",
+            Counter::RefusedAccess => "refused_access",
+            Counter::RefusedBanned => "refused_banned",
+            Counter::RefusedSource => "refused_source",
+            Counter::RefusedRate => "refused_rate",
+            Counter::RefusedVeto => "refused_veto",
+            Counter::RefusedDescriptors => "refused_descriptors",
+            Counter::Trapped => "trapped",
+            Counter::SourcesFull => "sources_full",
+            Counter::ClosedLifetime => "closed_lifetime",
+            Counter::ClosedProgress => "closed_progress",
+            Counter::ClosedStalled => "closed_stalled",
+            Counter::ClosedPending => "closed_pending",
+            Counter::ClosedProxy => "closed_proxy",
+            Counter::ClosedBanned => "closed_banned",
         }
     }
 }

@@ -7,10 +7,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::Signal as UnixSignal;
 
+use super::banning::{self, Reported};
+use super::bans::{Bans, utc_ms};
 use super::children::{Child, Children, Kind};
 use super::directories::Directories;
 use super::listeners::Listener;
@@ -26,6 +28,7 @@ use crate::lifecycle::{
 };
 use crate::plan::{Address, DaemonPlan, Descriptor, LogLevel, ServicePlan};
 use crate::plugin_host::verify;
+use crate::scoreboard::sources::SourceTable;
 use crate::scoreboard::{Counter, Scoreboard};
 
 pub(super) struct Life {
@@ -33,6 +36,8 @@ pub(super) struct Life {
     daemon: DaemonPlan,
     pub(super) services: Vec<Service>,
     control: Server,
+    pub(super) bans: Bans,
+    pub(super) reported: Reported,
     watch: Watch,
     announce_due: bool,
     over: bool,
@@ -49,6 +54,8 @@ pub(super) struct Service {
     pub(super) sandbox: String,
     /// Counters of workers that are gone, in the order of [`Counter::ALL`].
     pub(super) retired: [u64; Counter::ALL.len()],
+    /// Where its workers count connections by source.
+    sources: Option<SourceTable>,
     code: Option<StoredPlugin>,
     refusal: Option<String>,
 }
@@ -69,12 +76,15 @@ impl Life {
             drain_timeout_ms: plan.daemon.drain_timeout_ms,
             hang_timeout_ms: plan.daemon.hang_timeout_ms,
         };
+        let bans = Bans::load(&plan.daemon.state_dir, utc_ms());
         let names = services.iter().map(|service| service.name.clone());
         Life {
             lifecycle: Lifecycle::new(policy, names, seed),
             daemon: plan.daemon,
             services,
             control,
+            bans,
+            reported: Reported::default(),
             watch: Watch::default(),
             announce_due: false,
             over: false,
@@ -113,6 +123,7 @@ impl Life {
         let own = [
             self.lifecycle.next_deadline_ms(),
             self.control.next_deadline_ms(),
+            self.bans.next_deadline_ms(),
             Some(look),
         ];
         own.into_iter().flatten().min()
@@ -120,6 +131,7 @@ impl Life {
 
     pub(super) fn tick(&mut self, children: &mut Children, now_ms: u64) {
         self.handle(Event::Tick, children, now_ms);
+        self.bans.save_if_due(now_ms);
     }
 
     pub(super) fn stop(&mut self, fast: bool, children: &mut Children, now_ms: u64) {
@@ -149,10 +161,14 @@ impl Life {
         now_ms: u64,
     ) {
         self.watch.forget(worker);
+        self.reported.forget(worker);
         let mut blame = None;
         if let Some(board) = &child.scoreboard {
             if let Some(service) = self.services.get_mut(worker.service.0 as usize) {
                 service.retire(board);
+                if let Some(sources) = &service.sources {
+                    sources.clear(worker.slot);
+                }
             }
             let glance = board.glance(0);
             blame = glance
@@ -242,7 +258,9 @@ impl Life {
             .clone()
             .expect("only admitted services have workers");
         let count = service.plan.workers;
-        let mut fds: Vec<BorrowedFd<'_>> = Vec::new();
+        let sources = service.sources.as_ref();
+        let sources = sources.expect("only admitted services have workers");
+        let mut fds: Vec<BorrowedFd<'_>> = vec![sources.file().as_fd()];
         let mut briefs: Vec<ListenerBrief> = Vec::new();
         for listener in &service.listeners {
             for (fd, brief) in listener.shards_of(worker.slot, count) {
@@ -260,6 +278,7 @@ impl Life {
             code,
             listeners: briefs,
             udp_ports: self.udp_ports(),
+            bans: self.bans.brief(utc_ms()),
         });
         let name = format!("{}/{}", service.name, worker.slot + 1);
         children.start(Kind::Worker { id: worker, name }, &brief, &fds, None)
@@ -284,6 +303,7 @@ impl Life {
     pub(super) fn requests(&mut self, children: &Children, now_ms: u64) -> Vec<Request> {
         let mut to_do = Vec::new();
         let (services, lifecycle) = (&self.services, &self.lifecycle);
+        let bans = &mut self.bans;
         self.control.turn(now_ms, |request, caller| match request {
             Request::Status => {
                 let status = status::of(services, &lifecycle.view(), children, now_ms);
@@ -297,6 +317,9 @@ impl Life {
                 reply: socket_options::reply(services, service.as_deref()),
                 hold: false,
             },
+            Request::Ban { .. } | Request::Unban { .. } | Request::Bans => {
+                banning::answer(bans, request, caller)
+            }
             Request::Stop { .. } => {
                 tracing::info!(
                     "`{}` was asked by uid {} (pid {})",
@@ -326,6 +349,10 @@ impl Life {
             self.announce(wish, children, now_ms)?;
         }
         if self.over {
+            if self.bans.next_deadline_ms().is_some() {
+                // It is in the log; there is nobody else to tell.
+                let _ = self.bans.save();
+            }
             return Err(Ending {
                 exit: code::DONE,
                 text: String::new(),
@@ -389,6 +416,7 @@ impl Service {
                 descriptor: Some(admitted.descriptor),
                 sandbox,
                 retired,
+                sources: Some(admitted.sources),
                 code: Some(admitted.code),
                 refusal: None,
             },
@@ -399,6 +427,7 @@ impl Service {
                 descriptor: None,
                 sandbox,
                 retired,
+                sources: None,
                 code: None,
                 refusal: Some(text),
             },

@@ -7,6 +7,8 @@
 //!
 //! Invariant: nothing here waits but `wait`, and nobody but its children can make a turn long.
 
+mod banning;
+mod bans;
 mod children;
 mod directories;
 mod life;
@@ -152,6 +154,7 @@ impl Supervisor {
             Phase::Living(life) => {
                 life.watch(&mut self.children, now_ms);
                 life.tick(&mut self.children, now_ms);
+                life.spread_bans(&self.children);
                 life.conclude(&self.wish, &self.children, now_ms)
             }
             Phase::Leaving(ending) if self.children.is_empty() => {
@@ -251,7 +254,11 @@ impl Supervisor {
                 return Ok(());
             };
             match heard {
-                Ok(report) if self.children.may_report(pid) => {
+                // A sensor's worker has something to say whenever somebody comes.
+                Ok(report)
+                    if matches!(report, Report::Trapped { .. })
+                        || self.children.may_report(pid) =>
+                {
                     self.reported(pid, &kind, report, now_ms)?;
                 }
                 Ok(report) => self.distrust(pid, &format!("a second report ({report:?})")),
@@ -311,6 +318,12 @@ impl Supervisor {
                     },
                 );
                 life.handle(event, &mut self.children, now_ms);
+                Ok(())
+            }
+            (Kind::Worker { id, .. }, Report::Trapped { source }, Phase::Living(life)) => {
+                if let Err(what) = life.trapped(*id, source, now_ms) {
+                    self.distrust(pid, what);
+                }
                 Ok(())
             }
             // A child that outlived what it was for.
@@ -403,7 +416,11 @@ impl Supervisor {
         };
         for request in life.requests(&self.children, now_ms) {
             match request {
-                Request::Status | Request::SocketOptions { .. } => {}
+                Request::Status
+                | Request::SocketOptions { .. }
+                | Request::Bans
+                | Request::Ban { .. }
+                | Request::Unban { .. } => {}
                 Request::Stop { fast } => life.stop(fast, &mut self.children, now_ms),
             }
         }

@@ -20,6 +20,7 @@ use crate::lifecycle::Exit;
 use crate::log;
 use crate::plan::{Descriptor, Needs, OptionFacts, Plan, ServicePlan};
 use crate::plugin_host::verify;
+use crate::scoreboard::sources::SourceTable;
 
 /// How long a probe may take.
 pub(super) const PROBE_MS: u64 = 10_000;
@@ -43,6 +44,7 @@ pub(super) struct Admitted {
     pub(super) code: StoredPlugin,
     pub(super) descriptor: Descriptor,
     pub(super) listeners: Vec<Listener>,
+    pub(super) sources: SourceTable,
 }
 
 /// All that serving needs.
@@ -135,14 +137,22 @@ impl Preparation {
             let code = self.codes.remove(name);
             let verdict = match (verdict, code) {
                 (Ok(descriptor), Some(code)) => {
-                    match bind_service(name, plan, descriptor.peer_first, shards) {
-                        Ok(listeners) => Ok(Admitted {
+                    let listeners = bind_service(name, plan, descriptor.peer_first, shards);
+                    let sources = SourceTable::new(plan.workers);
+                    match (listeners, sources) {
+                        (Ok(listeners), Ok(sources)) => Ok(Admitted {
                             code,
                             descriptor,
                             listeners,
+                            sources,
                         }),
-                        Err(error) => {
+                        (Err(error), _) => {
                             complaints.push(error.to_string());
+                            continue;
+                        }
+                        (_, Err(error)) => {
+                            let text = format!("services.{name}: table of sources: {error}");
+                            complaints.push(text);
                             continue;
                         }
                     }

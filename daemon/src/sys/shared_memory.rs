@@ -11,6 +11,7 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -36,16 +37,59 @@ impl SharedWords {
     }
 
     pub fn map(file: impl AsFd) -> io::Result<SharedWords> {
-        let bytes = nix::sys::stat::fstat(&file)?.st_size as usize;
-        let length = NonZeroUsize::new(bytes - bytes % 8).ok_or(io::ErrorKind::InvalidInput)?;
-        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
-        let start = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, file, 0)? };
-        Ok(SharedWords {
-            start: start.cast(),
-            words: length.get() / 8,
-        })
+        let bytes = size_of_file(&file)?;
+        SharedWords::map_part(file, 0, bytes)
     }
+
+    /// So many bytes of it; `from` is at the start of a page.
+    pub fn map_part(file: impl AsFd, from: usize, bytes: usize) -> io::Result<SharedWords> {
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        map_shared(file, from, bytes, protection)
+    }
+}
+
+/// Words that others write: this process cannot, not even by a stray pointer.
+#[derive(Debug)]
+pub struct SharedView(SharedWords);
+
+impl SharedView {
+    pub fn map(file: impl AsFd) -> io::Result<SharedView> {
+        let bytes = size_of_file(&file)?;
+        map_shared(file, 0, bytes, ProtFlags::PROT_READ).map(SharedView)
+    }
+
+    /// How many words there are.
+    pub fn words(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn load(&self, at: usize) -> u64 {
+        self.0[at].load(SeqCst)
+    }
+}
+
+fn size_of_file(file: impl AsFd) -> io::Result<usize> {
+    Ok(nix::sys::stat::fstat(file)?.st_size as usize)
+}
+
+fn map_shared(
+    file: impl AsFd,
+    from: usize,
+    bytes: usize,
+    protection: ProtFlags,
+) -> io::Result<SharedWords> {
+    // Touching a page behind the file's end would be SIGBUS (mmap(2)).
+    if from.saturating_add(bytes) > size_of_file(&file)? {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let length = NonZeroUsize::new(bytes - bytes % 8).ok_or(io::ErrorKind::InvalidInput)?;
+    let offset = i64::try_from(from).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: a new mapping at an address of the kernel's choice touches no existing memory.
+    let start = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, file, offset)? };
+    Ok(SharedWords {
+        start: start.cast(),
+        words: length.get() / 8,
+    })
 }
 
 impl Deref for SharedWords {

@@ -1,19 +1,14 @@
 //! Accepting: how connections enter a worker, and when its listeners stay away.
 //!
-//! At the worker's share of the limit, and when descriptors run out, a listener leaves the event
-//! queue; connections wait in the kernel's meanwhile. It comes back below the limit, or after a short
-//! while. Nothing is decided here about a connection that was let in.
-
-use std::os::fd::OwnedFd;
-
-use nix::sys::epoll::EpollEvent;
-use slotmap::Key;
+//! At the worker's share of the limit a listener leaves the event queue; connections wait in the
+//! kernel's meanwhile, and it comes back below the limit. When descriptors run out, connections are
+//! taken with the one held back and closed at once; only if that fails the listener stays away for a
+//! short while. Nothing is decided here about a connection that was accepted.
 
 use super::listener::Accepted;
-use super::stream::Stream;
 use super::turn::Worker;
 use super::{Orders, Wakes};
-use crate::engine::session::{Facts, Party, Protocol};
+use crate::engine::session::Protocol;
 use crate::scoreboard::Counter;
 
 /// Connections accepted from one listener in one turn.
@@ -38,15 +33,17 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 return;
             }
             match listener.accept() {
-                Accepted::Connection(socket, peer) => self.admit(nth, socket, peer),
+                Accepted::Connection(socket, peer) => self.admit(nth, socket, peer.into()),
                 Accepted::Again => {}
                 Accepted::Empty => return,
                 Accepted::OutOfDescriptors => {
-                    listener.leave_for_a_while(&self.epoll, self.now_ms);
                     self.scoreboard.add(Counter::OutOfDescriptors, 1);
                     self.complaints
                         .out_of_descriptors(self.now_ms, &listener.brief);
-                    return;
+                    if !self.refuse_with_reserve(nth) {
+                        self.listeners[nth].leave_for_a_while(&self.epoll, self.now_ms);
+                        return;
+                    }
                 }
                 Accepted::Failed(error) => {
                     listener.leave_for_a_while(&self.epoll, self.now_ms);
@@ -58,33 +55,28 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
     }
 
-    fn admit(&mut self, nth: usize, socket: OwnedFd, peer: Party) {
-        let listener = &self.listeners[nth];
-        listener.equip(&socket, self.send_buffer_bytes);
-        let facts = Facts {
-            peer,
-            local: listener.local_of(&socket),
-            credentials: listener.credentials_of(&socket),
-            accepted_ms: self.now_ms,
-            endpoint: &listener.brief.endpoint,
-        };
-        self.scoreboard.add(Counter::Accepted, 1);
-        let opened = self.streams.open(&facts, self.now_ms);
-        let Ok(token) = opened else {
-            tracing::debug!(%peer, "the protocol refused the connection");
-            self.scoreboard.add(Counter::Refused, 1);
-            self.part();
-            return;
-        };
-        tracing::debug!(session = token.data().as_ffi(), %peer, "connection opened");
-        self.scoreboard.add(Counter::Connections, 1);
-        let event = EpollEvent::new(Stream::interest(), token.data().as_ffi());
-        let registered = self.epoll.add(&socket, event);
-        self.sockets.insert(token, Stream::new(socket));
-        if registered.is_err() {
-            self.streams.lost(token, self.now_ms);
+    /// Without a descriptor for it: takes the next connection with the one held back, and closes
+    /// it. False if even that is not to be had.
+    fn refuse_with_reserve(&mut self, nth: usize) -> bool {
+        if !self.reserve.release() {
+            self.reserve.refill(&self.epoll.0);
+            return false;
         }
-        self.part();
+        let accepted = self.listeners[nth].accept();
+        let refused = matches!(accepted, Accepted::Connection(..));
+        drop(accepted);
+        self.reserve.refill(&self.epoll.0);
+        if refused {
+            let counters = [
+                Counter::Accepted,
+                Counter::Refused,
+                Counter::RefusedDescriptors,
+            ];
+            for counter in counters {
+                self.scoreboard.add(counter, 1);
+            }
+        }
+        refused
     }
 
     /// Listeners that left come back once there is room, or when they have been away long enough.

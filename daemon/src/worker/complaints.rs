@@ -5,7 +5,9 @@ use std::io;
 
 use nix::errno::Errno;
 
+use super::gate::Refusal;
 use crate::channel::ListenerBrief;
+use crate::engine::Passed;
 use crate::engine::session::Party;
 
 const EVERY_MS: u64 = 1000;
@@ -20,6 +22,9 @@ pub(super) struct Complaints {
     receive_failed: Pace,
     queue_was_full: Pace,
     over_datagram_rate: Pace,
+    refused: [Pace; 3],
+    sources_full: Pace,
+    passed: [Pace; Passed::ALL.len()],
 }
 
 impl Complaints {
@@ -39,7 +44,7 @@ impl Complaints {
             let endpoint = &listener.endpoint;
             tracing::warn!(
                 %endpoint,
-                "out of file descriptors or memory while accepting; connections wait \
+                "out of file descriptors or memory while accepting; connections are refused \
                  (raise LimitNOFILE, or lower limits.connections)"
             );
         }
@@ -97,6 +102,64 @@ impl Complaints {
                 "connections closed at a limit: unread input above limits.input, \
                  or an answer above limits.output"
             );
+        }
+    }
+
+    /// An administrator hears of limits that may be too low, and not of doors that are shut.
+    pub(super) fn refused(&mut self, now_ms: u64, peer: Party, refusal: Refusal) {
+        match refusal {
+            Refusal::Source if self.refused[0].allows(now_ms) => tracing::warn!(
+                %peer,
+                "refused: its source has its connections (limits.per_source raises it)"
+            ),
+            Refusal::Rate if self.refused[1].allows(now_ms) => tracing::warn!(
+                %peer,
+                "refused: new connections come too fast (limits.rate and limits.burst raise it)"
+            ),
+            Refusal::Trapped if self.refused[2].allows(now_ms) => {
+                tracing::warn!(%peer, "came to a sensor");
+            }
+            Refusal::Source | Refusal::Rate | Refusal::Trapped => {}
+            Refusal::Access | Refusal::Banned => {
+                tracing::debug!(%peer, why = ?refusal, "refused");
+            }
+        }
+    }
+
+    pub(super) fn sources_full(&mut self, now_ms: u64) {
+        if self.sources_full.allows(now_ms) {
+            tracing::warn!(
+                "too many sources to count at once: some are let in without limits.per_source \
+                 (more workers count more)"
+            );
+        }
+    }
+
+    pub(super) fn closed_for(&mut self, now_ms: u64, passed: Passed, count: u64) {
+        if !self.passed[passed as usize].allows(now_ms) {
+            return;
+        }
+        match passed {
+            Passed::Lifetime => {
+                tracing::warn!(count, "connections closed as too old (limits.lifetime)");
+            }
+            Passed::Progress => tracing::warn!(
+                count,
+                "connections closed: their input waited too long for the rest (limits.progress)"
+            ),
+            Passed::Stall => tracing::warn!(
+                count,
+                "connections closed: their peers took no output for too long (limits.stall)"
+            ),
+            Passed::Pending => tracing::warn!(
+                count,
+                "connections closed: too many had not said anything (limits.pending)"
+            ),
+            Passed::Header => tracing::warn!(
+                count,
+                "connections closed: no PROXY header from an address in access.proxy_from"
+            ),
+            Passed::Banned => tracing::info!(count, "connections closed: their source is banned"),
         }
     }
 

@@ -9,15 +9,19 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use crate::channel::{ListenerBrief, Order};
+use crate::channel::{Ban, ListenerBrief, Order, Report};
 use crate::engine::session::Protocol;
-use crate::plan::Limits;
+use crate::plan::{Access, Limits};
 use crate::scoreboard::Scoreboard;
+use crate::scoreboard::sources::Sources;
 
 mod accept;
 mod complaints;
 mod datagram;
+mod entry;
+mod gate;
 mod listener;
+mod reserve;
 mod sending;
 mod start;
 mod stream;
@@ -34,6 +38,8 @@ pub trait Orders {
     fn fd(&self) -> BorrowedFd<'_>;
     /// Never blocks.
     fn next(&mut self) -> NextOrder;
+    /// The way back. Never blocks; a full channel is an error.
+    fn report(&mut self, report: &Report) -> io::Result<()>;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +66,9 @@ pub struct Share {
     pub limits: Limits,
     /// Of connections that do not inherit it from their listening socket.
     pub send_buffer_bytes: Option<u32>,
+    pub access: Access,
+    pub bans: Vec<Ban>,
+    pub sources: Sources,
     /// Among so many workers the limit on connections is divided.
     pub worker_count: u16,
     /// The grace of a drain that nobody ordered.
@@ -67,13 +76,13 @@ pub struct Share {
 }
 
 impl Share {
-    /// Rounded up, so that no worker is left with none.
     fn connections_max(&self) -> usize {
-        let share = self
-            .limits
-            .connections
-            .div_ceil(u32::from(self.worker_count.max(1)));
-        share.max(1) as usize
+        self.share_of(self.limits.connections).max(1) as usize
+    }
+
+    /// Rounded up, so that no worker is left with none.
+    fn share_of(&self, count: u32) -> u32 {
+        count.div_ceil(u32::from(self.worker_count.max(1)))
     }
 }
 

@@ -4,6 +4,7 @@
 //! closed; the supervisor hears of the first failure, by name, or that the worker serves.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
@@ -12,6 +13,7 @@ use crate::exit;
 use crate::log;
 use crate::plugin_host::{self, Instance, InstanceFacts, Surroundings, WakeSource};
 use crate::scoreboard::Scoreboard;
+use crate::scoreboard::sources::Sources;
 use crate::sys::sandbox::{self, Profile};
 use crate::sys::shared_memory::SharedWords;
 use crate::sys::{jail, orphan, spawn};
@@ -67,8 +69,10 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
         |step: &str, why: &dyn std::fmt::Display| format!("services.{service}: {step}: {why}");
 
     // 1. What was handed over, before anything else can take its numbers.
-    let sockets = spawn::take_handed(handed::FIXED_FDS, brief.listeners.len())
+    let mut sockets = spawn::take_handed(handed::FIXED_FDS, 1 + brief.listeners.len())
         .ok_or_else(|| about("listeners", &"not all of them were handed over"))?;
+    let sources = Sources::map(sockets.remove(0), brief.worker_index)
+        .map_err(|error| about("table of sources", &error))?;
     let board = SharedWords::map(&board).map_err(|error| about("scoreboard", &error))?;
     let board = Scoreboard::over(board)
         .filter(Scoreboard::has_known_layout)
@@ -132,6 +136,9 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
             .collect(),
         limits: brief.plan.limits.clone(),
         send_buffer_bytes: brief.plan.socket.send_buffer_bytes,
+        access: brief.plan.access.clone(),
+        bans: brief.bans.clone(),
+        sources,
         worker_count: brief.worker_count,
         drain_timeout_ms: brief.daemon.drain_timeout_ms,
     };
@@ -180,6 +187,10 @@ struct FromSupervisor(Channel);
 impl Orders for FromSupervisor {
     fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+
+    fn report(&mut self, report: &Report) -> io::Result<()> {
+        self.0.send(report)
     }
 
     fn next(&mut self) -> NextOrder {

@@ -15,9 +15,10 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
-use crate::channel::{ListenerBrief, Order};
+use crate::channel::{ListenerBrief, Order, Report};
 use crate::engine::session::End;
-use crate::plan::{Address, Limits};
+use crate::plan::{Access, Address, Limits};
+use crate::scoreboard::sources::{SourceTable, Sources};
 use crate::scoreboard::{self, Counter, Scoreboard};
 use crate::sys::shared_memory::SharedWords;
 
@@ -46,6 +47,10 @@ impl Orders for TestOrders {
             }),
             Err(_) => NextOrder::Empty,
         }
+    }
+
+    fn report(&mut self, _: &Report) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -77,9 +82,7 @@ fn limits() -> Limits {
         idle_ms: 0,
         input_bytes_max: 64 * 1024,
         output_bytes_max: 256 * 1024,
-        datagram_rate: 0,
-        datagram_burst: 1,
-        datagram_rate_written: false,
+        ..Limits::default()
     }
 }
 
@@ -106,10 +109,15 @@ fn start_on(listener: OwnedFd, local: Address, mode: Mode, limits: Limits) -> Ru
         shard: 0,
         shared: true,
     };
+    let table = SourceTable::new(1).expect("memory");
+    let sources = Sources::map(table.file(), 0).expect("mapping");
     let share = Share {
         listeners: vec![(listener, brief)],
         limits,
         send_buffer_bytes: Some(32 << 10),
+        access: Access::default(),
+        bans: Vec::new(),
+        sources,
         worker_count: 1,
         drain_timeout_ms: 1000,
     };

@@ -17,13 +17,16 @@ use slotmap::{Key, KeyData, SecondaryMap};
 
 use super::complaints::Complaints;
 use super::datagram::{Around, Datagrams};
+use super::entry::Stranger;
+use super::gate::Gate;
 use super::listener::Listener;
+use super::reserve::Reserve;
 use super::stream::{Heard, Stream};
 use super::{NextOrder, Orders, Outcome, Share, Wakes};
 use crate::channel::Order;
 use crate::engine::session::{Protocol, Token};
-use crate::engine::{After, Streams};
-use crate::plan::Transport;
+use crate::engine::{After, Passed, Streams};
+use crate::plan::{Limits, Transport};
 use crate::scoreboard::{Counter, Scoreboard};
 
 /// Events taken from the queue in one turn.
@@ -49,7 +52,7 @@ pub(super) struct Worker<P: Protocol, W, O> {
     datagrams: Datagrams,
     /// Connections that can go on without a further event.
     ready: VecDeque<Token>,
-    orders: O,
+    pub(super) orders: O,
     orders_waiting: bool,
     wakes: W,
     wakes_waiting: bool,
@@ -59,6 +62,12 @@ pub(super) struct Worker<P: Protocol, W, O> {
     pub(super) connections_max: usize,
     /// Of connections that do not inherit it.
     pub(super) send_buffer_bytes: Option<u32>,
+    pub(super) gate: Gate,
+    /// Said to those who are turned away.
+    pub(super) banner: String,
+    /// Connections whose proxies have not said for whom they speak.
+    pub(super) strangers: SecondaryMap<Token, Box<Stranger>>,
+    pub(super) reserve: Reserve,
     drain_timeout_ms: u64,
     /// The clock, read once per turn.
     pub(super) now_ms: u64,
@@ -74,10 +83,21 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     ) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(orders.fd(), EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL))?;
+        let reserve = Reserve::new(&epoll.0);
         // An edge for each write, so that the count in it never has to be read.
         let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         epoll.add(wakes.fd(), EpollEvent::new(edge, WAKER))?;
+        let now_ms = clock_ms();
         let connections_max = share.connections_max();
+        let limits = Limits {
+            pending: share.share_of(share.limits.pending),
+            ..share.limits
+        };
+        let (access, sources) = (&share.access, share.sources);
+        let mut gate = Gate::new(&limits, access, sources, share.worker_count, now_ms);
+        for ban in &share.bans {
+            gate.ban(ban, now_ms);
+        }
         let (streams, datagrams): (Vec<_>, Vec<_>) = share
             .listeners
             .into_iter()
@@ -92,7 +112,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
         Ok(Worker {
             epoll,
-            streams: Streams::new(protocol, &share.limits),
+            streams: Streams::new(protocol, &limits),
             sockets: SecondaryMap::new(),
             listeners,
             datagrams,
@@ -107,8 +127,12 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             complaints: Complaints::default(),
             connections_max,
             send_buffer_bytes: share.send_buffer_bytes,
+            gate,
+            banner: share.access.banner_refused,
+            strangers: SecondaryMap::new(),
+            reserve,
             drain_timeout_ms: share.drain_timeout_ms,
-            now_ms: clock_ms(),
+            now_ms,
         })
     }
 
@@ -243,6 +267,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 NextOrder::Order(Order::Drain { grace_ms }) => {
                     self.drain(Outcome::Drained, grace_ms);
                 }
+                NextOrder::Order(Order::Ban(ban)) => self.ban(&ban),
+                NextOrder::Order(Order::Unban { network }) => self.gate.unban(network),
                 NextOrder::Empty => return,
                 NextOrder::Closed => {
                     let _ = self.epoll.delete(self.orders.fd());
@@ -314,7 +340,10 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             return;
         };
         match stream.read(self.streams.space(token)) {
-            Heard::Bytes(bytes) => self.streams.received(token, bytes, self.now_ms),
+            Heard::Bytes(bytes) => {
+                self.streams.received(token, bytes, self.now_ms);
+                self.introduce_waiting();
+            }
             Heard::Nothing => {}
             Heard::Finished => self.streams.peer_finished(token, self.now_ms),
             Heard::Lost => self.streams.lost(token, self.now_ms),
@@ -373,6 +402,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             let session = parted.token.data().as_ffi();
             tracing::debug!(session, why = ?parted.why, "connection closed");
             self.scoreboard.subtract(Counter::Connections, 1);
+            self.gate.left(parted.token);
+            self.strangers.remove(parted.token);
             if parted.reset {
                 stream.reset();
             }
@@ -396,6 +427,12 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 self.scoreboard.add(counter, amount);
             }
         }
+        for (passed, amount) in Passed::ALL.iter().zip(tally.passed) {
+            if amount > 0 {
+                self.scoreboard.add(closed_for(*passed), amount);
+                self.complaints.closed_for(self.now_ms, *passed, amount);
+            }
+        }
         if tally.closed_limit > 0 {
             self.complaints
                 .closed_at_limit(self.now_ms, tally.closed_limit);
@@ -403,6 +440,17 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         if let Some(text) = tally.fault {
             self.complaints.fault(self.now_ms, &text);
         }
+    }
+}
+
+fn closed_for(passed: Passed) -> Counter {
+    match passed {
+        Passed::Lifetime => Counter::ClosedLifetime,
+        Passed::Progress => Counter::ClosedProgress,
+        Passed::Stall => Counter::ClosedStalled,
+        Passed::Pending => Counter::ClosedPending,
+        Passed::Header => Counter::ClosedProxy,
+        Passed::Banned => Counter::ClosedBanned,
     }
 }
 

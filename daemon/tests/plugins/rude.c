@@ -84,6 +84,18 @@ static pp_status feed(void *host, pp_session session, void *state, const uint8_t
   return api->write(host, session, bytes, n, 0);
 }
 
+#if defined(CASE_veto)
+/* Wants nobody whose address ends in 9. */
+static pp_status open_session(void *host, pp_session session, const pp_session_info *info,
+                              void **state) {
+  (void)host, (void)session, (void)state;
+  return info->peer.ip[3] == 9 ? PP_E_FAIL : PP_OK;
+}
+#define OPEN open_session
+#else
+#define OPEN NULL
+#endif
+
 static const pp_plugin table = {
     .magic = PP_MAGIC,
     .size = sizeof(pp_plugin),
@@ -92,6 +104,7 @@ static const pp_plugin table = {
     .name = "rude",
     .version = "1.0.0",
     .create = create,
+    .open = OPEN,
     .feed = feed,
     .writable = WRITABLE,
     .closed = CLOSED,

@@ -102,6 +102,13 @@ impl Daemon {
         }
     }
 
+    /// Ends it in order and starts it again where it was.
+    pub fn restart(&mut self, config: &str) {
+        self.signal(self.pid(), Signal::SIGTERM);
+        assert_eq!(self.wait(), 0, "after SIGTERM:\n{}", self.log.text());
+        *self = Daemon::start_in(self.directory.clone(), config);
+    }
+
     /// Runs it where it should refuse to start; returns exit code and standard error.
     pub fn refuse(name: &str, config: &str) -> (i32, String) {
         Daemon::refuse_in(&Directory::new(name), config)

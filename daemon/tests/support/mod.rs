@@ -7,6 +7,7 @@
 
 pub mod daemon;
 pub mod fixtures;
+pub mod limits;
 pub mod peer;
 pub mod plugins;
 pub mod script;

@@ -13,7 +13,8 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, PATIENCE};
+use super::limits;
 use super::peer::Peer;
 use super::plugins;
 use super::sockets::{Sockets, expect_option};
@@ -50,7 +51,8 @@ pub fn play(name: &str) {
         let line = line.trim_end();
         if let Some(config) = line.strip_prefix('|') {
             let config = config.strip_prefix(' ').unwrap_or(config);
-            case.config += &case.sockets.fill_in(&plugins::fill_in(config));
+            let config = limits::fill_in(&plugins::fill_in(config));
+            case.config += &case.sockets.fill_in(&config);
             case.config.push('\n');
         } else if !line.is_empty() && !line.starts_with('#') {
             eprintln!("{name}.case:{number}: {line}");
@@ -112,6 +114,19 @@ impl Case {
                     self.daemon().log()
                 );
             }
+            ["restart"] => {
+                let daemon = self.daemon.as_mut().expect("start comes first");
+                daemon.restart(&self.config);
+            }
+            // So many more descriptors may that process open.
+            ["descriptors", count, whom @ ..] => {
+                let count = count.parse().expect("a number");
+                limits::leave_descriptors(self.pid(whom), count);
+            }
+            ["write-state", file, text] => {
+                let path = self.daemon().directory().join("state").join(file);
+                std::fs::write(path, text).expect("written");
+            }
             ["log", text] => drop(self.daemon().wait_log(text)),
             ["no-log", text] => {
                 let log = self.daemon().log();
@@ -130,6 +145,13 @@ impl Case {
                                 None => *found.to_string() == value,
                             })
                     });
+            }
+            ["status", path, "at-most", value] => {
+                let pointer = format!("/{}", path.replace('.', "/"));
+                let most: u64 = value.parse().expect("a number");
+                let status = self.daemon().status();
+                let found = status.pointer(&pointer).and_then(|found| found.as_u64());
+                assert!(found.is_some_and(|n| n <= most), "{path}: {found:?}");
             }
             ["operate", code, verb, texts @ ..] => {
                 let words: Vec<&str> = verb.split_whitespace().collect();
@@ -162,6 +184,25 @@ impl Case {
             ["connect", service] => self.connect(name, service, 0),
             ["connect", service, nth] => {
                 self.connect(name, service, nth.parse().expect("a number from 0"));
+            }
+            // From another address of the loopback, as if from another host.
+            ["connect-from", source, service] => {
+                let address = self.daemon().address(service, 0);
+                let peer = limits::connect_from(source, address);
+                peer.set_read_timeout(Some(PATIENCE)).expect("set");
+                peer.set_write_timeout(Some(PATIENCE)).expect("set");
+                self.peers.insert(name.to_owned(), Peer::Tcp(peer));
+            }
+            // A crowd: each says something and hears it, or is refused.
+            ["connects", times, "times", service] => {
+                for nth in 0..times.parse().expect("a number") {
+                    let url = self.daemon().url(service, 0);
+                    let mut peer = Peer::connect(&url).expect("connected");
+                    // A refused one may be gone before it has spoken.
+                    let _ = peer.write_all(b"x");
+                    let _ = peer.read(&mut [0]);
+                    self.peers.insert(format!("{name}/{nth}"), peer);
+                }
             }
             ["connect-refused", service] => {
                 let error = Peer::connect(&self.daemon().url(service, 0)).err();
@@ -219,6 +260,28 @@ impl Case {
                     "{} bytes came back, or others",
                     back.len()
                 );
+            }
+            // Says it and hears it until the daemon has had enough.
+            ["echoes-until-end", text] => {
+                let peer = self.on(name);
+                let mut echoed = vec![0; text.len()];
+                while peer.write_all(text.as_bytes()).is_ok()
+                    && peer.read_exact(&mut echoed).is_ok()
+                {
+                    assert_eq!(echoed, text.as_bytes());
+                }
+            }
+            // Reads nothing, and says it until the daemon has had enough.
+            ["sends-until-lost", text] => {
+                let text = text.repeat(1000);
+                let peer = self.on(name);
+                let error = loop {
+                    if let Err(error) = peer.write_all(text.as_bytes()) {
+                        break error;
+                    }
+                };
+                let lost = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+                assert!(lost.contains(&error.kind()), "{error}");
             }
             ["finish"] => self
                 .on(name)

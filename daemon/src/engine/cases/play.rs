@@ -72,13 +72,17 @@ pub(super) fn play(feed: Feed) -> Streams<Play> {
 
 pub(super) fn play_with_idle(feed: Feed, idle_ms: u64) -> Streams<Play> {
     let limits = Limits {
-        connections: 10,
         idle_ms,
+        ..Limits::default()
+    };
+    play_with(feed, limits)
+}
+
+pub(super) fn play_with(feed: Feed, limits: Limits) -> Streams<Play> {
+    let limits = Limits {
         input_bytes_max: INPUT_MAX,
         output_bytes_max: OUTPUT_MAX,
-        datagram_rate: 0,
-        datagram_burst: 1,
-        datagram_rate_written: false,
+        ..limits
     };
     let play = Play {
         desk: Desk::default(),
@@ -100,6 +104,7 @@ pub(super) fn open(streams: &mut Streams<Play>, now_ms: u64) -> Token {
         local: SocketAddr::from(([127, 0, 0, 1], 7)).into(),
         credentials: None,
         accepted_ms: now_ms,
+        proxied: false,
         endpoint: "tcp://127.0.0.1:7",
     };
     streams.open(&facts, now_ms).expect("the play opens all")

@@ -159,7 +159,7 @@ fn reachable(at: &SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Limits, SocketPlan};
+    use crate::plan::{Access, Limits, SocketPlan};
     use nix::errno::Errno;
     use nix::sys::socket::SockFlag;
     use std::collections::BTreeMap;
@@ -178,15 +178,8 @@ mod tests {
             plugin: "/nowhere".into(),
             endpoints: vec![endpoint],
             workers: 2,
-            limits: Limits {
-                connections: 1,
-                idle_ms: 0,
-                input_bytes_max: 1,
-                output_bytes_max: 1,
-                datagram_rate: 0,
-                datagram_burst: 1,
-                datagram_rate_written: false,
-            },
+            limits: Limits::default(),
+            access: Access::default(),
             socket: SocketPlan::default(),
             settings: BTreeMap::new(),
         }

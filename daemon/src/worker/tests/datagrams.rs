@@ -16,7 +16,8 @@ use super::{PATIENCE, TestOrders, TestWakes, limits, noise};
 use crate::channel::ListenerBrief;
 use crate::engine::desk::Desk;
 use crate::engine::session::{DatagramFacts, End, Facts, Fed, Party, Protocol, TimerToken, Token};
-use crate::plan::{Address, Limits, UnixName};
+use crate::plan::{Access, Address, Limits, UnixName};
+use crate::scoreboard::sources::{SourceTable, Sources};
 use crate::scoreboard::{self, Counter, Scoreboard};
 use crate::sys::shared_memory::SharedWords;
 use crate::sys::socket_option::set_int;
@@ -124,12 +125,17 @@ fn start(listeners: Vec<(OwnedFd, Address)>, limits: Limits) -> Running {
         shared: true,
     };
     let listeners = listeners.into_iter();
+    let table = SourceTable::new(1).expect("memory");
+    let sources = Sources::map(table.file(), 0).expect("mapping");
     let share = Share {
         listeners: listeners.map(|(fd, local)| (fd, brief(local))).collect(),
         limits,
         worker_count: 1,
         drain_timeout_ms: 1000,
         send_buffer_bytes: None,
+        access: Access::default(),
+        bans: Vec::new(),
+        sources,
     };
     let worker_board = board.clone();
     let thread = std::thread::spawn(move || {

@@ -1,0 +1,200 @@
+//! Loops of datagrams through the real daemon: what one forged datagram starts must stop by itself.
+//!
+//! A loop with a stranger needs no forging, so it is played wherever this runs. Two services of the
+//! daemon can only be set on each other with a forged source, which takes a namespace of its own:
+//! there this program runs once more, with the right to forge. Where there are no namespaces that
+//! one case says so, and the others stand for it.
+//!
+//! Ends are not waited for by time: what is said to one worker later is answered later.
+
+mod support;
+
+use std::net::{SocketAddr, UdpSocket};
+use std::process::Command;
+
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket,
+};
+use support::daemon::{Daemon, PATIENCE};
+
+const INSIDE: &str = "POLYPORT_TEST_INSIDE_A_NAMESPACE";
+const REPEATS: usize = 32;
+
+fn config(settings: &str) -> String {
+    ["one", "two"]
+        .map(|name| {
+            format!(
+                "[services.{name}]\nplugin = \"udp-echo\"\nworkers = 1\n\
+                 listen = [\"udp://127.0.0.1:0\"]\n[services.{name}.settings]\n{settings}\n"
+            )
+        })
+        .concat()
+}
+
+fn address(daemon: &Daemon, service: &str) -> SocketAddr {
+    let url = daemon.url(service, 0);
+    let address = url.strip_prefix("udp://").expect("a UDP service");
+    address.parse().expect("an address")
+}
+
+fn peer() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    socket
+}
+
+fn hear(socket: &UdpSocket) -> Vec<u8> {
+    let mut bytes = [0; 2000];
+    let length = socket.recv(&mut bytes).expect("an answer");
+    bytes[..length].to_vec()
+}
+
+fn counted(daemon: &Daemon, service: &str, counter: &str) -> u64 {
+    let status = daemon.status();
+    status["services"][service]["totals"][counter]
+        .as_u64()
+        .unwrap_or_else(|| panic!("no {counter} in {status}"))
+}
+
+#[test]
+fn a_stranger_that_answers_every_answer_is_muted() {
+    let daemon = Daemon::start("udp-loop", &config(""));
+    let service = address(&daemon, "one");
+    let (stranger, other) = (peer(), peer());
+    let mut payload = b"ping".to_vec();
+    for _ in 0..REPEATS {
+        stranger.send_to(&payload, service).expect("it is taken");
+        payload = hear(&stranger);
+        assert_eq!(payload, b"ping");
+    }
+    stranger.send_to(&payload, service).expect("it is taken");
+    daemon.wait_log("sends the same datagram again and again");
+    other.send_to(b"pong", service).expect("it is taken");
+    assert_eq!(hear(&other), b"pong", "others are answered");
+    stranger.set_nonblocking(true).expect("it is a socket");
+    assert!(stranger.recv(&mut [0; 9]).is_err(), "the loop has ended");
+    let out = REPEATS as u64 + 1;
+    daemon.wait_for("all to be counted", |status| {
+        status["services"]["one"]["totals"]["datagrams_out"] == out
+    });
+    assert_eq!(counted(&daemon, "one", "datagrams_in"), out + 1);
+    daemon.finish(&[]);
+}
+
+#[test]
+fn a_service_for_everybody_wants_that_said() {
+    let text = "[services.open]\nplugin = \"udp-echo\"\nlisten = [\"udp://0.0.0.0:0\"]\n\
+                [services.chargen]\nplugin = \"udp-echo\"\nlisten = [\"udp://127.0.0.1:0\"]\n\
+                settings = { mode = \"chargen\" }\n\
+                [services.shut]\nplugin = \"udp-echo\"\nlisten = [\"udp://0.0.0.0:0\"]\n\
+                settings = { allow = [\"127.0.0.0/8\"] }\n";
+    let daemon = Daemon::start("udp-open", text);
+    let status = daemon.status();
+    let failure = |service: &str| status["services"][service]["failure"].to_string();
+    assert!(
+        failure("open").contains("can be reached from elsewhere"),
+        "{status}"
+    );
+    assert!(failure("chargen").contains("CVE-2024-2169"), "{status}");
+    let socket = peer();
+    let port = address(&daemon, "shut").port();
+    socket
+        .send_to(b"hello", ("127.0.0.1", port))
+        .expect("it is taken");
+    assert_eq!(hear(&socket), b"hello");
+    daemon.finish(&["open".to_owned(), "chargen".to_owned()]);
+}
+
+#[test]
+fn two_services_fed_one_forged_datagram_stop() {
+    if std::env::var_os(INSIDE).is_some() {
+        return forge();
+    }
+    let namespace = |program: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--net", program]);
+        command
+    };
+    if !namespace("true")
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        println!("there are no namespaces here: nothing was forged");
+        return;
+    }
+    let itself = std::env::current_exe().expect("a running program");
+    let output = namespace("sh")
+        .args(["-c", "ip link set lo up && exec \"$@\"", "sh"])
+        .arg(itself)
+        .args([
+            "--exact",
+            "two_services_fed_one_forged_datagram_stop",
+            "--nocapture",
+        ])
+        .env(INSIDE, "1")
+        .output()
+        .expect("unshare ran before");
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
+}
+
+/// With the right to send what it likes, on a loopback of its own.
+fn forge() {
+    let daemon = Daemon::start("udp-forged", &config(""));
+    let (one, two) = (address(&daemon, "one"), address(&daemon, "two"));
+    for (from, to) in [(one, two), (two, one), (one, one)] {
+        send_forged(from, to, b"for ever");
+    }
+    // Both workers have dealt with what was forged when they have answered this, twice: in between
+    // they could have answered each other.
+    let peer = peer();
+    for round in 0..2 {
+        for service in [one, two] {
+            peer.send_to(&[round], service).expect("it is taken");
+            assert_eq!(hear(&peer), [round]);
+        }
+    }
+    daemon.wait_for("all to be counted", |status| {
+        let services = &status["services"];
+        let out = |service: &str| services[service]["totals"]["datagrams_out"].as_u64();
+        out("one") >= Some(2) && out("two") >= Some(2)
+    });
+    let total = |counter| counted(&daemon, "one", counter) + counted(&daemon, "two", counter);
+    let (came, out) = (total("datagrams_in"), total("datagrams_out"));
+    // Three forged, four asked.
+    assert!((7..=8).contains(&came), "{came} came");
+    // The four that were asked for, and one by the service that was started first: it does not know
+    // of the other, which does not answer it.
+    assert!((4..=5).contains(&out), "{out} answers");
+    daemon.finish(&[]);
+}
+
+/// RFC 791 and 768, without a checksum, which UDP over IPv4 allows.
+fn send_forged(from: SocketAddr, to: SocketAddr, payload: &[u8]) {
+    let (SocketAddr::V4(from), SocketAddr::V4(to)) = (from, to) else {
+        panic!("the services listen on IPv4");
+    };
+    let length = |headers: usize| ((headers + payload.len()) as u16).to_be_bytes();
+    let mut packet = vec![0x45, 0];
+    packet.extend(length(28));
+    packet.extend([0, 0, 0, 0, 64, 17, 0, 0]);
+    packet.extend(from.ip().octets());
+    packet.extend(to.ip().octets());
+    packet.extend(from.port().to_be_bytes());
+    packet.extend(to.port().to_be_bytes());
+    packet.extend(length(8));
+    packet.extend([0, 0]);
+    packet.extend(payload);
+    let (kind, none) = (SockType::Raw, SockFlag::empty());
+    let raw = socket(AddressFamily::Inet, kind, none, SockProtocol::Raw).expect("the right to it");
+    let sent = sendto(
+        std::os::fd::AsRawFd::as_raw_fd(&raw),
+        &packet,
+        &SockaddrIn::from(to),
+        MsgFlags::empty(),
+    );
+    assert_eq!(sent, Ok(packet.len()));
+}
