@@ -14,7 +14,7 @@ use super::facts::Facts;
 use super::socket;
 use super::{
     Access, DaemonPlan, Endpoint, Hours, Identity, Limits, LogPlan, LogTarget, Plan, ServicePlan,
-    SocketPlan, parse_network,
+    SocketPlan, Transport, parse_network,
 };
 use crate::config::{self, Complaint, Config, Fault, Place, in_order, shown};
 
@@ -169,6 +169,7 @@ impl Resolving<'_> {
             .map(|(_, endpoint)| endpoint)
             .collect();
         let socket = self.socket(&path, service, &endpoints);
+        self.refuse_blind_sensor(&path, service, &endpoints);
         let workers = match service.workers {
             config::Workers::Count(count) => count,
             config::Workers::Word(_) => self.facts.cpus.clamp(1, 256),
@@ -235,6 +236,16 @@ impl Resolving<'_> {
             datagram_rate: limits.datagram_rate,
             datagram_burst: limits.datagram_burst,
             datagram_rate_written: written("datagram_rate"),
+        }
+    }
+
+    /// Whoever likes can send a datagram in another's name, and so have that one banned.
+    fn refuse_blind_sensor(&mut self, path: &str, service: &config::Service, at: &[Endpoint]) {
+        let is_stream = |endpoint: &Endpoint| endpoint.address.transport() == Transport::Stream;
+        if service.access.sensor && !at.is_empty() && !at.iter().any(is_stream) {
+            let fault = Fault::new("a sensor cannot tell who has sent a datagram")
+                .hint("listen on tcp:// as well, or leave it out");
+            self.complain(&format!("{path}.access.sensor"), fault);
         }
     }
 

@@ -33,7 +33,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 return;
             }
             match listener.accept() {
-                Accepted::Connection(socket, peer) => self.admit(nth, socket, peer.into()),
+                Accepted::Connection(socket, peer) => self.admit(nth, socket, peer),
                 Accepted::Again => {}
                 Accepted::Empty => return,
                 Accepted::OutOfDescriptors => {

@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use super::complaints::Complaints;
+use super::gate::Gate;
 use super::sending::Sending;
 use crate::channel::ListenerBrief;
 use crate::engine::Streams;
@@ -69,6 +70,7 @@ pub(super) struct Around<'a, P: Protocol> {
     pub(super) streams: &'a mut Streams<P>,
     pub(super) scoreboard: &'a Scoreboard,
     pub(super) complaints: &'a mut Complaints,
+    pub(super) gate: &'a mut Gate,
     pub(super) now_ms: u64,
 }
 
@@ -212,6 +214,12 @@ impl Datagrams {
             Name::Internet(peer) => Party::Internet(peer),
             Name::Unix(_) => Party::Unix,
         };
+        if let Err(refusal) = around.gate.permits(peer, now_ms) {
+            board.add(Counter::Refused, 1);
+            board.add(refusal.counter(), 1);
+            around.complaints.refused(now_ms, peer, refusal);
+            return;
+        }
         if let Some(rates) = &mut self.rates
             && (self.loopback_is_limited || !is_loopback(peer))
             && !rates.allows(peer.source(), now_ms)

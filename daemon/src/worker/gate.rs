@@ -157,6 +157,16 @@ impl Gate {
         Ok(guest)
     }
 
+    /// A datagram takes no place, and its source may be forged: it is held to bans and lists only.
+    pub(super) fn permits(&mut self, peer: Party, now_ms: u64) -> Result<(), Refusal> {
+        if peer == Party::Unix {
+            return Ok(());
+        }
+        self.check_ban(peer, now_ms)?;
+        let admitted = self.access.admit(peer, utc_s);
+        admitted.map(drop).map_err(|_| Refusal::Access)
+    }
+
     /// Whether the table of sources had no room for somebody who had to be counted.
     pub(super) fn is_uncounted(&self, guest: Guest) -> bool {
         match guest.peer {

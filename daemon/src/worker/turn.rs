@@ -102,8 +102,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             .listeners
             .into_iter()
             .partition(|(_, brief)| brief.local.transport() == Transport::Stream);
-        let (limits, workers, first) = (&share.limits, share.worker_count, DATAGRAM_LISTENERS);
-        let datagrams = Datagrams::new(datagrams, limits, workers, first, &epoll)?;
+        let (workers, first) = (share.worker_count, DATAGRAM_LISTENERS);
+        let datagrams = Datagrams::new(datagrams, &limits, workers, first, &epoll)?;
         let mut listeners = Vec::new();
         for ((fd, brief), event) in streams.into_iter().zip(LISTENERS..) {
             let mut listener = Listener::new(fd, brief, event)?;
@@ -243,6 +243,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             streams: &mut self.streams,
             scoreboard: &self.scoreboard,
             complaints: &mut self.complaints,
+            gate: &mut self.gate,
             now_ms: self.now_ms,
         };
         work(&mut self.datagrams, &mut around);

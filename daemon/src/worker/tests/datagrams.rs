@@ -109,6 +109,10 @@ struct Running {
 }
 
 fn start(listeners: Vec<(OwnedFd, Address)>, limits: Limits) -> Running {
+    start_for(Access::default(), listeners, limits)
+}
+
+fn start_for(access: Access, listeners: Vec<(OwnedFd, Address)>, limits: Limits) -> Running {
     let file = SharedWords::file("test", scoreboard::BYTES).expect("memory file");
     let board = Scoreboard::over(SharedWords::map(&file).expect("mapping")).expect("long enough");
     let (channel, orders) = UnixStream::pair().expect("a pair");
@@ -133,7 +137,7 @@ fn start(listeners: Vec<(OwnedFd, Address)>, limits: Limits) -> Running {
         worker_count: 1,
         drain_timeout_ms: 1000,
         send_buffer_bytes: None,
-        access: Access::default(),
+        access,
         bans: Vec::new(),
         sources,
     };
@@ -446,6 +450,24 @@ fn a_source_is_held_to_its_rate_and_peers_on_this_machine_only_if_it_is_written(
         assert_eq!(limited > 0, written);
         assert_eq!(board.read(Counter::DatagramsOut) + limited, 20);
     }
+}
+
+#[test]
+fn who_may_not_come_in_is_not_answered() {
+    let access = Access {
+        deny: vec!["127.0.0.2/32".parse().expect("a network")],
+        ..Access::default()
+    };
+    let (socket, local) = listener("127.0.0.1:0");
+    let (denied, welcome) = (peer("127.0.0.2:0"), peer("127.0.0.1:0"));
+    denied.send_to(b"no", local).expect("it is taken");
+    welcome.send_to(b"yes", local).expect("it is taken");
+    let sockets = vec![(socket.into(), Address::Udp(local))];
+    let running = start_for(access, sockets, limits());
+    assert_eq!(hear(&welcome).0, b"yes");
+    let board = running.stop();
+    assert_eq!(board.read(Counter::RefusedAccess), 1);
+    assert_eq!(board.read(Counter::DatagramsOut), 1);
 }
 
 fn unix_address(name: &str) -> UnixAddress {
