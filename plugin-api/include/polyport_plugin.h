@@ -80,7 +80,8 @@ enum {
   PP_E_PANIC = -7,       /* glue caught a panic or an exception of its plugin */
   PP_E_CANCELLED = -8,   /* given up because the instance drains */
   PP_E_TIMEOUT = -9,
-  PP_E_THREAD = -10      /* called from a thread that may not */
+  PP_E_THREAD = -10,     /* called from a thread that may not */
+  PP_E_BUSY = -11        /* too much waits already; nothing was done */
 };
 
 enum { PP_LOG_DEBUG = 0, PP_LOG_INFO = 1, PP_LOG_WARNING = 2, PP_LOG_ERROR = 3 }; /* uint32_t */
@@ -482,7 +483,8 @@ typedef struct pp_work_1 {
    * when the worker has drained are not run: their `done` says PP_E_CANCELLED. Those that run are
    * waited for; if one does not return soon after the time to drain is over, the process ends
    * without `destroy`.
-   * PP_E_FULL: as many jobs wait as limits.queue allows. PP_E_CANCELLED: the instance is about to be
+   * PP_E_BUSY: as many jobs wait as limits.queue allows; not PP_E_FULL, which a `feed` may pass on
+   *   only if room in its output is what it waits for. PP_E_CANCELLED: the instance is about to be
    *   destroyed. PP_E_UNSUPPORTED: the plugin has no pp_work_sink_1. PP_E_ARG: no function. After
    *   any of these arg is the caller's, and no `done` follows. */
   pp_status (*submit)(pp_host *host, void (*run)(void *arg), void *arg, uint64_t token);

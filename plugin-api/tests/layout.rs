@@ -173,7 +173,7 @@ fn printed_by_rust() -> String {
     constants!(out, [
         MAGIC, MAJOR, MINOR,
         OK, E_FAIL, E_ARG, E_UNSUPPORTED, E_GONE, E_FULL, E_CONFIG, E_PANIC, E_CANCELLED, E_TIMEOUT,
-        E_THREAD,
+        E_THREAD, E_BUSY,
         LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR,
         CLOSE_FINISH, CLOSE_ABORT,
         WRITE_FINISH,

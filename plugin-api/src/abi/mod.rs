@@ -28,6 +28,7 @@ pub const E_PANIC: Status = -7;
 pub const E_CANCELLED: Status = -8;
 pub const E_TIMEOUT: Status = -9;
 pub const E_THREAD: Status = -10;
+pub const E_BUSY: Status = -11;
 
 pub const LOG_DEBUG: u32 = 0;
 pub const LOG_INFO: u32 = 1;
