@@ -124,6 +124,12 @@ pub struct Limits {
     pub input_bytes_max: usize,
     #[serde(rename = "output")]
     pub output_bytes_max: usize,
+    #[serde(rename = "threads")]
+    pub threads_max: u16,
+    #[serde(rename = "queue")]
+    pub queue_max: u32,
+    #[serde(rename = "handler")]
+    pub handler_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

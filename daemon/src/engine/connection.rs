@@ -113,6 +113,16 @@ impl<S> Connection<S> {
         }
     }
 
+    /// One of which nothing is left but to read up to the peer's FIN.
+    pub(super) fn lingering(why: End, idle_ms: u64, now_ms: u64) -> Connection<S> {
+        Connection {
+            state: State::Finishing(why),
+            fin_sent: true,
+            linger_until_ms: now_ms + LINGER_MS,
+            ..Connection::new(idle_ms, now_ms)
+        }
+    }
+
     pub(super) fn state(&self) -> State {
         self.state
     }

@@ -1,13 +1,14 @@
 //! The engine: what happens to connections, decided without a socket, a clock or a pointer.
 //!
 //! [`Streams`] is its whole face towards the worker, [`session::Protocol`] and [`desk::Desk`] are
-//! its face towards a plugin. Everything is a function of what it was told and of `now`, so that it
+//! its face towards a plugin, [`handler`] where that one may block. Everything is a function of what it was told and of `now`, so that it
 //! can be tested in simulated worlds.
 
 mod carrying;
 mod connection;
 mod deadlines;
 pub mod desk;
+pub mod handler;
 mod lists;
 mod output;
 pub mod session;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use super::lists::Parted;
 use super::session::{End, Facts, Token};
 use super::streams::{After, READ_BYTES, Streams};
-use crate::plan::Limits;
+use crate::plan::{Limits, ThreadLimits};
 
 mod script;
 
@@ -45,6 +45,11 @@ impl World {
             idle_ms: [0, 500, 20_000][random.below(3) as usize],
             input_bytes_max: [RECORD, 1000, 100_000][random.below(3) as usize],
             output_bytes_max: [70_000, 200_000][random.below(2) as usize],
+            threads: ThreadLimits {
+                max: 1,
+                queue_max: 0,
+                handler_ms: 0,
+            },
         };
         World {
             streams: Streams::new(Script::new(seed), &limits),

@@ -165,6 +165,18 @@ pub struct Limits {
     pub input_bytes_max: usize,
     /// Bytes queued for one peer; at half of it the plugin is not fed, below a quarter it is again.
     pub output_bytes_max: usize,
+    pub threads: ThreadLimits,
+}
+
+/// Of what may block, in each worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadLimits {
+    /// Handlers and jobs that run at once.
+    pub max: u16,
+    /// Connections and jobs that wait for a thread; more are refused.
+    pub queue_max: u32,
+    /// A handler that has served one connection for so long is told that time is up; 0 never.
+    pub handler_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ use super::endpoint;
 use super::facts::Facts;
 use super::{
     DaemonPlan, Endpoint, Identity, Limits, LogPlan, LogTarget, Plan, ServicePlan, SocketPlan,
+    ThreadLimits,
 };
 use crate::config::{self, Complaint, Config, Fault, Place, in_order, shown};
 
@@ -164,6 +165,11 @@ impl Resolving<'_> {
                 idle_ms: service.limits.idle_ms,
                 input_bytes_max: service.limits.input_bytes_max,
                 output_bytes_max: service.limits.output_bytes_max,
+                threads: ThreadLimits {
+                    max: service.limits.threads_max,
+                    queue_max: service.limits.queue_max,
+                    handler_ms: service.limits.handler_ms,
+                },
             },
             socket: SocketPlan {
                 backlog: service.socket.backlog,

@@ -153,10 +153,8 @@ impl Life {
             if let Some(service) = self.services.get_mut(worker.service.0 as usize) {
                 service.retire(board);
             }
-            let glance = board.glance(0);
-            blame = glance
-                .inside()
-                .then(|| format!("in {}", glance.callback.name()));
+            let glance = board.blame();
+            blame = glance.map(|glance| format!("in {}", glance.callback.name()));
         }
         self.handle(
             Event::Worker(worker, News::Exited { exit, blame }),

@@ -223,7 +223,7 @@ impl fmt::Display for BindError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Limits, SocketPlan};
+    use crate::plan::{Limits, SocketPlan, ThreadLimits};
     use std::collections::BTreeMap;
 
     fn service(address: &str) -> ServicePlan {
@@ -240,6 +240,11 @@ mod tests {
                 idle_ms: 0,
                 input_bytes_max: 1,
                 output_bytes_max: 1,
+                threads: ThreadLimits {
+                    max: 1,
+                    queue_max: 0,
+                    handler_ms: 0,
+                },
             },
             socket: SocketPlan {
                 backlog: 256,

@@ -30,8 +30,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     fn accept_from(&mut self, nth: usize) {
         for _ in 0..ACCEPTS_MAX {
+            let at_limit = self.connection_count() >= self.connections_max;
             let listener = &mut self.listeners[nth];
-            if self.streams.len() >= self.connections_max {
+            if at_limit {
                 listener.leave_at_limit(&self.epoll);
                 self.complaints
                     .at_limit(self.now_ms, &listener.brief, self.connections_max);
@@ -68,6 +69,10 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             endpoint: &listener.brief.endpoint,
         };
         self.scoreboard.add(Counter::Accepted, 1);
+        if self.blocking.serves() {
+            let (endpoint, facts) = (facts.endpoint.to_owned(), facts.without_endpoint());
+            return self.hand_over(Stream::new(socket, peer), facts, endpoint);
+        }
         let opened = self.streams.open(&facts, self.now_ms);
         let Ok(token) = opened else {
             tracing::debug!(%peer, "the protocol refused the connection");
@@ -86,9 +91,14 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.part();
     }
 
+    /// Of the event loop and of threads.
+    fn connection_count(&self) -> usize {
+        self.streams.len() + self.blocking.len()
+    }
+
     /// Listeners that left come back once there is room, or when they have been away long enough.
     pub(super) fn readmit_listeners(&mut self) {
-        if self.streams.len() >= self.connections_max {
+        if self.connection_count() >= self.connections_max {
             return;
         }
         for listener in &mut self.listeners {

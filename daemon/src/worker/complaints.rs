@@ -14,6 +14,9 @@ pub(super) struct Complaints {
     accept_failed: Pace,
     closed_at_limit: Pace,
     fault: Pace,
+    busy: Pace,
+    no_thread: Pace,
+    handler_time: Pace,
 }
 
 impl Complaints {
@@ -57,6 +60,27 @@ impl Complaints {
                 "connections closed at a limit: unread input above limits.input, \
                  or an answer above limits.output"
             );
+        }
+    }
+
+    pub(super) fn busy(&mut self, now_ms: u64) {
+        if self.busy.allows(now_ms) {
+            tracing::warn!(
+                "all threads of this worker are serving and enough connections wait for one; more \
+                 are refused (limits.threads or limits.queue raises it)"
+            );
+        }
+    }
+
+    pub(super) fn no_thread(&mut self, now_ms: u64, error: &io::Error) {
+        if self.no_thread.allows(now_ms) {
+            tracing::error!(%error, "no thread can be made; connections and jobs are refused");
+        }
+    }
+
+    pub(super) fn handler_time(&mut self, now_ms: u64) {
+        if self.handler_time.allows(now_ms) {
+            tracing::warn!("a connection was served for longer than limits.handler, and closed");
         }
     }
 

@@ -16,8 +16,8 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
 use crate::channel::{ListenerBrief, Order};
-use crate::engine::session::End;
-use crate::plan::{Address, Limits};
+use crate::engine::session::{End, Protocol};
+use crate::plan::{Address, Limits, ThreadLimits};
 use crate::scoreboard::{self, Counter, Scoreboard};
 use crate::sys::shared_memory::SharedWords;
 
@@ -25,7 +25,7 @@ mod script;
 
 use script::{CHUNK, Event, Mode, Script};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A drain is one byte: its grace in tenths of a second.
 struct TestOrders(UnixStream);
@@ -59,26 +59,39 @@ impl Wakes for TestWakes {
     }
 }
 
-struct Running {
+pub(super) struct Running {
     address: SocketAddr,
     channel: UnixStream,
     wake_fd: Arc<EventFd>,
     wakes: Sender<u64>,
     events: Receiver<Event>,
-    board: Scoreboard,
-    thread: JoinHandle<io::Result<Outcome>>,
+    pub(super) board: Scoreboard,
+    /// The outcome, and whether the protocol came back.
+    thread: JoinHandle<io::Result<(Outcome, bool)>>,
 }
 
-fn limits() -> Limits {
+pub(super) fn limits() -> Limits {
     Limits {
         connections: 1000,
         idle_ms: 0,
         input_bytes_max: 64 * 1024,
         output_bytes_max: 256 * 1024,
+        threads: ThreadLimits {
+            max: 64,
+            queue_max: 128,
+            handler_ms: 0,
+        },
     }
 }
 
 fn start(mode: Mode, limits: Limits) -> Running {
+    start_with(|tell| Script::new(mode, tell), limits)
+}
+
+pub(super) fn start_with<P: Protocol + Send + 'static>(
+    protocol: impl FnOnce(Sender<Event>) -> P,
+    limits: Limits,
+) -> Running {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     let file = SharedWords::file("test", scoreboard::BYTES).expect("memory file");
@@ -103,12 +116,13 @@ fn start(mode: Mode, limits: Limits) -> Running {
         worker_count: 1,
         drain_timeout_ms: 1000,
     };
-    let script = Script::new(mode, tell);
+    let protocol = protocol(tell);
     let worker_wakes = TestWakes(wake_fd.clone(), wakes_taken);
     let worker_board = board.clone();
     let thread = std::thread::spawn(move || {
         let orders = TestOrders(worker_channel);
-        serve(share, script, worker_wakes, orders, worker_board).map(|(outcome, _)| outcome)
+        let served = serve(share, protocol, worker_wakes, orders, worker_board);
+        served.map(|(outcome, protocol)| (outcome, protocol.is_some()))
     });
     Running {
         address,
@@ -122,7 +136,7 @@ fn start(mode: Mode, limits: Limits) -> Running {
 }
 
 impl Running {
-    fn connect(&self) -> TcpStream {
+    pub(super) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
         stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
@@ -135,17 +149,27 @@ impl Running {
             .expect("the protocol is told")
     }
 
-    fn drain(&mut self, tenths: u8) {
+    pub(super) fn wake(&self, token: u64) {
+        self.wakes.send(token).expect("the worker takes it");
+        self.wake_fd.write(1).expect("it is an event descriptor");
+    }
+
+    pub(super) fn drain(&mut self, tenths: u8) {
         self.channel
             .write_all(&[tenths])
             .expect("the worker reads its channel");
     }
 
     fn join(self) -> Outcome {
+        self.join_with_protocol().0
+    }
+
+    /// And whether the protocol came back.
+    pub(super) fn join_with_protocol(self) -> (Outcome, bool) {
         self.thread.join().expect("no panic").expect("no error")
     }
 
-    fn stop(mut self) -> Outcome {
+    pub(super) fn stop(mut self) -> Outcome {
         self.drain(0);
         self.join()
     }

@@ -15,6 +15,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::time::{ClockId, clock_gettime};
 use slotmap::{Key, KeyData, SecondaryMap};
 
+use super::blocking::{self, Blocking};
 use super::complaints::Complaints;
 use super::listener::Listener;
 use super::stream::{Heard, Stream};
@@ -41,6 +42,7 @@ pub(super) struct Worker<P: Protocol, W, O> {
     pub(super) epoll: Epoll,
     pub(super) streams: Streams<P>,
     pub(super) sockets: SecondaryMap<Token, Stream>,
+    pub(super) blocking: Blocking,
     pub(super) listeners: Vec<Listener>,
     /// Connections that can go on without a further event.
     ready: VecDeque<Token>,
@@ -70,6 +72,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         // An edge for each write, so that the count in it never has to be read.
         let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         epoll.add(wakes.fd(), EpollEvent::new(edge, WAKER))?;
+        let streams = Streams::new(protocol, &share.limits);
+        let blocking = Blocking::new(&share, streams.handler(), &scoreboard, &epoll)?;
         let connections_max = share.connections_max();
         let mut listeners = Vec::new();
         for ((fd, brief), event) in share.listeners.into_iter().zip(LISTENERS..) {
@@ -79,7 +83,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
         Ok(Worker {
             epoll,
-            streams: Streams::new(protocol, &share.limits),
+            streams,
+            blocking,
             sockets: SecondaryMap::new(),
             listeners,
             ready: VecDeque::new(),
@@ -97,16 +102,13 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         })
     }
 
-    pub(super) fn into_protocol(self) -> P {
-        self.streams.into_protocol()
-    }
-
     pub(super) fn run(&mut self) -> io::Result<Outcome> {
         let mut events = vec![EpollEvent::empty(); EVENTS_MAX];
         self.streams.start(self.now_ms);
         loop {
             if let Some(outcome) = self.outcome
                 && self.streams.is_empty()
+                && self.threads_are_done()
             {
                 return Ok(outcome);
             }
@@ -116,9 +118,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             }
             self.obey_orders();
             self.deliver_wakes();
+            self.take_results();
             self.accept_waiting();
             self.visit_ready();
             self.expire();
+            self.hand_over_jobs();
             self.flush_touched();
             self.readmit_listeners();
             self.publish();
@@ -142,7 +146,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     /// How long nothing has to be done.
     fn quiet_ms(&self) -> u64 {
         let back = self.listeners.iter().filter_map(Listener::back_ms).min();
-        let next = [back, self.streams.next_deadline_ms()];
+        let threads = self.blocking.next_deadline_ms();
+        let next = [back, threads, self.streams.next_deadline_ms()];
         let at_ms = next.into_iter().flatten().min().unwrap_or(u64::MAX);
         at_ms.saturating_sub(self.now_ms).min(WAIT_MS_MAX)
     }
@@ -151,6 +156,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         match about {
             CHANNEL => self.orders_waiting = true,
             WAKER => self.wakes_waiting = true,
+            blocking::RESULTS => self.blocking.results_waiting = true,
             // An event of a listener that has left is stale.
             _ if about < 1 << 32 => {
                 if let Some(listener) = self.listeners.get_mut((about - LISTENERS) as usize) {
@@ -217,6 +223,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             listener.leave(&self.epoll);
         }
         self.streams.drain(self.now_ms, grace_ms);
+        self.drain_blocking(grace_ms);
         self.part();
     }
 
@@ -278,6 +285,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     fn expire(&mut self) {
         self.streams.expire(self.now_ms);
+        self.expire_blocking();
         self.part();
     }
 

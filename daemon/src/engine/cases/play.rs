@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::engine::desk::{Desk, Said};
 use crate::engine::session::{End, Facts, Fed, Protocol, TimerToken, Token};
 use crate::engine::streams::{After, Streams};
-use crate::plan::Limits;
+use crate::plan::{Limits, ThreadLimits};
 
 pub(super) type Feed = fn(&mut Play, Token, &[u8]) -> Fed;
 
@@ -76,6 +76,11 @@ pub(super) fn play_with_idle(feed: Feed, idle_ms: u64) -> Streams<Play> {
         idle_ms,
         input_bytes_max: INPUT_MAX,
         output_bytes_max: OUTPUT_MAX,
+        threads: ThreadLimits {
+            max: 1,
+            queue_max: 0,
+            handler_ms: 0,
+        },
     };
     let play = Play {
         desk: Desk::default(),
