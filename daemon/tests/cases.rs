@@ -15,6 +15,17 @@ macro_rules! cases {
 }
 
 cases! {
+    blocking_example
+    blocking_example_c
+    blocking_busy
+    blocking_drain
+    blocking_drain_over
+    blocking_faults
+    blocking_limits
+    blocking_half_close
+    blocking_crash
+    work
+    work_faults
     echo_line
     echo_once
     echo_stream

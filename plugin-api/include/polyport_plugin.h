@@ -448,8 +448,9 @@ typedef struct pp_stream {
    * PP_E_ARG: NULL with n > 0, or unknown flags. */
   pp_status (*write)(void *inner, const void *bytes, size_t n, uint32_t flags);
 
-  /* [inside] From `ms` milliseconds from now on, `read` and `write` answer PP_E_TIMEOUT, also those
-   * that wait by then. 0 means no deadline, as at first. Replaces the one before. */
+  /* [inside] From `ms` milliseconds from now on, `read` answers PP_E_TIMEOUT, and so does a `write`
+   * that has to wait: a goodbye can still be said. Those that wait by then are woken with it. 0 means
+   * no deadline, as at first. Replaces the one before. */
   pp_status (*deadline)(void *inner, uint64_t ms);
 } pp_stream;
 

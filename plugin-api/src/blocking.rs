@@ -120,8 +120,9 @@ impl<'a> Stream<'a> {
         self.fill_buf()
     }
 
-    /// From so long from now on, reading and writing fail with [`io::ErrorKind::TimedOut`], also
-    /// where they wait by then. `None` takes the deadline away; a later one replaces it.
+    /// From so long from now on, reading fails with [`io::ErrorKind::TimedOut`], and so does writing
+    /// where it has to wait: a goodbye can still be said. `None` takes the deadline away; a later one
+    /// replaces it.
     pub fn set_deadline(&mut self, after: Option<Duration>) -> io::Result<()> {
         // 0 would mean none.
         let ms = after.map_or(0, |after| milliseconds(after).max(1));
@@ -140,8 +141,8 @@ impl<'a> Stream<'a> {
     }
 
     /// All that is known of the session.
-    pub fn facts(&self) -> &Facts<'a> {
-        &self.facts
+    pub fn facts(&self) -> Facts<'a> {
+        self.facts
     }
 
     /// The other end.

@@ -24,6 +24,8 @@ pub fn folder() -> PathBuf {
                 "polyport-echo",
                 "-p",
                 "polyport-fixture-panics",
+                "-p",
+                "polyport-fixture-talks",
             ]);
             if folder.ends_with("release") {
                 cargo.arg("--release");
@@ -42,13 +44,38 @@ pub fn folder() -> PathBuf {
         .clone()
 }
 
-/// Replaces `{fixture NAME}` in a line of configuration by that fixture's path.
+/// An example of the SDK, built by the same cargo.
+fn example(name: &str) -> PathBuf {
+    let folder = folder();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args([
+        "build",
+        "--quiet",
+        "-p",
+        "polyport-plugin",
+        "--example",
+        name,
+    ]);
+    if folder.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status();
+    assert!(built.expect("cargo runs").success(), "the example {name}");
+    folder.join("examples").join(format!("lib{name}.so"))
+}
+
+/// Replaces `{fixture NAME}` in a line of configuration by that fixture's path, and `{example NAME}`
+/// by that of an example of the SDK.
 pub fn fill_in(line: &str) -> String {
     let mut filled = line.to_owned();
-    while let Some(start) = filled.find("{fixture ") {
-        let end = start + filled[start..].find('}').expect("a closing brace");
-        let path = build_fixture(&filled[start + "{fixture ".len()..end]);
-        filled.replace_range(start..=end, &path.display().to_string());
+    let kinds: [(&str, fn(&str) -> PathBuf); 2] =
+        [("{fixture ", build_fixture), ("{example ", example)];
+    for (mark, build) in kinds {
+        while let Some(start) = filled.find(mark) {
+            let end = start + filled[start..].find('}').expect("a closing brace");
+            let path = build(&filled[start + mark.len()..end]);
+            filled.replace_range(start..=end, &path.display().to_string());
+        }
     }
     filled
 }

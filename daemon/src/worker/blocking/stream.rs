@@ -147,6 +147,7 @@ impl<'a> Waiting<'a> {
         };
         loop {
             self.check()?;
+            self.check_deadline()?;
             match recv(
                 self.socket.socket.as_raw_fd(),
                 buffer,
@@ -182,7 +183,10 @@ impl<'a> Waiting<'a> {
                     bytes = &bytes[sent..];
                 }
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => self.wait(PollFlags::POLLOUT)?,
+                Err(Errno::EAGAIN) => {
+                    self.check_deadline()?;
+                    self.wait(PollFlags::POLLOUT)?;
+                }
                 Err(_) => return Err(self.lost()),
             }
         }
@@ -200,18 +204,18 @@ impl<'a> Waiting<'a> {
         if self.stop.is_over() {
             return Err(Halt::Cancelled);
         }
-        if self.handler_end_ms == NEVER && self.deadline_ms == NEVER {
-            return Ok(());
-        }
-        let now_ms = clock_ms();
-        if now_ms >= self.handler_end_ms {
+        if has_passed(self.handler_end_ms) {
             self.ended = Some(End::Limit);
             return Err(Halt::TimedOut);
         }
-        if now_ms >= self.deadline_ms {
-            return Err(Halt::TimedOut);
-        }
         Ok(())
+    }
+
+    fn check_deadline(&self) -> Result<(), Halt> {
+        match has_passed(self.deadline_ms) {
+            true => Err(Halt::TimedOut),
+            false => Ok(()),
+        }
     }
 
     fn wait(&mut self, wanted: PollFlags) -> Result<(), Halt> {
@@ -274,6 +278,10 @@ impl ByteStream for Waiting<'_> {
     fn set_deadline(&mut self, after_ms: u64) {
         self.deadline_ms = after(after_ms);
     }
+}
+
+fn has_passed(at_ms: u64) -> bool {
+    at_ms != NEVER && clock_ms() >= at_ms
 }
 
 /// The moment so many milliseconds from now; 0 is never.
