@@ -23,6 +23,7 @@ cases! {
     blocking_faults
     blocking_limits
     blocking_half_close
+    blocking_stays
     blocking_crash
     work
     work_faults

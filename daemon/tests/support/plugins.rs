@@ -68,12 +68,14 @@ fn example(name: &str) -> PathBuf {
 /// by that of an example of the SDK.
 pub fn fill_in(line: &str) -> String {
     let mut filled = line.to_owned();
-    let kinds: [(&str, fn(&str) -> PathBuf); 2] =
-        [("{fixture ", build_fixture), ("{example ", example)];
-    for (mark, build) in kinds {
+    for mark in ["{fixture ", "{example "] {
         while let Some(start) = filled.find(mark) {
             let end = start + filled[start..].find('}').expect("a closing brace");
-            let path = build(&filled[start + mark.len()..end]);
+            let name = &filled[start + mark.len()..end];
+            let path = match mark {
+                "{example " => example(name),
+                _ => build_fixture(name),
+            };
             filled.replace_range(start..=end, &path.display().to_string());
         }
     }
