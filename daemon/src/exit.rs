@@ -1,4 +1,4 @@
-//! Exit codes: fixed, documented in the manual, never reused for something else.
+//! Exit codes: fixed, documented in the README, never reused for something else.
 
 /// It is done.
 pub const DONE: u8 = 0;

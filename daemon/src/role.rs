@@ -10,14 +10,14 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use crate::channel::{Brief, Channel, CheckBrief, ProbeBrief, Report, handed};
 use crate::exit;
 use crate::sys::sandbox::Profile;
-use crate::sys::{jail, sandbox, spawn};
+use crate::sys::{jail, orphan, sandbox, spawn};
 use crate::{log, plan, plugin_host, worker};
 
 /// Returns the exit code.
 pub fn play() -> u8 {
     match handed_over() {
         Some((channel, Brief::Check(brief), answer)) => check(&channel, &brief, answer),
-        Some((channel, Brief::Probe(brief), _)) => probe(&channel, &brief),
+        Some((channel, Brief::Probe(brief), answer)) => probe(&channel, &brief, answer),
         Some((channel, Brief::Worker(brief), board)) => worker::play(channel, brief, board),
         None => {
             eprintln!(
@@ -55,7 +55,7 @@ fn check(channel: &Channel, brief: &CheckBrief, answer: OwnedFd) -> u8 {
     tell(channel, report.map_err(|error| error.to_string()))
 }
 
-fn probe(channel: &Channel, brief: &ProbeBrief) -> u8 {
+fn probe(channel: &Channel, brief: &ProbeBrief, answer: OwnedFd) -> u8 {
     let _ = log::begin(&log::early(), &format!("probe {}", brief.service));
     let identity = brief
         .daemon
@@ -64,7 +64,8 @@ fn probe(channel: &Channel, brief: &ProbeBrief) -> u8 {
         .map(|identity| (identity.uid, identity.gid));
     let closed = jail::limits_for_probe()
         .map_err(|error| error.to_string())
-        .and_then(|()| jail::drop_identity(identity).map_err(|error| error.to_string()));
+        .and_then(|()| jail::drop_identity(identity).map_err(|error| error.to_string()))
+        .and_then(|()| orphan::end_with_parent().map_err(|error| error.to_string()));
     let verdict = closed.and_then(|()| {
         plugin_host::probe::run(brief, |needs| {
             let level = sandbox::close(brief.daemon.sandbox, needs, Profile::Probe);
@@ -72,12 +73,12 @@ fn probe(channel: &Channel, brief: &ProbeBrief) -> u8 {
         })
     });
     let report = match verdict {
-        Ok(descriptor) => Report::Admitted {
-            descriptor: Box::new(descriptor),
-        },
-        Err(text) => Report::refused(text),
+        Ok(descriptor) => handed::answer(answer, &descriptor)
+            .map(|bytes| Report::Admitted { bytes })
+            .map_err(|error| error.to_string()),
+        Err(text) => Ok(Report::refused(text)),
     };
-    tell(channel, Ok(report))
+    tell(channel, report)
 }
 
 fn tell(channel: &Channel, report: Result<Report, String>) -> u8 {

@@ -32,7 +32,7 @@ fn eight_threads_serve_a_hundred_peers_one_after_the_other() {
     let worker = daemon.worker_pids("talks")[0];
     assert_eq!(threads_of(worker), 1 + 8, "the event loop's and eight");
     for (nth, peer) in peers.iter_mut().enumerate() {
-        write!(peer, "say {nth}\n").expect("sent");
+        writeln!(peer, "say {nth}").expect("sent");
         peer.shutdown(Shutdown::Write).expect("half-closed");
     }
     for (nth, peer) in peers.iter_mut().enumerate() {

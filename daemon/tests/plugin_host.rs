@@ -11,10 +11,11 @@ use std::net::SocketAddr;
 
 use folder::Folder;
 use polyport::engine::desk::{Ask, Piece};
-use polyport::engine::session::{End, Facts, Fed, Party, Protocol, Token};
+use polyport::engine::replies::{Flow, FlowPeer};
+use polyport::engine::session::{DatagramFacts, End, Facts, Fed, Party, Protocol, Token};
 use polyport::plan::{LogLevel, Needs};
 use polyport::plugin_host::{Admitted, Instance, InstanceFacts, LoadError, Surroundings};
-use polyport::scoreboard::{BYTES, Counter, Scoreboard};
+use polyport::scoreboard::{BYTES, Callback, Counter, Scoreboard};
 use polyport::sys::shared_memory::SharedWords;
 use serde_json::json;
 use slotmap::SlotMap;
@@ -22,6 +23,8 @@ use slotmap::SlotMap;
 // --- surroundings ------------------------------------------------------------------------------
 
 const FACTS: InstanceFacts<'_> = InstanceFacts {
+    endpoints: &[],
+    udp_ports: &[],
     service: "echo",
     worker_index: 1,
     worker_count: 4,
@@ -146,7 +149,7 @@ fn needs_are_told_with_the_values_of_their_options() {
             descriptor.datagrams,
             descriptor.peer_first
         ),
-        (true, false, true)
+        (true, true, true)
     );
     let names: Vec<&str> = descriptor
         .options
@@ -235,12 +238,13 @@ fn what_a_rude_callback_does_ends_its_session_as_the_header_says() {
         assert_eq!(served.feed(b"!rude").0, expected, "{case}");
         assert_eq!(served.feed(b"polite").0, Fed::Took(6), "{case}: it goes on");
         let told = served.instance.desk().take_faults();
-        let expected: &[&str] = if case == "fault" {
-            &["caught \\u{1b}[1ma panic"]
-        } else {
-            &[]
+        let expected: &[&str] = match case {
+            "overconsume" => &["it consumed 6 of 5 bytes"],
+            "panic" => &["it answered PP_E_PANIC"],
+            "fault" => &["caught \\u{1b}[1ma panic"],
+            _ => &[],
         };
-        assert_eq!(told, expected, "{case}");
+        assert_eq!(told, expected, "{case}: what counts as a fault");
     }
 }
 
@@ -274,9 +278,56 @@ fn every_wrong_argument_is_answered_and_none_is_believed() {
         said,
         "write null -2\nwrite empty 0\nwrite endless -2\nwrite flags -2\nwrite none -4\n\
          write never -4\nclose how -2\nclose why -2\npause -2\nqueued null -2\n\
-         queued never -4 99\nidle never -4\nsend -3\ntimer null -2\ntimer never -4\n\
+         queued never -4 99\nidle never -4\nsend -4\ntimer null -2\ntimer never -4\n\
          timer 0 cancel 0 again -4\nwaker null -2 -2\nextension 1\nhost null -2\n"
     );
+}
+
+#[test]
+fn a_datagram_is_answered_by_its_token_from_where_it_lies() {
+    let folder = Folder::new("datagram");
+    let mut served = instance(&folder, "asks", json!({"root": ""}));
+    let other = Some("192.0.2.9:5000".parse().expect("an address"));
+    let cases: [(&[u8], bool, &str, _, bool); 5] = [
+        (b"ehello", true, "hello", None, true),
+        (b"e", true, "", None, false),
+        (b"f", true, "4 4711 192.255 udp://[::]:7", None, false),
+        (b"w", true, "-4 -2 -2 -2 -2", other, false),
+        (b"", false, "", None, false),
+    ];
+    for (payload, taken, said, to, lent) in cases {
+        let peer = FlowPeer::Internet("[::ffff:192.0.2.7]:4711".parse().expect("an address"));
+        let flow = Flow {
+            listener: 0,
+            interface: 1,
+            local: None,
+            peer,
+        };
+        let outbox = &mut served.instance.desk().outbox;
+        let reply = outbox.replies.note(flow, b"");
+        outbox.lend(100);
+        let facts = DatagramFacts {
+            peer: address("[::ffff:192.0.2.7]:4711"),
+            local: address("192.0.2.255:7"),
+            to_many: true,
+            reply,
+            endpoint: "udp://[::]:7",
+        };
+        assert_eq!(served.instance.datagram(&facts, payload), taken);
+        let outbox = &mut served.instance.desk().outbox;
+        outbox.unlend();
+        let batch = [&[0; 100], payload].concat();
+        let sent: Vec<_> = outbox.sends().to_vec();
+        assert_eq!(sent.len(), usize::from(taken), "{payload:?}");
+        for send in sent {
+            assert_eq!((send.reply, send.to), (reply, to));
+            assert_eq!(outbox.bytes(&send.piece, &batch), said.as_bytes());
+            assert_eq!(matches!(send.piece, Piece::Lent(_)), lent, "{payload:?}");
+        }
+        outbox.clear();
+    }
+    assert_eq!(served.board.glance(0).callback, Callback::Datagram);
+    assert_eq!(served.board.glance(0).source, 1 << 32 | 0xc000_0207);
 }
 
 #[test]

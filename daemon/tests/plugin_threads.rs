@@ -23,6 +23,8 @@ const FACTS: InstanceFacts<'_> = InstanceFacts {
     worker_index: 0,
     worker_count: 1,
     generation: 1,
+    endpoints: &[],
+    udp_ports: &[],
 };
 
 fn instance(folder: &Folder, fixture: &str) -> Instance {

@@ -113,7 +113,7 @@ pub use protocol::{Configure, Needs, Protocol};
 pub mod prelude {
     pub use crate::{
         Address, Blocking, Configure, Context, Datagram, End, Error, Facts, Level, Needs, Opt,
-        Protocol, Result, SessionId, Settings, Stream, TimerId, Waker, WorkId,
+        Protocol, ReplyToken, Result, SessionId, Settings, Stream, TimerId, Waker, WorkId,
         export_blocking_plugin, export_plugin,
     };
 }

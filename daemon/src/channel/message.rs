@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use crate::config::Sources as CheckBrief;
-use crate::plan::{Address, DaemonPlan, Descriptor, ServicePlan};
+use crate::plan::{Address, DaemonPlan, ServicePlan};
 
 /// What a child is told before anything else; its variant is the child's role.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub struct WorkerBrief {
     pub code: StoredPlugin,
     /// In the order of the descriptors that follow the fixed ones.
     pub listeners: Vec<ListenerBrief>,
+    /// UDP ports that the daemon serves, in all its services, when this worker is started.
+    #[serde(default)]
+    pub udp_ports: Vec<u16>,
 }
 
 /// The file in the store that holds a plugin's code for one generation.
@@ -82,15 +85,12 @@ pub enum Report {
     Resolved { bytes: u64 },
     /// Check: the configuration is rejected; the complaints lie in the answer file.
     Rejected { bytes: u64 },
-    /// Probe: the plugin loads and takes its options.
-    Admitted { descriptor: Box<Descriptor> },
+    /// Probe: the plugin loads and takes its options; its descriptor lies in the answer file.
+    Admitted { bytes: u64 },
     /// Probe or worker: the plugin, or the way to it, fails; the text names problem and remedy.
     Refused { text: String },
-    /// Worker: serving.
-    Ready {
-        descriptor: Box<Descriptor>,
-        sandbox: String,
-    },
+    /// Worker: serving, shut in this tightly.
+    Ready { sandbox: String },
 }
 
 impl Report {

@@ -4,7 +4,7 @@
 //! reply, and a few seconds for both; slow readers and half frames cost a slot until then, and there
 //! are few slots. It never blocks the supervisor's loop. What a request means is decided elsewhere.
 //!
-//! Invariant: at most [`CALLERS_MAX`] connections are open.
+//! Invariant: at most [`CALLERS_MAX`] callers ask and at most [`WAITERS_MAX`] wait for the end.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,6 +19,10 @@ use super::message::{REQUEST_BYTES_MAX, Reply, Request, Role};
 use crate::exit;
 
 pub(super) const CALLERS_MAX: usize = 16;
+/// Callers who wait for the daemon's end; they take no place from those who ask.
+const WAITERS_MAX: usize = 16;
+/// How long nobody is accepted after accepting has failed.
+const AWAY_MS: u64 = 100;
 /// From connecting to having taken the reply.
 const PATIENCE_MS: u64 = 5_000;
 
@@ -28,6 +32,8 @@ pub struct Server {
     path: PathBuf,
     callers: Vec<Caller>,
     own_uid: u32,
+    /// Accepting has failed; it is tried again then.
+    away_until_ms: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -84,13 +90,15 @@ impl Server {
             path: path.to_owned(),
             callers: Vec::new(),
             own_uid,
+            away_until_ms: None,
         })
     }
 
     /// What to poll for reading, and what for writing.
     pub fn sources(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Interest)> {
-        let accepting = self.callers.len() < CALLERS_MAX;
-        let own = accepting.then(|| (self.listener.as_fd(), Interest::Read));
+        let own = self
+            .has_room()
+            .then(|| (self.listener.as_fd(), Interest::Read));
         own.into_iter().chain(self.callers.iter().map(|caller| {
             let interest = match caller.state {
                 State::Answered { .. } => Interest::Write,
@@ -105,15 +113,19 @@ impl Server {
             .callers
             .iter()
             .filter(|caller| caller.state != State::Held);
-        timed.map(|caller| caller.leaves_ms).min()
+        let leaves = timed.map(|caller| caller.leaves_ms).min();
+        leaves.into_iter().chain(self.away_until_ms).min()
     }
 
     /// One pass over the listener and all callers.
     pub fn turn(&mut self, now_ms: u64, mut answer: impl FnMut(&Request, Credentials) -> Answer) {
         self.accept(now_ms);
         let own_uid = self.own_uid;
+        let mut waiting = self.waiting();
         for caller in &mut self.callers {
-            caller.turn(own_uid, &mut answer);
+            let waited = caller.waits();
+            caller.turn(own_uid, waiting < WAITERS_MAX, &mut answer);
+            waiting += usize::from(!waited && caller.waits());
             if caller.state != State::Held && now_ms >= caller.leaves_ms {
                 caller.state = State::Gone;
             }
@@ -121,16 +133,58 @@ impl Server {
         self.callers.retain(|caller| caller.state != State::Gone);
     }
 
+    /// A place is free, or held by somebody who says nothing.
+    fn has_room(&self) -> bool {
+        let is_silent = |caller: &Caller| caller.state == State::Asking;
+        self.asking() < CALLERS_MAX || self.callers.iter().any(is_silent)
+    }
+
+    /// So that silence never keeps out those who ask: they ask at once.
+    fn send_away_who_is_silent_longest(&mut self) {
+        let silent = self
+            .callers
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.state == State::Asking);
+        if let Some((longest, _)) = silent.min_by_key(|(_, caller)| caller.leaves_ms) {
+            self.callers.remove(longest);
+        }
+    }
+
+    fn asking(&self) -> usize {
+        self.callers.len() - self.waiting()
+    }
+
+    fn waiting(&self) -> usize {
+        self.callers.iter().filter(|caller| caller.waits()).count()
+    }
+
     fn accept(&mut self, now_ms: u64) {
-        while self.callers.len() < CALLERS_MAX {
-            let Ok((stream, _)) = self.listener.accept() else {
+        if self.away_until_ms.is_some_and(|until| now_ms < until) {
+            return;
+        }
+        self.away_until_ms = None;
+        for _ in 0..CALLERS_MAX {
+            if !self.has_room() {
                 return;
+            }
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // Out of descriptors, perhaps: polled on, it would be reported without end.
+                Err(_) => {
+                    self.away_until_ms = Some(now_ms + AWAY_MS);
+                    return;
+                }
             };
             let Ok(peer) = getsockopt(&stream, sockopt::PeerCredentials) else {
                 continue;
             };
             if stream.set_nonblocking(true).is_err() {
                 continue;
+            }
+            if self.asking() == CALLERS_MAX {
+                self.send_away_who_is_silent_longest();
             }
             let credentials = Credentials {
                 pid: peer.pid(),
@@ -156,9 +210,26 @@ pub enum Interest {
 }
 
 impl Caller {
-    fn turn(&mut self, own_uid: u32, answer: &mut impl FnMut(&Request, Credentials) -> Answer) {
+    /// For the daemon's end.
+    fn waits(&self) -> bool {
+        matches!(self.state, State::Held | State::Answered { hold: true })
+    }
+
+    fn turn(
+        &mut self,
+        own_uid: u32,
+        may_wait: bool,
+        answer: &mut impl FnMut(&Request, Credentials) -> Answer,
+    ) {
         if self.state == State::Asking && self.read_request() {
-            let Answer { reply, hold } = self.respond(own_uid, answer);
+            let Answer {
+                mut reply,
+                mut hold,
+            } = self.respond(own_uid, answer);
+            if hold && !may_wait {
+                let text = "it is done, but too many wait for the end already";
+                (reply, hold) = (Reply::failed(exit::TIMED_OUT, text), false);
+            }
             let line = serde_json::to_vec(&reply).expect("a reply is plain data");
             self.reply = line;
             self.reply.push(b'\n');
@@ -359,20 +430,21 @@ mod tests {
     }
 
     #[test]
-    fn silent_callers_hold_their_places_for_a_bounded_time_only() {
+    fn silent_callers_keep_nobody_out_and_are_gone_in_time() {
         let mut desk = desk("silent");
         let idle: Vec<_> = (0..CALLERS_MAX + 4).map(|_| desk.call()).collect();
         desk.turn();
+        desk.turn();
         assert_eq!(desk.server.callers.len(), CALLERS_MAX);
+        let mut caller = desk.call();
+        caller.write_all(b"{\"verb\":\"status\"}\n").expect("sent");
+        desk.turn();
+        assert_eq!(desk.asked, [Request::Status]);
         assert_eq!(desk.server.next_deadline_ms(), Some(PATIENCE_MS));
         desk.now_ms = PATIENCE_MS;
         desk.turn();
         assert!(desk.server.callers.is_empty());
-        desk.turn();
-        assert_eq!(desk.server.callers.len(), 4);
         drop(idle);
-        desk.turn();
-        assert!(desk.server.callers.is_empty());
     }
 
     #[test]

@@ -13,10 +13,13 @@ use std::ops::Range;
 use slotmap::{SecondaryMap, SlotMap};
 
 use super::handler::{Job, JobEnd, JobToken};
+use super::outbox::Outbox;
 use super::session::{TimerToken, Token};
 
 /// One instance has no more timers than this; arming another is refused as full.
 pub const TIMERS_MAX: usize = 65_536;
+/// One callback asks for no more than this beside writes; a further ask is refused as full.
+pub const ASKS_MAX: usize = 65_536;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -93,7 +96,9 @@ struct Entry {
     output_bytes_max: usize,
     /// A write was refused as full since `writable` was last told.
     refused: bool,
+    /// Nothing can be written any more.
     finished: bool,
+    closed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +110,8 @@ pub struct Desk {
     faults: Vec<String>,
     /// Sessions whose first refusal since the last clearing this is.
     refusals: Vec<Token>,
+    /// Datagrams; not cleared with the asks, but when their batch was sent.
+    pub outbox: Outbox,
     /// Submitted and not over yet.
     jobs: SlotMap<JobToken, ()>,
     jobs_max: usize,
@@ -130,6 +137,7 @@ impl Desk {
             output_bytes_max,
             refused: false,
             finished: false,
+            closed: false,
         };
         self.ledger.insert(session, entry);
     }
@@ -138,11 +146,13 @@ impl Desk {
         self.ledger.remove(session);
     }
 
-    /// The connection's queue as it stands after a flush.
-    pub fn settle(&mut self, session: Token, queued: usize) {
-        if let Some(entry) = self.ledger.get_mut(session) {
+    /// The connection's queue as it stands after a flush; true if the protocol is owed a
+    /// `writable`.
+    pub fn settle(&mut self, session: Token, queued: usize) -> bool {
+        self.ledger.get_mut(session).is_some_and(|entry| {
             entry.queued = queued;
-        }
+            entry.refused
+        })
     }
 
     /// True once after a write was refused as full: the protocol is owed a `writable`.
@@ -299,6 +309,9 @@ impl Desk {
 
     pub fn close(&mut self, session: Token, abort: bool, why: &str) -> Result<(), Refusal> {
         let entry = self.ledger.get_mut(session).ok_or(Refusal::Gone)?;
+        if std::mem::replace(&mut entry.closed, true) {
+            return Err(Refusal::Gone);
+        }
         entry.finished = true;
         self.asks.push(Ask::Close {
             session,
@@ -310,14 +323,12 @@ impl Desk {
 
     pub fn pause(&mut self, session: Token, on: bool) -> Result<(), Refusal> {
         self.alive(session)?;
-        self.asks.push(Ask::Pause { session, on });
-        Ok(())
+        self.note(Ask::Pause { session, on })
     }
 
     pub fn idle(&mut self, session: Token, idle_ms: u64) -> Result<(), Refusal> {
         self.alive(session)?;
-        self.asks.push(Ask::Idle { session, idle_ms });
-        Ok(())
+        self.note(Ask::Idle { session, idle_ms })
     }
 
     pub fn queued(&self, session: Token) -> Result<u64, Refusal> {
@@ -332,8 +343,13 @@ impl Desk {
             return Err(Refusal::Full);
         }
         let timer = self.timers.insert(token);
-        self.asks.push(Ask::TimerSet { timer, delay_ms });
-        Ok(timer)
+        match self.note(Ask::TimerSet { timer, delay_ms }) {
+            Ok(()) => Ok(timer),
+            Err(refusal) => {
+                self.timers.remove(timer);
+                Err(refusal)
+            }
+        }
     }
 
     /// After `Ok` the timer never fires.
@@ -362,6 +378,15 @@ impl Desk {
         if self.faults.len() < 16 {
             self.faults.push(text);
         }
+    }
+
+    /// A plugin that asks in a loop is refused before it costs memory; writes have their own limit.
+    fn note(&mut self, ask: Ask) -> Result<(), Refusal> {
+        if self.asks.len() >= ASKS_MAX {
+            return Err(Refusal::Full);
+        }
+        self.asks.push(ask);
+        Ok(())
     }
 
     fn alive(&self, session: Token) -> Result<(), Refusal> {

@@ -6,11 +6,15 @@
 
 mod carrying;
 mod connection;
+mod datagrams;
 mod deadlines;
 pub mod desk;
 pub mod handler;
 mod lists;
+pub mod outbox;
 mod output;
+pub mod rates;
+pub mod replies;
 pub mod session;
 mod streams;
 mod telling;

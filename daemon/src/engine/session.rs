@@ -86,6 +86,20 @@ impl Facts<'_> {
     }
 }
 
+/// What a protocol is told of a datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct DatagramFacts<'a> {
+    pub peer: Party,
+    /// Where it was sent to.
+    pub local: Party,
+    /// That is an address of many: broadcast or multicast.
+    pub to_many: bool,
+    /// What an answer must name.
+    pub reply: u64,
+    /// The listener's endpoint as written.
+    pub endpoint: &'a str,
+}
+
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -120,6 +134,12 @@ pub trait Protocol {
     fn writable(&mut self, session: Token, state: Self::State) -> Result<(), End>;
     /// Exactly once for each `open` that succeeded, and last.
     fn closed(&mut self, session: Token, state: Self::State, why: End);
+    /// One datagram, whole; false if it could not be dealt with. By default the protocol serves
+    /// streams only.
+    fn datagram(&mut self, facts: &DatagramFacts<'_>, payload: &[u8]) -> bool {
+        let _ = (facts, payload);
+        false
+    }
     fn timer(&mut self, timer: TimerToken, token: u64);
     fn wake(&mut self, token: u64);
     fn drain(&mut self, grace_ms: u64);

@@ -45,6 +45,9 @@ impl World {
             idle_ms: [0, 500, 20_000][random.below(3) as usize],
             input_bytes_max: [RECORD, 1000, 100_000][random.below(3) as usize],
             output_bytes_max: [70_000, 200_000][random.below(2) as usize],
+            datagram_rate: 0,
+            datagram_burst: 1,
+            datagram_rate_written: false,
             threads: ThreadLimits {
                 max: 1,
                 queue_max: 0,

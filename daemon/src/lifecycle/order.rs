@@ -1,6 +1,6 @@
 //! What the lifecycle wants done, for the supervisor to carry out in the order given.
 //!
-//! Orders name workers, never process ids: whoever carries them out holds the pidfd. A log line is
+//! Orders name workers, never process ids: whoever carries them out knows the process. A log line is
 //! an order too, so that a decision and its record cannot come apart.
 
 use std::fmt;
@@ -32,7 +32,7 @@ pub enum Order {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGABRT: the worker records where it is, then dies.
+    /// SIGABRT: the worker dies; a debugger or tracer sees where it was.
     Abort,
     Kill,
 }

@@ -141,7 +141,7 @@ impl Pool {
                 let end = slot.exited(exit, blame.as_deref());
                 self.ended(at, end, moment);
             }
-            News::Stuck { callback, since_ms } => slot.stuck(callback, since_ms),
+            News::Stuck { callback, since_ms } => slot.stuck(callback, since_ms, moment),
             News::Unstuck => slot.unstuck(),
         }
     }
@@ -273,7 +273,7 @@ impl Pool {
     // --- inside --------------------------------------------------------------------------------
 
     fn fail(&mut self, text: String, moment: &mut Moment<'_>) {
-        let line = format!("failed, and stays so until the next reload or start: {text}");
+        let line = format!("failed, and stays so until the next start: {text}");
         self.turn(
             Phase::Draining(Why::Failed(text)),
             LogLevel::Error,

@@ -16,7 +16,7 @@ use crate::plan::LogLevel;
 
 /// From the order to spawn to the worker's word that it serves.
 pub(super) const READY_WITHIN_MS: u64 = 10_000;
-/// What a worker that was sent SIGABRT has for its crash record.
+/// What a worker that was sent SIGABRT has to be gone.
 const ABORT_GRACE_MS: u64 = 1_000;
 
 #[derive(Debug)]
@@ -180,9 +180,14 @@ impl Slot {
         }
     }
 
-    pub(super) fn stuck(&mut self, callback: String, since_ms: u64) {
+    pub(super) fn stuck(&mut self, callback: String, since_ms: u64, moment: &mut Moment<'_>) {
         match &mut self.phase {
-            Phase::Serving { stuck } => *stuck = Some(Stuck { callback, since_ms }),
+            Phase::Serving { stuck } => {
+                let long_ms = moment.now_ms.saturating_sub(since_ms);
+                let text = format!("its plugin has been in {callback} for {long_ms} ms");
+                *stuck = Some(Stuck { callback, since_ms });
+                self.tell(LogLevel::Warning, text, moment);
+            }
             // These end at a deadline of their own.
             Phase::Starting { .. } | Phase::Draining { .. } | Phase::Gone { .. } => {}
         }
@@ -438,13 +443,17 @@ impl Slot {
     fn turn(&mut self, next: Phase, severity: LogLevel, text: &str, moment: &mut Moment<'_>) {
         self.phase = next;
         self.since_ms = moment.now_ms;
+        self.tell(severity, text.to_owned(), moment);
+    }
+
+    fn tell(&self, severity: LogLevel, text: String, moment: &mut Moment<'_>) {
         moment.orders.push(Order::Log(Change {
             severity,
             name: self.name(),
             worker: Some(self.worker),
             pid: self.pid,
             state: self.state(),
-            text: text.to_owned(),
+            text,
         }));
     }
 

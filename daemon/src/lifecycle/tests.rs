@@ -169,7 +169,7 @@ fn the_start_is_complete_when_every_service_serves_or_has_failed() {
             (
                 9,
                 no_file,
-                &["chat: failed, and stays so until the next reload or start: no such file"],
+                &["chat: failed, and stays so until the next start: no such file"],
             ),
             (20, ready("a1"), &["announce"]),
             (21, ready("a1"), &[]),
@@ -200,7 +200,7 @@ fn a_refusal_fails_a_service_that_never_served_and_ends_its_other_workers() {
                 refused("a2"),
                 &[
                     "kill a2",
-                    "a: failed, and stays so until the next reload or start: settings.root is missing",
+                    "a: failed, and stays so until the next start: settings.root is missing",
                     "drain a1 1000",
                     "announce",
                 ],
@@ -240,7 +240,7 @@ fn three_deaths_before_readiness_fail_a_service_that_never_served() {
                 10_002,
                 killed("a1#2"),
                 &[
-                    "a: failed, and stays so until the next reload or start: workers died 3 times \
+                    "a: failed, and stays so until the next start: workers died 3 times \
                      before they were ready, the last one: not ready within 10 s",
                     "kill a2#4",
                     "announce",

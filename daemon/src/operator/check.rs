@@ -1,4 +1,4 @@
-//! `polyport check`: the first steps of a start or a reload, and nothing after them.
+//! `polyport check`: the first steps of a start, and nothing after them.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -5,6 +5,7 @@
 //! output as text, or with `--json` as one document; complaints go to standard error.
 
 mod check;
+mod doctor;
 mod one_service;
 mod plugins;
 mod running;
@@ -88,6 +89,11 @@ enum Verb {
         #[command(subcommand)]
         verb: plugins::Verb,
     },
+    /// Look at what the system makes of the configuration
+    Doctor {
+        #[command(subcommand)]
+        verb: doctor::Verb,
+    },
     /// Serve one plugin at once, without a configuration
     ///
     /// For authors and the curious: everything is temporary and gone at the end (Ctrl-C).
@@ -164,6 +170,7 @@ pub fn main() -> u8 {
             output,
         } => running::stop(&daemon, fast, timeout, output.json),
         Verb::Plugins { verb } => plugins::run(verb),
+        Verb::Doctor { verb } => doctor::run(verb),
         Verb::Try(wish) => try_plugin::run(wish),
     }
 }

@@ -10,10 +10,10 @@ use crate::control::{self, Request, Status, client};
 use crate::exit;
 
 /// For an answer that only needs a look at values.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Daemon {
-    fn control_socket(&self) -> PathBuf {
+    pub(super) fn control_socket(&self) -> PathBuf {
         self.socket.clone().unwrap_or_else(|| {
             let sources = self.sources.clone().into();
             config::run_dir(&sources, &Surroundings::of_this_process()).join(control::SOCKET)
@@ -29,10 +29,7 @@ pub(super) fn status(daemon: &Daemon, json: bool) -> u8 {
     let status: Status = match serde_json::from_value(answer.clone()) {
         Ok(status) => status,
         Err(error) => {
-            return complain(
-                exit::FAILED,
-                &format!("the daemon's answer is not understood: {error}"),
-            );
+            return complain(exit::FAILED, &not_understood(&error));
         }
     };
     if json {
@@ -42,6 +39,10 @@ pub(super) fn status(daemon: &Daemon, json: bool) -> u8 {
         let _ = write!(std::io::stdout(), "{status}");
     }
     status.exit()
+}
+
+pub(super) fn not_understood(error: &serde_json::Error) -> String {
+    format!("the daemon's answer is not understood: {error}")
 }
 
 pub(super) fn stop(daemon: &Daemon, fast: bool, timeout_s: u64, json: bool) -> u8 {

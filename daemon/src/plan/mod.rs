@@ -18,11 +18,13 @@ mod descriptor;
 mod endpoint;
 mod facts;
 mod resolve;
+mod socket;
 
 pub use crate::config::{LogFormat, LogLevel, SandboxPolicy};
 pub use descriptor::{Descriptor, Needs, OptionFacts};
 pub use facts::{Facts, Looked, UserNumbers};
 pub use resolve::{plugin_file, resolve};
+pub use socket::{Group, Keepalive, SocketFile, SocketPlan};
 
 use crate::config::{self, Complaint, Sources, Surroundings};
 
@@ -165,6 +167,12 @@ pub struct Limits {
     pub input_bytes_max: usize,
     /// Bytes queued for one peer; at half of it the plugin is not fed, below a quarter it is again.
     pub output_bytes_max: usize,
+    /// Datagrams a second of one source, shared out among the workers; 0 sets no limit.
+    pub datagram_rate: u32,
+    /// So many of them may come at once.
+    pub datagram_burst: u32,
+    /// Peers on this machine are held to it as well: somebody wrote it.
+    pub datagram_rate_written: bool,
     pub threads: ThreadLimits,
 }
 
@@ -177,10 +185,4 @@ pub struct ThreadLimits {
     pub queue_max: u32,
     /// A handler that has served one connection for so long is told that time is up; 0 never.
     pub handler_ms: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SocketPlan {
-    pub backlog: i32,
-    pub nodelay: bool,
 }

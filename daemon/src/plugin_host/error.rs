@@ -134,7 +134,7 @@ impl LoadError {
             Store { .. } => {
                 "let the daemon's user write below `state_dir`, and see that it has room"
             }
-            Changed { .. } => "reload, so that the plugin is taken anew",
+            Changed { .. } => "start again, so that the plugin is taken anew",
             NotALibrary => {
                 "perhaps this is not a plugin: build it with `cc -shared -fPIC` or as a cdylib"
             }
@@ -143,7 +143,7 @@ impl LoadError {
             NotShared => "link it with -shared (C), or as crate-type \"cdylib\" (Rust)",
             Loader { .. } => "install what the loader misses, or rebuild the plugin on this system",
             OtherCode { .. } => {
-                "reload; if it comes again, link the plugin without libraries that export the entry symbol too"
+                "start again; if it comes again, link the plugin without libraries that export the entry symbol too"
             }
             NoEntry { other: None } => {
                 "perhaps this is not a plugin; use export_plugin! (Rust), or define the symbol with default visibility (C)"

@@ -36,7 +36,8 @@ unsafe impl Sync for HostState {}
 pub(super) struct Inside {
     pub(super) desk: Desk,
     pub(super) jobs: Jobs,
-    pub(super) sessions: SecondaryMap<Token, Note>,
+    /// For the lines that a plugin logs about a session.
+    pub(super) peers: SecondaryMap<Token, Party>,
     pub(super) wakes: Arc<WakeQueue>,
     /// Addresses of the input lent to the running `feed`.
     pub(super) lent: Range<usize>,
@@ -52,13 +53,6 @@ pub(super) enum Life {
     Between,
     InCallback,
     Gone,
-}
-
-/// What log and scoreboard say of a session.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Note {
-    pub(super) source: u64,
-    pub(super) peer: Party,
 }
 
 impl HostState {

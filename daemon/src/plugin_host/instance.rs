@@ -20,7 +20,7 @@ use super::admit::Admitted;
 use super::calls::{Inside as InCall, status_name};
 use super::error::LoadError;
 use super::handlers::Handlers;
-use super::host_state::{HostState, Inside, Life, Note};
+use super::host_state::{HostState, Inside, Life};
 use super::log::PluginLog;
 use super::options::Chosen;
 use super::settings::{InstanceFacts, bytes};
@@ -28,9 +28,13 @@ use super::waker::{WakeQueue, WakeSource};
 use super::work::Jobs;
 use crate::engine::desk::Desk;
 use crate::engine::handler::{JobEnd, JobToken, SharedHandler};
-use crate::engine::session::{End, Facts, Fed, Party, Protocol, TimerToken, Token};
+use crate::engine::replies::REPLIES;
+use crate::engine::session::{DatagramFacts, End, Facts, Fed, Party, Protocol, TimerToken, Token};
 use crate::plan::LogLevel;
 use crate::scoreboard::{Callback, Counter, Scoreboard, Slot};
+
+// The header promises what the engine keeps.
+const _: () = assert!(REPLIES as u64 == abi::REPLIES);
 
 /// What an instance needs of its worker.
 #[derive(Clone, Debug)]
@@ -54,9 +58,14 @@ pub struct Instance {
     handlers: Option<Arc<Handlers>>,
 }
 
-/// The plugin's own state of one session: a word that is only ever given back to it.
+/// What is kept of one session, where the engine has it at hand in every call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionState(*mut c_void);
+pub struct SessionState {
+    /// The plugin's own: a word that is only ever given back to it.
+    word: *mut c_void,
+    /// The peer, for the scoreboard.
+    source: u64,
+}
 
 impl Instance {
     /// To be called on the event loop's thread, where the instance then stays.
@@ -78,7 +87,7 @@ impl Instance {
         let inside = Inside {
             desk: Desk::with_jobs(around.jobs_max),
             jobs,
-            sessions: SecondaryMap::new(),
+            peers: SecondaryMap::new(),
             wakes,
             lent: 0..0,
             life: Life::Between,
@@ -96,7 +105,7 @@ impl Instance {
             handlers: None,
         };
         let create = |instance: &Instance| instance.admitted.create(host, chosen, facts);
-        match instance.call(Callback::Create, Token::null(), &[], create) {
+        match instance.call(Callback::Create, Token::null(), 0, &[], create) {
             Ok(object) => {
                 instance.object = object;
                 let serve = |blocking| {
@@ -132,11 +141,11 @@ impl Instance {
         &mut self,
         callback: Callback,
         session: Token,
+        source: u64,
         lent: &[u8],
         call: impl FnOnce(&Instance) -> R,
     ) -> R {
         let inside = self.inside();
-        let source = inside.sessions.get(session).map_or(0, |note| note.source);
         let addresses = lent.as_ptr_range();
         inside.lent = addresses.start as usize..addresses.end as usize;
         (inside.life, inside.fault, inside.now_ms) = (Life::InCallback, None, None);
@@ -175,12 +184,15 @@ impl Instance {
         Err(End::Aborted)
     }
 
-    /// One error for the administrator: in the plugin's own words, or `otherwise`.
+    /// One error for the administrator: in the plugin's own words, which its report has counted
+    /// already, or `otherwise`.
     fn report_fault(&mut self, callback: Callback, session: Token, otherwise: &str) {
         let plugin = self.admitted.name().to_owned();
         let inside = self.inside();
-        let what = inside.fault.take();
-        let what = what.as_deref().unwrap_or(otherwise);
+        let what = inside.fault.take().unwrap_or_else(|| {
+            inside.desk.fault(otherwise.to_owned());
+            otherwise.to_owned()
+        });
         let (service, callback) = (self.host.log.service.as_str(), callback.name());
         let session = (!session.is_null()).then(|| session.data().as_ffi());
         tracing::error!(target: "plugin", service, session, "fault of plugin {plugin} in {callback}: {what}");
@@ -198,26 +210,25 @@ impl Protocol for Instance {
     type State = SessionState;
 
     fn open(&mut self, session: Token, facts: &Facts<'_>) -> Result<SessionState, End> {
-        let note = Note {
+        self.inside().peers.insert(session, facts.peer);
+        let mut state = SessionState {
+            word: null_mut(),
             source: facts.peer.source(),
-            peer: facts.peer,
         };
-        self.inside().sessions.insert(session, note);
         let Some(open) = self.admitted.table.0.open else {
-            return Ok(SessionState(null_mut()));
+            return Ok(state);
         };
         let info = session_info(facts);
-        let mut state = null_mut();
-        let status = self.call(Callback::Open, session, &[], |instance| {
+        let status = self.call(Callback::Open, session, state.source, &[], |instance| {
             let number = session.data().as_ffi();
             // SAFETY: `create` made the object; facts and state live during the call.
-            unsafe { open(instance.object, number, &info, &mut state) }
+            unsafe { open(instance.object, number, &info, &mut state.word) }
         });
         let opened = self.verdict(Callback::Open, session, status);
         if opened.is_err() {
-            self.inside().sessions.remove(session);
+            self.inside().peers.remove(session);
         }
-        opened.map(|()| SessionState(state))
+        opened.map(|()| state)
     }
 
     fn feed(&mut self, session: Token, state: SessionState, input: &[u8]) -> Fed {
@@ -225,11 +236,20 @@ impl Protocol for Instance {
             return Fed::Failed(End::Aborted);
         };
         let mut consumed = 0;
-        let status = self.call(Callback::Feed, session, input, |instance| {
+        let status = self.call(Callback::Feed, session, state.source, input, |instance| {
             let number = session.data().as_ffi();
             let (object, bytes) = (instance.object, input.as_ptr());
             // SAFETY: object and state are the plugin's own; the input lives during the call.
-            unsafe { feed(object, number, state.0, bytes, input.len(), &mut consumed) }
+            unsafe {
+                feed(
+                    object,
+                    number,
+                    state.word,
+                    bytes,
+                    input.len(),
+                    &mut consumed,
+                )
+            }
         });
         if status == abi::E_FULL && self.inside().fault.is_none() {
             return Fed::Full;
@@ -249,10 +269,16 @@ impl Protocol for Instance {
         let Some(peer_finished) = self.admitted.table.0.peer_finished else {
             return Ok(false);
         };
-        let status = self.call(Callback::PeerFinished, session, &[], |instance| {
-            // SAFETY: object and state are the plugin's own.
-            unsafe { peer_finished(instance.object, session.data().as_ffi(), state.0) }
-        });
+        let status = self.call(
+            Callback::PeerFinished,
+            session,
+            state.source,
+            &[],
+            |instance| {
+                // SAFETY: object and state are the plugin's own.
+                unsafe { peer_finished(instance.object, session.data().as_ffi(), state.word) }
+            },
+        );
         self.verdict(Callback::PeerFinished, session, status)
             .map(|()| true)
     }
@@ -261,30 +287,57 @@ impl Protocol for Instance {
         let Some(writable) = self.admitted.table.0.writable else {
             return Ok(());
         };
-        self.call(Callback::Writable, session, &[], |instance| {
+        self.call(Callback::Writable, session, state.source, &[], |instance| {
             // SAFETY: object and state are the plugin's own.
-            unsafe { writable(instance.object, session.data().as_ffi(), state.0) }
+            unsafe { writable(instance.object, session.data().as_ffi(), state.word) }
         });
         self.verdict(Callback::Writable, session, abi::OK)
     }
 
     fn closed(&mut self, session: Token, state: SessionState, why: End) {
         if let Some(closed) = self.admitted.table.0.closed {
-            self.call(Callback::Closed, session, &[], |instance| {
+            self.call(Callback::Closed, session, state.source, &[], |instance| {
                 let number = session.data().as_ffi();
                 // SAFETY: object and state are the plugin's own; it sees this state no more.
-                unsafe { closed(instance.object, number, state.0, end_word(why)) }
+                unsafe { closed(instance.object, number, state.word, end_word(why)) }
             });
             self.note_fault(Callback::Closed);
         }
-        self.inside().sessions.remove(session);
+        self.inside().peers.remove(session);
+    }
+
+    fn datagram(&mut self, facts: &DatagramFacts<'_>, payload: &[u8]) -> bool {
+        let Some(datagram) = self.admitted.table.0.datagram else {
+            return false;
+        };
+        let from = abi::Datagram {
+            size: size_of::<abi::Datagram>() as u32,
+            flags: if facts.to_many { abi::INFO_TO_MANY } else { 0 },
+            peer: address(facts.peer),
+            local: address(facts.local),
+            reply_token: facts.reply,
+            endpoint: bytes(facts.endpoint),
+        };
+        let (callback, nobody) = (Callback::Datagram, Token::null());
+        let source = facts.peer.source();
+        let status = self.call(callback, nobody, source, payload, |instance| {
+            let (object, start) = (instance.object, payload.as_ptr());
+            // SAFETY: the object is the plugin's own; facts and payload live during the call.
+            unsafe { datagram(object, &from, start, payload.len()) }
+        });
+        // Anybody can send many that are all at fault: the worker complains of them, at a pace.
+        let inside = self.inside();
+        if inside.fault.take().is_none() && status == abi::E_PANIC {
+            inside.desk.fault("datagram answered PP_E_PANIC".to_owned());
+        }
+        status >= 0
     }
 
     fn timer(&mut self, timer: TimerToken, token: u64) {
         let Some(fire) = self.admitted.table.0.timer else {
             return;
         };
-        self.call(Callback::Timer, Token::null(), &[], |instance| {
+        self.call(Callback::Timer, Token::null(), 0, &[], |instance| {
             // SAFETY: the object is the plugin's own.
             unsafe { fire(instance.object, timer.data().as_ffi(), token) }
         });
@@ -295,7 +348,7 @@ impl Protocol for Instance {
         let Some(wake) = self.admitted.table.0.wake else {
             return;
         };
-        self.call(Callback::Wake, Token::null(), &[], |instance| {
+        self.call(Callback::Wake, Token::null(), 0, &[], |instance| {
             // SAFETY: the object is the plugin's own.
             unsafe { wake(instance.object, token) }
         });
@@ -306,7 +359,7 @@ impl Protocol for Instance {
         let Some(drain) = self.admitted.table.0.drain else {
             return;
         };
-        self.call(Callback::Drain, Token::null(), &[], |instance| {
+        self.call(Callback::Drain, Token::null(), 0, &[], |instance| {
             // SAFETY: the object is the plugin's own.
             unsafe { drain(instance.object, grace_ms) }
         });
@@ -334,7 +387,7 @@ impl Protocol for Instance {
             inside.desk.fault(text);
             self.report_fault(Callback::Run, Token::null(), "");
         }
-        self.call(Callback::Done, Token::null(), &[], |instance| {
+        self.call(Callback::Done, Token::null(), 0, &[], |instance| {
             // SAFETY: the object is the plugin's own, and it gets back what it gave away.
             unsafe { done(instance.object, owed.token, owed.arg, status) }
         });
@@ -352,7 +405,7 @@ impl Drop for Instance {
         // What still runs on a thread may use the object: then it stays as it is.
         let alone = handlers_gone && self.inside().jobs.owed.is_empty();
         if let Some(destroy) = self.admitted.table.0.destroy.filter(|_| alone) {
-            self.call(Callback::Destroy, Token::null(), &[], |instance| {
+            self.call(Callback::Destroy, Token::null(), 0, &[], |instance| {
                 // SAFETY: `create` made the object, and no callback follows.
                 unsafe { destroy(instance.object) }
             });
@@ -360,7 +413,7 @@ impl Drop for Instance {
         let inside = self.inside();
         inside.life = Life::Gone;
         inside.wakes.retire();
-        (inside.desk, inside.sessions) = (Desk::default(), SecondaryMap::new());
+        (inside.desk, inside.peers) = (Desk::default(), SecondaryMap::new());
     }
 }
 

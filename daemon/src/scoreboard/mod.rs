@@ -110,7 +110,7 @@ pub enum Counter {
     /// Open now.
     Connections = 0,
     Accepted,
-    /// Turned away at a limit.
+    /// Turned away: the plugin would not open a session.
     Refused,
     BytesIn,
     BytesOut,
@@ -122,12 +122,27 @@ pub enum Counter {
     OutOfDescriptors,
     /// Log lines that a plugin's flood cost.
     LogDropped,
+    /// Received whole.
+    DatagramsIn,
+    DatagramsOut,
+    /// Answers that did not leave: no room in the batch or the socket, no name or way back.
+    DatagramsDropped,
+    /// Over `limits.datagram_rate`.
+    DatagramsLimited,
+    /// Longer than a datagram may be.
+    DatagramsTruncated,
+    /// Lost by the kernel because the socket's queue was full.
+    ReceiveQueueFull,
+    /// What a host on the way, or the peer's, said against an answer.
+    IcmpErrors,
+    /// The plugin answered with an error.
+    DatagramsFailed,
     /// Turned away because too many waited for a thread.
     RefusedBusy,
 }
 
 impl Counter {
-    pub const ALL: [Counter; 11] = [
+    pub const ALL: [Counter; 19] = [
         Counter::Connections,
         Counter::Accepted,
         Counter::Refused,
@@ -138,6 +153,14 @@ impl Counter {
         Counter::ClosedLimit,
         Counter::OutOfDescriptors,
         Counter::LogDropped,
+        Counter::DatagramsIn,
+        Counter::DatagramsOut,
+        Counter::DatagramsDropped,
+        Counter::DatagramsLimited,
+        Counter::DatagramsTruncated,
+        Counter::ReceiveQueueFull,
+        Counter::IcmpErrors,
+        Counter::DatagramsFailed,
         Counter::RefusedBusy,
     ];
 
@@ -153,6 +176,14 @@ impl Counter {
             Counter::ClosedLimit => "closed_limit",
             Counter::OutOfDescriptors => "out_of_descriptors",
             Counter::LogDropped => "log_dropped",
+            Counter::DatagramsIn => "datagrams_in",
+            Counter::DatagramsOut => "datagrams_out",
+            Counter::DatagramsDropped => "datagrams_dropped",
+            Counter::DatagramsLimited => "datagrams_limited",
+            Counter::DatagramsTruncated => "datagrams_truncated",
+            Counter::ReceiveQueueFull => "receive_queue_full",
+            Counter::IcmpErrors => "icmp_errors",
+            Counter::DatagramsFailed => "datagrams_failed",
             Counter::RefusedBusy => "refused_busy",
         }
     }

@@ -8,21 +8,24 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::channel::{Brief, Channel, Order, Received, Report, handed};
 use crate::lifecycle::{Exit, WorkerId};
 use crate::scoreboard::Scoreboard;
+use crate::sys::reap::{self, End};
 use crate::sys::shared_memory::SharedWords;
 use crate::sys::spawn::Program;
 
 /// Messages taken from one child in one turn; a flood waits behind everybody else's.
 const MESSAGES_PER_TURN: usize = 8;
+/// From closing its channel to being dead.
+const FAREWELL_MS: u64 = 2_000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -40,8 +43,12 @@ pub(super) enum Kind {
 pub(super) struct Child {
     pub(super) kind: Kind,
     pub(super) scoreboard: Option<Scoreboard>,
-    /// When it must have answered (check and probe).
+    /// When it must have answered (check and probe), or be dead (whoever has closed its channel).
     pub(super) due_ms: Option<u64>,
+    /// What it did against the rules of the channel, and is killed for.
+    pub(super) offence: Option<String>,
+    /// It has said that it serves, or what it was asked; there is no more to say.
+    pub(super) has_reported: bool,
     channel: Channel,
     channel_open: bool,
     answer: Option<OwnedFd>,
@@ -93,6 +100,8 @@ impl Children {
             kind,
             scoreboard,
             due_ms,
+            offence: None,
+            has_reported: false,
             channel,
             channel_open: true,
             answer,
@@ -153,7 +162,7 @@ impl Children {
     }
 
     /// What a child has said, a bounded piece of it; the text of an error is for the log.
-    pub(super) fn listen(&mut self, pid: i32) -> Vec<Result<Report, String>> {
+    pub(super) fn listen(&mut self, pid: i32, now_ms: u64) -> Vec<Result<Report, String>> {
         let Some(child) = self.living.get_mut(&pid) else {
             return Vec::new();
         };
@@ -163,11 +172,29 @@ impl Children {
                 Received::Message(report) => heard.push(Ok(report)),
                 Received::Garbled(why) => heard.push(Err(why)),
                 Received::Empty => break,
-                // Its death will be reaped; until then there is nothing left to poll.
-                Received::Closed => child.channel_open = false,
+                // It is about to end, and there is nothing left to poll. One that lives on without
+                // a channel could not be told anything.
+                Received::Closed => {
+                    child.channel_open = false;
+                    child.due_ms.get_or_insert(now_ms + FAREWELL_MS);
+                }
             }
         }
         heard
+    }
+
+    /// A child that breaks the rules of its channel is out of order in other ways too.
+    pub(super) fn convict(&mut self, pid: i32, offence: String) {
+        if let Some(child) = self.living.get_mut(&pid) {
+            child.offence.get_or_insert(offence);
+            self.kill(pid, Signal::SIGKILL);
+        }
+    }
+
+    /// True the first time.
+    pub(super) fn may_report(&mut self, pid: i32) -> bool {
+        let child = self.living.get_mut(&pid);
+        child.is_some_and(|child| !mem::replace(&mut child.has_reported, true))
     }
 
     /// What the child wrote into its answer file.
@@ -179,43 +206,38 @@ impl Children {
         handed::read(answer.ok_or(io::ErrorKind::NotFound)?)
     }
 
-    /// A child that is dead and not yet buried, if there is one. A stray grandchild that was left to
-    /// this process is reaped on the way.
-    pub(super) fn dead(&mut self) -> Option<(i32, Exit)> {
+    /// A child that is dead and not yet reaped, if there is one: its pid is still its own, and its
+    /// last words may still lie in the channel.
+    pub(super) fn dead(&mut self) -> Option<i32> {
         loop {
-            let (pid, ended) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid.as_raw(), Exit::Code(code)),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                    (pid.as_raw(), Exit::Signal(signal as i32))
+            let pid = match reap::dead() {
+                Ok(dead) => dead?,
+                Err(error) => {
+                    tracing::error!("waiting for children failed: {error}");
+                    return None;
                 }
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return None,
-                Ok(_) | Err(_) => continue,
             };
             if self.living.contains_key(&pid) {
-                return Some((pid, ended));
+                return Some(pid);
             }
+            // A stray that a plugin left behind and that came to this process.
+            let _ = reap::reap(pid);
         }
     }
 
-    /// Until this child has ended; it is taken out of the table. One that is gone already has
-    /// ended well.
-    pub(super) fn wait_for(&mut self, pid: i32) -> Exit {
-        if self.bury(pid).is_none() {
-            return Exit::Code(0);
-        }
-        loop {
-            match waitpid(Pid::from_raw(pid), None) {
-                Ok(WaitStatus::Exited(_, code)) => return Exit::Code(code),
-                Ok(WaitStatus::Signaled(_, signal, _)) => return Exit::Signal(signal as i32),
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(_) => return Exit::Code(0),
-            }
-        }
-    }
-
-    /// Takes a dead child out of the table.
-    pub(super) fn bury(&mut self, pid: i32) -> Option<Child> {
-        self.living.remove(&pid)
+    /// Reaps a dead child and takes it out of the table.
+    pub(super) fn bury(&mut self, pid: i32) -> Option<(Child, Exit)> {
+        let child = self.living.remove(&pid)?;
+        // It was born into a process group of its own, whose number is not free before it is
+        // reaped: whom its plugin left behind goes with it. Nobody being left is as it should be.
+        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        let exit = match reap::reap(pid) {
+            Ok(Some(End::Code(code))) => Exit::Code(code),
+            Ok(Some(End::Signal(number))) => Exit::Signal(number),
+            // Nobody else reaps here; should it happen, how it ended is not known.
+            Ok(None) | Err(_) => Exit::Code(-1),
+        };
+        Some((child, exit))
     }
 }
 
@@ -245,8 +267,13 @@ fn environment(kind: &Kind) -> Vec<CString> {
         Kind::Check => name.starts_with("POLYPORT_"),
         Kind::Probe(_) | Kind::Worker { .. } => name == "RUST_BACKTRACE",
     };
-    std::env::vars()
-        .filter(|(name, _)| wanted(name))
-        .filter_map(|(name, value)| CString::new(format!("{name}={value}")).ok())
+    // Somebody else's variables may be anything but text.
+    std::env::vars_os()
+        .filter(|(name, _)| name.to_str().is_some_and(wanted))
+        .filter_map(|(mut name, value)| {
+            name.push("=");
+            name.push(value);
+            CString::new(name.into_vec()).ok()
+        })
         .collect()
 }

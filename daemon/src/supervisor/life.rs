@@ -15,16 +15,16 @@ use super::children::{Child, Children, Kind};
 use super::directories::Directories;
 use super::listeners::Listener;
 use super::preparation::{Candidate, Prepared};
-use super::status;
 use super::watch::{Finding, Watch};
 use super::{Announcement, Ending, Wish};
+use super::{socket_options, status};
 use crate::channel::{self, Brief, ListenerBrief, StoredPlugin, WorkerBrief};
 use crate::control::{Answer, Reply, Request, Server};
 use crate::exit as code;
 use crate::lifecycle::{
     Change, Event, Exit, Lifecycle, News, Order, Policy, ServiceId, Signal, WorkerId,
 };
-use crate::plan::{DaemonPlan, Descriptor, LogLevel, ServicePlan};
+use crate::plan::{Address, DaemonPlan, Descriptor, LogLevel, ServicePlan};
 use crate::plugin_host::verify;
 use crate::scoreboard::{Counter, Scoreboard};
 
@@ -108,6 +108,7 @@ impl Life {
     }
 
     pub(super) fn next_deadline_ms(&self) -> Option<u64> {
+        // A callback that is entered and left between two looks is nobody's business.
         let look = self.watch.next_look_ms();
         let own = [
             self.lifecycle.next_deadline_ms(),
@@ -156,6 +157,7 @@ impl Life {
             let glance = board.blame();
             blame = glance.map(|glance| format!("in {}", glance.callback.name()));
         }
+        let blame = child.offence.clone().or(blame);
         self.handle(
             Event::Worker(worker, News::Exited { exit, blame }),
             children,
@@ -255,9 +257,25 @@ impl Life {
             plan: service.plan.clone(),
             code,
             listeners: briefs,
+            udp_ports: self.udp_ports(),
         });
         let name = format!("{}/{}", service.name, worker.slot + 1);
         children.start(Kind::Worker { id: worker, name }, &brief, &fds, None)
+    }
+
+    /// Those of all services: a plugin that must not answer them is told.
+    fn udp_ports(&self) -> Vec<u16> {
+        let listeners = self.services.iter().flat_map(|service| &service.listeners);
+        let shards = listeners.flat_map(|listener| listener.shards_of(0, 1));
+        let mut ports: Vec<u16> = shards
+            .filter_map(|(_, brief)| match brief.local {
+                Address::Udp(local) => Some(local.port()),
+                Address::Tcp(_) | Address::Unix(_) | Address::UnixDatagram(_) => None,
+            })
+            .collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
     }
 
     /// Answers what operators asked; returns what is to be done beyond answering.
@@ -273,6 +291,10 @@ impl Life {
                     hold: false,
                 }
             }
+            Request::SocketOptions { service } => Answer {
+                reply: socket_options::reply(services, service.as_deref()),
+                hold: false,
+            },
             Request::Stop { .. } => {
                 tracing::info!(
                     "`{}` was asked by uid {} (pid {})",
@@ -311,13 +333,17 @@ impl Life {
     }
 
     /// Everything that can serve does.
-    fn announce(&self, wish: &Wish, children: &Children, now_ms: u64) -> Result<(), Ending> {
-        for service in &self.services {
+    fn announce(&mut self, wish: &Wish, children: &Children, now_ms: u64) -> Result<(), Ending> {
+        let views = self.lifecycle.view();
+        for (service, view) in self.services.iter_mut().zip(&views) {
+            if view.failure.is_some() {
+                // Nobody would accept there, and who connects is to know.
+                service.listeners.clear();
+            }
             for listener in &service.listeners {
-                tracing::info!("{} listens on {}", service.name, listener.url());
+                tracing::info!("{} listens on {}", service.name, listener.local());
             }
         }
-        let views = self.lifecycle.view();
         if wish.all_or_nothing
             && let Some(text) = views.iter().find_map(|view| view.failure.clone())
         {

@@ -14,12 +14,13 @@ mod listeners;
 mod preparation;
 mod probe_once;
 mod signals;
+mod socket_options;
 mod status;
 mod watch;
 
 use std::io;
 use std::mem;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 pub use probe_once::probe_once;
 
@@ -33,11 +34,12 @@ use crate::control::{Interest, Request, Server};
 use crate::exit as code;
 use crate::lifecycle::{Event, Exit, News};
 use crate::log;
-use crate::plan::Plan;
+use crate::plan::{Descriptor, Plan};
+use crate::sys::jail;
 use children::{Child, Children, Kind};
 use directories::Directories;
 use life::Life;
-use preparation::Preparation;
+use preparation::{Preparation, printable, unreadable};
 use signals::{Asked, Signals};
 
 /// How long the check of a configuration may take.
@@ -109,6 +111,8 @@ impl Supervisor {
     fn begin(wish: Wish) -> io::Result<Supervisor> {
         // What a plugin leaves behind comes here to be reaped, not to the first process.
         prctl::set_child_subreaper(true)?;
+        // Shards, channels and scoreboards of many services are more than the usual soft limit.
+        jail::raise_descriptors()?;
         let mut supervisor = Supervisor {
             started: Instant::now(),
             signals: Signals::install()?,
@@ -242,12 +246,15 @@ impl Supervisor {
     }
 
     fn listen(&mut self, pid: i32, now_ms: u64) -> Result<(), Ending> {
-        for heard in self.children.listen(pid) {
+        for heard in self.children.listen(pid, now_ms) {
             let Some(kind) = self.children.kind(pid).cloned() else {
                 return Ok(());
             };
             match heard {
-                Ok(report) => self.reported(pid, &kind, report, now_ms)?,
+                Ok(report) if self.children.may_report(pid) => {
+                    self.reported(pid, &kind, report, now_ms)?;
+                }
+                Ok(report) => self.distrust(pid, &format!("a second report ({report:?})")),
                 Err(why) => self.distrust(pid, &format!("an unreadable message ({why})")),
             }
         }
@@ -280,15 +287,19 @@ impl Supervisor {
                 }));
                 Ok(())
             }
-            (Kind::Probe(service), Report::Admitted { descriptor }, Phase::Preparing(p)) => {
-                p.verdict(service, Ok(*descriptor));
+            (Kind::Probe(service), Report::Admitted { .. }, Phase::Preparing(p)) => {
+                let descriptor = self.children.answer::<Descriptor>(pid).map(printable);
+                p.verdict(
+                    service,
+                    descriptor.map_err(|error| unreadable(service, &error)),
+                );
                 Ok(())
             }
             (Kind::Probe(service), Report::Refused { text }, Phase::Preparing(p)) => {
                 p.verdict(service, Err(text));
                 Ok(())
             }
-            (Kind::Worker { id, .. }, Report::Ready { sandbox, .. }, Phase::Living(life)) => {
+            (Kind::Worker { id, .. }, Report::Ready { sandbox }, Phase::Living(life)) => {
                 life.ready(*id, sandbox, &mut self.children, now_ms);
                 Ok(())
             }
@@ -311,18 +322,17 @@ impl Supervisor {
         }
     }
 
-    /// A child that breaks the protocol of the channel is out of order in other ways too.
-    fn distrust(&self, pid: i32, what: &str) {
-        let what: String = what.chars().take(200).collect();
+    fn distrust(&mut self, pid: i32, what: &str) {
+        let what: String = log::escape(what).chars().take(200).collect();
         tracing::error!("the process {pid} sent {what} and is killed");
-        self.children.kill(pid, Signal::SIGKILL);
+        self.children.convict(pid, format!("after it sent {what}"));
     }
 
     fn reap(&mut self, now_ms: u64) -> Result<(), Ending> {
-        while let Some((pid, exit)) = self.children.dead() {
-            // Its last words may still lie in the channel, and come before its end.
+        while let Some(pid) = self.children.dead() {
+            // Its last words come before its end.
             self.listen(pid, now_ms)?;
-            if let Some(child) = self.children.bury(pid) {
+            if let Some((child, exit)) = self.children.bury(pid) {
                 self.ended(&child, exit, now_ms)?;
             }
         }
@@ -354,7 +364,8 @@ impl Supervisor {
     fn end_overdue(&mut self, now_ms: u64) {
         let overdue = self.children.take_overdue(now_ms);
         for pid in overdue {
-            self.children.kill(pid, Signal::SIGKILL);
+            self.children
+                .convict(pid, "after it closed its channel".to_owned());
         }
     }
 
@@ -380,7 +391,7 @@ impl Supervisor {
             exit: code::SYSTEM,
             text: format!("daemon.run_dir: cannot make {}: {error}", socket.display()),
         })?;
-        let mut life = Life::new(prepared, control, now_ms);
+        let mut life = Life::new(prepared, control, seed());
         life.begin(&mut self.children, now_ms);
         self.phase = Phase::Living(Box::new(life));
         Ok(())
@@ -392,7 +403,7 @@ impl Supervisor {
         };
         for request in life.requests(&self.children, now_ms) {
             match request {
-                Request::Status => {}
+                Request::Status | Request::SocketOptions { .. } => {}
                 Request::Stop { fast } => life.stop(fast, &mut self.children, now_ms),
             }
         }
@@ -405,4 +416,11 @@ fn unreadable_check(error: io::Error) -> Ending {
         exit: code::INTERNAL,
         text,
     }
+}
+
+/// For spreading retries: different in each daemon, even in those that start together.
+fn seed() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let nanos = now.map_or(0, |since| since.as_nanos() as u64);
+    nanos ^ u64::from(std::process::id()).rotate_left(32)
 }

@@ -18,7 +18,7 @@ use crate::channel::{Brief, ProbeBrief, StoredPlugin};
 use crate::exit;
 use crate::lifecycle::Exit;
 use crate::log;
-use crate::plan::{Descriptor, Plan, ServicePlan};
+use crate::plan::{Descriptor, Needs, OptionFacts, Plan, ServicePlan};
 use crate::plugin_host::verify;
 
 /// How long a probe may take.
@@ -182,10 +182,43 @@ pub(super) fn probe_died(service: &str, plugin: &Path, exit: Exit) -> String {
         exit => format!("ended its probe ({exit})"),
     };
     format!(
-        "services.{service}: plugin {}: the plugin {what} while it was loaded and checked; \
-         `polyport plugins check` repeats that alone",
-        plugin.display()
+        "services.{service}: plugin {path}: the plugin {what} while it was loaded and checked\n  \
+         fix: install an undamaged file, built for this system; `polyport plugins check {path}` \
+         repeats what was done",
+        path = plugin.display()
     )
+}
+
+/// A descriptor is the probe's word, and so perhaps its plugin's, which can write to the channel
+/// itself: nothing in it may command a terminal.
+pub(super) fn printable(descriptor: Descriptor) -> Descriptor {
+    let texts = |texts: Vec<String>| texts.iter().map(|text| log::escape(text)).collect();
+    let option = |option: OptionFacts| OptionFacts {
+        name: log::escape(&option.name),
+        kind: log::escape(&option.kind),
+        help: log::escape(&option.help),
+        default: option.default.as_deref().map(log::escape),
+        choices: texts(option.choices),
+        ..option
+    };
+    Descriptor {
+        name: log::escape(&descriptor.name),
+        version: log::escape(&descriptor.version),
+        build_info: log::escape(&descriptor.build_info),
+        revision: log::escape(&descriptor.revision),
+        options: descriptor.options.into_iter().map(option).collect(),
+        needs: Needs {
+            files_read: texts(descriptor.needs.files_read),
+            files_write: texts(descriptor.needs.files_write),
+            ..descriptor.needs
+        },
+        ..descriptor
+    }
+}
+
+/// What to say of a probe that admits the plugin and then does not say what it is.
+pub(super) fn unreadable(service: &str, error: &std::io::Error) -> String {
+    format!("services.{service}: the probe's answer cannot be read: {error}")
 }
 
 fn cpus() -> usize {

@@ -1,60 +1,64 @@
 //! One probe outside a daemon, for an operator's verb: started, heard, reaped.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use super::children::{Children, Kind};
-use super::preparation::{PROBE_MS, probe_died};
+use super::preparation::{PROBE_MS, printable, probe_died};
 use crate::channel::{Brief, ProbeBrief, Report};
-use crate::lifecycle::Exit;
 use crate::plan::Descriptor;
+use crate::sys::spawn::watch;
 
 /// Waits for the verdict, at most as long as a daemon would.
 pub fn probe_once(brief: ProbeBrief) -> Result<Descriptor, String> {
     let service = brief.service.clone();
     let plugin = brief.plan.plugin.clone();
-    let failed = |error: std::io::Error| format!("services.{service}: cannot probe: {error}");
+    let failed = |error: io::Error| format!("services.{service}: cannot probe: {error}");
     let mut children = Children::new().map_err(failed)?;
     let kind = Kind::Probe(service.clone());
     let pid = children
         .start(kind, &Brief::Probe(brief), &[], None)
         .map_err(failed)?;
+    let verdict = hear(&mut children, pid).map_err(failed)?;
+    // With a verdict it has nothing more to do, and without one its time is up or it is dead.
+    children.kill(pid, Signal::SIGKILL);
+    let (_, exit) = children
+        .bury(pid)
+        .expect("started above and not buried yet");
+    verdict.unwrap_or_else(|| Err(probe_died(&service, &plugin, exit)))
+}
 
+/// Until it has said something, or is dead, or has had its time.
+fn hear(children: &mut Children, pid: i32) -> io::Result<Option<Result<Descriptor, String>>> {
+    let life = watch(pid)?;
     let until = Instant::now() + Duration::from_millis(PROBE_MS);
-    let verdict = loop {
-        for heard in children.listen(pid) {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let mut fds = vec![PollFd::new(life.as_fd(), PollFlags::POLLIN)];
+        fds.extend(
+            children
+                .channels()
+                .map(|(_, fd)| PollFd::new(fd, PollFlags::POLLIN)),
+        );
+        let woken = poll(&mut fds, timeout);
+        let is_dead = fds[0].any().unwrap_or(true);
+        // Its time is counted here; what the table would add for a closed channel is not needed.
+        for heard in children.listen(pid, 0) {
             match heard {
-                Ok(Report::Admitted { descriptor }) => return end(children, pid, Ok(*descriptor)),
-                Ok(Report::Refused { text }) => return end(children, pid, Err(text)),
+                Ok(Report::Admitted { .. }) => {
+                    return children.answer(pid).map(|d| Some(Ok(printable(d))));
+                }
+                Ok(Report::Refused { text }) => return Ok(Some(Err(text))),
                 Ok(_) | Err(_) => {}
             }
         }
-        let Some((_, channel)) = children.channels().next() else {
-            break None;
-        };
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            break Some(Exit::Signal(Signal::SIGKILL as i32));
+        if is_dead || woken == Ok(0) {
+            return Ok(None);
         }
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        let _ = poll(&mut [PollFd::new(channel, PollFlags::POLLIN)], timeout);
-    };
-    // Its channel has ended or its time is up: it is dead, or is made so.
-    let exit = match verdict {
-        Some(exit) => exit,
-        None => children.wait_for(pid),
-    };
-    end(children, pid, Err(probe_died(&service, &plugin, exit)))
-}
-
-fn end(
-    mut children: Children,
-    pid: i32,
-    verdict: Result<Descriptor, String>,
-) -> Result<Descriptor, String> {
-    children.kill(pid, Signal::SIGKILL);
-    children.wait_for(pid);
-    verdict
+    }
 }

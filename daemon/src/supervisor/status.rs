@@ -10,6 +10,7 @@ use super::children::{Children, Kind};
 use super::life::{Service, totals};
 use crate::control::{ServiceStatus, Status, WorkerStatus};
 use crate::lifecycle::{ServiceView, State, WorkerView};
+use crate::log;
 use crate::scoreboard::{Counter, Scoreboard};
 
 pub(super) fn of(
@@ -19,9 +20,7 @@ pub(super) fn of(
     now_ms: u64,
 ) -> Status {
     let both = services.iter().zip(views);
-    let healthy = views
-        .iter()
-        .all(|view| view.failure.is_none() && view.state == State::Serving);
+    let healthy = views.iter().all(is_healthy);
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -36,6 +35,12 @@ pub(super) fn of(
             })
             .collect(),
     }
+}
+
+/// It serves, with all the workers that it should have.
+fn is_healthy(view: &ServiceView) -> bool {
+    let serving = |worker: &WorkerView| worker.state == State::Serving;
+    view.failure.is_none() && view.state == State::Serving && view.workers.iter().all(serving)
 }
 
 fn of_service(
@@ -62,9 +67,9 @@ fn of_service(
         listen: service
             .listeners
             .iter()
-            .map(|listener| listener.url())
+            .map(|listener| listener.local().to_string())
             .collect(),
-        sandbox: service.sandbox.clone(),
+        sandbox: log::escape(&service.sandbox),
         connections: boards
             .iter()
             .map(|board| board.read(Counter::Connections))
@@ -113,13 +118,8 @@ pub(super) fn announcement(services: &[Service], views: &[ServiceView], socket: 
             let _ = writeln!(text, "  {:<12} failed: {failure}", service.name);
         }
         for listener in &service.listeners {
-            let (host, port) = listener.to_try();
-            let url = listener.url();
-            let _ = writeln!(
-                text,
-                "  {:<12} {url:<28} try: nc {host} {port}",
-                service.name
-            );
+            let (url, command) = (listener.local().to_string(), listener.to_try());
+            let _ = writeln!(text, "  {:<12} {url:<28} try: {command}", service.name);
         }
     }
     let _ = writeln!(

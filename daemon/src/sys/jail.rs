@@ -111,18 +111,24 @@ fn empty(set: CapSet, step: &'static str) -> Result<(), JailError> {
 
 /// A worker has as many descriptors as the system lets it.
 pub fn limits_for_worker() -> nix::Result<()> {
+    raise_descriptors()
+}
+
+/// As many descriptors as the system allows this process.
+pub fn raise_descriptors() -> nix::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
 }
 
-/// A probe runs code that nobody has tried: it may use little of anything, and write no file.
+/// A probe runs code that nobody has tried: it may use little of anything.
 pub fn limits_for_probe() -> nix::Result<()> {
     const LIMITS: [(Resource, u64); 5] = [
         (Resource::RLIMIT_AS, 1 << 30),
         (Resource::RLIMIT_CPU, 10),
         (Resource::RLIMIT_NOFILE, 64),
         (Resource::RLIMIT_CORE, 0),
-        (Resource::RLIMIT_FSIZE, 0),
+        // Its answer, which lies in memory.
+        (Resource::RLIMIT_FSIZE, 1 << 20),
     ];
     // A log line into a file then fails instead of ending the probe (setrlimit(2), RLIMIT_FSIZE).
     // SAFETY: ignoring a signal runs no handler.
@@ -200,11 +206,11 @@ mod tests {
     fn a_probe_is_bounded_and_survives_its_bounds() {
         let path = std::env::temp_dir().join(format!("polyport-fsize-{}", std::process::id()));
         passes("limits", || {
-            let Ok(mut file) = std::fs::File::create(&path) else {
+            let Ok(file) = std::fs::File::create(&path) else {
                 return false;
             };
             limits_for_probe().is_ok()
-                && std::io::Write::write(&mut file, b"x")
+                && std::os::unix::fs::FileExt::write_at(&file, b"x", 1 << 20)
                     .is_err_and(|error| error.raw_os_error() == Some(libc::EFBIG))
                 && getrlimit(Resource::RLIMIT_CORE) == Ok((0, 0))
                 && std::panic::catch_unwind(|| Vec::<u8>::new().try_reserve_exact(2 << 30).is_err())

@@ -14,8 +14,9 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, Pid, fork};
 
@@ -88,6 +89,15 @@ pub fn threads_of_self() -> io::Result<u64> {
     Ok(fs::metadata("/proc/self/task")?.nlink() - 2)
 }
 
+/// A descriptor that is readable once this child is dead (pidfd_open(2)).
+pub fn watch(child: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes numbers only.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child, 0) };
+    let fd = Errno::result(fd)? as RawFd;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Of the descriptors that this process was started with, `count` after the first `skip`; `None`
 /// where one of them is not open. To be called by a child before it opens anything, once for each.
 pub fn take_handed(skip: usize, count: usize) -> Option<Vec<OwnedFd>> {
@@ -140,6 +150,9 @@ fn become_child(birth: Birth<'_>) -> ! {
             0,
         )
     };
+    // The supervisor speaks on standard output; what a plugin prints belongs beside the log.
+    // SAFETY: dup2(2) touches no memory, and the parent's table is another one.
+    unsafe { libc::dup2(libc::STDERR_FILENO, libc::STDOUT_FILENO) };
     let first_free = FIRST_FD + birth.handed.len() as RawFd;
     // The program's own descriptor may lie where a handed one has to go.
     // SAFETY: fcntl(2) on a descriptor that the caller borrows for the length of the call.
@@ -166,6 +179,11 @@ fn become_child(birth: Birth<'_>) -> ! {
     let flag = libc::CLOSE_RANGE_CLOEXEC as i32;
     // SAFETY: close_range(2) with this flag closes nothing yet.
     unsafe { libc::syscall(libc::SYS_close_range, first_free as u32, u32::MAX, flag) };
+    // One that was held back must not run the parent's handler once it is let through.
+    for number in Signal::iterator() {
+        // SAFETY: the default action replaces a handler of this process and runs none.
+        unsafe { libc::signal(number as i32, libc::SIG_DFL) };
+    }
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
     let argv = birth.argv.as_ptr();
     let envp = birth.envp.as_ptr();

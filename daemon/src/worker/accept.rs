@@ -4,7 +4,7 @@
 //! queue; connections wait in the kernel's meanwhile. It comes back below the limit, or after a short
 //! while. Nothing is decided here about a connection that was let in.
 
-use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 
 use nix::sys::epoll::EpollEvent;
 use slotmap::Key;
@@ -13,7 +13,7 @@ use super::listener::Accepted;
 use super::stream::Stream;
 use super::turn::Worker;
 use super::{Orders, Wakes};
-use crate::engine::session::{Facts, Protocol};
+use crate::engine::session::{Facts, Party, Protocol};
 use crate::scoreboard::Counter;
 
 /// Connections accepted from one listener in one turn.
@@ -59,19 +59,20 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
     }
 
-    fn admit(&mut self, nth: usize, socket: TcpStream, peer: SocketAddr) {
+    fn admit(&mut self, nth: usize, socket: OwnedFd, peer: Party) {
         let listener = &self.listeners[nth];
+        listener.equip(&socket, self.send_buffer_bytes);
         let facts = Facts {
-            peer: peer.into(),
+            peer,
             local: listener.local_of(&socket),
-            credentials: None,
+            credentials: listener.credentials_of(&socket),
             accepted_ms: self.now_ms,
             endpoint: &listener.brief.endpoint,
         };
         self.scoreboard.add(Counter::Accepted, 1);
         if self.blocking.serves() {
             let (endpoint, facts) = (facts.endpoint.to_owned(), facts.without_endpoint());
-            return self.hand_over(Stream::new(socket, peer), facts, endpoint);
+            return self.hand_over(Stream::new(socket), facts, endpoint);
         }
         let opened = self.streams.open(&facts, self.now_ms);
         let Ok(token) = opened else {
@@ -84,7 +85,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.scoreboard.add(Counter::Connections, 1);
         let event = EpollEvent::new(Stream::interest(), token.data().as_ffi());
         let registered = self.epoll.add(&socket, event);
-        self.sockets.insert(token, Stream::new(socket, peer));
+        self.sockets.insert(token, Stream::new(socket));
         if registered.is_err() {
             self.streams.lost(token, self.now_ms);
         }
@@ -92,7 +93,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     }
 
     /// Of the event loop and of threads.
-    fn connection_count(&self) -> usize {
+    pub(super) fn connection_count(&self) -> usize {
         self.streams.len() + self.blocking.len()
     }
 

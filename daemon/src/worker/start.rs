@@ -7,38 +7,34 @@ use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
-use crate::channel::{Channel, Order, Received, Report, WorkerBrief, handed};
+use crate::channel::{Channel, ListenerBrief, Order, Received, Report, WorkerBrief, handed};
 use crate::exit;
 use crate::log;
-use crate::plan::{Descriptor, Limits};
+use crate::plan::Limits;
 use crate::plugin_host::{self, Instance, InstanceFacts, Surroundings, WakeSource};
 use crate::scoreboard::Scoreboard;
 use crate::sys::sandbox::{self, Profile};
 use crate::sys::shared_memory::SharedWords;
-use crate::sys::{jail, spawn};
+use crate::sys::{jail, orphan, spawn};
 
 /// From what the supervisor handed over to the exit code.
 pub fn play(channel: Channel, brief: WorkerBrief, board: OwnedFd) -> u8 {
     let who = format!("{}/{}", brief.service, brief.worker_index + 1);
-    let started = start(&brief, board, &who);
-    let (share, instance, board, descriptor, sandbox) = match started {
-        Ok(Started {
-            share,
-            instance,
-            board,
-            descriptor,
-            sandbox,
-        }) => (share, instance, board, descriptor, sandbox),
+    let started = match start(&brief, board, &who) {
+        Ok(started) => started,
         Err(text) => {
             // Without a supervisor to tell there is nobody left who would act on it.
             let _ = channel.send(&Report::refused(text));
             return exit::FAILED;
         }
     };
-    let ready = Report::Ready {
-        descriptor: Box::new(descriptor),
+    let Started {
+        share,
+        instance,
+        board,
         sandbox,
-    };
+    } = started;
+    let ready = Report::Ready { sandbox };
     if channel.send(&ready).is_err() {
         return exit::FAILED;
     }
@@ -68,7 +64,6 @@ struct Started {
     share: Share,
     instance: Instance,
     board: Scoreboard,
-    descriptor: Descriptor,
     sandbox: String,
 }
 
@@ -99,7 +94,11 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
         .map(|identity| (identity.uid, identity.gid));
     jail::drop_identity(identity).map_err(|error| about("identity", &error))?;
 
-    // 5. The plugin: the very code that was probed. Its constructors run with no privilege.
+    // 5. An end, should the supervisor die while the plugin holds this thread.
+    let patience_ms = brief.daemon.drain_timeout_ms + brief.daemon.hang_timeout_ms;
+    orphan::end_after_parent(patience_ms).map_err(|error| about("orphan", &error))?;
+
+    // 6. The plugin: the very code that was probed. Its constructors run with no privilege.
     let slot = board.slot(0);
     let plugin = &brief.plan.plugin;
     let refused = |error: plugin_host::LoadError| error.about(service, plugin);
@@ -110,18 +109,20 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
         .choose(service, &brief.plan.settings, &places)
         .map_err(refused)?;
     let needs = admitted.needs(&chosen);
-    let descriptor = admitted.descriptor(needs.clone());
 
-    // 6. The sandbox, with what the plugin said it needs.
+    // 7. The sandbox, with what the plugin said it needs.
     let sandbox = sandbox::close(brief.daemon.sandbox, &needs, Profile::Worker)
         .map_err(|error| about("sandbox", &error))?;
 
-    // 7. Only now the plugin's instance.
+    // 8. Only now the plugin's instance.
+    let endpoints = endpoints(&brief.listeners);
     let facts = InstanceFacts {
         service,
         worker_index: brief.worker_index,
         worker_count: brief.worker_count,
         generation: brief.generation,
+        endpoints: &endpoints,
+        udp_ports: &brief.udp_ports,
     };
     let around = Surroundings {
         board: board.clone(),
@@ -137,6 +138,7 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
             .zip(brief.listeners.iter().cloned())
             .collect(),
         limits: brief.plan.limits.clone(),
+        send_buffer_bytes: brief.plan.socket.send_buffer_bytes,
         worker_count: brief.worker_count,
         drain_timeout_ms: brief.daemon.drain_timeout_ms,
     };
@@ -144,7 +146,6 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
         share,
         instance,
         board,
-        descriptor,
         sandbox,
     })
 }
@@ -152,6 +153,18 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
 /// Jobs of the instance that may run or wait.
 fn jobs_max(limits: &Limits) -> usize {
     usize::from(limits.threads.max) + limits.threads.queue_max as usize
+}
+
+/// Where this worker serves, each once however many shards of it there are.
+fn endpoints(listeners: &[ListenerBrief]) -> Vec<String> {
+    let mut endpoints: Vec<String> = Vec::new();
+    for listener in listeners {
+        let url = listener.local.to_string();
+        if !endpoints.contains(&url) {
+            endpoints.push(url);
+        }
+    }
+    endpoints
 }
 
 /// Tokens that the plugin's own threads sent.
@@ -182,14 +195,13 @@ impl Orders for FromSupervisor {
     }
 
     fn next(&mut self) -> NextOrder {
-        match self.0.receive::<Order>() {
-            Received::Message(order) => NextOrder::Order(order),
-            Received::Empty => NextOrder::Empty,
-            Received::Closed => NextOrder::Closed,
-            Received::Garbled(why) => {
-                // From another release, perhaps; what it asked for is not known, so nothing is done.
-                tracing::warn!("an order is not understood: {why}");
-                self.next()
+        loop {
+            match self.0.receive::<Order>() {
+                Received::Message(order) => return NextOrder::Order(order),
+                Received::Empty => return NextOrder::Empty,
+                Received::Closed => return NextOrder::Closed,
+                // From another release, perhaps; what it asks for is not known, so nothing is done.
+                Received::Garbled(why) => tracing::warn!("an order is not understood: {why}"),
             }
         }
     }

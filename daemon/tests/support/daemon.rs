@@ -23,7 +23,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Daemon {
     child: Child,
-    directory: Directory,
+    directory: Arc<Directory>,
     log: Log,
     /// What it announced, as the document of `status --json`.
     pub announced: Value,
@@ -31,13 +31,14 @@ pub struct Daemon {
     descriptors: usize,
 }
 
-/// A directory that goes with its value.
+/// A directory that goes with its value. It lies below the system's temporary folder, which every
+/// user may pass, and whose path is short enough for sockets.
 pub struct Directory(PathBuf);
 
 impl Directory {
     pub fn new(name: &str) -> Directory {
-        let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let path = base.join(format!("{name}-{}", std::process::id()));
+        let name = format!("polyport-test-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).expect("a directory for the test");
         Directory(path)
@@ -62,7 +63,15 @@ pub fn polyport() -> Command {
 impl Daemon {
     /// Starts it and waits for its announcement; panics with its log if it does not come up.
     pub fn start(name: &str, config: &str) -> Daemon {
-        let directory = Directory::new(name);
+        Daemon::start_in(Arc::new(Directory::new(name)), config)
+    }
+
+    /// Starts another one where this one was.
+    pub fn succeed(&self, config: &str) -> Daemon {
+        Daemon::start_in(self.directory.clone(), config)
+    }
+
+    fn start_in(directory: Arc<Directory>, config: &str) -> Daemon {
         let mut child = command(&directory, config)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -78,7 +87,8 @@ impl Daemon {
             let _ = child.kill();
             let _ = child.wait();
             panic!(
-                "{name}: the daemon did not announce itself:\n{}",
+                "{}: the daemon did not announce itself:\n{}",
+                directory.path().display(),
                 log.text()
             );
         };
@@ -94,8 +104,11 @@ impl Daemon {
 
     /// Runs it where it should refuse to start; returns exit code and standard error.
     pub fn refuse(name: &str, config: &str) -> (i32, String) {
-        let directory = Directory::new(name);
-        let output = run_to_end(command(&directory, config));
+        Daemon::refuse_in(&Directory::new(name), config)
+    }
+
+    pub fn refuse_in(directory: &Directory, config: &str) -> (i32, String) {
+        let output = run_to_end(command(directory, config));
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code().unwrap_or(-1), text)
     }
@@ -113,10 +126,16 @@ impl Daemon {
     }
 
     /// Where a service listens; `nth` counts from 0.
-    pub fn address(&self, service: &str, nth: usize) -> SocketAddr {
+    pub fn url(&self, service: &str, nth: usize) -> String {
         let url = self.announced["services"][service]["listen"][nth].as_str();
         let url =
             url.unwrap_or_else(|| panic!("{service} has no endpoint {nth}:\n{}", self.log.text()));
+        url.to_owned()
+    }
+
+    /// Of an endpoint that listens on TCP.
+    pub fn address(&self, service: &str, nth: usize) -> SocketAddr {
+        let url = self.url(service, nth);
         let address = url.strip_prefix("tcp://").expect("a TCP endpoint");
         address.parse().expect("an address")
     }
@@ -325,7 +344,7 @@ fn processes() -> BTreeMap<u32, (u32, char)> {
     .collect()
 }
 
-fn family_of(pid: u32) -> Vec<u32> {
+pub fn family_of(pid: u32) -> Vec<u32> {
     let all = processes();
     all.iter()
         .filter(|(_, (parent, _))| *parent == pid)
@@ -341,7 +360,25 @@ fn zombies_of(pid: u32) -> Vec<u32> {
     dead.map(|(child, _)| *child).collect()
 }
 
-fn wait_gone(pid: u32) {
+/// Until a process that was sent SIGSTOP has stopped.
+pub fn wait_stopped(pid: u32) {
+    let until = Instant::now() + PATIENCE;
+    while processes().get(&pid).is_none_or(|(_, state)| *state != 'T') {
+        assert!(Instant::now() < until, "the process {pid} does not stop");
+        std::thread::yield_now();
+    }
+}
+
+/// Until a process computes instead of waiting for something.
+pub fn wait_busy(pid: u32) {
+    let until = Instant::now() + PATIENCE;
+    while processes().get(&pid).is_none_or(|(_, state)| *state != 'R') {
+        assert!(Instant::now() < until, "the process {pid} does nothing");
+        std::thread::yield_now();
+    }
+}
+
+pub fn wait_gone(pid: u32) {
     let until = Instant::now() + PATIENCE;
     while processes()
         .get(&pid)

@@ -10,13 +10,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The built library.
 pub(crate) fn build_fixture(name: &str) -> PathBuf {
+    let (file, case) = name.split_once('-').unwrap_or((name, "none"));
+    let source = Path::new("tests/plugins").join(file).with_extension("c");
+    build(name, &source, case)
+}
+
+/// A library of that name from a source below the package's folder.
+pub(crate) fn build(name: &str, source: &Path, case: &str) -> PathBuf {
     static BUILDS: AtomicU32 = AtomicU32::new(0);
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (file, case) = name.split_once('-').unwrap_or((name, "none"));
-    let source = crate_dir
-        .join("tests/plugins")
-        .join(file)
-        .with_extension("c");
+    let source = crate_dir.join(source);
     let include = crate_dir.join("../plugin-api/include");
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins");
     std::fs::create_dir_all(&folder).expect("a folder for fixtures");

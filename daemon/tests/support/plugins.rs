@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::fixtures::build_fixture;
+use super::fixtures::{build, build_fixture};
 
 /// Where the shipped plugins lie, built by the cargo that runs the tests.
 pub fn folder() -> PathBuf {
@@ -42,6 +42,12 @@ pub fn folder() -> PathBuf {
             folder
         })
         .clone()
+}
+
+/// The smallest plugin, an echo, from the examples of the plugin API.
+pub fn smallest() -> PathBuf {
+    let source = Path::new("../plugin-api/examples/smallest.c");
+    build("smallest", source, "none")
 }
 
 /// An example of the SDK, built by the same cargo.

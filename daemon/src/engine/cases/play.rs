@@ -76,6 +76,9 @@ pub(super) fn play_with_idle(feed: Feed, idle_ms: u64) -> Streams<Play> {
         idle_ms,
         input_bytes_max: INPUT_MAX,
         output_bytes_max: OUTPUT_MAX,
+        datagram_rate: 0,
+        datagram_burst: 1,
+        datagram_rate_written: false,
         threads: ThreadLimits {
             max: 1,
             queue_max: 0,
