@@ -34,6 +34,18 @@ cases! {
     limits_progress
     limits_rate
     limits_stall
+    blocking_example
+    blocking_example_c
+    blocking_busy
+    blocking_drain
+    blocking_drain_over
+    blocking_faults
+    blocking_limits
+    blocking_half_close
+    blocking_stays
+    blocking_crash
+    work
+    work_faults
     echo_line
     echo_once
     echo_stream

@@ -48,6 +48,7 @@ impl Served {
             board: board.clone(),
             clock: || 77_000,
             log_level: LogLevel::Info,
+            jobs_max: 2,
         };
         let instance = Instance::create(admitted, &chosen, &FACTS, around)?;
         Ok(Served {

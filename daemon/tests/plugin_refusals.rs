@@ -36,7 +36,7 @@ fn each_broken_table_is_refused_in_words_of_its_own() {
         ("missing_extension", "it requires the extension \"polyport.future/3\", which this daemon does not have
   fix: upgrade the daemon, or install a plugin that does without it"),
         ("no_way_in", "it has neither `feed` nor `datagram`, so nothing can reach it
-  fix: set `feed` for streams, `datagram` for datagrams, or both"),
+  fix: set `feed` for streams, `datagram` for datagrams, or both; or offer polyport.blocking/1"),
         ("no_name", "the `name` of its table is missing or empty
   fix: give a static text ended by NUL: UTF-8, without control characters"),
         ("name_not_utf8", "the `name` of its table is not UTF-8
@@ -55,6 +55,14 @@ fn each_broken_table_is_refused_in_words_of_its_own() {
   fix: correct that row of the plugin's option table"),
         ("bad_needs", "its needs: \"$root\" names no option
   fix: correct what the plugin's `polyport.needs/1` returns"),
+        ("blocking_short", "its polyport.blocking/1: its size is 8, but sizeof(pp_blocking_1) is 16
+  fix: correct what the plugin's `polyport.blocking/1` returns"),
+        ("blocking_empty", "its polyport.blocking/1: its `serve` is NULL
+  fix: correct what the plugin's `polyport.blocking/1` returns"),
+        ("blocking_and_feed", "its polyport.blocking/1: streams go either to its `serve` or to the table's `feed`, not to both
+  fix: correct what the plugin's `polyport.blocking/1` returns"),
+        ("work_empty", "its polyport.work/1: its `done` is NULL
+  fix: correct what the plugin's `polyport.work/1` returns"),
     ];
     let folder = Folder::new("tables");
     for (case, expected) in rows {

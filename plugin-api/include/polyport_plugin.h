@@ -24,12 +24,15 @@
  *   [cb]      by the plugin, while the host is inside any other callback of the same instance
  *   [probe]   by the host, in a process that serves nobody and before the sandbox is closed
  *   [loop]    by the host, on the one event-loop thread of a worker
- *   Callbacks of one instance never overlap, and the same thread makes all of them. Calling the
- *   host never re-enters the plugin: what is asked for happens after the callback has returned. A
- *   callback must not block; every session of the worker waits for it. A host function without [any]
- *   that is called from another thread answers PP_E_THREAD and does nothing. Threads of the plugin
- *   start in `create` at the earliest and are joined before `destroy` returns. Plugins do not fork,
- *   exit, install signal handlers or change directory, umask or locale.
+ *   [thread]  by the host, on one of its own threads that may block (the extensions blocking and work)
+ *   [inside]  by the plugin, on that thread, until the [thread] function has returned
+ *   Callbacks marked [loop] never overlap in one instance, and the same thread makes all of them.
+ *   Calling the host from one never re-enters the plugin: what is asked for happens after it has
+ *   returned. It must not block; every session of the worker waits for it. Functions marked [thread]
+ *   may block, and overlap each other and the callbacks of the loop. A host function that is called
+ *   from a thread without its mark answers PP_E_THREAD and does nothing. Threads of the plugin start
+ *   in `create` at the earliest and are joined before `destroy` returns. Plugins do not fork, exit,
+ *   install signal handlers or change directory, umask or locale.
  *
  * OWNERSHIP. The caller owns every pointer that it passes, and the callee may read it only until it
  *   returns; the exceptions are marked at their function. Nobody frees what the other side made.
@@ -77,7 +80,8 @@ enum {
   PP_E_PANIC = -7,       /* glue caught a panic or an exception of its plugin */
   PP_E_CANCELLED = -8,   /* given up because the instance drains */
   PP_E_TIMEOUT = -9,
-  PP_E_THREAD = -10      /* called from a thread that may not */
+  PP_E_THREAD = -10,     /* called from a thread that may not */
+  PP_E_BUSY = -11        /* too much waits already; nothing was done */
 };
 
 enum { PP_LOG_DEBUG = 0, PP_LOG_INFO = 1, PP_LOG_WARNING = 2, PP_LOG_ERROR = 3 }; /* uint32_t */
@@ -227,12 +231,12 @@ typedef struct pp_host_api {
    * lives as long as the process. */
   const void *(*extension)(pp_host *host, const char *id);
 
-  /* [create] [cb] One line for the log. `session` is the one it is about, or 0. The host adds
+  /* [create] [cb] [inside] One line for the log. `session` is the one it is about, or 0. The host adds
    * service and peer, escapes control characters, and drops what is below its level. The text may go
    * away when the call returns. Cannot fail. */
   void (*log)(pp_host *host, uint32_t level, pp_session session, const char *text, size_t n);
 
-  /* [create] [cb] The lowest level that is not dropped: a plugin can spare itself the formatting. */
+  /* [create] [cb] [inside] The lowest level that is not dropped: a plugin can spare itself the formatting. */
   uint32_t (*log_level)(pp_host *host);
 
   /* [create] [cb] Milliseconds on a clock that never goes back and starts anywhere. It stands still
@@ -302,14 +306,16 @@ typedef struct pp_host_api {
   /* [any] Gives the reference back; not to be used afterwards. NULL is allowed. */
   void (*waker_free)(pp_waker *waker);
 
-  /* [create] [cb] For glue: "I caught a panic of my plugin"; the text says which and where. Ends the
-   * session of the callback, if it has one, with PP_END_FAULT, and counts against the plugin. */
+  /* [create] [cb] [inside] For glue: "I caught a panic of my plugin"; the text says which and where.
+   * Ends the session of the callback, if it has one, with PP_END_FAULT, and counts against the
+   * plugin. */
   pp_status (*fault)(pp_host *host, const char *text, size_t n);
 } pp_host_api;
 
 /* ---- plugin to host ---------------------------------------------------------------------------
  * What polyport_plugin_v0() returns: constant, and alive as long as the process. A plugin whose
- * `feed` and `datagram` are both NULL serves nothing and is refused. */
+ * `feed` and `datagram` are both NULL, and which has no polyport.blocking/1, serves nothing and is
+ * refused. */
 typedef struct pp_plugin {
   uint32_t magic;             /* PP_MAGIC */
   uint32_t size;              /* sizeof(pp_plugin) */
@@ -347,8 +353,8 @@ typedef struct pp_plugin {
    * ended with PP_END_DRAIN. Called at most once. Default: nothing. */
   void (*drain)(void *instance, uint64_t grace_ms);
 
-  /* [loop] The last call: every session has had its `closed`. Frees the instance; wakers may stay
-   * behind. Default: nothing. */
+  /* [loop] The last call: every session has had its `closed`, every `serve` has returned, every job
+   * has had its `done`. Frees the instance; wakers may stay behind. Default: nothing. */
   void (*destroy)(void *instance);
 
   /* [loop] A new session. Sets *state, which comes back with every callback of this session and may
@@ -420,6 +426,95 @@ typedef struct pp_needs_1 {
   const char *const *files_read;  /* absolute paths, ended by NULL; or NULL. What is below a folder */
   const char *const *files_write; /* comes with it. "$name" stands for the value of that option. */
 } pp_needs_1;
+
+/* Plugin side: the blocking style. A session is one call of `serve`, on a thread of the host's, which
+ * reads and writes the stream as if it were alone. Such a plugin has no `feed`, and its `open`,
+ * `peer_finished`, `writable` and `closed` are never called; the rest of its table works as ever, on
+ * the loop, and AT THE SAME TIME: whatever `serve` shares with it or with other calls of `serve` must
+ * be safe to be used by several threads. At most as many calls run at once as the administrator has
+ * set with limits.threads; further sessions wait for a thread, and above limits.queue are refused. */
+#define PP_EXT_BLOCKING "polyport.blocking/1"
+
+enum { PP_READ_PEEK = 1 }; /* uint32_t flags, for read: the bytes stay, and are read again */
+
+/* One session's stream. The host makes it; it and all it points to are valid until `serve` returns,
+ * for the thread that `serve` runs on. Grows at its end. */
+typedef struct pp_stream {
+  uint32_t size;
+  uint32_t reserved0;
+  pp_session session; /* for log; no function of pp_host_api takes it otherwise */
+  void *inner;        /* the first argument of the functions below */
+
+  /* [inside] Waits for the peer's bytes and sets *got to how many there are now, at most `capacity`,
+   * which is not 0. PP_OK with 0 bytes is the end of the peer's stream, again and again; the plugin
+   * may go on writing.
+   * PP_E_CANCELLED: the worker drains, and what had arrived is read. Whoever waits is woken with it
+   *   at once, and it stays so: say goodbye, and return soon.
+   * PP_E_TIMEOUT: the deadline has passed; or the peer was silent for longer than limits.idle, or
+   *   the session has had its limits.handler: then the stream stays as dead as that.
+   * PP_E_GONE: the peer has reset the connection or vanished.
+   * PP_E_ARG: NULL, no capacity, or unknown flags. */
+  pp_status (*read)(void *inner, void *buffer, size_t capacity, uint32_t flags, size_t *got);
+
+  /* [inside] Waits until the kernel has taken all n bytes; they are the plugin's again afterwards. n
+   * may be 0. With PP_WRITE_FINISH nothing can be written after them: the peer sees the end of the
+   * stream, and may go on sending.
+   * When it fails, some of the bytes may have left. PP_E_CANCELLED: as for read, but not before the
+   *   time to drain is over: what a peer was promised can be said until then.
+   * PP_E_TIMEOUT, PP_E_GONE: as for read; PP_E_GONE also after PP_WRITE_FINISH.
+   * PP_E_ARG: NULL with n > 0, or unknown flags. */
+  pp_status (*write)(void *inner, const void *bytes, size_t n, uint32_t flags);
+
+  /* [inside] From `ms` milliseconds from now on, `read` answers PP_E_TIMEOUT, and so does a `write`
+   * that has to wait: a goodbye can still be said. Those that wait by then are woken with it. 0 means
+   * no deadline, as at first. Replaces the one before. */
+  pp_status (*deadline)(void *inner, uint64_t ms);
+} pp_stream;
+
+typedef struct pp_blocking_1 {
+  uint32_t size;
+  uint32_t max_parallel; /* calls that may run at once; 0 means as many as the administrator allows */
+
+  /* [thread] Serves one session, from its first byte to its last. `info` is valid until the return.
+   * When it returns, nothing of the session may be kept.
+   * PP_OK, or PP_E_CANCELLED, PP_E_TIMEOUT or PP_E_GONE passed on from a call of the stream: what
+   *   was written leaves, then FIN.
+   * PP_E_PANIC, or any answer after `fault`: reset, and counted against the plugin.
+   * Any other negative answer: reset.
+   * A call that has not returned soon after the worker's time to drain is over is given up, and the
+   * process with it: then `destroy` is not called. */
+  pp_status (*serve)(void *instance, const pp_stream *stream, const pp_session_info *info);
+} pp_blocking_1;
+
+/* Host side and plugin side, under one id: a job that may take its time, on a thread of the host's.
+ * The host offers pp_work_1, the plugin what takes the result, pp_work_sink_1. */
+#define PP_EXT_WORK "polyport.work/1"
+
+typedef struct pp_work_1 {
+  uint32_t size;
+  uint32_t reserved0;
+
+  /* [create] [cb] Has run(arg) called once on a thread that may block [thread]; afterwards `done` is
+   * called on the loop, with this token and this arg. arg is the host's to pass on until then, and
+   * whatever it points to belongs to `run` and then to `done`.
+   * Each job that was taken gets exactly one `done` before `destroy`. Those that no thread has begun
+   * when the worker has drained are not run: their `done` says PP_E_CANCELLED. Those that run are
+   * waited for; if one does not return soon after the time to drain is over, the process ends
+   * without `destroy`.
+   * PP_E_BUSY: as many jobs wait as limits.queue allows; not PP_E_FULL, which a `feed` may pass on
+   *   only if room in its output is what it waits for. PP_E_CANCELLED: the instance is about to be
+   *   destroyed. PP_E_UNSUPPORTED: the plugin has no pp_work_sink_1. PP_E_ARG: no function. After
+   *   any of these arg is the caller's, and no `done` follows. */
+  pp_status (*submit)(pp_host *host, void (*run)(void *arg), void *arg, uint64_t token);
+} pp_work_1;
+
+typedef struct pp_work_sink_1 {
+  uint32_t size;
+  uint32_t reserved0;
+
+  /* [loop] A job is over: PP_OK if it was run, PP_E_CANCELLED if it never will be. Frees arg. */
+  void (*done)(void *instance, uint64_t token, void *arg, pp_status status);
+} pp_work_sink_1;
 
 #ifdef __cplusplus
 }

@@ -4,12 +4,13 @@
 //! Invariant: a `Context` is lent for one call and cannot be made, copied, kept or sent to another
 //! thread by a plugin, so none of these calls can come at a wrong time.
 
+use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
 use crate::abi;
 use crate::facts::{Address, ReplyToken};
-use crate::glue::{Host, Waker};
+use crate::glue::{Host, Job, Waker};
 use crate::{Error, Result};
 
 /// Names a session: one connection or flow of this instance. A session that has ended keeps its
@@ -20,6 +21,10 @@ pub struct SessionId(pub(crate) abi::Session);
 /// Names a timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimerId(pub(crate) abi::Timer);
+
+/// Names a job that [`Context::work`] has taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkId(pub(crate) u64);
 
 /// How important a line of the log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,11 +45,13 @@ pub enum Level {
 /// bytes that lie inside the input of [`feed`](crate::Protocol::feed) are sent without a copy.
 pub struct Context {
     host: Host,
+    /// Jobs submitted so far.
+    works: u64,
 }
 
 impl Context {
     pub(crate) fn new(host: Host) -> Context {
-        Context { host }
+        Context { host, works: 0 }
     }
 
     pub(crate) fn host(&self) -> &Host {
@@ -125,6 +132,20 @@ impl Context {
         self.host.waker()
     }
 
+    /// Runs a closure on a thread that may block; [`worked`](crate::Protocol::worked) gets what it
+    /// returns. [`Error::Busy`]: too many wait for a thread, and this one was dropped.
+    ///
+    /// The closure owns what it needs: it cannot reach the protocol, which goes on meanwhile.
+    pub fn work<T: Any + Send>(
+        &mut self,
+        closure: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<WorkId> {
+        let work = self.works + 1;
+        self.host.submit(Job::new(closure), work)?;
+        self.works = work;
+        Ok(WorkId(work))
+    }
+
     /// A clock that never goes back; it starts anywhere and stands still during a call.
     pub fn now(&self) -> Duration {
         Duration::from_millis(self.host.now_ms())
@@ -161,7 +182,7 @@ impl Context {
 }
 
 /// Longer than the ABI can say is as good as never.
-fn milliseconds(duration: Duration) -> u64 {
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -5,6 +5,7 @@
 //! nobody knows is a plain failure.
 
 use std::fmt;
+use std::io;
 
 use crate::abi;
 
@@ -33,12 +34,14 @@ pub enum Error {
     TimedOut,
     /// Called from a thread that may not.
     Thread,
+    /// Too much waits already, and nothing was done.
+    Busy,
 }
 
 /// What most calls answer.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
-const STATUSES: [(abi::Status, Error); 10] = [
+const STATUSES: [(abi::Status, Error); 11] = [
     (abi::E_FAIL, Error::Failed),
     (abi::E_ARG, Error::Argument),
     (abi::E_UNSUPPORTED, Error::Unsupported),
@@ -49,9 +52,16 @@ const STATUSES: [(abi::Status, Error); 10] = [
     (abi::E_CANCELLED, Error::Cancelled),
     (abi::E_TIMEOUT, Error::TimedOut),
     (abi::E_THREAD, Error::Thread),
+    (abi::E_BUSY, Error::Busy),
 ];
 
 impl Error {
+    /// What an error of a [`Stream`](crate::Stream) carries; any other is a plain failure.
+    pub fn of(error: &io::Error) -> Error {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        inner.copied().unwrap_or(Error::Failed)
+    }
+
     pub(crate) fn status(self) -> abi::Status {
         STATUSES
             .iter()
@@ -84,11 +94,32 @@ impl fmt::Display for Error {
             Error::Cancelled => "cancelled",
             Error::TimedOut => "timed out",
             Error::Thread => "called from a wrong thread",
+            Error::Busy => "too much waits already",
         })
     }
 }
 
 impl std::error::Error for Error {}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        let kind = match error {
+            Error::TimedOut => io::ErrorKind::TimedOut,
+            Error::Gone => io::ErrorKind::ConnectionReset,
+            Error::Argument => io::ErrorKind::InvalidInput,
+            Error::Unsupported => io::ErrorKind::Unsupported,
+            // Not Interrupted, which would be tried again.
+            Error::Cancelled => io::ErrorKind::Other,
+            Error::Failed
+            | Error::Full
+            | Error::Config
+            | Error::Panicked
+            | Error::Thread
+            | Error::Busy => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -102,5 +133,16 @@ mod tests {
         }
         assert_eq!(Error::check(abi::OK), Ok(()));
         assert_eq!(Error::check(-999), Err(Error::Failed));
+    }
+
+    #[test]
+    fn an_error_survives_the_way_through_io_and_is_never_retried() {
+        for (_, error) in STATUSES {
+            let io = io::Error::from(error);
+            assert_eq!(Error::of(&io), error);
+            assert_ne!(io.kind(), io::ErrorKind::Interrupted, "{error}");
+        }
+        let foreign = io::Error::from(io::ErrorKind::InvalidData);
+        assert_eq!(Error::of(&foreign), Error::Failed);
     }
 }

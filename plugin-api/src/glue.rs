@@ -7,12 +7,16 @@
 //! Invariant: no panic leaves these functions. A session in which one happened has lost its state
 //! and is never handed to the protocol again.
 
+mod blocking;
 pub(crate) mod caller;
 mod declared;
 mod host;
 mod lent;
+mod stream;
+mod work;
 
 use std::ffi::{CStr, c_char, c_void};
+use std::marker::PhantomData;
 use std::ptr;
 use std::time::Duration;
 
@@ -20,12 +24,14 @@ use crate::abi;
 use crate::context::{Context, SessionId, TimerId};
 use crate::facts::End;
 use crate::panics::caught;
-use crate::{Error, Protocol};
+use crate::{Configure, Error, Needs, Opt, Protocol};
 
-use declared::Declared;
+use declared::{Declared, Style};
 pub(crate) use host::Host;
 pub use host::Waker;
 pub(crate) use lent::bytes as lent_bytes;
+pub(crate) use stream::RawStream;
+pub(crate) use work::Job;
 
 /// Makes a library a plugin: exports the entry function for one [`Protocol`].
 ///
@@ -63,22 +69,8 @@ impl Exported {
             "a plugin serves streams, datagrams or both"
         );
         Exported(abi::Plugin {
-            magic: abi::MAGIC,
-            size: size_of::<abi::Plugin>() as u32,
-            major: abi::MAJOR,
-            minor: abi::MINOR,
-            min_host_minor: 0,
-            reserved0: 0,
-            flags: Declared::<P>::FLAGS,
-            name: c_text(name),
-            version: c_text(version),
-            build_info: c_text(build_info),
-            options: Declared::<P>::OPTIONS,
-            option_count: Declared::<P>::OPTION_COUNT,
-            option_stride: Declared::<P>::OPTION_STRIDE,
-            required_ext: ptr::null(),
             extension: Some(extension::<P>),
-            check: Some(check::<P>),
+            check: Some(check::<Events<P>>),
             create: Some(create::<P>),
             drain: Some(drain::<P>),
             destroy: Some(destroy::<P>),
@@ -102,6 +94,7 @@ impl Exported {
             },
             timer: Some(timer::<P>),
             wake: Some(wake::<P>),
+            ..Declared::<Events<P>>::table(name, version, build_info)
         })
     }
 
@@ -137,6 +130,16 @@ impl Table {
     pub fn as_raw(self) -> *const abi::Plugin {
         self.0
     }
+}
+
+/// The style of a [`Protocol`].
+struct Events<P>(PhantomData<P>);
+
+impl<P: Protocol> Style for Events<P> {
+    type Plugin = P;
+    const OPTIONS: &'static [Opt] = P::OPTIONS;
+    const PEER_FIRST: bool = P::PEER_FIRST;
+    const NEEDS: Needs = P::NEEDS;
 }
 
 /// What `create` makes and every callback gets back.
@@ -206,16 +209,20 @@ unsafe extern "C" fn extension<P: Protocol>(id: *const c_char) -> *const c_void 
         return ptr::null();
     }
     // SAFETY: ids end in NUL and are the host's until the return.
-    Declared::<P>::extension(unsafe { CStr::from_ptr(id) }.to_bytes())
+    let id = unsafe { CStr::from_ptr(id) }.to_bytes();
+    if id == abi::EXT_WORK.as_bytes() {
+        return ptr::from_ref(Events::<P>::WORK_SINK).cast();
+    }
+    Declared::<Events<P>>::extension(id)
 }
 
-unsafe extern "C" fn check<P: Protocol>(
+unsafe extern "C" fn check<S: Style>(
     settings: *const abi::Settings,
     error: *mut abi::Text,
 ) -> abi::Status {
     // SAFETY: settings are valid during the call.
-    let settings = unsafe { lent::settings(settings, P::OPTIONS) };
-    let (status, message) = match settings.map(|settings| caught(|| P::check(&settings))) {
+    let settings = unsafe { lent::settings(settings, S::OPTIONS) };
+    let (status, message) = match settings.map(|it| caught(|| S::Plugin::check(&it))) {
         Ok(Ok(Ok(()))) => return abi::OK,
         Ok(Ok(Err(message))) => (abi::E_CONFIG, message),
         Ok(Err(text)) => (abi::E_PANIC, format!("check {text}")),
@@ -233,16 +240,33 @@ unsafe extern "C" fn create<P: Protocol>(
     instance: *mut *mut c_void,
     error: *mut abi::Text,
 ) -> abi::Status {
+    let seat = |protocol, context| Instance::<P> { protocol, context };
+    // SAFETY: the host's promises, passed on.
+    unsafe { create_as::<Events<P>, _>(api, host, settings, instance, error, seat) }
+}
+
+/// Makes a plugin, and of it and its context what the host gets back.
+///
+/// # Safety
+/// The pointers are those that the host passes to `create`.
+unsafe fn create_as<S: Style, I>(
+    api: *const abi::HostApi,
+    host: *mut abi::Host,
+    settings: *const abi::Settings,
+    instance: *mut *mut c_void,
+    error: *mut abi::Text,
+    seat: impl FnOnce(S::Plugin, Context) -> I,
+) -> abi::Status {
     // SAFETY: the host's table is true to its size, and `host` is valid until `destroy` returns.
     let Some(host) = (unsafe { Host::adopt(api, host) }) else {
         return abi::E_ARG;
     };
     let mut context = Context::new(host);
     // SAFETY: settings are valid during the call.
-    let settings = unsafe { lent::settings(settings, P::OPTIONS) };
-    let (status, message) = match settings.map(|it| caught(|| P::new(&it, &mut context))) {
-        Ok(Ok(Ok(protocol))) => {
-            let made = Box::into_raw(Box::new(Instance { protocol, context }));
+    let settings = unsafe { lent::settings(settings, S::OPTIONS) };
+    let (status, message) = match settings.map(|it| caught(|| S::Plugin::new(&it, &mut context))) {
+        Ok(Ok(Ok(plugin))) => {
+            let made = Box::into_raw(Box::new(seat(plugin, context)));
             // SAFETY: `instance` is the caller's place for the result.
             unsafe { instance.write(made.cast()) };
             return abi::OK;

@@ -26,6 +26,9 @@
 //! Build it as a `cdylib`, put the library into the daemon's plugin folder, name it in a service.
 //!
 //! - [`Protocol`] is what a plugin implements; each method says when it is called.
+//! - [`Blocking`] is the other style: each session has a thread of its own, which reads and writes a
+//!   [`Stream`] and may wait. A plugin of the first style can have single jobs done that way, with
+//!   [`Context::work`].
 //! - [`Context`] is what a plugin may ask of the daemon during a call.
 //! - [`Opt`] declares an option; the daemon checks what an administrator wrote before the plugin
 //!   runs, and [`Configure`] makes a protocol from the checked [`Settings`].
@@ -86,6 +89,7 @@
     reason = "raw layouts: shared between threads because they are constant"
 )]
 pub mod abi;
+mod blocking;
 mod context;
 mod error;
 mod facts;
@@ -97,7 +101,8 @@ mod panics;
 mod protocol;
 pub mod testing;
 
-pub use context::{Context, Level, SessionId, TimerId};
+pub use blocking::{Blocking, Stream};
+pub use context::{Context, Level, SessionId, TimerId, WorkId};
 pub use error::{Error, Result};
 pub use facts::{Address, Credentials, Datagram, End, Facts, ReplyToken};
 pub use glue::{Table, Waker};
@@ -107,7 +112,8 @@ pub use protocol::{Configure, Needs, Protocol};
 /// All that most plugins use.
 pub mod prelude {
     pub use crate::{
-        Address, Configure, Context, Datagram, End, Error, Facts, Needs, Opt, Protocol, ReplyToken,
-        Result, SessionId, Settings, TimerId, Waker, export_plugin,
+        Address, Blocking, Configure, Context, Datagram, End, Error, Facts, Level, Needs, Opt,
+        Protocol, ReplyToken, Result, SessionId, Settings, Stream, TimerId, Waker, WorkId,
+        export_blocking_plugin, export_plugin,
     };
 }

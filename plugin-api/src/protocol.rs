@@ -4,9 +4,12 @@
 //! waits for them. What is asked of the [`Context`] happens after the method has returned, so no
 //! method is ever called from inside another.
 
+use std::any::Any;
 use std::ffi::CStr;
 
-use crate::{Context, Datagram, End, Error, Facts, Opt, Result, SessionId, Settings, TimerId};
+use crate::{
+    Context, Datagram, End, Error, Facts, Opt, Result, SessionId, Settings, TimerId, WorkId,
+};
 
 /// One protocol, as one instance: one service in one worker.
 ///
@@ -100,6 +103,13 @@ pub trait Protocol: Configure + 'static {
     /// A [`Waker`](crate::Waker) was used. Equal tokens may have become one call.
     fn wake(&mut self, cx: &mut Context, token: u64) {
         let _ = (cx, token);
+    }
+
+    /// A job of [`Context::work`] is over: `result` holds what its closure returned, to be taken out
+    /// with [`downcast`](Box::downcast). [`Error::Panicked`]: it panicked, which was logged and
+    /// counted. [`Error::Cancelled`]: it never ran, because the worker ends.
+    fn worked(&mut self, cx: &mut Context, work: WorkId, result: Result<Box<dyn Any + Send>>) {
+        let _ = (cx, work, result);
     }
 
     /// No session is opened after this; those that are open have `grace` to end.

@@ -59,6 +59,7 @@ static void constants(void) {
   CONSTANT(PP_E_CANCELLED);
   CONSTANT(PP_E_TIMEOUT);
   CONSTANT(PP_E_THREAD);
+  CONSTANT(PP_E_BUSY);
   CONSTANT(PP_LOG_DEBUG);
   CONSTANT(PP_LOG_INFO);
   CONSTANT(PP_LOG_WARNING);
@@ -90,7 +91,10 @@ static void constants(void) {
   CONSTANT(PP_NEEDS_CONNECT);
   CONSTANT(PP_NEEDS_EXEC);
   CONSTANT(PP_NEEDS_JIT);
+  CONSTANT(PP_READ_PEEK);
   TEXT(PP_EXT_NEEDS);
+  TEXT(PP_EXT_BLOCKING);
+  TEXT(PP_EXT_WORK);
 }
 
 static void entry(void) {
@@ -248,6 +252,38 @@ static void needs(void) {
   FIELD(const char *const *, files_write);
 }
 
+static void stream(void) {
+  STRUCT(pp_stream);
+  FIELD(uint32_t, size);
+  FIELD(uint32_t, reserved0);
+  FIELD(uint64_t, session);
+  FIELD(void *, inner);
+  FUNCTION(int32_t, read, (void *, void *, size_t, uint32_t, size_t *));
+  FUNCTION(int32_t, write, (void *, const void *, size_t, uint32_t));
+  FUNCTION(int32_t, deadline, (void *, uint64_t));
+}
+
+static void blocking(void) {
+  STRUCT(pp_blocking_1);
+  FIELD(uint32_t, size);
+  FIELD(uint32_t, max_parallel);
+  FUNCTION(int32_t, serve, (void *, const pp_stream *, const pp_session_info *));
+}
+
+static void work(void) {
+  STRUCT(pp_work_1);
+  FIELD(uint32_t, size);
+  FIELD(uint32_t, reserved0);
+  FUNCTION(int32_t, submit, (pp_host *, void (void *), void *, uint64_t));
+}
+
+static void work_sink(void) {
+  STRUCT(pp_work_sink_1);
+  FIELD(uint32_t, size);
+  FIELD(uint32_t, reserved0);
+  FUNCTION(void, done, (void *, uint64_t, void *, int32_t));
+}
+
 int main(void) {
   constants();
   entry();
@@ -262,5 +298,9 @@ int main(void) {
   host_api();
   plugin();
   needs();
+  stream();
+  blocking();
+  work();
+  work_sink();
   return 0;
 }

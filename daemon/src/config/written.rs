@@ -138,6 +138,12 @@ pub struct Limits {
     pub output_bytes_max: usize,
     pub datagram_rate: u32,
     pub datagram_burst: u32,
+    #[serde(rename = "threads")]
+    pub threads_max: u16,
+    #[serde(rename = "queue")]
+    pub queue_max: u32,
+    #[serde(rename = "handler")]
+    pub handler_ms: u64,
 }
 
 /// Networks and hours are text here.

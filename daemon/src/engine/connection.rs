@@ -124,6 +124,16 @@ impl<S> Connection<S> {
         }
     }
 
+    /// One of which nothing is left but to read up to the peer's FIN.
+    pub(super) fn lingering(why: End, spans: &Spans, now_ms: u64) -> Connection<S> {
+        Connection {
+            state: State::Finishing(why),
+            fin_sent: true,
+            linger_until_ms: now_ms + LINGER_MS,
+            ..Connection::new(0, spans, now_ms)
+        }
+    }
+
     pub(super) fn state(&self) -> State {
         self.state
     }

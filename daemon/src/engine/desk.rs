@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use slotmap::{SecondaryMap, SlotMap};
 
+use super::handler::{Job, JobEnd, JobToken};
 use super::outbox::Outbox;
 use super::session::{TimerToken, Token};
 
@@ -24,6 +25,10 @@ pub const ASKS_MAX: usize = 65_536;
 pub enum Refusal {
     Gone,
     Full,
+    /// Too many jobs wait.
+    Busy,
+    /// No more jobs are taken.
+    Cancelled,
 }
 
 /// Bytes of a write.
@@ -107,9 +112,23 @@ pub struct Desk {
     refusals: Vec<Token>,
     /// Datagrams; not cleared with the asks, but when their batch was sent.
     pub outbox: Outbox,
+    /// Submitted and not over yet.
+    jobs: SlotMap<JobToken, ()>,
+    jobs_max: usize,
+    jobs_closed: bool,
+    /// Submitted and not yet taken by the worker.
+    submitted: Vec<Job>,
 }
 
 impl Desk {
+    /// With so many jobs at once; a default one takes none.
+    pub fn with_jobs(jobs_max: usize) -> Desk {
+        Desk {
+            jobs_max,
+            ..Desk::default()
+        }
+    }
+
     // --- the engine's side ---------------------------------------------------------------------
 
     pub fn opened(&mut self, session: Token, output_bytes_max: usize) {
@@ -230,6 +249,26 @@ impl Desk {
         self.timers.len()
     }
 
+    /// Jobs for threads that may block.
+    pub fn take_jobs(&mut self) -> Vec<Job> {
+        std::mem::take(&mut self.submitted)
+    }
+
+    /// The job is over, and another may be submitted in its place.
+    pub fn job_over(&mut self, job: JobToken) {
+        self.jobs.remove(job);
+    }
+
+    /// Jobs that are not over.
+    pub fn job_count(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// From now on no job is taken.
+    pub fn close_jobs(&mut self) {
+        self.jobs_closed = true;
+    }
+
     // --- the protocol's side -------------------------------------------------------------------
 
     /// All or nothing.
@@ -316,6 +355,22 @@ impl Desk {
     /// After `Ok` the timer never fires.
     pub fn timer_cancel(&mut self, timer: TimerToken) -> Result<(), Refusal> {
         self.timers.remove(timer).map(drop).ok_or(Refusal::Gone)
+    }
+
+    pub fn submit(
+        &mut self,
+        run: impl FnOnce() -> JobEnd + Send + 'static,
+    ) -> Result<JobToken, Refusal> {
+        if self.jobs_closed {
+            return Err(Refusal::Cancelled);
+        }
+        if self.jobs.len() >= self.jobs_max {
+            return Err(Refusal::Busy);
+        }
+        let token = self.jobs.insert(());
+        let run = Box::new(run);
+        self.submitted.push(Job { token, run });
+        Ok(token)
     }
 
     pub fn fault(&mut self, text: String) {

@@ -1,7 +1,8 @@
 //! The engine: what happens to connections, decided without a socket, a clock or a pointer.
 //!
 //! [`Streams`] is its whole face towards the worker, [`session::Protocol`] and [`desk::Desk`] are
-//! its face towards a plugin. Everything is a function of what it was told and of `now`, so that it
+//! its face towards a plugin, [`handler`] where that one may block. Everything is a function of what
+//! it was told and of `now`, so that it
 //! can be tested in simulated worlds.
 
 pub mod access;
@@ -12,6 +13,7 @@ mod connection;
 mod datagrams;
 mod deadlines;
 pub mod desk;
+pub mod handler;
 mod introducing;
 mod limiting;
 mod limits;

@@ -5,6 +5,7 @@
 //! the desk and is carried out by the engine afterwards.
 
 use super::desk::Desk;
+use super::handler::{JobEnd, JobToken, SharedHandler};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -74,6 +75,20 @@ pub struct Facts<'a> {
     pub endpoint: &'a str,
 }
 
+impl Facts<'_> {
+    /// To be kept for longer than the listener's name is lent.
+    pub fn without_endpoint(&self) -> Facts<'static> {
+        Facts {
+            peer: self.peer,
+            local: self.local,
+            credentials: self.credentials,
+            accepted_ms: self.accepted_ms,
+            proxied: self.proxied,
+            endpoint: "",
+        }
+    }
+}
+
 /// What a protocol is told of a datagram.
 #[derive(Clone, Copy, Debug)]
 pub struct DatagramFacts<'a> {
@@ -131,6 +146,14 @@ pub trait Protocol {
     fn timer(&mut self, timer: TimerToken, token: u64);
     fn wake(&mut self, token: u64);
     fn drain(&mut self, grace_ms: u64);
+    /// What serves its sessions on threads, instead of the calls above, if that is its style.
+    fn handler(&self) -> Option<SharedHandler> {
+        None
+    }
+    /// Exactly once for each job that the desk has taken.
+    fn worked(&mut self, job: JobToken, end: JobEnd) {
+        let _ = (job, end);
+    }
     /// What was asked for during the last call.
     fn desk(&mut self) -> &mut Desk;
 }

@@ -18,6 +18,7 @@ use slotmap::SlotMap;
 use super::carrying::arm;
 use super::connection::{Connection, Next};
 use super::deadlines::{Deadlines, NEVER, What};
+use super::handler::{Job, JobEnd, JobToken, SharedHandler};
 use super::limits::{Passed, Spans};
 use super::lists::{Lists, Parted};
 use super::output::{Pieces, Spares, Splices, Watermarks};
@@ -193,6 +194,24 @@ impl<P: Protocol> Streams<P> {
         self.end_sessions(now_ms);
     }
 
+    /// A job that the protocol submitted is over.
+    pub fn worked(&mut self, job: JobToken, end: JobEnd, now_ms: u64) {
+        self.protocol.desk().job_over(job);
+        self.protocol.worked(job, end);
+        self.carry_out(None, now_ms);
+        self.end_sessions(now_ms);
+    }
+
+    /// A connection that the protocol has done with elsewhere, and whose FIN is sent: it is read and
+    /// dropped until the peer's FIN, like any other that finishes.
+    pub fn linger(&mut self, why: End, now_ms: u64) -> Token {
+        let token = self
+            .connections
+            .insert(Connection::lingering(why, &self.spans, now_ms));
+        self.rearm(token);
+        token
+    }
+
     /// Finish what is quiet, spread over the first half of the grace; close the rest at its end.
     /// Said again, it can only end sooner.
     pub fn drain(&mut self, now_ms: u64, grace_ms: u64) {
@@ -338,6 +357,26 @@ impl<P: Protocol> Streams<P> {
     /// When `expire` is to be called at the latest.
     pub fn next_deadline_ms(&self) -> Option<u64> {
         self.deadlines.next_ms().filter(|at_ms| *at_ms != NEVER)
+    }
+
+    /// Jobs that the protocol submitted since last asked.
+    pub fn take_jobs(&mut self) -> Vec<Job> {
+        self.protocol.desk().take_jobs()
+    }
+
+    /// Jobs that are not over.
+    pub fn job_count(&mut self) -> usize {
+        self.protocol.desk().job_count()
+    }
+
+    /// From now on the protocol's jobs are refused.
+    pub fn close_jobs(&mut self) {
+        self.protocol.desk().close_jobs();
+    }
+
+    /// What serves sessions on threads, if this protocol does.
+    pub fn handler(&self) -> Option<SharedHandler> {
+        self.protocol.handler()
     }
 
     pub fn take_tally(&mut self) -> Tally {

@@ -255,7 +255,8 @@ fn print_descriptor(descriptor: &Descriptor) {
     } = descriptor;
     println!("{name} {version}  (ABI {revision}, built with {build_info})");
     let speaks = [
-        (descriptor.streams, "streams"),
+        (descriptor.streams && !descriptor.blocking, "streams"),
+        (descriptor.blocking, "streams (blocking, a thread each)"),
         (descriptor.datagrams, "datagrams"),
     ];
     let speaks: Vec<&str> = speaks

@@ -199,6 +199,18 @@ pub struct Limits {
     pub datagram_burst: u32,
     /// Peers on this machine are held to it as well: somebody wrote it.
     pub datagram_rate_written: bool,
+    pub threads: ThreadLimits,
+}
+
+/// Of what may block, in each worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadLimits {
+    /// Handlers and jobs that run at once.
+    pub max: u16,
+    /// Connections and jobs that wait for a thread; more are refused.
+    pub queue_max: u32,
+    /// A handler that has served one connection for so long is told that time is up; 0 never.
+    pub handler_ms: u64,
 }
 
 /// Who may come in, and when. Peers on Unix sockets are not asked.

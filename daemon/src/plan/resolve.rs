@@ -14,7 +14,7 @@ use super::facts::Facts;
 use super::socket;
 use super::{
     Access, DaemonPlan, Endpoint, Hours, Identity, Limits, LogPlan, LogTarget, Plan, ServicePlan,
-    SocketPlan, Transport, parse_network,
+    SocketPlan, ThreadLimits, Transport, parse_network,
 };
 use crate::config::{self, Complaint, Config, Fault, Place, in_order, shown};
 
@@ -236,6 +236,11 @@ impl Resolving<'_> {
             datagram_rate: limits.datagram_rate,
             datagram_burst: limits.datagram_burst,
             datagram_rate_written: written("datagram_rate"),
+            threads: ThreadLimits {
+                max: limits.threads_max,
+                queue_max: limits.queue_max,
+                handler_ms: limits.handler_ms,
+            },
         }
     }
 

@@ -7,11 +7,13 @@
 //!
 //! Invariant: an [`Admitted`] has a way in, known flags only, and texts that are safe to show.
 
+use std::ffi::c_void;
 use std::mem::size_of;
 
 use polyport_plugin::abi;
 
 use super::error::LoadError;
+use super::extension::{self, table_of};
 use super::needs::{self, DeclaredNeeds};
 use super::options::DeclaredOption;
 use super::text::{NAME_BYTES_MAX, clean};
@@ -27,7 +29,7 @@ const OPTION_BYTES_MAX: u32 = 4096;
 const REQUIRED_MAX: usize = 64;
 const HELP_BYTES_MAX: usize = 1024;
 /// Extensions of the host's side that a plugin may require.
-const HOST_EXTENSIONS: [&str; 0] = [];
+const HOST_EXTENSIONS: [&str; 1] = [abi::EXT_WORK];
 
 /// A plugin that passed the handshake.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub struct Admitted {
     pub(super) table: AdmittedTable,
     pub(super) options: Vec<DeclaredOption>,
     pub(super) needs: DeclaredNeeds,
+    pub(super) blocking: Option<Blocking>,
+    pub(super) work_done: Option<WorkDone>,
     name: String,
     version: String,
     build_info: String,
@@ -42,6 +46,21 @@ pub struct Admitted {
 
 /// The plugin's table in our own length; functions it does not have are `None`.
 pub(super) struct AdmittedTable(pub(super) abi::Plugin);
+
+/// `polyport.blocking/1` of a plugin.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blocking {
+    pub(super) serve: unsafe extern "C" fn(
+        *mut c_void,
+        *const abi::Stream,
+        *const abi::SessionInfo,
+    ) -> abi::Status,
+    /// 0 sets no limit.
+    pub(super) parallel_max: u32,
+}
+
+/// Where the results of its jobs go: `done` of `polyport.work/1`.
+pub(super) type WorkDone = unsafe extern "C" fn(*mut c_void, u64, *mut c_void, abi::Status);
 
 impl std::fmt::Debug for AdmittedTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -64,8 +83,9 @@ impl Admitted {
             version: self.version.clone(),
             build_info: self.build_info.clone(),
             revision: format!("{}.{}", table.major, table.minor),
-            streams: table.feed.is_some(),
+            streams: table.feed.is_some() || self.blocking.is_some(),
             datagrams: table.datagram.is_some(),
+            blocking: self.blocking.is_some(),
             peer_first: table.flags & abi::PEER_FIRST != 0,
             options: self
                 .options
@@ -98,9 +118,13 @@ pub(super) unsafe fn admit(table: *const abi::Plugin) -> Result<Admitted, LoadEr
     }
     // SAFETY: a static list, ended by null, as the header demands.
     unsafe { check_required(&table) }?;
-    if table.feed.is_none() && table.datagram.is_none() {
+    // SAFETY: the table was copied from an admitted plugin's.
+    let blocking = unsafe { read_blocking(&table) }?;
+    if table.feed.is_none() && table.datagram.is_none() && blocking.is_none() {
         return Err(LoadError::NoWayIn);
     }
+    // SAFETY: as above.
+    let work_done = unsafe { read_work_done(&table) }?;
     // SAFETY: a static text or null, as the header demands.
     let text = |field, text| unsafe { table_text(field, text) };
     let name = text("name", table.name)?;
@@ -119,6 +143,8 @@ pub(super) unsafe fn admit(table: *const abi::Plugin) -> Result<Admitted, LoadEr
         table: AdmittedTable(table),
         options,
         needs,
+        blocking,
+        work_done,
         name,
         version,
         build_info,
@@ -191,6 +217,50 @@ unsafe fn check_required(table: &abi::Plugin) -> Result<(), LoadError> {
         Some(id) => Err(LoadError::MissingExtension { id }),
         None => Ok(()),
     }
+}
+
+/// # Safety
+///
+/// `table` is an admitted plugin's.
+unsafe fn read_blocking(table: &abi::Plugin) -> Result<Option<Blocking>, LoadError> {
+    let bad = |why: &str| LoadError::BadExtension {
+        id: abi::EXT_BLOCKING,
+        why: why.to_owned(),
+    };
+    // SAFETY: the header says so of this id.
+    let found = unsafe { table_of::<abi::Blocking1>(table, extension::BLOCKING, "pp_blocking_1") };
+    let Some(found) = found.map_err(|why| bad(&why))? else {
+        return Ok(None);
+    };
+    let serve = found.serve.ok_or_else(|| bad("its `serve` is NULL"))?;
+    if table.feed.is_some() {
+        return Err(bad(
+            "streams go either to its `serve` or to the table's `feed`, not to both",
+        ));
+    }
+    Ok(Some(Blocking {
+        serve,
+        parallel_max: found.max_parallel,
+    }))
+}
+
+/// # Safety
+///
+/// `table` is an admitted plugin's.
+unsafe fn read_work_done(table: &abi::Plugin) -> Result<Option<WorkDone>, LoadError> {
+    let bad = |why: String| LoadError::BadExtension {
+        id: abi::EXT_WORK,
+        why,
+    };
+    // SAFETY: the header says so of this id.
+    let found = unsafe { table_of::<abi::WorkSink1>(table, extension::WORK, "pp_work_sink_1") };
+    let Some(found) = found.map_err(bad)? else {
+        return Ok(None);
+    };
+    let done = found
+        .done
+        .ok_or_else(|| bad("its `done` is NULL".to_owned()))?;
+    Ok(Some(done))
 }
 
 /// # Safety

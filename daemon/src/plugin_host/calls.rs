@@ -118,6 +118,7 @@ pub(super) fn status_name(status: Status) -> &'static str {
         abi::E_CANCELLED => "PP_E_CANCELLED",
         abi::E_TIMEOUT => "PP_E_TIMEOUT",
         abi::E_THREAD => "PP_E_THREAD",
+        abi::E_BUSY => "PP_E_BUSY",
         0.. => "PP_OK",
         _ => "PP_E_FAIL",
     }

@@ -96,6 +96,10 @@ pub enum LoadError {
     BadNeeds {
         why: String,
     },
+    BadExtension {
+        id: &'static str,
+        why: String,
+    },
     // --- the settings
     Settings(Vec<String>),
     CheckRefused {
@@ -164,9 +168,14 @@ impl LoadError {
             MissingExtension { .. } => {
                 "upgrade the daemon, or install a plugin that does without it"
             }
-            NoWayIn => "set `feed` for streams, `datagram` for datagrams, or both",
+            NoWayIn => {
+                "set `feed` for streams, `datagram` for datagrams, or both; or offer polyport.blocking/1"
+            }
             BadText { .. } => "give a static text ended by NUL: UTF-8, without control characters",
             BadOption { .. } => "correct that row of the plugin's option table",
+            BadExtension { id, .. } => {
+                return format!("correct what the plugin's `{id}` returns");
+            }
             BadNeeds { .. } => "correct what the plugin's `polyport.needs/1` returns",
             Settings(_) => {
                 "correct these keys; `polyport plugins show` lists the options of a plugin"
@@ -263,6 +272,7 @@ impl LoadError {
             BadText { field, why } => write!(f, "the `{field}` of its table {why}"),
             BadOption { row, why } => write!(f, "row {row} of its option table: {why}"),
             BadNeeds { why } => write!(f, "its needs: {why}"),
+            BadExtension { id, why } => write!(f, "its {id}: {why}"),
             Settings(complaints) => {
                 write!(f, "{} of its settings cannot be taken:", complaints.len())?;
                 complaints

@@ -6,7 +6,7 @@
 //!
 //! Invariant: no function here calls another one of the table, and none calls the plugin.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::ops::Range;
 use std::ptr::null;
@@ -15,10 +15,11 @@ use std::sync::Arc;
 use polyport_plugin::abi::{self, Status};
 use slotmap::{Key, KeyData};
 
-use super::host_state::{HostState, Inside, Life, this_thread};
+use super::host_state::{HostState, Inside, Life};
 use super::log::About;
 use super::text::{LOG_BYTES_MAX, escaped};
 use super::waker::{Unheard, WakeQueue};
+use super::{extension, threads, work};
 use crate::engine::desk::{Refusal, Said};
 use crate::engine::outbox::Unsent;
 use crate::engine::session::{TimerToken, Token};
@@ -58,9 +59,9 @@ pub(super) static TABLE: abi::HostApi = abi::HostApi {
 ///
 /// `host` is null or what `create` was given.
 unsafe fn admit<R>(host: *mut abi::Host, ask: impl FnOnce(&mut Inside) -> R) -> Result<R, Status> {
-    // SAFETY: null or a state that is never freed, as the caller promises.
-    let state = unsafe { host.cast::<HostState>().as_ref() }.ok_or(abi::E_ARG)?;
-    if state.thread != this_thread() {
+    // SAFETY: the caller's promise.
+    let state = unsafe { state_of(host) }.ok_or(abi::E_ARG)?;
+    if !state.is_here() {
         return Err(abi::E_THREAD);
     }
     // SAFETY: our thread; the instance holds no reference while the plugin runs, and no function
@@ -76,7 +77,15 @@ unsafe fn admit<R>(host: *mut abi::Host, ask: impl FnOnce(&mut Inside) -> R) -> 
 /// # Safety
 ///
 /// As for [`admit`].
-unsafe fn status(
+pub(super) unsafe fn state_of(host: *mut abi::Host) -> Option<&'static HostState> {
+    // SAFETY: null or a state that is never freed, as the caller promises.
+    unsafe { host.cast::<HostState>().as_ref() }
+}
+
+/// # Safety
+///
+/// As for [`admit`].
+pub(super) unsafe fn status(
     host: *mut abi::Host,
     ask: impl FnOnce(&mut Inside) -> Result<(), Status>,
 ) -> Status {
@@ -90,7 +99,7 @@ unsafe fn status(
 /// # Safety
 ///
 /// If not null, `start` points to `length` readable bytes that do not change during the call.
-unsafe fn borrowed<'a>(start: *const c_void, length: usize) -> Result<&'a [u8], Status> {
+pub(super) unsafe fn borrowed<'a>(start: *const c_void, length: usize) -> Result<&'a [u8], Status> {
     match (start.is_null(), length) {
         (_, 0) => Ok(&[]),
         (true, _) => Err(abi::E_ARG),
@@ -111,16 +120,18 @@ fn token_from<K: Key>(number: u64) -> Result<K, Status> {
     }
 }
 
-fn refused(refusal: Refusal) -> Status {
+pub(super) fn refused(refusal: Refusal) -> Status {
     match refusal {
         Refusal::Gone => abi::E_GONE,
         Refusal::Full => abi::E_FULL,
+        Refusal::Busy => abi::E_BUSY,
+        Refusal::Cancelled => abi::E_CANCELLED,
     }
 }
 
 impl Inside {
-    fn now_ms(&mut self) -> u64 {
-        *self.now_ms.get_or_insert_with(self.clock)
+    fn now_ms(&mut self, clock: fn() -> u64) -> u64 {
+        *self.now_ms.get_or_insert_with(clock)
     }
 
     /// Which range of the lent input these bytes are, if they lie in it.
@@ -146,9 +157,18 @@ impl Inside {
 // Their safety is the header's: `host` is what `create` was given, and each pointer is valid for
 // its length during the call.
 
-unsafe extern "C" fn extension(_: *mut abi::Host, _: *const c_char) -> *const c_void {
-    // The host's side of this revision has no extensions.
-    null()
+unsafe extern "C" fn extension(host: *mut abi::Host, id: *const c_char) -> *const c_void {
+    let find = |_: &mut Inside| {
+        // SAFETY: if not null, the id ends in NUL, as the header demands.
+        let is_work = !id.is_null() && unsafe { CStr::from_ptr(id) } == extension::WORK;
+        if is_work {
+            (&raw const work::TABLE).cast()
+        } else {
+            null()
+        }
+    };
+    // SAFETY: the header's promise.
+    unsafe { admit(host, find) }.unwrap_or(null())
 }
 
 unsafe extern "C" fn log(
@@ -164,9 +184,16 @@ unsafe extern "C" fn log(
     let Ok(text) = (unsafe { borrowed(text.cast(), length) }) else {
         return;
     };
+    // SAFETY: as above.
+    let Some(state) = (unsafe { state_of(host) }) else {
+        return;
+    };
+    if !state.is_here() {
+        return threads::log(state, level, session, text);
+    }
     let write = |inside: &mut Inside| {
-        let (now_ms, about) = (inside.now_ms(), inside.about(session));
-        inside.log.line(now_ms, level, about, text);
+        let (now_ms, about) = (inside.now_ms(state.clock), inside.about(session));
+        state.log.line(now_ms, level, about, text);
     };
     // SAFETY: as above. A call from elsewhere is dropped, as the header says.
     let _ = unsafe { admit(host, write) };
@@ -174,12 +201,18 @@ unsafe extern "C" fn log(
 
 unsafe extern "C" fn log_level(host: *mut abi::Host) -> u32 {
     // SAFETY: the header's promise.
-    unsafe { admit(host, |inside| inside.log.level_word()) }.unwrap_or(abi::LOG_ERROR)
+    match unsafe { state_of(host) } {
+        Some(state) if state.is_here() || threads::is_inside(state) => state.log.level_word(),
+        _ => abi::LOG_ERROR,
+    }
 }
 
 unsafe extern "C" fn now_ms(host: *mut abi::Host) -> u64 {
     // SAFETY: the header's promise.
-    unsafe { admit(host, Inside::now_ms) }.unwrap_or(0)
+    let clock = unsafe { state_of(host) }.map(|state| state.clock);
+    let read = |inside: &mut Inside| clock.map_or(0, |clock| inside.now_ms(clock));
+    // SAFETY: as above.
+    unsafe { admit(host, read) }.unwrap_or(0)
 }
 
 unsafe extern "C" fn write(
@@ -394,6 +427,11 @@ unsafe extern "C" fn fault(host: *mut abi::Host, text: *const c_char, length: us
         return abi::E_ARG;
     };
     let text = escaped(text, LOG_BYTES_MAX);
+    // SAFETY: as above.
+    match unsafe { state_of(host) } {
+        Some(state) if !state.is_here() => return threads::fault(state, text),
+        _ => {}
+    }
     let ask = |inside: &mut Inside| {
         inside.fault = Some(text.clone());
         inside.desk.fault(text);

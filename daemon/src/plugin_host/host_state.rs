@@ -16,20 +16,26 @@ use slotmap::SecondaryMap;
 
 use super::log::PluginLog;
 use super::waker::WakeQueue;
+use super::work::Jobs;
 use crate::engine::desk::Desk;
 use crate::engine::session::{Party, Token};
 
 /// Behind the opaque `pp_host`.
 #[derive(Debug)]
 pub(super) struct HostState {
-    pub(super) thread: usize,
+    thread: usize,
+    pub(super) log: PluginLog,
+    pub(super) clock: fn() -> u64,
     inside: UnsafeCell<Inside>,
 }
+
+// SAFETY: what is in the cell is touched by the thread that made it only; the rest may be shared.
+unsafe impl Sync for HostState {}
 
 #[derive(Debug)]
 pub(super) struct Inside {
     pub(super) desk: Desk,
-    pub(super) log: PluginLog,
+    pub(super) jobs: Jobs,
     /// For the lines that a plugin logs about a session.
     pub(super) peers: SecondaryMap<Token, Party>,
     pub(super) wakes: Arc<WakeQueue>,
@@ -40,7 +46,6 @@ pub(super) struct Inside {
     pub(super) fault: Option<String>,
     /// Read at most once per callback: for a plugin, time stands still inside of one.
     pub(super) now_ms: Option<u64>,
-    pub(super) clock: fn() -> u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +56,11 @@ pub(super) enum Life {
 }
 
 impl HostState {
-    pub(super) fn new(inside: Inside) -> &'static HostState {
+    pub(super) fn new(log: PluginLog, clock: fn() -> u64, inside: Inside) -> &'static HostState {
         let state = HostState {
             thread: this_thread(),
+            log,
+            clock,
             inside: UnsafeCell::new(inside),
         };
         Box::leak(Box::new(state))
@@ -61,6 +68,11 @@ impl HostState {
 
     pub(super) fn as_ptr(&'static self) -> *mut abi::Host {
         std::ptr::from_ref(self).cast_mut().cast()
+    }
+
+    /// Whether this is the thread that made it: the event loop's.
+    pub(super) fn is_here(&self) -> bool {
+        self.thread == this_thread()
     }
 
     /// The owning instance's access. It must not keep the reference across a callback.
@@ -79,7 +91,7 @@ impl HostState {
 }
 
 /// The address of a thread-local marks its thread, without a system call.
-pub(super) fn this_thread() -> usize {
+fn this_thread() -> usize {
     thread_local!(static MARK: u8 = const { 0 });
     MARK.with(|mark| std::ptr::from_ref(mark) as usize)
 }

@@ -5,12 +5,13 @@
 //! ends that session as a fault, with an error in the log that names plugin and callback; what
 //! kills the process is for the supervisor to blame.
 //!
-//! Invariant: `closed` follows exactly once on each `open` that succeeded, `destroy` comes last, and
-//! after it every waker answers that the instance is gone.
+//! Invariant: `closed` follows exactly once on each `open` that succeeded; `destroy` comes last, and
+//! not at all while a handler or a job runs; after it every waker answers that the instance is gone.
 
 use std::ffi::c_void;
 use std::net::{IpAddr, SocketAddr};
 use std::ptr::null_mut;
+use std::sync::Arc;
 
 use polyport_plugin::abi::{self, Status};
 use slotmap::{Key, SecondaryMap};
@@ -18,12 +19,15 @@ use slotmap::{Key, SecondaryMap};
 use super::admit::Admitted;
 use super::calls::{Inside as InCall, status_name};
 use super::error::LoadError;
+use super::handlers::Handlers;
 use super::host_state::{HostState, Inside, Life};
 use super::log::PluginLog;
 use super::options::Chosen;
 use super::settings::{InstanceFacts, bytes};
 use super::waker::{WakeQueue, WakeSource};
+use super::work::Jobs;
 use crate::engine::desk::Desk;
+use crate::engine::handler::{JobEnd, JobToken, SharedHandler};
 use crate::engine::replies::REPLIES;
 use crate::engine::session::{DatagramFacts, End, Facts, Fed, Party, Protocol, TimerToken, Token};
 use crate::plan::LogLevel;
@@ -39,6 +43,8 @@ pub struct Surroundings {
     /// Milliseconds that never go back; the same clock as `Facts::accepted_ms`.
     pub clock: fn() -> u64,
     pub log_level: LogLevel,
+    /// Jobs that may wait or run at once.
+    pub jobs_max: usize,
 }
 
 #[derive(Debug)]
@@ -48,6 +54,8 @@ pub struct Instance {
     host: &'static HostState,
     board: Scoreboard,
     slot: Slot,
+    /// The plugin as threads see it, if it is of the blocking style.
+    handlers: Option<Arc<Handlers>>,
 }
 
 /// What is kept of one session, where the engine has it at hand in every call.
@@ -71,17 +79,22 @@ impl Instance {
             call: "eventfd",
             why: errno.desc().to_owned(),
         })?;
-        let host = HostState::new(Inside {
-            desk: Desk::default(),
-            log: PluginLog::new(facts.service, around.log_level),
+        let log = PluginLog::new(facts.service, around.log_level);
+        let jobs = Jobs {
+            has_sink: admitted.work_done.is_some(),
+            ..Jobs::default()
+        };
+        let inside = Inside {
+            desk: Desk::with_jobs(around.jobs_max),
+            jobs,
             peers: SecondaryMap::new(),
             wakes,
             lent: 0..0,
             life: Life::Between,
             fault: None,
             now_ms: None,
-            clock: around.clock,
-        });
+        };
+        let host = HostState::new(log, around.clock, inside);
         let slot = around.board.slot(0);
         let mut instance = Instance {
             admitted,
@@ -89,11 +102,17 @@ impl Instance {
             host,
             board: around.board,
             slot,
+            handlers: None,
         };
         let create = |instance: &Instance| instance.admitted.create(host, chosen, facts);
         match instance.call(Callback::Create, Token::null(), 0, &[], create) {
             Ok(object) => {
                 instance.object = object;
+                let serve = |blocking| {
+                    let plugin = instance.admitted.name();
+                    Arc::new(Handlers::new(blocking, object, host, plugin))
+                };
+                instance.handlers = instance.admitted.blocking.map(serve);
                 Ok(instance)
             }
             Err(refused) => {
@@ -142,7 +161,7 @@ impl Instance {
 
         let inside = self.inside();
         (inside.life, inside.lent) = (Life::Between, 0..0);
-        let dropped = inside.log.take_dropped();
+        let dropped = self.host.log.take_dropped();
         if dropped > 0 {
             self.board.add(Counter::LogDropped, dropped);
         }
@@ -159,8 +178,7 @@ impl Instance {
         if status >= 0 {
             return Ok(());
         }
-        let inside = self.inside();
-        let (service, callback) = (inside.log.service.as_str(), callback.name());
+        let (service, callback) = (self.host.log.service.as_str(), callback.name());
         let (session, status) = (session.data().as_ffi(), status_name(status));
         tracing::debug!(target: "plugin", service, session, "{callback} answered {status}");
         Err(End::Aborted)
@@ -175,7 +193,7 @@ impl Instance {
             inside.desk.fault(otherwise.to_owned());
             otherwise.to_owned()
         });
-        let (service, callback) = (inside.log.service.as_str(), callback.name());
+        let (service, callback) = (self.host.log.service.as_str(), callback.name());
         let session = (!session.is_null()).then(|| session.data().as_ffi());
         tracing::error!(target: "plugin", service, session, "fault of plugin {plugin} in {callback}: {what}");
     }
@@ -348,6 +366,34 @@ impl Protocol for Instance {
         self.note_fault(Callback::Drain);
     }
 
+    fn handler(&self) -> Option<SharedHandler> {
+        self.handlers
+            .clone()
+            .map(|handlers| handlers as SharedHandler)
+    }
+
+    fn worked(&mut self, job: JobToken, end: JobEnd) {
+        let (done, owed) = (self.admitted.work_done, self.inside().jobs.owed.remove(job));
+        let Some((done, owed)) = done.zip(owed) else {
+            return;
+        };
+        let status = match end {
+            JobEnd::Cancelled => abi::E_CANCELLED,
+            JobEnd::Ran | JobEnd::Faulted(_) => abi::OK,
+        };
+        if let JobEnd::Faulted(text) = end {
+            let inside = self.inside();
+            inside.fault = Some(text.clone());
+            inside.desk.fault(text);
+            self.report_fault(Callback::Run, Token::null(), "");
+        }
+        self.call(Callback::Done, Token::null(), 0, &[], |instance| {
+            // SAFETY: the object is the plugin's own, and it gets back what it gave away.
+            unsafe { done(instance.object, owed.token, owed.arg, status) }
+        });
+        self.note_fault(Callback::Done);
+    }
+
     fn desk(&mut self) -> &mut Desk {
         &mut self.inside().desk
     }
@@ -355,7 +401,10 @@ impl Protocol for Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if let Some(destroy) = self.admitted.table.0.destroy {
+        let handlers_gone = self.handlers.as_ref().is_none_or(|it| it.retire());
+        // What still runs on a thread may use the object: then it stays as it is.
+        let alone = handlers_gone && self.inside().jobs.owed.is_empty();
+        if let Some(destroy) = self.admitted.table.0.destroy.filter(|_| alone) {
             self.call(Callback::Destroy, Token::null(), 0, &[], |instance| {
                 // SAFETY: `create` made the object, and no callback follows.
                 unsafe { destroy(instance.object) }
@@ -368,7 +417,7 @@ impl Drop for Instance {
     }
 }
 
-fn session_info(facts: &Facts<'_>) -> abi::SessionInfo {
+pub(super) fn session_info(facts: &Facts<'_>) -> abi::SessionInfo {
     abi::SessionInfo {
         size: size_of::<abi::SessionInfo>() as u32,
         flags: facts.credentials.map_or(0, |_| abi::INFO_CREDENTIALS)
@@ -425,44 +474,4 @@ fn end_word(end: End) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_peer_is_shown_as_the_family_it_is_of() {
-        let cases = [
-            (
-                "192.0.2.7:7",
-                abi::FAMILY_IPV4,
-                vec![192, 0, 2, 7],
-                1 << 32 | 0xc000_0207,
-            ),
-            (
-                "[::ffff:192.0.2.7]:7",
-                abi::FAMILY_IPV4,
-                vec![192, 0, 2, 7],
-                1 << 32 | 0xc000_0207,
-            ),
-            (
-                "[2001:db8::9]:7",
-                abi::FAMILY_IPV6,
-                vec![0x20, 1, 0x0d, 0xb8],
-                0x2001_0db8_0000_0000,
-            ),
-            (
-                "[2001:db8::5]:7",
-                abi::FAMILY_IPV6,
-                vec![0x20, 1, 0x0d, 0xb8],
-                0x2001_0db8_0000_0000,
-            ),
-            ("[::1]:7", abi::FAMILY_IPV6, vec![0, 0], 1),
-        ];
-        for (text, family, start, source) in cases {
-            let socket: SocketAddr = text.parse().expect("an address");
-            let shown = address(socket.into());
-            assert_eq!((shown.family, shown.port), (family, 7), "{text}");
-            assert!(shown.ip.starts_with(&start), "{text}");
-            assert_eq!(Party::from(socket).source(), source, "{text}");
-        }
-    }
-}
+mod tests;

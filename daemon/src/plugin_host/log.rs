@@ -6,6 +6,9 @@
 //!
 //! Invariant: within one second of the clock no more than that many lines of one instance pass.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
 use polyport_plugin::abi;
 use tracing::field::display;
 
@@ -19,7 +22,9 @@ pub(super) const LINES_PER_SECOND: u32 = 200;
 pub(super) struct PluginLog {
     pub(super) service: String,
     level: LogLevel,
-    gate: Gate,
+    gate: Mutex<Gate>,
+    /// Lines dropped and not yet counted on the scoreboard.
+    uncounted: AtomicU64,
 }
 
 /// Whom a line is about.
@@ -34,7 +39,8 @@ impl PluginLog {
         PluginLog {
             service: service.to_owned(),
             level,
-            gate: Gate::default(),
+            gate: Mutex::default(),
+            uncounted: AtomicU64::new(0),
         }
     }
 
@@ -48,13 +54,23 @@ impl PluginLog {
         }
     }
 
-    pub(super) fn line(&mut self, now_ms: u64, level: u32, about: About, text: &[u8]) {
+    /// From any thread.
+    pub(super) fn line(&self, now_ms: u64, level: u32, about: About, text: &[u8]) {
         if level < self.level_word() {
             return;
         }
         let service = self.service.as_str();
-        match self.gate.pass(now_ms) {
-            None => return,
+        // Nothing panics while it is held; even then its content is only numbers.
+        let passed = self
+            .gate
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pass(now_ms);
+        match passed {
+            None => {
+                self.uncounted.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
             Some(0) => {}
             Some(missed) => tracing::warn!(
                 target: "plugin",
@@ -74,8 +90,13 @@ impl PluginLog {
     }
 
     /// Lines dropped since last asked.
-    pub(super) fn take_dropped(&mut self) -> u64 {
-        std::mem::take(&mut self.gate.uncounted)
+    #[inline]
+    pub(super) fn take_dropped(&self) -> u64 {
+        // Asked after each callback: most often there is nothing, and then a look is enough.
+        match self.uncounted.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.uncounted.swap(0, Ordering::Relaxed),
+        }
     }
 }
 
@@ -85,8 +106,6 @@ struct Gate {
     lines: u32,
     /// Dropped and not yet mentioned in the log.
     missed: u64,
-    /// Dropped and not yet counted on the scoreboard.
-    uncounted: u64,
 }
 
 impl Gate {
@@ -98,7 +117,6 @@ impl Gate {
         }
         if self.lines >= LINES_PER_SECOND {
             self.missed += 1;
-            self.uncounted += 1;
             return None;
         }
         self.lines += 1;
@@ -111,11 +129,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_dropped_is_told_once_for_the_counter() {
+        let log = PluginLog::new("test", LogLevel::Debug);
+        for _ in 0..LINES_PER_SECOND + 3 {
+            log.line(5_000, abi::LOG_DEBUG, About::default(), b"x");
+        }
+        assert_eq!((log.take_dropped(), log.take_dropped()), (3, 0));
+    }
+
+    #[test]
     fn a_flood_is_cut_counted_and_mentioned_once() {
         let mut gate = Gate::default();
         let passed = (0..1000).filter(|_| gate.pass(5_000) == Some(0)).count();
         assert_eq!(passed, LINES_PER_SECOND as usize);
-        assert_eq!(gate.uncounted, 800);
         assert_eq!(gate.pass(5_999), None);
         assert_eq!(gate.pass(6_000), Some(801));
         assert_eq!(gate.pass(6_001), Some(0));

@@ -2,9 +2,10 @@
 //!
 //! In the order in which a plugin passes through: `verify` takes the file into the store and
 //! confirms it, `load` maps it, `admit` does the handshake, `options` and `needs` turn settings into
-//! values, `instance` makes the calls and `host_api` answers those that come back. `probe` is all of
-//! it but the instance, in a process of its own. The supervisor uses `take` and `prune` only, which
-//! read bytes and never map code.
+//! values, `instance` makes the calls and `host_api` answers those that come back; `handlers` and
+//! `work` do both for what runs on threads that may block. `probe` is all of it but the instance, in
+//! a process of its own. The supervisor uses `take` and `prune` only, which read bytes and never map
+//! code.
 //!
 //! One of the two rooms of the daemon in which `unsafe` may stand. Invariant: nothing that a plugin
 //! returns or passes is used before it was checked, and no pointer of a plugin leaves this folder.
@@ -19,6 +20,8 @@ use crate::scoreboard::{Callback, Slot};
 mod admit;
 mod calls;
 mod error;
+mod extension;
+mod handlers;
 mod host_api;
 mod host_state;
 mod instance;
@@ -29,8 +32,10 @@ mod options;
 pub mod probe;
 mod settings;
 mod text;
+mod threads;
 pub mod verify;
 mod waker;
+mod work;
 
 pub use admit::Admitted;
 pub use error::LoadError;

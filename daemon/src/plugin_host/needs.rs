@@ -6,20 +6,19 @@
 //!
 //! Invariant: every `$name` names an option whose value is a text or a list of texts.
 
-use std::ffi::{CStr, c_char};
-use std::mem::size_of;
+use std::ffi::c_char;
 
 use polyport_plugin::abi;
 
 use super::admit::text_list;
 use super::error::LoadError;
+use super::extension::{self, table_of};
 use super::options::{Chosen, DeclaredOption, Kind, Typed};
 use crate::plan::Needs;
 
 const FILES_MAX: usize = 64;
 const PATH_BYTES_MAX: usize = 4096;
 const FLAGS_KNOWN: u32 = abi::NEEDS_CONNECT | abi::NEEDS_EXEC | abi::NEEDS_JIT;
-const EXT_NEEDS: &CStr = c"polyport.needs/1";
 
 /// The needs as declared, `$name` and all.
 #[derive(Debug, Default)]
@@ -33,25 +32,12 @@ pub(super) fn declared(
     table: &abi::Plugin,
     options: &[DeclaredOption],
 ) -> Result<DeclaredNeeds, LoadError> {
-    let Some(extension) = table.extension else {
+    let bad = |why: String| LoadError::BadNeeds { why };
+    // SAFETY: the header says so of this id.
+    let raw = unsafe { table_of::<abi::Needs1>(table, extension::NEEDS, "pp_needs_1") };
+    let Some(raw) = raw.map_err(bad)? else {
         return Ok(DeclaredNeeds::default());
     };
-    // SAFETY: the header promises a pure function; the id is static.
-    let raw = unsafe { extension(EXT_NEEDS.as_ptr()) }.cast::<abi::Needs1>();
-    if raw.is_null() {
-        return Ok(DeclaredNeeds::default());
-    }
-    let bad = |why: String| LoadError::BadNeeds { why };
-    // SAFETY: the answer to this id is a static pp_needs_1, which begins with its size.
-    let size = unsafe { raw.cast::<u32>().read_unaligned() };
-    if (size as usize) < size_of::<abi::Needs1>() {
-        return Err(bad(format!(
-            "its size is {size}, but sizeof(pp_needs_1) is {}",
-            size_of::<abi::Needs1>()
-        )));
-    }
-    // SAFETY: it is as long as it says, which is no less than this revision has.
-    let raw = unsafe { raw.read_unaligned() };
     let unknown = raw.flags & !FLAGS_KNOWN;
     if unknown != 0 {
         return Err(bad(format!("unknown flags {unknown:#x}")));

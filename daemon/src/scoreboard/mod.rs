@@ -5,6 +5,8 @@
 //! after the worker's death. Nothing read from it is trusted: every word is a number to be shown or
 //! compared, never an index or a length.
 //!
+//! Threads that serve count their bytes in their own slots; reading a counter adds them up.
+//!
 //! Invariant: one writer per word. A slot's `sequence` changes whenever a callback is entered or
 //! left, so "the same odd sequence for so long" means "stuck in that callback".
 
@@ -16,9 +18,9 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sys::shared_memory::SharedWords;
 
 /// First word of every scoreboard: "PPSB" and the layout's version.
-pub const LAYOUT: u64 = 0x5050_5342_0000_0001;
-/// Threads of one worker that can have a slot.
-pub const SLOTS: usize = 64;
+pub const LAYOUT: u64 = 0x5050_5342_0000_0002;
+/// Threads of one worker that can have a slot: the event loop, and those that may block.
+pub const SLOTS: usize = 1 + 256;
 const HEADER_WORDS: usize = 8;
 const SLOT_WORDS: usize = 8;
 const COUNTERS_AT: usize = HEADER_WORDS + SLOTS * SLOT_WORDS;
@@ -44,10 +46,13 @@ pub enum Callback {
     Wake,
     Drain,
     Destroy,
+    Serve,
+    Run,
+    Done,
 }
 
 impl Callback {
-    const ALL: [Callback; 14] = [
+    const ALL: [Callback; 17] = [
         Callback::None,
         Callback::Load,
         Callback::Check,
@@ -62,6 +67,9 @@ impl Callback {
         Callback::Wake,
         Callback::Drain,
         Callback::Destroy,
+        Callback::Serve,
+        Callback::Run,
+        Callback::Done,
     ];
 
     /// As logs and `status` have it.
@@ -81,6 +89,9 @@ impl Callback {
             Callback::Wake => "wake",
             Callback::Drain => "drain",
             Callback::Destroy => "destroy",
+            Callback::Serve => "serve",
+            Callback::Run => "run",
+            Callback::Done => "done",
         }
     }
 
@@ -152,10 +163,12 @@ pub enum Counter {
     ClosedProxy,
     /// Open when its source was banned.
     ClosedBanned,
+    /// Turned away because too many waited for a thread.
+    RefusedBusy,
 }
 
 impl Counter {
-    pub const ALL: [Counter; 32] = [
+    pub const ALL: [Counter; 33] = [
         Counter::Connections,
         Counter::Accepted,
         Counter::Refused,
@@ -188,6 +201,7 @@ impl Counter {
         Counter::ClosedPending,
         Counter::ClosedProxy,
         Counter::ClosedBanned,
+        Counter::RefusedBusy,
     ];
 
     pub fn name(self) -> &'static str {
@@ -224,6 +238,7 @@ impl Counter {
             Counter::ClosedPending => "closed_pending",
             Counter::ClosedProxy => "closed_proxy",
             Counter::ClosedBanned => "closed_banned",
+            Counter::RefusedBusy => "refused_busy",
         }
     }
 }
@@ -240,6 +255,8 @@ const SEQUENCE: usize = 0;
 const CALLBACK: usize = 1;
 const SESSION: usize = 2;
 const SOURCE: usize = 3;
+const BYTES_IN: usize = 4;
+const BYTES_OUT: usize = 5;
 
 impl Slot {
     /// About to call the plugin. `source` is the peer, hashed or packed into a word.
@@ -257,6 +274,15 @@ impl Slot {
     pub fn leave(&self) {
         let sequence = &self.words[self.at + SEQUENCE];
         sequence.store((sequence.load(Relaxed) | 1).wrapping_add(1), Release);
+    }
+
+    /// Bytes that this thread has moved itself; whoever has the slot next adds to them.
+    #[inline]
+    pub fn count(&self, bytes_in: u64, bytes_out: u64) {
+        for (word, amount) in [(BYTES_IN, bytes_in), (BYTES_OUT, bytes_out)] {
+            let word = &self.words[self.at + word];
+            word.store(word.load(Relaxed).wrapping_add(amount), Relaxed);
+        }
     }
 }
 
@@ -336,7 +362,30 @@ impl Scoreboard {
     }
 
     pub fn read(&self, counter: Counter) -> u64 {
-        self.words[COUNTERS_AT + counter as usize].load(Relaxed)
+        let by_threads = match counter {
+            Counter::BytesIn => self.sum(BYTES_IN),
+            Counter::BytesOut => self.sum(BYTES_OUT),
+            _ => 0,
+        };
+        let by_loop = self.words[COUNTERS_AT + counter as usize].load(Relaxed);
+        by_loop.wrapping_add(by_threads)
+    }
+
+    /// Who was inside the plugin: the event loop, else the first thread that was. Which of several
+    /// threads brought the process down cannot be told from here.
+    pub fn blame(&self) -> Option<Glance> {
+        (0..SLOTS)
+            .map(|slot| self.glance(slot))
+            .find(Glance::inside)
+    }
+
+    /// Of one word of every slot.
+    fn sum(&self, word: usize) -> u64 {
+        let slots = &self.words[HEADER_WORDS..COUNTERS_AT];
+        let amounts = slots
+            .chunks_exact(SLOT_WORDS)
+            .map(|slot| slot[word].load(Relaxed));
+        amounts.fold(0, u64::wrapping_add)
     }
 }
 
@@ -368,6 +417,34 @@ mod tests {
         assert!(!board.glance(0).inside());
         slot.enter(Callback::Feed, 7, 9);
         assert_ne!(board.glance(0).sequence, first.sequence);
+    }
+
+    #[test]
+    fn bytes_that_threads_move_are_counted_with_those_of_the_loop() {
+        let board = board();
+        board.add(Counter::BytesIn, 1);
+        board.slot(1).count(10, 100);
+        board.slot(SLOTS - 1).count(20, 200);
+        // Another thread in the same slot.
+        board.slot(1).count(3, 4);
+        assert_eq!(board.read(Counter::BytesIn), 34);
+        assert_eq!(board.read(Counter::BytesOut), 304);
+        assert_eq!(board.read(Counter::Accepted), 0);
+    }
+
+    #[test]
+    fn the_loop_is_blamed_before_a_thread_and_nobody_if_nobody_was_inside() {
+        let board = board();
+        assert_eq!(board.blame(), None);
+        board.slot(5).enter(Callback::Serve, 7, 9);
+        let blamed = board.blame().expect("a thread is inside");
+        assert_eq!((blamed.callback, blamed.session), (Callback::Serve, 7));
+        board.slot(0).enter(Callback::Timer, 0, 0);
+        let blamed = board.blame().expect("the loop is inside");
+        assert_eq!(blamed.callback, Callback::Timer);
+        board.slot(0).leave();
+        board.slot(5).leave();
+        assert_eq!(board.blame(), None);
     }
 
     #[test]

@@ -170,10 +170,8 @@ impl Life {
                     sources.clear(worker.slot);
                 }
             }
-            let glance = board.glance(0);
-            blame = glance
-                .inside()
-                .then(|| format!("in {}", glance.callback.name()));
+            let glance = board.blame();
+            blame = glance.map(|glance| format!("in {}", glance.callback.name()));
         }
         let blame = child.offence.clone().or(blame);
         self.handle(

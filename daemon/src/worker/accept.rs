@@ -25,8 +25,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     fn accept_from(&mut self, nth: usize) {
         for _ in 0..ACCEPTS_MAX {
+            let at_limit = self.connection_count() >= self.connections_max;
             let listener = &mut self.listeners[nth];
-            if self.streams.len() >= self.connections_max {
+            if at_limit {
                 listener.leave_at_limit(&self.epoll);
                 self.complaints
                     .at_limit(self.now_ms, &listener.brief, self.connections_max);
@@ -79,9 +80,14 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         refused
     }
 
+    /// Of the event loop and of threads.
+    pub(super) fn connection_count(&self) -> usize {
+        self.streams.len() + self.blocking.len()
+    }
+
     /// Listeners that left come back once there is room, or when they have been away long enough.
     pub(super) fn readmit_listeners(&mut self) {
-        if self.streams.len() >= self.connections_max {
+        if self.connection_count() >= self.connections_max {
             return;
         }
         for listener in &mut self.listeners {

@@ -25,6 +25,9 @@ pub(super) struct Complaints {
     refused: [Pace; 3],
     sources_full: Pace,
     passed: [Pace; Passed::ALL.len()],
+    busy: Pace,
+    no_thread: Pace,
+    handler_time: Pace,
 }
 
 impl Complaints {
@@ -135,6 +138,15 @@ impl Complaints {
         }
     }
 
+    pub(super) fn busy(&mut self, now_ms: u64) {
+        if self.busy.allows(now_ms) {
+            tracing::warn!(
+                "all threads of this worker are serving and enough connections wait for one; more \
+                 are refused (limits.threads or limits.queue raises it)"
+            );
+        }
+    }
+
     pub(super) fn closed_for(&mut self, now_ms: u64, passed: Passed, count: u64) {
         if !self.passed[passed as usize].allows(now_ms) {
             return;
@@ -160,6 +172,18 @@ impl Complaints {
                 "connections closed: no PROXY header from an address in access.proxy_from"
             ),
             Passed::Banned => tracing::info!(count, "connections closed: their source is banned"),
+        }
+    }
+
+    pub(super) fn no_thread(&mut self, now_ms: u64, error: &io::Error) {
+        if self.no_thread.allows(now_ms) {
+            tracing::error!(%error, "no thread can be made; connections and jobs are refused");
+        }
+    }
+
+    pub(super) fn handler_time(&mut self, now_ms: u64) {
+        if self.handler_time.allows(now_ms) {
+            tracing::warn!("a connection was served for longer than limits.handler, and closed");
         }
     }
 

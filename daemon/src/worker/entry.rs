@@ -52,6 +52,10 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             proxied: false,
             endpoint: &self.listeners[nth].brief.endpoint,
         };
+        if self.blocking.serves() {
+            let (endpoint, facts) = (facts.endpoint.to_owned(), facts.without_endpoint());
+            return self.hand_over(Stream::new(socket), facts, endpoint, guest);
+        }
         match self.streams.open(&facts, self.now_ms) {
             Ok(token) => {
                 self.enter(token, guest);

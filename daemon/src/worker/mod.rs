@@ -4,7 +4,8 @@
 //! can decide. It knows no plugin either, only a [`Protocol`]: how that one is loaded, and how a
 //! waker reaches it from another thread, is `plugin_host`'s.
 //!
-//! Invariant: nothing here blocks but the one wait at the start of a turn.
+//! Invariant: nothing here blocks but the one wait at the start of a turn, and the threads of
+//! `blocking`, which are made for it.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -16,6 +17,7 @@ use crate::scoreboard::Scoreboard;
 use crate::scoreboard::sources::Sources;
 
 mod accept;
+mod blocking;
 mod complaints;
 mod datagram;
 mod entry;
@@ -95,7 +97,8 @@ pub enum Outcome {
     Orphaned,
 }
 
-/// Serves until drained. The protocol comes back to be taken down in order.
+/// Serves until drained. The protocol comes back to be taken down in order; it does not if a thread
+/// is still inside of it, and then the process is to end without that.
 ///
 /// # Errors
 ///
@@ -106,7 +109,7 @@ pub fn serve<P: Protocol>(
     wakes: impl Wakes,
     orders: impl Orders,
     scoreboard: Scoreboard,
-) -> io::Result<(Outcome, P)> {
+) -> io::Result<(Outcome, Option<P>)> {
     let mut worker = turn::Worker::new(share, protocol, wakes, orders, scoreboard)?;
     let outcome = worker.run()?;
     Ok((outcome, worker.into_protocol()))

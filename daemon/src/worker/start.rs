@@ -11,6 +11,7 @@ use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
 use crate::channel::{Channel, ListenerBrief, Order, Received, Report, WorkerBrief, handed};
 use crate::exit;
 use crate::log;
+use crate::plan::Limits;
 use crate::plugin_host::{self, Instance, InstanceFacts, Surroundings, WakeSource};
 use crate::scoreboard::Scoreboard;
 use crate::scoreboard::sources::Sources;
@@ -44,9 +45,14 @@ pub fn play(channel: Channel, brief: WorkerBrief, board: OwnedFd) -> u8 {
         taken: VecDeque::new(),
     };
     match serve(share, instance, wakes, FromSupervisor(channel), board) {
-        Ok((Outcome::Drained, _)) => exit::DONE,
-        Ok((Outcome::Orphaned, _)) => {
-            tracing::info!("the supervisor has gone; this worker has finished what was open");
+        Ok((outcome, instance)) => {
+            if outcome == Outcome::Orphaned {
+                tracing::info!("the supervisor has gone; this worker has finished what was open");
+            }
+            if instance.is_none() {
+                // Its threads may be in the middle of anything: nothing is run at exit.
+                signal_hook::low_level::exit(i32::from(exit::DONE));
+            }
             exit::DONE
         }
         Err(error) => {
@@ -126,6 +132,7 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
         board: board.clone(),
         clock: super::turn::clock_ms,
         log_level: brief.daemon.log.level,
+        jobs_max: jobs_max(&brief.plan.limits),
     };
     let instance = Instance::create(admitted, &chosen, &facts, around).map_err(refused)?;
 
@@ -148,6 +155,11 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
         board,
         sandbox,
     })
+}
+
+/// Jobs of the instance that may run or wait.
+fn jobs_max(limits: &Limits) -> usize {
+    usize::from(limits.threads.max) + limits.threads.queue_max as usize
 }
 
 /// Where this worker serves, each once however many shards of it there are.

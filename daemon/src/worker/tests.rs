@@ -16,19 +16,20 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
 use crate::channel::{ListenerBrief, Order, Report};
-use crate::engine::session::End;
-use crate::plan::{Access, Address, Limits};
+use crate::engine::session::{End, Protocol};
+use crate::plan::{Access, Address, Limits, ThreadLimits};
 use crate::scoreboard::sources::{SourceTable, Sources};
 use crate::scoreboard::{self, Counter, Scoreboard};
 use crate::sys::shared_memory::SharedWords;
 
 mod datagrams;
+mod endings;
 mod script;
 mod unix;
 
 use script::{CHUNK, Event, Mode, Script};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A drain is one byte: its grace in tenths of a second.
 struct TestOrders(UnixStream);
@@ -66,33 +67,51 @@ impl Wakes for TestWakes {
     }
 }
 
-struct Running {
+pub(super) struct Running {
     local: Address,
     channel: UnixStream,
     wake_fd: Arc<EventFd>,
     wakes: Sender<u64>,
     events: Receiver<Event>,
-    board: Scoreboard,
-    thread: JoinHandle<io::Result<Outcome>>,
+    pub(super) board: Scoreboard,
+    /// The outcome, and whether the protocol came back.
+    thread: JoinHandle<io::Result<(Outcome, bool)>>,
 }
 
-fn limits() -> Limits {
+pub(super) fn limits() -> Limits {
     Limits {
         connections: 1000,
         idle_ms: 0,
         input_bytes_max: 64 * 1024,
         output_bytes_max: 256 * 1024,
+        threads: ThreadLimits {
+            max: 64,
+            queue_max: 128,
+            handler_ms: 0,
+        },
         ..Limits::default()
     }
 }
 
 fn start(mode: Mode, limits: Limits) -> Running {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let address = listener.local_addr().expect("it is bound");
-    start_on(listener.into(), Address::Tcp(address), mode, limits)
+    start_with(|tell| Script::new(mode, tell), limits)
 }
 
-fn start_on(listener: OwnedFd, local: Address, mode: Mode, limits: Limits) -> Running {
+pub(super) fn start_with<P: Protocol + Send + 'static>(
+    protocol: impl FnOnce(Sender<Event>) -> P,
+    limits: Limits,
+) -> Running {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    start_on(listener.into(), Address::Tcp(address), protocol, limits)
+}
+
+fn start_on<P: Protocol + Send + 'static>(
+    listener: OwnedFd,
+    local: Address,
+    protocol: impl FnOnce(Sender<Event>) -> P,
+    limits: Limits,
+) -> Running {
     let file = SharedWords::file("test", scoreboard::BYTES).expect("memory file");
     let board = Scoreboard::over(SharedWords::map(&file).expect("mapping")).expect("long enough");
     let (channel, worker_channel) = UnixStream::pair().expect("a pair");
@@ -121,12 +140,13 @@ fn start_on(listener: OwnedFd, local: Address, mode: Mode, limits: Limits) -> Ru
         worker_count: 1,
         drain_timeout_ms: 1000,
     };
-    let script = Script::new(mode, tell);
+    let protocol = protocol(tell);
     let worker_wakes = TestWakes(wake_fd.clone(), wakes_taken);
     let worker_board = board.clone();
     let thread = std::thread::spawn(move || {
         let orders = TestOrders(worker_channel);
-        serve(share, script, worker_wakes, orders, worker_board).map(|(outcome, _)| outcome)
+        let served = serve(share, protocol, worker_wakes, orders, worker_board);
+        served.map(|(outcome, protocol)| (outcome, protocol.is_some()))
     });
     Running {
         local,
@@ -144,7 +164,7 @@ impl Running {
         self.local.socket().expect("a TCP listener")
     }
 
-    fn connect(&self) -> TcpStream {
+    pub(super) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address()).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
         stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
@@ -157,17 +177,27 @@ impl Running {
             .expect("the protocol is told")
     }
 
-    fn drain(&mut self, tenths: u8) {
+    pub(super) fn wake(&self, token: u64) {
+        self.wakes.send(token).expect("the worker takes it");
+        self.wake_fd.write(1).expect("it is an event descriptor");
+    }
+
+    pub(super) fn drain(&mut self, tenths: u8) {
         self.channel
             .write_all(&[tenths])
             .expect("the worker reads its channel");
     }
 
     fn join(self) -> Outcome {
+        self.join_with_protocol().0
+    }
+
+    /// And whether the protocol came back.
+    pub(super) fn join_with_protocol(self) -> (Outcome, bool) {
         self.thread.join().expect("no panic").expect("no error")
     }
 
-    fn stop(mut self) -> Outcome {
+    pub(super) fn stop(mut self) -> Outcome {
         self.drain(0);
         self.join()
     }
@@ -405,71 +435,5 @@ fn a_peer_that_resets_is_lost() {
     drop(stream);
     assert_eq!(running.event(), Event::Opened);
     assert_eq!(running.event(), Event::Closed(End::Lost));
-    running.stop();
-}
-
-#[test]
-fn a_drain_finishes_the_quiet_ones_and_closes_the_rest_at_its_end() {
-    let mut running = start(Mode::Echo, limits());
-    let mut streams: Vec<TcpStream> = (0..10).map(|_| running.connect()).collect();
-    for stream in &mut streams {
-        round_trip(stream, b"hello");
-        assert_eq!(running.event(), Event::Opened);
-    }
-    running.drain(5);
-    for mut stream in streams {
-        assert_eq!(stream.read(&mut [0; 1]).expect("a FIN"), 0);
-    }
-    for _ in 0..10 {
-        assert_eq!(running.event(), Event::Closed(End::Drain));
-    }
-    assert_eq!(running.join(), Outcome::Drained);
-}
-
-#[test]
-fn a_connection_with_unconsumed_input_stays_until_the_end_of_the_grace() {
-    let mut running = start(Mode::Deaf, limits());
-    let mut stream = running.connect();
-    stream.write_all(b"half a li").expect("the kernel takes it");
-    assert_eq!(running.event(), Event::Opened);
-    running.drain(1);
-    let end = stream.read(&mut [0; 1]);
-    assert!(matches!(end, Ok(0)), "{end:?}");
-    assert_eq!(running.event(), Event::Closed(End::Drain));
-    assert_eq!(running.join(), Outcome::Drained);
-}
-
-#[test]
-fn a_worker_without_a_supervisor_drains() {
-    let running = start(Mode::Echo, limits());
-    let mut stream = running.connect();
-    round_trip(&mut stream, b"hello");
-    running
-        .channel
-        .shutdown(Shutdown::Both)
-        .expect("it is open");
-    assert_eq!(stream.read(&mut [0; 1]).expect("a FIN"), 0);
-    drop(stream);
-    let late = TcpStream::connect(running.address()).and_then(|mut stream| {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.read(&mut [0; 1])
-    });
-    assert!(!matches!(late, Ok(1..)), "nothing new is served: {late:?}");
-    assert_eq!(running.join(), Outcome::Orphaned);
-}
-
-#[test]
-fn a_wake_from_another_thread_reaches_the_protocol() {
-    let running = start(Mode::Echo, limits());
-    let mut stream = running.connect();
-    assert_eq!(running.event(), Event::Opened);
-    for token in [1u64, 2, 3] {
-        running.wakes.send(token).expect("the worker lives");
-        running.wake_fd.write(1).expect("far from full");
-        let mut told = [0; 8];
-        stream.read_exact(&mut told).expect("it is told");
-        assert_eq!(u64::from_le_bytes(told), token);
-    }
-    drop(stream);
     running.stop();
 }

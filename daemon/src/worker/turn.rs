@@ -15,6 +15,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::time::{ClockId, clock_gettime};
 use slotmap::{Key, KeyData, SecondaryMap};
 
+use super::blocking::{self, Blocking};
 use super::complaints::Complaints;
 use super::datagram::{Around, Datagrams};
 use super::entry::Stranger;
@@ -48,6 +49,7 @@ pub(super) struct Worker<P: Protocol, W, O> {
     pub(super) epoll: Epoll,
     pub(super) streams: Streams<P>,
     pub(super) sockets: SecondaryMap<Token, Stream>,
+    pub(super) blocking: Blocking,
     pub(super) listeners: Vec<Listener>,
     datagrams: Datagrams,
     /// Connections that can go on without a further event.
@@ -91,28 +93,31 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         let connections_max = share.connections_max();
         let limits = Limits {
             pending: share.share_of(share.limits.pending),
-            ..share.limits
+            ..share.limits.clone()
         };
+        let streams = Streams::new(protocol, &limits);
+        let blocking = Blocking::new(&share, streams.handler(), &scoreboard, &epoll)?;
         let (access, sources) = (&share.access, share.sources);
         let mut gate = Gate::new(&limits, access, sources, share.worker_count, now_ms);
         for ban in &share.bans {
             gate.ban(ban, now_ms);
         }
-        let (streams, datagrams): (Vec<_>, Vec<_>) = share
+        let (stream_listeners, datagrams): (Vec<_>, Vec<_>) = share
             .listeners
             .into_iter()
             .partition(|(_, brief)| brief.local.transport() == Transport::Stream);
         let (workers, first) = (share.worker_count, DATAGRAM_LISTENERS);
         let datagrams = Datagrams::new(datagrams, &limits, workers, first, &epoll)?;
         let mut listeners = Vec::new();
-        for ((fd, brief), event) in streams.into_iter().zip(LISTENERS..) {
+        for ((fd, brief), event) in stream_listeners.into_iter().zip(LISTENERS..) {
             let mut listener = Listener::new(fd, brief, event)?;
             listener.enter(&epoll)?;
             listeners.push(listener);
         }
         Ok(Worker {
             epoll,
-            streams: Streams::new(protocol, &limits),
+            streams,
+            blocking,
             sockets: SecondaryMap::new(),
             listeners,
             datagrams,
@@ -136,16 +141,13 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         })
     }
 
-    pub(super) fn into_protocol(self) -> P {
-        self.streams.into_protocol()
-    }
-
     pub(super) fn run(&mut self) -> io::Result<Outcome> {
         let mut events = vec![EpollEvent::empty(); EVENTS_MAX];
         self.streams.start(self.now_ms);
         loop {
             if let Some(outcome) = self.outcome
                 && self.streams.is_empty()
+                && self.threads_are_done()
             {
                 return Ok(outcome);
             }
@@ -155,10 +157,12 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             }
             self.obey_orders();
             self.deliver_wakes();
+            self.take_results();
             self.accept_waiting();
             self.with_datagrams(Datagrams::receive);
             self.visit_ready();
             self.expire();
+            self.hand_over_jobs();
             self.flush_touched();
             self.with_datagrams(Datagrams::flush);
             self.readmit_listeners();
@@ -184,7 +188,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     /// How long nothing has to be done.
     fn quiet_ms(&self) -> u64 {
         // At the limit no listener comes back before a connection has closed, whenever it wants to.
-        let has_room = self.streams.len() < self.connections_max;
+        let has_room = self.connection_count() < self.connections_max;
         let back = self
             .listeners
             .iter()
@@ -194,6 +198,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         let next = [
             back,
             self.datagrams.back_ms(),
+            self.blocking.next_deadline_ms(),
             self.streams.next_deadline_ms(),
         ];
         let at_ms = next.into_iter().flatten().min().unwrap_or(u64::MAX);
@@ -204,6 +209,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         match about {
             CHANNEL => self.orders_waiting = true,
             WAKER => self.wakes_waiting = true,
+            blocking::RESULTS => self.blocking.results_waiting = true,
             DATAGRAM_LISTENERS..TOKENS => self.datagrams.note(about),
             // An event of a listener that has left is stale.
             _ if about < TOKENS => {
@@ -288,6 +294,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
         self.datagrams.leave(&self.epoll);
         self.streams.drain(self.now_ms, grace_ms);
+        self.drain_blocking(grace_ms);
         self.part();
     }
 
@@ -354,6 +361,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     fn expire(&mut self) {
         self.streams.expire(self.now_ms);
+        self.expire_blocking();
         self.part();
     }
 

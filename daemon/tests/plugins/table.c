@@ -1,6 +1,7 @@
 /* A plugin that is refused before any of its callbacks runs: built once per CASE_x, each of which
  * breaks one thing that the handshake looks at. Without a case it is accepted. */
 #include <polyport_plugin.h>
+#include <string.h>
 
 #define MAYBE_UNUSED __attribute__((unused)) /* by some of the cases */
 
@@ -99,8 +100,35 @@ static const pp_option odd[] = {{"idle", "Odd.", "soon", NULL, 0, 0, PP_KIND_DUR
 static const char *const files[] = {"$root", NULL};
 static const pp_needs_1 needs = {sizeof(pp_needs_1), 0, files, NULL};
 static const void *extension(const char *id) {
-  (void)id;
-  return &needs;
+  return strcmp(id, PP_EXT_NEEDS) == 0 ? &needs : NULL;
+}
+#undef EXTENSION
+#define EXTENSION extension
+#elif defined(CASE_blocking_short)
+static const pp_blocking_1 blocking = {8, 0, NULL};
+#define BLOCKING blocking
+#elif defined(CASE_blocking_empty)
+static const pp_blocking_1 blocking = {sizeof blocking, 0, NULL};
+#define BLOCKING blocking
+#elif defined(CASE_blocking_and_feed)
+static pp_status serve(void *instance, const pp_stream *stream, const pp_session_info *info) {
+  (void)instance, (void)stream, (void)info;
+  return PP_OK;
+}
+static const pp_blocking_1 blocking = {sizeof blocking, 0, serve};
+#define BLOCKING blocking
+#elif defined(CASE_work_empty)
+static const pp_work_sink_1 sink = {sizeof sink, 0, NULL};
+static const void *extension(const char *id) {
+  return strcmp(id, PP_EXT_WORK) == 0 ? &sink : NULL;
+}
+#undef EXTENSION
+#define EXTENSION extension
+#endif
+
+#if defined(BLOCKING)
+static const void *extension(const char *id) {
+  return strcmp(id, PP_EXT_BLOCKING) == 0 ? &BLOCKING : NULL;
 }
 #undef EXTENSION
 #define EXTENSION extension

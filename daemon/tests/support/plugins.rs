@@ -26,6 +26,8 @@ pub fn folder() -> PathBuf {
                 "polyport-udp-echo",
                 "-p",
                 "polyport-fixture-panics",
+                "-p",
+                "polyport-fixture-talks",
             ]);
             if folder.ends_with("release") {
                 cargo.arg("--release");
@@ -50,13 +52,40 @@ pub fn smallest() -> PathBuf {
     build("smallest", source, "none")
 }
 
-/// Replaces `{fixture NAME}` in a line of configuration by that fixture's path.
+/// An example of the SDK, built by the same cargo.
+fn example(name: &str) -> PathBuf {
+    let folder = folder();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args([
+        "build",
+        "--quiet",
+        "-p",
+        "polyport-plugin",
+        "--example",
+        name,
+    ]);
+    if folder.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status();
+    assert!(built.expect("cargo runs").success(), "the example {name}");
+    folder.join("examples").join(format!("lib{name}.so"))
+}
+
+/// Replaces `{fixture NAME}` in a line of configuration by that fixture's path, and `{example NAME}`
+/// by that of an example of the SDK.
 pub fn fill_in(line: &str) -> String {
     let mut filled = line.to_owned();
-    while let Some(start) = filled.find("{fixture ") {
-        let end = start + filled[start..].find('}').expect("a closing brace");
-        let path = build_fixture(&filled[start + "{fixture ".len()..end]);
-        filled.replace_range(start..=end, &path.display().to_string());
+    for mark in ["{fixture ", "{example "] {
+        while let Some(start) = filled.find(mark) {
+            let end = start + filled[start..].find('}').expect("a closing brace");
+            let name = &filled[start + mark.len()..end];
+            let path = match mark {
+                "{example " => example(name),
+                _ => build_fixture(name),
+            };
+            filled.replace_range(start..=end, &path.display().to_string());
+        }
     }
     filled
 }

@@ -28,6 +28,7 @@ pub const E_PANIC: Status = -7;
 pub const E_CANCELLED: Status = -8;
 pub const E_TIMEOUT: Status = -9;
 pub const E_THREAD: Status = -10;
+pub const E_BUSY: Status = -11;
 
 pub const LOG_DEBUG: u32 = 0;
 pub const LOG_INFO: u32 = 1;
@@ -84,6 +85,13 @@ pub const NEEDS_CONNECT: u32 = 1;
 pub const NEEDS_EXEC: u32 = 2;
 pub const NEEDS_JIT: u32 = 4;
 pub const EXT_NEEDS: &str = "polyport.needs/1";
+
+/// The bytes stay, and are read again.
+pub const READ_PEEK: u32 = 1;
+pub const EXT_BLOCKING: &str = "polyport.blocking/1";
+
+/// Of both sides: [`Work1`] and [`WorkSink1`].
+pub const EXT_WORK: &str = "polyport.work/1";
 
 /// Slot and epoch of a session; 0 is never valid.
 pub type Session = u64;
@@ -284,6 +292,46 @@ pub struct Needs1 {
     /// Paths, ended by null; an entry `$name` stands for the value of that option.
     pub files_read: *const *const c_char,
     pub files_write: *const *const c_char,
+}
+
+/// One session's stream, as a handler on a thread of the host's has it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Stream {
+    pub size: u32,
+    pub reserved0: u32,
+    pub session: Session,
+    pub inner: *mut c_void,
+    pub read: Fn5<*mut c_void, *mut c_void, usize, u32, *mut usize, Status>,
+    pub write: Fn4<*mut c_void, *const c_void, usize, u32, Status>,
+    pub deadline: Fn2<*mut c_void, u64, Status>,
+}
+
+/// `polyport.blocking/1`, plugin side: sessions served by a call that may block.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Blocking1 {
+    pub size: u32,
+    pub max_parallel: u32,
+    pub serve: Fn3<*mut c_void, *const Stream, *const SessionInfo, Status>,
+}
+
+/// `polyport.work/1`, host side: jobs on a thread that may block.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Work1 {
+    pub size: u32,
+    pub reserved0: u32,
+    pub submit: Fn4<*mut Host, Fn1<*mut c_void>, *mut c_void, u64, Status>,
+}
+
+/// `polyport.work/1`, plugin side: where the results go.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct WorkSink1 {
+    pub size: u32,
+    pub reserved0: u32,
+    pub done: Fn4<*mut c_void, u64, *mut c_void, Status>,
 }
 
 // SAFETY: the tables hold only pointers to immutable static data and functions; nobody writes

@@ -7,8 +7,9 @@
 
 mod lent;
 mod table;
+mod threads;
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr;
 
 use crate::abi;
@@ -18,11 +19,14 @@ use crate::testing::settings::Row;
 
 pub(crate) use lent::LentSettings;
 pub(crate) use table::Shared;
+pub(crate) use threads::{FakeJob, LentStream};
 
 /// A plugin whose table was checked, and its instance once there is one.
 pub(crate) struct Plugin {
     table: abi::Plugin,
     options: Vec<Row>,
+    blocking: Option<abi::Blocking1>,
+    work_sink: Option<abi::WorkSink1>,
     instance: *mut c_void,
 }
 
@@ -43,9 +47,19 @@ impl Plugin {
         }
         // SAFETY: the plugin says that at least our struct's size is there.
         let table = unsafe { ptr::read(raw) };
+        // SAFETY: the answers to these ids begin with their size, and are of these types.
+        let (blocking, work_sink) = unsafe {
+            let blocking = extension::<abi::Blocking1>(&table, abi::EXT_BLOCKING)?;
+            (
+                blocking,
+                extension::<abi::WorkSink1>(&table, abi::EXT_WORK)?,
+            )
+        };
         let plugin = Plugin {
             options: rows(&table)?,
             table,
+            blocking,
+            work_sink,
             instance: ptr::null_mut(),
         };
         plugin.admissible()?;
@@ -64,14 +78,19 @@ impl Plugin {
         if read_text(table.name).is_none_or(|name| name.is_empty()) {
             return Err("the plugin has no name, or none in UTF-8".to_owned());
         }
-        if table.feed.is_none() && table.datagram.is_none() {
+        if table.feed.is_none() && table.datagram.is_none() && !self.serves_blocking() {
             return Err("the plugin serves neither streams nor datagrams".to_owned());
         }
-        // SAFETY: the list is the plugin's constant; if there is one it has at least its end mark.
-        if !table.required_ext.is_null() && !unsafe { *table.required_ext }.is_null() {
-            return Err("the plugin requires extensions, and this host has none".to_owned());
+        if table.feed.is_some() && self.serves_blocking() {
+            return Err("the plugin has both `feed` and `serve`".to_owned());
         }
-        Ok(())
+        let missing = required(table).find(|id| id.as_deref() != Some(abi::EXT_WORK));
+        match missing {
+            None => Ok(()),
+            Some(id) => Err(format!(
+                "the plugin requires {id:?}, which this host has not"
+            )),
+        }
     }
 
     pub(crate) fn options(&self) -> &[Row] {
@@ -84,6 +103,10 @@ impl Plugin {
 
     pub(crate) fn serves_streams(&self) -> bool {
         self.table.feed.is_some()
+    }
+
+    pub(crate) fn serves_blocking(&self) -> bool {
+        self.blocking.is_some_and(|table| table.serve.is_some())
     }
 
     pub(crate) fn serves_datagrams(&self) -> bool {
@@ -273,6 +296,38 @@ fn row(raw: &abi::OptionRow) -> Result<Row, String> {
             .map_err(|error| format!("a wrong default: {error}"))?;
     }
     Ok(row)
+}
+
+/// The ids of the host's extensions that the plugin cannot do without.
+fn required(table: &abi::Plugin) -> impl Iterator<Item = Option<String>> {
+    let list = table.required_ext;
+    let entries = (0..).map_while(move |nth| {
+        // SAFETY: the list is the plugin's constant, and ends in NULL; nothing behind that is read.
+        let entry = (!list.is_null()).then(|| unsafe { *list.add(nth) });
+        entry.filter(|entry| !entry.is_null())
+    });
+    entries.map(read_text)
+}
+
+/// # Safety
+/// The answer of the plugin to this id is null, or a `T` that begins with its size.
+unsafe fn extension<T: Copy>(table: &abi::Plugin, id: &str) -> Result<Option<T>, String> {
+    let Some(call) = table.extension else {
+        return Ok(None);
+    };
+    let name = CString::new(id).expect("ids hold no NUL");
+    // SAFETY: the header promises a pure function; the id lives until it has returned.
+    let raw = unsafe { call(name.as_ptr()) }.cast::<T>();
+    if raw.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: the caller's promise.
+    let size = unsafe { *raw.cast::<u32>() } as usize;
+    if size < size_of::<T>() {
+        return Err(format!("its table of {id} is too short: {size} bytes"));
+    }
+    // SAFETY: the plugin says that all that we know of is there.
+    Ok(Some(unsafe { *raw }))
 }
 
 /// A constant of the plugin's table.

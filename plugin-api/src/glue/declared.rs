@@ -1,4 +1,4 @@
-//! What a protocol declares, as the constant tables that the host reads: options and needs.
+//! What a plugin declares, as the constant tables that the host reads: options and needs.
 //!
 //! All of it is computed at compile time; a table that would be wrong does not compile. Invariant:
 //! every pointer in these tables points to constants.
@@ -7,8 +7,17 @@ use std::ffi::{c_char, c_void};
 use std::marker::PhantomData;
 use std::ptr;
 
-use crate::Protocol;
+use super::c_text;
 use crate::abi;
+use crate::{Configure, Needs, Opt};
+
+/// What a plugin declares, whichever style it is written in.
+pub(crate) trait Style {
+    type Plugin: Configure + 'static;
+    const OPTIONS: &'static [Opt];
+    const PEER_FIRST: bool;
+    const NEEDS: Needs;
+}
 
 /// Rows of options, and paths with their end mark: enough for any plugin, and of one size, since the
 /// length of an array cannot depend on a type parameter.
@@ -17,31 +26,61 @@ const PATHS_MAX: usize = 16;
 
 type Paths = [*const c_char; PATHS_MAX];
 
-pub(crate) struct Declared<P>(PhantomData<P>);
+pub(crate) struct Declared<S>(PhantomData<S>);
 
-impl<P: Protocol> Declared<P> {
-    const ROWS: &'static [abi::OptionRow; OPTIONS_MAX] = &rows::<P>();
-    const FILES_READ: &'static Paths = &paths(P::NEEDS.files_read);
-    const FILES_WRITE: &'static Paths = &paths(P::NEEDS.files_write);
+impl<S: Style> Declared<S> {
+    const ROWS: &'static [abi::OptionRow; OPTIONS_MAX] = &rows::<S>();
+    const FILES_READ: &'static Paths = &paths(S::NEEDS.files_read);
+    const FILES_WRITE: &'static Paths = &paths(S::NEEDS.files_write);
     const NEEDS: &'static abi::Needs1 = &abi::Needs1 {
         size: size_of::<abi::Needs1>() as u32,
-        flags: needs_flags::<P>(),
+        flags: needs_flags::<S>(),
         files_read: Self::FILES_READ.as_ptr(),
         files_write: Self::FILES_WRITE.as_ptr(),
     };
 
-    pub(crate) const OPTIONS: *const c_void = if P::OPTIONS.is_empty() {
-        ptr::null()
-    } else {
-        Self::ROWS.as_ptr().cast()
-    };
-    pub(crate) const OPTION_COUNT: u32 = P::OPTIONS.len() as u32;
-    pub(crate) const OPTION_STRIDE: u32 = if P::OPTIONS.is_empty() {
-        0
-    } else {
-        size_of::<abi::OptionRow>() as u32
-    };
-    pub(crate) const FLAGS: u64 = if P::PEER_FIRST { abi::PEER_FIRST } else { 0 };
+    /// A plugin's table with all that is declared, and no function yet; each text ends in its only
+    /// NUL.
+    pub(crate) const fn table(
+        name: &'static str,
+        version: &'static str,
+        build_info: &'static str,
+    ) -> abi::Plugin {
+        let (options, option_stride) = if S::OPTIONS.is_empty() {
+            (ptr::null(), 0)
+        } else {
+            (Self::ROWS.as_ptr().cast(), size_of::<abi::OptionRow>())
+        };
+        abi::Plugin {
+            magic: abi::MAGIC,
+            size: size_of::<abi::Plugin>() as u32,
+            major: abi::MAJOR,
+            minor: abi::MINOR,
+            min_host_minor: 0,
+            reserved0: 0,
+            flags: if S::PEER_FIRST { abi::PEER_FIRST } else { 0 },
+            name: c_text(name),
+            version: c_text(version),
+            build_info: c_text(build_info),
+            options,
+            option_count: S::OPTIONS.len() as u32,
+            option_stride: option_stride as u32,
+            required_ext: ptr::null(),
+            extension: None,
+            check: None,
+            create: None,
+            drain: None,
+            destroy: None,
+            open: None,
+            feed: None,
+            peer_finished: None,
+            writable: None,
+            closed: None,
+            datagram: None,
+            timer: None,
+            wake: None,
+        }
+    }
 
     /// The table of the extension with this id.
     pub(crate) fn extension(id: &[u8]) -> *const c_void {
@@ -53,9 +92,9 @@ impl<P: Protocol> Declared<P> {
     }
 }
 
-const fn rows<P: Protocol>() -> [abi::OptionRow; OPTIONS_MAX] {
+const fn rows<S: Style>() -> [abi::OptionRow; OPTIONS_MAX] {
     assert!(
-        P::OPTIONS.len() <= OPTIONS_MAX,
+        S::OPTIONS.len() <= OPTIONS_MAX,
         "a plugin has at most 64 options"
     );
     let mut rows = [abi::OptionRow {
@@ -69,8 +108,8 @@ const fn rows<P: Protocol>() -> [abi::OptionRow; OPTIONS_MAX] {
         flags: 0,
     }; OPTIONS_MAX];
     let mut index = 0;
-    while index < P::OPTIONS.len() {
-        let option = &P::OPTIONS[index];
+    while index < S::OPTIONS.len() {
+        let option = &S::OPTIONS[index];
         let row = &mut rows[index];
         row.name = option.name.as_ptr();
         row.help = option.help.as_ptr();
@@ -102,15 +141,15 @@ const fn paths(declared: &[&'static std::ffi::CStr]) -> Paths {
     paths
 }
 
-const fn needs_flags<P: Protocol>() -> u32 {
+const fn needs_flags<S: Style>() -> u32 {
     let mut flags = 0;
-    if P::NEEDS.connect {
+    if S::NEEDS.connect {
         flags |= abi::NEEDS_CONNECT;
     }
-    if P::NEEDS.exec {
+    if S::NEEDS.exec {
         flags |= abi::NEEDS_EXEC;
     }
-    if P::NEEDS.jit {
+    if S::NEEDS.jit {
         flags |= abi::NEEDS_JIT;
     }
     flags

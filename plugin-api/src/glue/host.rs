@@ -1,13 +1,15 @@
 //! The host's functions as safe calls: the only place where a plugin's code leaves Rust.
 //!
-//! Invariant: `Host` is owned by the instance that it was made for, stays on its thread (it holds a
-//! raw pointer, so it is not `Send`) and is dropped in `destroy`; until then `raw` is valid.
+//! Invariant: `Host` is owned by the instance that it was made for and dropped in `destroy`; until
+//! then `raw` is valid. It holds a raw pointer, so it is not `Send`; the glue alone lends it to other
+//! threads of the host's, inside of `serve`, for what the header allows there.
 
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::Arc;
 
+use super::work::{self, Job};
 use crate::abi;
 use crate::{Error, Result};
 
@@ -148,6 +150,30 @@ impl Host {
         }
         Ok(Waker {
             reference: Arc::new(Reference { raw, wake, free }),
+        })
+    }
+
+    /// Gives a job to a thread of the host's; its `done` gets the token.
+    pub(crate) fn submit(&self, job: Box<Job>, token: u64) -> Result {
+        let extension = self.api.extension.ok_or(Error::Unsupported)?;
+        // SAFETY: `raw` is valid; the id ends in NUL.
+        let table = unsafe { extension(self.raw, work::EXT_WORK.as_ptr()) }.cast::<abi::Work1>();
+        if table.is_null() {
+            return Err(Error::Unsupported);
+        }
+        // SAFETY: the answer to this id is a table that begins with its size.
+        let size = unsafe { ptr::read(&raw const (*table).size) } as usize;
+        if size < size_of::<abi::Work1>() {
+            return Err(Error::Unsupported);
+        }
+        // SAFETY: the host says that all that we know of is there.
+        let submit = unsafe { ptr::read(&raw const (*table).submit) }.ok_or(Error::Unsupported)?;
+        let arg = Box::into_raw(job);
+        // SAFETY: `raw` is valid; the job is boxed, and its closure may go to another thread.
+        let status = unsafe { submit(self.raw, Some(work::run), arg.cast(), token) };
+        Error::check(status).inspect_err(|_| {
+            // SAFETY: it is ours again: a refused job is neither run nor done.
+            drop(unsafe { Box::from_raw(arg) });
         })
     }
 

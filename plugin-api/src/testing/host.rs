@@ -6,6 +6,7 @@
 
 mod line;
 mod rounds;
+mod threads;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::settings::milliseconds;
 use super::{Logged, Setup, Split};
 use crate::abi;
 use crate::facts::{Address, End};
-use crate::glue::caller::{Plugin, Shared};
+use crate::glue::caller::{LentStream, Plugin, Shared};
 use crate::testing::ledger::Ledger;
 use crate::{Error, Result};
 
@@ -31,6 +32,8 @@ pub struct FakeHost {
     plugin: Plugin,
     shared: Box<Shared>,
     lines: BTreeMap<Peer, Line>,
+    /// Those of sessions that were served, kept to notice late use.
+    streams: Vec<LentStream>,
     split: Split,
     input_bytes_max: usize,
     output_bytes_max: usize,
@@ -43,7 +46,12 @@ impl FakeHost {
     pub(crate) fn start(setup: &Setup) -> Result<FakeHost, String> {
         let mut plugin = Plugin::admit(setup.table)?;
         let settings = setup.lent_settings(&plugin)?;
-        let ledger = Ledger::new(setup.full_at, setup.output_bytes_max, setup.sends_max);
+        let ledger = Ledger::new(
+            setup.full_at,
+            setup.output_bytes_max,
+            setup.sends_max,
+            setup.work_max,
+        );
         let shared = Shared::new(ledger, setup.host_table_bytes);
         shared.ledger().note(format_args!("create"));
         shared.ledger().during = Some("create");
@@ -53,6 +61,7 @@ impl FakeHost {
             plugin,
             shared,
             lines: BTreeMap::new(),
+            streams: Vec::new(),
             split: setup.split,
             input_bytes_max: setup.input_bytes_max,
             output_bytes_max: setup.output_bytes_max,
@@ -74,9 +83,7 @@ impl FakeHost {
     /// A new peer, from an address of its own: 127.0.0.1:50001, then 50002, ...
     #[track_caller]
     pub fn connect(&mut self) -> Peer {
-        let port = 50_001 + self.opened() as u16;
-        let address = Address::Ip(([127, 0, 0, 1], port).into());
-        match self.try_connect(address) {
+        match self.try_connect(self.next_address()) {
             Ok(peer) => peer,
             Err(error) => self.fail(&format!("open was refused: {error}")),
         }
@@ -87,7 +94,7 @@ impl FakeHost {
     pub fn try_connect(&mut self, from: Address) -> Result<Peer> {
         assert!(self.plugin.serves_streams(), "the plugin serves no streams");
         assert!(!self.draining, "a draining worker opens no sessions");
-        let session = (self.opened() as u64 + 1) | (1 << 32);
+        let session = self.next_session();
         let now_ms = self.shared.ledger().now_ms;
         self.shared
             .ledger()
@@ -275,6 +282,7 @@ impl FakeHost {
         for peer in open {
             self.end_session(peer, End::Drain);
         }
+        self.cancel_work();
         self.begin("destroy", format_args!("destroy"));
         self.plugin.destroy();
         self.finish_call();

@@ -12,6 +12,7 @@ use super::Logged;
 use super::wakers::{FakeWaker, Inbox};
 use crate::abi;
 use crate::facts::Address;
+use crate::glue::caller::FakeJob;
 use crate::{Level, TimerId};
 
 /// A datagram that the plugin has sent.
@@ -53,6 +54,9 @@ pub(crate) struct Ledger {
     timers_made: u64,
     writes_left: Option<usize>,
     output_bytes_max: usize,
+    pub(crate) jobs: VecDeque<FakeJob>,
+    /// `None` once the instance is about to be destroyed.
+    pub(crate) jobs_max: Option<usize>,
 }
 
 #[derive(Default)]
@@ -80,7 +84,12 @@ pub(crate) struct Armed {
 }
 
 impl Ledger {
-    pub(crate) fn new(full_at: Option<usize>, output_bytes_max: usize, sends_max: usize) -> Ledger {
+    pub(crate) fn new(
+        full_at: Option<usize>,
+        output_bytes_max: usize,
+        sends_max: usize,
+        jobs_max: usize,
+    ) -> Ledger {
         Ledger {
             now_ms: 1_000_000,
             sessions: BTreeMap::new(),
@@ -102,6 +111,8 @@ impl Ledger {
             timers_made: 0,
             writes_left: full_at,
             output_bytes_max,
+            jobs: VecDeque::new(),
+            jobs_max: Some(jobs_max),
         }
     }
 
@@ -330,6 +341,19 @@ impl Ledger {
         status
     }
 
+    pub(crate) fn submit(&mut self, job: FakeJob) -> abi::Status {
+        let status = match self.jobs_max {
+            None => abi::E_CANCELLED,
+            Some(max) if self.jobs.len() >= max => abi::E_BUSY,
+            Some(_) => abi::OK,
+        };
+        self.note(format_args!("submit {}{}", job.token, refusal(status)));
+        if status == abi::OK {
+            self.jobs.push_back(job);
+        }
+        status
+    }
+
     pub(crate) fn waker_new(&mut self) -> Arc<FakeWaker> {
         let waker = Arc::new(FakeWaker::new(Arc::clone(&self.inbox)));
         self.wakers.push(Arc::clone(&waker));
@@ -390,6 +414,7 @@ fn refusal(status: abi::Status) -> String {
         abi::OK => String::new(),
         abi::E_FULL => " -> full".to_owned(),
         abi::E_GONE => " -> gone".to_owned(),
+        abi::E_BUSY => " -> busy".to_owned(),
         other => format!(" -> {other}"),
     }
 }

@@ -34,6 +34,7 @@
 
 pub(crate) mod host;
 pub(crate) mod ledger;
+pub(crate) mod script;
 #[allow(
     unsafe_code,
     reason = "calls the plugin's table, and is called through the host's"
@@ -43,9 +44,10 @@ pub(crate) mod wakers;
 
 pub use host::{FakeHost, Peer};
 pub use ledger::Sent;
+pub use script::{Script, Served};
 
 use crate::glue::{Exported, Table, caller};
-use crate::{Level, Protocol};
+use crate::{Blocking, Level, Protocol};
 
 /// How the bytes of one [`FakeHost::send`] arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +79,7 @@ pub struct Setup {
     full_at: Option<usize>,
     input_bytes_max: usize,
     output_bytes_max: usize,
+    work_max: usize,
     worker: (u32, u32),
     host_table_bytes: usize,
     endpoints: Vec<String>,
@@ -93,6 +96,12 @@ impl Setup {
         Setup::table(table.table())
     }
 
+    /// The same for a plugin of the blocking style.
+    pub fn blocking<B: Blocking>() -> Setup {
+        let exported = Exported::of_blocking::<B>("under-test\0", "0.0.0\0", "\0");
+        Setup::table(Box::leak(Box::new(exported)).table())
+    }
+
     /// For what an entry function returned: `Setup::table(polyport_plugin_v0())`.
     pub fn table(table: Table) -> Setup {
         Setup {
@@ -103,6 +112,7 @@ impl Setup {
             full_at: None,
             input_bytes_max: 64 * 1024,
             output_bytes_max: 64 * 1024,
+            work_max: 128,
             worker: (0, 1),
             host_table_bytes: size_of::<crate::abi::HostApi>(),
             endpoints: vec!["tcp://127.0.0.1:7".to_owned()],
@@ -145,6 +155,12 @@ impl Setup {
     /// Bytes that may be queued for one peer; 64 KiB unless said.
     pub fn output_bytes_max(mut self, bytes: usize) -> Setup {
         self.output_bytes_max = bytes;
+        self
+    }
+
+    /// Jobs that may wait for a thread; 128 unless said.
+    pub fn work_max(mut self, jobs: usize) -> Setup {
+        self.work_max = jobs;
         self
     }
 

@@ -140,4 +140,28 @@ pub(super) const KEYS: &[Key] = &[
         Is("200"),
         "Datagrams of one source that may come at once before `datagram_rate` holds them back.",
     ),
+    key(
+        "services.*.limits.threads",
+        Kind::Count { min: 1, max: 256 },
+        Is("64"),
+        "Threads of one worker for handlers and jobs that block; none is made before it is needed.",
+    ),
+    key(
+        "services.*.limits.queue",
+        Kind::Count {
+            min: 0,
+            max: 65_536,
+        },
+        Is("128"),
+        "Connections or jobs of one worker that may wait for a thread; more are refused.",
+    ),
+    key(
+        "services.*.limits.handler",
+        Kind::Duration {
+            min_ms: 0,
+            max_ms: YEAR_MS,
+        },
+        Is(r#""0""#),
+        "A handler that blocks may serve one connection for so long; \"0\" sets no limit.",
+    ),
 ];

@@ -21,7 +21,7 @@ pub(super) enum Mode {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(in crate::worker) enum Event {
     Opened,
     /// By a process that the kernel knows.
     OpenedBy(Credentials, Party),

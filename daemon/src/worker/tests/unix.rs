@@ -16,7 +16,12 @@ fn a_unix_peer_is_served_like_any_other_and_known_by_the_kernel() {
     let address = SocketAddr::from_abstract_name(&name).expect("short enough");
     let listener = UnixListener::bind_addr(&address).expect("nobody has it");
     let local = Address::Unix(UnixName::Abstract(name));
-    let running = start_on(listener.into(), local, Mode::Echo, limits());
+    let running = start_on(
+        listener.into(),
+        local,
+        |tell| Script::new(Mode::Echo, tell),
+        limits(),
+    );
     let stream = UnixStream::connect_addr(&address).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
     let sent = noise(1 << 20, 1);

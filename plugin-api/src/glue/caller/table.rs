@@ -5,11 +5,12 @@
 //! here panics, since a panic cannot cross the plugin: what breaks a rule is noted and raised later.
 
 use std::cell::{RefCell, RefMut};
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::ptr;
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
 
+use super::FakeJob;
 use crate::abi;
 use crate::testing::ledger::Ledger;
 use crate::testing::wakers::{FakeWaker, Inbox};
@@ -103,7 +104,13 @@ unsafe fn ask<R>(
             .broke(&format!("{call} was called from another thread"));
         return refused;
     }
-    answer(&mut shared.ledger.borrow_mut())
+    let mut ledger = shared.ledger.borrow_mut();
+    let on_thread = matches!(ledger.during, Some("serve" | "run"));
+    if on_thread && !["log", "log_level", "fault"].contains(&call) {
+        ledger.broke(format!("{call} was called on a thread that may block"));
+        return refused;
+    }
+    answer(&mut ledger)
 }
 
 /// A text of the plugin: borrowed for the call, in UTF-8, not NULL with a length.
@@ -130,9 +137,46 @@ unsafe fn bytes<'a>(
     Some(unsafe { glue::lent_bytes(raw.cast(), n) })
 }
 
-unsafe extern "C" fn extension(host: *mut abi::Host, _: *const c_char) -> *const c_void {
-    // SAFETY: see `ask`. This host has no extensions.
-    unsafe { ask(host, "extension", ptr::null(), |_| ptr::null()) }
+static WORK: abi::Work1 = abi::Work1 {
+    size: size_of::<abi::Work1>() as u32,
+    reserved0: 0,
+    submit: Some(submit),
+};
+
+unsafe extern "C" fn extension(host: *mut abi::Host, id: *const c_char) -> *const c_void {
+    // SAFETY: see `ask`; ids end in NUL.
+    unsafe {
+        ask(host, "extension", ptr::null(), |ledger| {
+            if id.is_null() {
+                ledger.broke("extension without an id");
+                return ptr::null();
+            }
+            let is_work = CStr::from_ptr(id).to_bytes() == abi::EXT_WORK.as_bytes();
+            if is_work {
+                (&raw const WORK).cast()
+            } else {
+                ptr::null()
+            }
+        })
+    }
+}
+
+unsafe extern "C" fn submit(
+    host: *mut abi::Host,
+    run: Option<unsafe extern "C" fn(*mut c_void)>,
+    arg: *mut c_void,
+    token: u64,
+) -> abi::Status {
+    // SAFETY: see `ask`.
+    unsafe {
+        ask(host, "submit", abi::E_THREAD, |ledger| match run {
+            Some(run) => ledger.submit(FakeJob::new(run, arg, token)),
+            None => {
+                ledger.broke("submit without a function");
+                abi::E_ARG
+            }
+        })
+    }
 }
 
 unsafe extern "C" fn log(

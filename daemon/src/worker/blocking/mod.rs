@@ -1,0 +1,410 @@
+//! What may block, as the event loop sees it: sessions and jobs handed to threads, and what comes
+//! back from them.
+//!
+//! A thread owns the socket of the session that it serves, and gives it back to the loop when there
+//! is nothing left but to wait for the peer's FIN. The loop counts, refuses, and stops them.
+//!
+//! Invariant: a session is in `sessions` from when it was handed over until its thread has answered,
+//! and counts against the worker's limit on connections as long; a job of the protocol is told of
+//! exactly once.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use slotmap::{Key, SlotMap};
+
+use super::gate::Guest;
+use super::stream::Stream;
+use super::turn::Worker;
+use super::{Orders, Share, Wakes};
+use crate::engine::handler::{Job, JobEnd, JobToken, SharedHandler};
+use crate::engine::session::{End, Facts, Protocol, Token};
+use crate::plan::Limits;
+use crate::scoreboard::{Callback, Counter, Scoreboard, Slot};
+
+mod stream;
+mod threads;
+
+#[cfg(test)]
+mod tests;
+
+use stream::{Patience, Stop, Waiting};
+use threads::{Bounds, Refused, Threads};
+
+/// The event of a result; above those of listeners, below those of connections.
+pub(super) const RESULTS: u64 = (1 << 32) - 1;
+/// A thread without work for so long ends.
+const IDLE_MS: u64 = 10_000;
+/// How long a handler may take to return after all its calls were cancelled. The supervisor kills a
+/// second after the end of a drain.
+const RETURN_MS: u64 = 500;
+
+pub(super) struct Blocking {
+    threads: Threads<Task, Done>,
+    handler: Option<SharedHandler>,
+    /// With the place of its source that each takes.
+    sessions: SlotMap<Token, Guest>,
+    pub(super) results_waiting: bool,
+    stop: Arc<Stop>,
+    /// When the time to drain is over.
+    end_ms: Option<u64>,
+}
+
+enum Task {
+    Serve(Box<Visit>),
+    Run(Job),
+}
+
+/// A session on its way to a thread.
+struct Visit {
+    session: Token,
+    socket: Stream,
+    facts: Facts<'static>,
+    endpoint: String,
+}
+
+enum Done {
+    Session {
+        session: Token,
+        end: End,
+        fate: Fate,
+        log_dropped: u64,
+    },
+    Job(JobToken, JobEnd),
+}
+
+/// What becomes of the socket.
+enum Fate {
+    /// Our FIN is sent: the peer's is to be waited for.
+    Linger(Stream),
+    Close(Stream),
+    Reset(Stream),
+}
+
+impl Blocking {
+    pub(super) fn new(
+        share: &Share,
+        handler: Option<SharedHandler>,
+        board: &Scoreboard,
+        epoll: &Epoll,
+    ) -> io::Result<Blocking> {
+        let stop = Arc::new(Stop::new()?);
+        let runner = Runner {
+            handler: handler.clone(),
+            stop: stop.clone(),
+            patience: Patience {
+                idle_ms: share.limits.idle_ms,
+                handler_ms: share.limits.threads.handler_ms,
+            },
+            board: board.clone(),
+        };
+        let bounds = bounds(&share.limits, handler.as_ref());
+        let run = move |task, number| runner.run(task, number);
+        let threads = Threads::new(bounds, Box::new(run))?;
+        let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        epoll.add(threads.fd(), EpollEvent::new(edge, RESULTS))?;
+        Ok(Blocking {
+            threads,
+            handler,
+            sessions: SlotMap::with_key(),
+            results_waiting: false,
+            stop,
+            end_ms: None,
+        })
+    }
+
+    /// Whether sessions are served by threads.
+    pub(super) fn serves(&self) -> bool {
+        self.handler.is_some()
+    }
+
+    /// Sessions that are with a thread, or wait for one.
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The next moment at which something is to be done.
+    pub(super) fn next_deadline_ms(&self) -> Option<u64> {
+        let end_ms = self.end_ms?;
+        Some(if self.stop.is_over() {
+            end_ms + RETURN_MS
+        } else {
+            end_ms
+        })
+    }
+}
+
+fn bounds(limits: &Limits, handler: Option<&SharedHandler>) -> Bounds {
+    let allowed = usize::from(limits.threads.max);
+    let threads_max = match handler.map_or(0, |handler| handler.parallel_max()) {
+        0 => allowed,
+        wanted => allowed.min(wanted as usize),
+    };
+    Bounds {
+        threads_max,
+        queue_max: limits.threads.queue_max as usize,
+        idle: Duration::from_millis(IDLE_MS),
+    }
+}
+
+// --- on the event loop ---------------------------------------------------------------------------
+
+impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
+    /// Gives an accepted connection to a thread, or turns it away.
+    pub(super) fn hand_over(
+        &mut self,
+        socket: Stream,
+        facts: Facts<'static>,
+        endpoint: String,
+        guest: Guest,
+    ) {
+        let session = self.blocking.sessions.insert(guest);
+        let peer = facts.peer;
+        let visit = Visit {
+            session,
+            socket,
+            facts,
+            endpoint,
+        };
+        match self.blocking.threads.submit(Task::Serve(Box::new(visit))) {
+            Ok(()) => {
+                tracing::debug!(session = session.data().as_ffi(), %peer, "connection opened");
+                self.scoreboard.add(Counter::Connections, 1);
+            }
+            Err(refused) => {
+                self.blocking.sessions.remove(session);
+                self.gate.turn_back(guest);
+                self.scoreboard.add(Counter::Refused, 1);
+                self.scoreboard.add(Counter::RefusedBusy, 1);
+                match refused {
+                    Refused::Busy(_) => self.complaints.busy(self.now_ms),
+                    Refused::NoThread(_, error) => self.complaints.no_thread(self.now_ms, &error),
+                }
+            }
+        }
+    }
+
+    /// Gives what the protocol has submitted to threads.
+    pub(super) fn hand_over_jobs(&mut self) {
+        for job in self.streams.take_jobs() {
+            let refused = match self.blocking.threads.submit(Task::Run(job)) {
+                Ok(()) => continue,
+                Err(Refused::Busy(task)) => task,
+                Err(Refused::NoThread(task, error)) => {
+                    self.complaints.no_thread(self.now_ms, &error);
+                    task
+                }
+            };
+            self.give_up(refused);
+        }
+    }
+
+    /// What threads have answered.
+    pub(super) fn take_results(&mut self) {
+        if !std::mem::take(&mut self.blocking.results_waiting) {
+            return;
+        }
+        while let Some(done) = self.blocking.threads.next_result() {
+            match done {
+                Done::Job(job, end) => self.streams.worked(job, end, self.now_ms),
+                Done::Session {
+                    session,
+                    end,
+                    fate,
+                    log_dropped,
+                } => {
+                    self.scoreboard.add(Counter::LogDropped, log_dropped);
+                    self.session_over(session, end, fate);
+                }
+            }
+        }
+        self.part();
+    }
+
+    fn session_over(&mut self, session: Token, end: End, fate: Fate) {
+        if let Some(guest) = self.blocking.sessions.remove(session) {
+            self.gate.turn_back(guest);
+        }
+        match end {
+            End::Idle => self.scoreboard.add(Counter::ClosedIdle, 1),
+            End::Limit => {
+                self.scoreboard.add(Counter::ClosedLimit, 1);
+                self.complaints.handler_time(self.now_ms);
+            }
+            End::Fault => self.scoreboard.add(Counter::PluginFaults, 1),
+            End::Finished | End::Aborted | End::Lost | End::Drain => {}
+        }
+        let number = session.data().as_ffi();
+        match fate {
+            // Nobody will be there to wait for the peer's FIN.
+            Fate::Linger(socket) if self.blocking.stop.is_over() => drop(socket),
+            Fate::Linger(socket) => return self.linger(socket, number, end),
+            Fate::Close(socket) => drop(socket),
+            Fate::Reset(socket) => socket.reset(),
+        }
+        tracing::debug!(session = number, why = ?end, "connection closed");
+        self.scoreboard.subtract(Counter::Connections, 1);
+    }
+
+    /// From here on the connection is like any other that has sent its FIN.
+    fn linger(&mut self, socket: Stream, number: u64, end: End) {
+        let token = self.streams.linger(end, self.now_ms);
+        let rest = token.data().as_ffi();
+        tracing::debug!(session = number, rest, why = ?end, "connection served");
+        let event = EpollEvent::new(Stream::interest(), rest);
+        let registered = self.epoll.add(&socket.socket, event);
+        self.sockets.insert(token, socket);
+        if registered.is_err() {
+            self.streams.lost(token, self.now_ms);
+        }
+    }
+
+    /// A task that no thread will run.
+    fn give_up(&mut self, task: Task) {
+        match task {
+            Task::Run(job) => self
+                .streams
+                .worked(job.token, JobEnd::Cancelled, self.now_ms),
+            Task::Serve(visit) => {
+                let Visit {
+                    session, socket, ..
+                } = *visit;
+                self.session_over(session, End::Drain, Fate::Close(socket));
+            }
+        }
+    }
+
+    /// Whoever waits for a peer is woken; what is being said may be said to its end.
+    pub(super) fn drain_blocking(&mut self, grace_ms: u64) {
+        self.blocking.stop.drain();
+        let end_ms = self.now_ms.saturating_add(grace_ms.max(1));
+        let sooner = self
+            .blocking
+            .end_ms
+            .map_or(end_ms, |known| known.min(end_ms));
+        self.blocking.end_ms = Some(sooner);
+    }
+
+    /// The time to drain may be over.
+    pub(super) fn expire_blocking(&mut self) {
+        let over = self
+            .blocking
+            .end_ms
+            .is_some_and(|end_ms| end_ms <= self.now_ms);
+        if over && !self.blocking.stop.is_over() {
+            self.blocking.stop.end();
+            self.cancel_waiting();
+        }
+    }
+
+    fn cancel_waiting(&mut self) {
+        self.streams.close_jobs();
+        for job in self.streams.take_jobs() {
+            self.give_up(Task::Run(job));
+        }
+        while let Some(task) = self.blocking.threads.take_waiting() {
+            self.give_up(task);
+        }
+        self.part();
+    }
+
+    /// Whether the threads are done, once all connections of the loop's own are. Jobs that have not
+    /// begun by then never do; those that run are waited for.
+    pub(super) fn threads_are_done(&mut self) -> bool {
+        if self.blocking.len() == 0 {
+            self.cancel_waiting();
+        }
+        let pending = self.blocking.len() + self.streams.job_count();
+        pending == 0 || self.has_given_up()
+    }
+
+    /// Whether handlers or jobs are left behind that would not return.
+    fn has_given_up(&self) -> bool {
+        let end_ms = self.blocking.end_ms.map(|end_ms| end_ms + RETURN_MS);
+        end_ms.is_some_and(|end_ms| end_ms <= self.now_ms)
+    }
+
+    /// Ends the threads. If some are left behind the protocol cannot be taken down, since they may
+    /// use it: then it stays as it is, and nothing is returned.
+    pub(super) fn into_protocol(mut self) -> Option<P> {
+        let left = self.blocking.len() + self.streams.job_count();
+        if left > 0 {
+            tracing::warn!(
+                "{left} handlers or jobs did not return in time; the worker ends without them"
+            );
+            std::mem::forget(self.streams);
+            return None;
+        }
+        self.blocking.threads.join();
+        Some(self.streams.into_protocol())
+    }
+}
+
+// --- on a thread ---------------------------------------------------------------------------------
+
+/// What each thread needs.
+struct Runner {
+    handler: Option<SharedHandler>,
+    stop: Arc<Stop>,
+    patience: Patience,
+    board: Scoreboard,
+}
+
+impl Runner {
+    fn run(&self, task: Task, number: usize) -> Done {
+        let slot = self.board.slot(number);
+        match task {
+            Task::Serve(visit) => self.serve(*visit, &slot),
+            Task::Run(job) => {
+                slot.enter(Callback::Run, 0, 0);
+                let end = (job.run)();
+                slot.leave();
+                Done::Job(job.token, end)
+            }
+        }
+    }
+
+    fn serve(&self, visit: Visit, slot: &Slot) -> Done {
+        let Visit {
+            session,
+            socket,
+            facts,
+            endpoint,
+        } = visit;
+        let facts = Facts {
+            endpoint: &endpoint,
+            ..facts
+        };
+        let handler = self
+            .handler
+            .as_ref()
+            .expect("only a handler's sessions come here");
+        let (number, source) = (session.data().as_ffi(), facts.peer.source());
+        let mut stream = Waiting::new(&socket, &self.stop, self.patience, slot, (number, source));
+        slot.enter(Callback::Serve, number, source);
+        let served = handler.serve(session, &facts, &mut stream);
+        slot.leave();
+        let (ended, unsent) = (stream.ended(), stream.is_unsent());
+        let finished = stream.has_finished();
+        let end = ended.unwrap_or(served.verdict.err().unwrap_or(End::Finished));
+        let fate = match end {
+            End::Aborted | End::Fault => Fate::Reset(socket),
+            _ if unsent => Fate::Reset(socket),
+            End::Idle | End::Limit | End::Lost => Fate::Close(socket),
+            End::Finished | End::Drain => {
+                if !finished {
+                    socket.shut_writing();
+                }
+                Fate::Linger(socket)
+            }
+        };
+        Done::Session {
+            session,
+            end,
+            fate,
+            log_dropped: served.log_dropped,
+        }
+    }
+}
