@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use message::{
-    Brief, CheckBrief, ListenerBrief, Order, ProbeBrief, Report, StoredPlugin, WorkerBrief,
+    Brief, CheckBrief, Depth, ListenerBrief, Order, ProbeBrief, Report, StoredPlugin, WorkerBrief,
 };
 
 /// Longer messages are refused by the sender and count as garbled at the receiver.
