@@ -342,6 +342,7 @@ impl Slot {
         let next = match retry_in_ms {
             None => "no other follows".to_owned(),
             Some(0) => "the next one starts at once".to_owned(),
+            Some(ms @ 1..1_000) => format!("the next one starts in {ms} ms"),
             Some(ms) => format!(
                 "the next one starts in {}.{} s",
                 ms / 1_000,
@@ -436,8 +437,11 @@ impl Slot {
     }
 
     fn turn(&mut self, next: Phase, severity: LogLevel, text: &str, moment: &mut Moment<'_>) {
+        let before = self.state();
         self.phase = next;
-        self.since_ms = moment.now_ms;
+        if self.state() != before {
+            self.since_ms = moment.now_ms;
+        }
         moment.orders.push(Order::Log(Change {
             severity,
             name: self.name(),

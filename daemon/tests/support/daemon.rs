@@ -175,7 +175,6 @@ impl Daemon {
         let pids = workers.unwrap_or_default();
         pids.iter()
             .filter_map(|w| w["pid"].as_u64())
-            .filter(|p| *p > 0)
             .map(|p| p as u32)
             .collect()
     }
