@@ -55,9 +55,14 @@ impl Drop for Directory {
     }
 }
 
-/// The binary under test.
+/// The binary under test, without the variables that are meant for the tests.
 pub fn polyport() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_polyport"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_polyport"));
+    let names = std::env::vars_os().map(|(name, _)| name);
+    for name in names.filter(|name| name.as_encoded_bytes().starts_with(b"POLYPORT_")) {
+        command.env_remove(name);
+    }
+    command
 }
 
 impl Daemon {
