@@ -2,15 +2,19 @@
 //!
 //! A line is time, severity, the administrator's name for the thing, what happened, and fields. Each
 //! goes out in one write, so lines of several processes do not mix. Control characters never reach
-//! the target unescaped, whoever they came from. A target that cannot be written to (a full disk)
-//! costs the line and nothing else.
+//! the target unescaped, whoever they came from. A target that cannot be written to (a full disk, a
+//! pipe that nobody reads) costs the line and nothing else.
 
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
@@ -84,12 +88,41 @@ impl<S: Subscriber> Layer<S> for Lines {
             LogFormat::Json => json_line(&time, severity, &self.who, &parts),
         };
         // A log that cannot be written must not stop a daemon that serves.
-        let _ = match &self.file {
-            Some(file) => { file }.write_all(line.as_bytes()),
-            None => io::stderr().write_all(line.as_bytes()),
-        };
+        match &self.file {
+            Some(file) => _ = { file }.write_all(line.as_bytes()),
+            None => self.to_stderr(&line),
+        }
     }
 }
+
+impl Lines {
+    /// Whoever reads standard error may have stopped reading. A pipe that is ready takes this much
+    /// without waiting (pipe(7)); what it does not take is lost, and counted.
+    fn to_stderr(&self, line: &str) {
+        const PIPE_BUF: usize = 4096;
+        let lost = LOST.swap(0, Relaxed);
+        let notice = format!(
+            "{}: {lost} lines of this log were lost: nobody read them\n",
+            self.who
+        );
+        let notice = if lost > 0 { notice.as_bytes() } else { b"" };
+        for piece in notice
+            .chunks(PIPE_BUF)
+            .chain(line.as_bytes().chunks(PIPE_BUF))
+        {
+            let mut stderr = io::stderr();
+            let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+            if poll(&mut fds, PollTimeout::ZERO) != Ok(1) {
+                LOST.fetch_add(lost + 1, Relaxed);
+                return;
+            }
+            let _ = stderr.write_all(piece);
+        }
+    }
+}
+
+/// Lines that found standard error full.
+static LOST: AtomicU64 = AtomicU64::new(0);
 
 fn severity(level: Level) -> &'static str {
     match level {

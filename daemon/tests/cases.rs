@@ -22,8 +22,13 @@ cases! {
     half_close_large
     idle_peer
     limits_connections
+    listen_dual_stack
+    listen_option_refused
+    listen_several
+    listen_unspoken
     peer_resets
     services_side_by_side
+    socket_options
     stop_drains
     stop_fast
     stop_second_signal
@@ -31,6 +36,10 @@ cases! {
     start_config_duplicate
     start_address_absent
     start_plugin_missing
+    unix_echo
+    unix_folder_missing
+    unix_live
+    unix_stale
     worker_crash_replaced
     worker_killed_alone
 }

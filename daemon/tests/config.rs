@@ -19,13 +19,15 @@ use polyport::plan::{Facts, Plan, UserNumbers, resolve};
 fn made_up_machine() -> Facts {
     Facts {
         cpus: 4,
-        services: "echo 7/tcp\ngopher 70/tcp\nhttp 80/tcp www\ntftp 69/udp\n".to_owned(),
+        services: "echo 7/tcp\ngopher 70/tcp\nhttp 80/tcp www\necho 7/udp\ntftp 69/udp\n"
+            .to_owned(),
         user: |name| match name {
             "polyport" => Ok(Some(UserNumbers { uid: 990, gid: 991 })),
             "unsure" => Err("EIO: I/O error".to_owned()),
             _ => Ok(None),
         },
         group: |name| Ok((name == "polyport").then_some(991)),
+        interface: |name| Ok((name == "eth0").then_some(2)),
         exists: |path| path.ends_with("libpolyport_line_chat.so"),
     }
 }

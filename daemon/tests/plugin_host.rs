@@ -7,10 +7,11 @@ mod fixtures;
 mod folder;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use folder::Folder;
 use polyport::engine::desk::{Ask, Piece};
-use polyport::engine::session::{End, Facts, Fed, Protocol, Token};
+use polyport::engine::session::{End, Facts, Fed, Party, Protocol, Token};
 use polyport::plan::{LogLevel, Needs};
 use polyport::plugin_host::{Admitted, Instance, InstanceFacts, LoadError, Surroundings};
 use polyport::scoreboard::{BYTES, Counter, Scoreboard};
@@ -21,6 +22,8 @@ use slotmap::SlotMap;
 // --- surroundings ------------------------------------------------------------------------------
 
 const FACTS: InstanceFacts<'_> = InstanceFacts {
+    endpoints: &[],
+    udp_ports: &[],
     service: "echo",
     worker_index: 1,
     worker_count: 4,
@@ -56,8 +59,9 @@ impl Served {
     fn open(&mut self) -> (Token, <Instance as Protocol>::State) {
         let token = self.tokens.insert(());
         let facts = Facts {
-            peer: "[::ffff:192.0.2.7]:4711".parse().expect("an address"),
-            local: "192.0.2.1:7".parse().expect("an address"),
+            peer: address("[::ffff:192.0.2.7]:4711"),
+            local: address("192.0.2.1:7"),
+            credentials: None,
             accepted_ms: 76_999,
             endpoint: "tcp://[::]:7",
         };
@@ -272,7 +276,7 @@ fn every_wrong_argument_is_answered_and_none_is_believed() {
         said,
         "write null -2\nwrite empty 0\nwrite endless -2\nwrite flags -2\nwrite none -4\n\
          write never -4\nclose how -2\nclose why -2\npause -2\nqueued null -2\n\
-         queued never -4 99\nidle never -4\nsend -3\ntimer null -2\ntimer never -4\n\
+         queued never -4 99\nidle never -4\nsend -4\ntimer null -2\ntimer never -4\n\
          timer 0 cancel 0 again -4\nwaker null -2 -2\nextension 1\nhost null -2\n"
     );
 }
@@ -349,4 +353,9 @@ fn a_flood_of_log_lines_is_cut_and_counted() {
     let mut served = instance(&folder, "asks", json!({"root": ""}));
     assert_eq!(served.feed(b"l").0, Fed::Took(1));
     assert_eq!(served.board.read(Counter::LogDropped), 800);
+}
+
+fn address(text: &str) -> Party {
+    let address: SocketAddr = text.parse().expect("an address");
+    address.into()
 }

@@ -111,9 +111,10 @@ enum {             /* uint32_t, kinds of options and values */
   PP_KIND_LIST = 6      /* of texts; in default_text they are separated by commas */
 };
 
-enum {                 /* uint32_t flags of a session's facts */
+enum {                 /* uint32_t flags of a session's or a datagram's facts */
   PP_INFO_CREDENTIALS = 1, /* peer_pid, peer_uid and peer_gid are known */
-  PP_INFO_PROXIED = 2      /* the addresses are what a trusted proxy reported */
+  PP_INFO_PROXIED = 2,     /* the addresses are what a trusted proxy reported */
+  PP_INFO_TO_MANY = 4      /* a datagram was sent to a broadcast or multicast address */
 };
 
 enum { PP_FAMILY_UNIX = 1, PP_FAMILY_IPV4 = 4, PP_FAMILY_IPV6 = 6 }; /* uint16_t */
@@ -174,6 +175,10 @@ typedef struct pp_settings {
   pp_bytes service;      /* the service's name */
   const void *values;    /* pp_value, in the order of the declared options */
   pp_bytes raw_json;     /* the same section as JSON, for what a table cannot express */
+  const pp_bytes *endpoints; /* the service's own, as URLs in numbers: "udp://127.0.0.1:7". In `check` */
+  size_t endpoint_count;     /* a port that the system is to choose is still 0 */
+  const uint16_t *udp_ports; /* those that the daemon serves when the instance is made, in all its */
+  size_t udp_port_count;     /* services. A later one is told of the earlier, not they of it */
 } pp_settings;
 
 /* Where a value is, honouring the stride. */
@@ -195,13 +200,17 @@ typedef struct pp_session_info {
   uint32_t reserved0;
 } pp_session_info;
 
-/* The facts of a datagram; valid during `datagram` only. */
+/* The facts of a datagram; valid during `datagram` only. A reply token may be kept: it names the
+ * socket, the address and interface that the datagram came to, and its peer. It is good for at least
+ * the next PP_REPLIES - 1 datagrams of the instance; later it is gone. */
+#define PP_REPLIES 960
+
 typedef struct pp_datagram {
   uint32_t size;
   uint32_t flags;       /* PP_INFO_* */
   pp_address peer;
-  pp_address local;
-  uint64_t reply_token; /* names the socket and the address to answer from; may be kept */
+  pp_address local;     /* as the datagram's header has it: with PP_INFO_TO_MANY it is nobody's own */
+  uint64_t reply_token;
   pp_bytes endpoint;
 } pp_datagram;
 
@@ -260,10 +269,17 @@ typedef struct pp_host_api {
    * with PP_END_IDLE. 0 means no limit. PP_E_GONE as for close. */
   pp_status (*idle)(pp_host *host, pp_session session, uint64_t idle_ms);
 
-  /* [cb] Sends one datagram to `to`, from the socket and address that `reply_token` names. The bytes
-   * and the address are the plugin's again when the call returns. As with any datagram, PP_OK does
-   * not mean that it arrives. PP_E_FULL: dropped, the batch is full. PP_E_GONE: the listener is gone.
-   * PP_E_ARG: no address, or more bytes than a datagram holds. */
+  /* [cb] Sends one datagram by the way that `reply_token` names: from its socket, from the address and
+   * interface that its datagram came to. `to` is NULL, or of the family PP_FAMILY_UNIX, to send it
+   * back to that datagram's peer; else it goes to `to`. n may be 0. Any callback may send; the bytes
+   * and the address are the plugin's again when the call returns. Datagrams are gathered, and leave
+   * when the host has told of all that it received together; bytes that lie inside the payload lent
+   * to `datagram` are sent from there without a copy. As with any datagram, PP_OK does not mean that
+   * it arrives: what the kernel has no room for is dropped and counted, and nothing waits for room.
+   * PP_E_FULL: dropped, the batch is full. Not to be tried again before the next callback.
+   * PP_E_GONE: the token is too old. PP_E_ARG: more bytes than a datagram holds (65507), or NULL with
+   * n > 0. PP_E_UNSUPPORTED: the peer has no name to send to, or `to` is of a family that the socket
+   * does not reach. */
   pp_status (*send)(pp_host *host, uint64_t reply_token, const pp_address *to, const void *bytes,
                     size_t n);
 
@@ -369,6 +385,7 @@ typedef struct pp_plugin {
   void (*closed)(void *instance, pp_session session, void *state, uint32_t why);
 
   /* [loop] One datagram, whole; n may be 0. A negative answer is counted and changes nothing else.
+   * There is no session: a fault in it is counted and logged, and the next datagram follows.
    * Default: the plugin serves no datagrams. */
   pp_status (*datagram)(void *instance, const pp_datagram *from, const uint8_t *bytes, size_t n);
 

@@ -97,9 +97,17 @@ impl Context {
         self.host.idle(session.0, milliseconds(limit))
     }
 
-    /// Sends one datagram from where `via` says.
+    /// Sends one datagram back to whom `via` came from, from where it came to. What does not fit into
+    /// the batch is refused with [`Error::Full`] and best forgotten; what the kernel has no room for
+    /// is lost, as any datagram may be. Bytes of the payload of
+    /// [`datagram`](crate::Protocol::datagram) are sent without a copy.
+    pub fn reply(&mut self, via: ReplyToken, payload: &[u8]) -> Result {
+        self.host.send(via.0, None, payload)
+    }
+
+    /// The same, to somebody else; [`Address::Unix`] means the peer of `via`.
     pub fn send(&mut self, via: ReplyToken, to: Address, payload: &[u8]) -> Result {
-        self.host.send(via.0, &to.to_raw(), payload)
+        self.host.send(via.0, Some(&to.to_raw()), payload)
     }
 
     /// Arms a timer that fires once; [`timer`](crate::Protocol::timer) gets the token.

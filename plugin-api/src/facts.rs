@@ -115,7 +115,9 @@ impl Facts<'_> {
     }
 }
 
-/// Names the socket and the address that an answer leaves from; may be kept.
+/// Names the way back of a datagram: the socket, the address and interface it came to, and its peer.
+/// May be kept for a while: it is good for the next few hundred datagrams, then answers
+/// [`Error::Gone`](crate::Error::Gone).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReplyToken(pub(crate) u64);
 
@@ -127,6 +129,7 @@ pub struct Datagram<'a> {
     pub(crate) reply_token: ReplyToken,
     pub(crate) endpoint: &'a str,
     pub(crate) proxied: bool,
+    pub(crate) to_many: bool,
 }
 
 impl Datagram<'_> {
@@ -140,7 +143,13 @@ impl Datagram<'_> {
         self.local
     }
 
-    /// What an answer must name, see [`Context::send`](crate::Context::send).
+    /// Whether it was sent to a broadcast or multicast address, which [`local`](Datagram::local) then
+    /// is.
+    pub fn is_to_many(&self) -> bool {
+        self.to_many
+    }
+
+    /// What an answer must name, see [`Context::reply`](crate::Context::reply).
     pub fn reply_token(&self) -> ReplyToken {
         self.reply_token
     }

@@ -107,7 +107,7 @@ pub use protocol::{Configure, Needs, Protocol};
 /// All that most plugins use.
 pub mod prelude {
     pub use crate::{
-        Address, Configure, Context, Datagram, End, Error, Facts, Needs, Opt, Protocol, Result,
-        SessionId, Settings, TimerId, Waker, export_plugin,
+        Address, Configure, Context, Datagram, End, Error, Facts, Needs, Opt, Protocol, ReplyToken,
+        Result, SessionId, Settings, TimerId, Waker, export_plugin,
     };
 }

@@ -139,6 +139,8 @@ pub struct Settings<'a> {
     pub(crate) values: Vec<(Value<'a>, bool)>,
     pub(crate) service: &'a str,
     pub(crate) raw_json: &'a str,
+    pub(crate) endpoints: Vec<&'a str>,
+    pub(crate) udp_ports: &'a [u16],
     pub(crate) worker_index: u32,
     pub(crate) worker_count: u32,
     pub(crate) generation: u32,
@@ -202,6 +204,18 @@ impl Settings<'_> {
     /// The settings as JSON, for what a table of options cannot express.
     pub fn raw_json(&self) -> &str {
         self.raw_json
+    }
+
+    /// The service's endpoints as URLs in numbers, like `udp://127.0.0.1:7`. While a configuration is
+    /// checked, a port that the system is to choose is still 0.
+    pub fn endpoints(&self) -> &[&str] {
+        &self.endpoints
+    }
+
+    /// The UDP ports that the daemon serves, in all its services, as far as it has got: a later
+    /// service is told of an earlier one, not the other way round.
+    pub fn udp_ports(&self) -> &[u16] {
+        self.udp_ports
     }
 
     /// Which of the service's workers this is, from 0.

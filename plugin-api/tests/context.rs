@@ -14,6 +14,7 @@ use polyport_plugin::{Level, abi};
 struct Obedient {
     timers: Vec<TimerId>,
     last: Option<SessionId>,
+    first_reply: Option<ReplyToken>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
@@ -118,7 +119,19 @@ impl Protocol for Obedient {
     }
 
     fn datagram(&mut self, cx: &mut Context, from: &Datagram, payload: &[u8]) -> Result {
-        cx.send(from.reply_token(), from.peer(), payload)
+        let first = *self.first_reply.get_or_insert(from.reply_token());
+        match payload {
+            b"many" => {
+                let sent = (0..9).take_while(|_| cx.reply(first, b"x").is_ok());
+                let sent = sent.count();
+                cx.info(format_args!("{sent} sent"));
+                Ok(())
+            }
+            b"first" => cx.reply(first, &[u8::from(from.is_to_many())]),
+            b"long" => cx.reply(first, &[0; 65_508]),
+            b"back" => cx.send(from.reply_token(), Address::Unix, payload),
+            _ => cx.send(from.reply_token(), from.peer(), payload),
+        }
     }
 
     fn closed(&mut self, cx: &mut Context, _: SessionId, (): (), why: End) {
@@ -247,6 +260,31 @@ fn a_feed_answered_as_full_never_happened() {
         host.send(peer, b"abc");
         assert_eq!(host.received(peer), b"aabbcc", "write {refused} refused");
     }
+}
+
+#[test]
+fn a_reply_token_is_good_for_a_while_and_a_batch_is_limited() {
+    let setup = Setup::of::<Obedient>().sends_max(3);
+    let mut host = setup.start().expect("it has no settings");
+    let one = Address::Ip("192.0.2.1:5000".parse().expect("a valid address"));
+    let two = Address::Ip("192.0.2.2:5000".parse().expect("a valid address"));
+    let group = Address::Ip("192.0.2.255:7".parse().expect("a valid address"));
+    let sent = |to, payload: &[u8]| Sent {
+        to,
+        payload: payload.to_vec(),
+    };
+    assert_eq!(host.datagram(one, b"back"), Ok(()));
+    assert_eq!(host.datagram_to(group, true, two, b"first"), Ok(()));
+    assert_eq!(host.datagram(two, b"long"), Err(Error::Argument));
+    assert_eq!(host.take_sent(), [sent(one, b"back"), sent(one, b"\x01")]);
+    assert_eq!(host.datagram(two, b"many"), Ok(()));
+    assert_eq!(host.datagram(two, b"many"), Ok(()), "a new batch has room");
+    assert_eq!(host.take_sent().len(), 6);
+    for nth in 4..abi::REPLIES {
+        assert_eq!(host.datagram(two, b""), Ok(()), "{nth}");
+    }
+    host.take_sent();
+    assert_eq!(host.datagram(two, b"first"), Err(Error::Gone));
 }
 
 #[test]

@@ -82,6 +82,8 @@ static void constants(void) {
   CONSTANT(PP_KIND_LIST);
   CONSTANT(PP_INFO_CREDENTIALS);
   CONSTANT(PP_INFO_PROXIED);
+  CONSTANT(PP_INFO_TO_MANY);
+  CONSTANT(PP_REPLIES);
   CONSTANT(PP_FAMILY_UNIX);
   CONSTANT(PP_FAMILY_IPV4);
   CONSTANT(PP_FAMILY_IPV6);
@@ -151,6 +153,10 @@ static void settings(void) {
   FIELD(pp_bytes, service);
   FIELD(const void *, values);
   FIELD(pp_bytes, raw_json);
+  FIELD(const pp_bytes *, endpoints);
+  FIELD(size_t, endpoint_count);
+  FIELD(const uint16_t *, udp_ports);
+  FIELD(size_t, udp_port_count);
 }
 
 static void session_info(void) {

@@ -180,7 +180,8 @@ fn printed_by_rust() -> String {
         END_FINISHED, END_ABORTED, END_LOST, END_IDLE, END_LIMIT, END_DRAIN, END_FAULT,
         PEER_FIRST,
         KIND_TEXT, KIND_INTEGER, KIND_BOOLEAN, KIND_DURATION, KIND_SIZE, KIND_LIST,
-        INFO_CREDENTIALS, INFO_PROXIED,
+        INFO_CREDENTIALS, INFO_PROXIED, INFO_TO_MANY,
+        REPLIES,
         FAMILY_UNIX, FAMILY_IPV4, FAMILY_IPV6,
         NEEDS_CONNECT, NEEDS_EXEC, NEEDS_JIT,
     ]);
@@ -196,7 +197,7 @@ fn printed_by_rust() -> String {
     layout!(out, "pp_value", abi::Value, [kind, written, number, text, items, item_count]);
     layout!(out, "pp_settings", abi::Settings, [
         size, value_count, value_stride, worker_index, worker_count, generation, service, values,
-        raw_json,
+        raw_json, endpoints, endpoint_count, udp_ports, udp_port_count,
     ]);
     layout!(out, "pp_session_info", abi::SessionInfo, [
         size, flags, peer, local, accepted_ms, endpoint, peer_pid, peer_uid, peer_gid, reserved0,

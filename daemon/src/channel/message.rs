@@ -5,13 +5,12 @@
 //! of a field that an older or newer process does not know.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::config::Sources as CheckBrief;
-use crate::plan::{DaemonPlan, ServicePlan};
+use crate::plan::{Address, DaemonPlan, ServicePlan};
 
 /// What a child is told before anything else; its variant is the child's role.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +52,9 @@ pub struct WorkerBrief {
     pub code: StoredPlugin,
     /// In the order of the descriptors that follow the fixed ones.
     pub listeners: Vec<ListenerBrief>,
+    /// UDP ports that the daemon serves, in all its services, when this worker is started.
+    #[serde(default)]
+    pub udp_ports: Vec<u16>,
 }
 
 /// The file in the store that holds a plugin's code for one generation.
@@ -68,7 +70,8 @@ pub struct StoredPlugin {
 pub struct ListenerBrief {
     /// The endpoint as written.
     pub endpoint: String,
-    pub local: SocketAddr,
+    /// Where it really listens: a port that the system chose stands here as a number.
+    pub local: Address,
     pub shard: u16,
     /// Other workers poll it too.
     pub shared: bool,

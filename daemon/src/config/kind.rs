@@ -12,7 +12,7 @@ use toml_edit::{Item, Value};
 
 use super::complaint::{Fault, shown};
 use super::schema::Kind;
-use super::units::{parse_duration_ms, parse_size};
+use super::units::{parse_duration_ms, parse_duration_us, parse_size};
 
 /// A scalar as `config` keeps it. `base` is what relative paths are taken from; without one they
 /// are refused.
@@ -24,6 +24,7 @@ pub(super) fn read(kind: Kind, item: &Item, base: Option<&Path>) -> Result<::con
         Kind::AutoOrCount { min, max } => auto_or_count(item, min, max),
         Kind::Boolean => boolean(item).map(Into::into),
         Kind::Duration { min_ms, max_ms } => duration(item, min_ms, max_ms).map(Into::into),
+        Kind::Microseconds { max_us } => microseconds(item, max_us).map(Into::into),
         Kind::Size { min, max } => size(item, min, max).map(Into::into),
         Kind::Choice { words, refused } => choice(item, words, refused).map(Into::into),
         Kind::TextList { .. } | Kind::FreeTable => {
@@ -132,10 +133,29 @@ fn duration(item: &Item, min_ms: u64, max_ms: u64) -> Result<i64, Fault> {
         ));
     }
     if ms > max_ms {
-        let days = max_ms / 86_400_000;
-        return Err(expected(&format!("a duration of at most {days}d"), item));
+        let most = match max_ms {
+            _ if max_ms.is_multiple_of(86_400_000) => format!("{}d", max_ms / 86_400_000),
+            _ => format!("{}s", max_ms / 1_000),
+        };
+        return Err(expected(&format!("a duration of at most {most}"), item));
     }
     Ok(signed(ms))
+}
+
+fn microseconds(item: &Item, max_us: u64) -> Result<i64, Fault> {
+    let Some(written) = item.as_str() else {
+        let wrong = expected("a duration in quotes such as \"50us\"", item);
+        return Err(match item.as_integer() {
+            Some(number) if number >= 0 => wrong.hint(format!("write \"{number}us\"")),
+            _ => wrong,
+        });
+    };
+    let us = parse_duration_us(written).map_err(Fault::new)?;
+    if us > max_us {
+        let max_ms = max_us / 1_000;
+        return Err(expected(&format!("a duration of at most {max_ms}ms"), item));
+    }
+    Ok(signed(us))
 }
 
 fn size(item: &Item, min: u64, max: u64) -> Result<i64, Fault> {

@@ -241,6 +241,7 @@ fn outer_value(pattern: &str, written: &str) -> Value {
             Kind::Text
             | Kind::Path
             | Kind::Duration { .. }
+            | Kind::Microseconds { .. }
             | Kind::Size { .. }
             | Kind::Choice { .. } => parsed
                 .filter(Value::is_str)

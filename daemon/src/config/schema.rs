@@ -6,6 +6,8 @@
 //!
 //! Invariant: each default is accepted by its own kind.
 
+mod socket;
+
 /// What the value of a key may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -27,6 +29,10 @@ pub enum Kind {
     Duration {
         min_ms: u64,
         max_ms: u64,
+    },
+    /// Text with units down to "us", kept in microseconds.
+    Microseconds {
+        max_us: u64,
     },
     /// Text with a unit, kept in bytes.
     Size {
@@ -79,8 +85,7 @@ use Preset::{Is, Required, Unset};
 const YEAR_MS: u64 = 365 * 86_400_000;
 const WORDS_ONLY: &[(&str, &str)] = &[];
 
-/// In the order in which the manual shows them.
-pub const KEYS: &[Key] = &[
+const GENERAL: &[Key] = &[
     key(
         "daemon.plugin_dir",
         Kind::Path,
@@ -190,8 +195,10 @@ pub const KEYS: &[Key] = &[
         "services.*.listen",
         Kind::TextList { max: 64 },
         Required,
-        "Endpoints, as tcp://HOST:PORT: HOST is an IPv4 address, an [IPv6] address or * for 0.0.0.0 \
-         (all of IPv4); PORT is a number or a name from /etc/services, 0 takes any free port.",
+        "Endpoints, as tcp://HOST:PORT, udp://HOST:PORT, unix:PATH (streams) or unixgram:PATH \
+         (datagrams): HOST is an IPv4 address, an [IPv6] address or * for 0.0.0.0 (all of IPv4); \
+         PORT is a number or a name from /etc/services, 0 takes any free port; PATH is absolute, or \
+         @NAME for an abstract name.",
     ),
     key(
         "services.*.workers",
@@ -242,27 +249,54 @@ pub const KEYS: &[Key] = &[
         "Bytes queued for one peer that reads slowly.",
     ),
     key(
-        "services.*.socket.backlog",
+        "services.*.limits.datagram_rate",
+        Kind::Count {
+            min: 0,
+            max: 1_000_000,
+        },
+        Is("0"),
+        "Datagrams a second that one source may send (an IPv4 address or an IPv6 /64); 0 sets no \
+         limit. Its workers share it. Peers on this machine are held to it only if it is written.",
+    ),
+    key(
+        "services.*.limits.datagram_burst",
         Kind::Count {
             min: 1,
-            max: 65_535,
+            max: 1_000_000,
         },
-        Is("4096"),
-        "Connections that may wait to be accepted; the kernel cuts it at net.core.somaxconn.",
-    ),
-    key(
-        "services.*.socket.nodelay",
-        Kind::Boolean,
-        Is("true"),
-        "Send small answers at once instead of waiting to fill packets (TCP_NODELAY).",
-    ),
-    key(
-        "services.*.settings",
-        Kind::FreeTable,
-        Unset,
-        "The plugin's own options; `polyport plugins show NAME` lists them.",
+        Is("200"),
+        "Datagrams of one source that may come at once before `datagram_rate` holds them back.",
     ),
 ];
+
+const SETTINGS: &[Key] = &[key(
+    "services.*.settings",
+    Kind::FreeTable,
+    Unset,
+    "The plugin's own options; `polyport plugins show NAME` lists them.",
+)];
+
+/// In the order in which the manual shows them.
+pub const KEYS: &[Key] = &joined::<{ GENERAL.len() + socket::KEYS.len() + SETTINGS.len() }>(&[
+    GENERAL,
+    socket::KEYS,
+    SETTINGS,
+]);
+
+/// One table out of several.
+const fn joined<const LENGTH: usize>(tables: &[&[Key]]) -> [Key; LENGTH] {
+    let mut keys = [SETTINGS[0]; LENGTH];
+    let (mut table, mut row, mut at) = (0, 0, 0);
+    while table < tables.len() {
+        if row < tables[table].len() {
+            keys[at] = tables[table][row];
+            (row, at) = (row + 1, at + 1);
+        } else {
+            (table, row) = (table + 1, 0);
+        }
+    }
+    keys
+}
 
 /// What stands at a dotted path of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -77,6 +77,18 @@ pub fn parse_duration_ms(text: &str) -> Result<u64, String> {
     Ok(total)
 }
 
+/// "50us", or a duration as above, → microseconds.
+pub fn parse_duration_us(text: &str) -> Result<u64, String> {
+    let number = text.strip_suffix("us").filter(|number| {
+        let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        digits && number.parse::<i64>().is_ok()
+    });
+    match number {
+        Some(number) => Ok(number.parse().expect("checked to be a number")),
+        None => parse_duration_ms(text).map(|ms| ms.saturating_mul(1_000)),
+    }
+}
+
 /// "64KiB", "1MB", "512B", "0" → bytes.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let wrong = |why: &str| {
@@ -177,6 +189,32 @@ mod tests {
         for (text, reason) in bad {
             let error = parse_duration_ms(text).expect_err(text);
             assert!(error.contains(reason), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn where_microseconds_count_they_have_a_unit() {
+        let good = [
+            ("50us", 50),
+            ("0us", 0),
+            ("0", 0),
+            ("2ms", 2_000),
+            ("1s", 1_000_000),
+        ];
+        for (text, expected) in good {
+            assert_eq!(parse_duration_us(text), Ok(expected), "{text}");
+        }
+        for bad in [
+            "",
+            "us",
+            "50",
+            "-1us",
+            "+1us",
+            "1.5us",
+            "1s50us",
+            "99999999999999999999us",
+        ] {
+            parse_duration_us(bad).expect_err(bad);
         }
     }
 

@@ -307,7 +307,16 @@ fn unknown(path: &str, pattern: &str, name: &str) -> Fault {
             ["services", service, ..] => service,
             _ => "NAME",
         };
-        return fault.hint(format!("it belongs in [{}]", section.replace('*', service)));
+        let section = section.replace('*', service);
+        // Words such as "mode" are the plugin's as often as the daemon's.
+        return fault.hint(match pattern {
+            "services.*" => {
+                format!(
+                    "it belongs in [{section}], or, if it is the plugin's, in [{path}.settings]"
+                )
+            }
+            _ => format!("it belongs in [{section}]"),
+        });
     }
     if pattern == "services.*" {
         return fault.hint(format!("options of the plugin go in [{path}.settings]"));

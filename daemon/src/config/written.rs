@@ -124,10 +124,41 @@ pub struct Limits {
     pub input_bytes_max: usize,
     #[serde(rename = "output")]
     pub output_bytes_max: usize,
+    pub datagram_rate: u32,
+    pub datagram_burst: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Socket {
     pub backlog: i32,
+    #[serde(rename = "send_buffer")]
+    pub send_buffer_bytes: Option<u32>,
+    #[serde(rename = "receive_buffer")]
+    pub receive_buffer_bytes: Option<u32>,
     pub nodelay: bool,
+    pub keepalive: bool,
+    #[serde(rename = "keepalive_idle")]
+    pub keepalive_idle_ms: Option<u64>,
+    #[serde(rename = "keepalive_interval")]
+    pub keepalive_interval_ms: Option<u64>,
+    pub keepalive_count: Option<u8>,
+    pub ttl: Option<u8>,
+    pub tos: Option<u8>,
+    pub device: Option<String>,
+    pub mark: Option<u32>,
+    pub v6only: bool,
+    pub fast_open: Option<u16>,
+    #[serde(rename = "defer_accept")]
+    pub defer_accept_ms: Option<u64>,
+    #[serde(rename = "user_timeout")]
+    pub user_timeout_ms: Option<u32>,
+    #[serde(rename = "busy_poll")]
+    pub busy_poll_us: Option<u32>,
+    #[serde(rename = "linger")]
+    pub linger_ms: Option<u64>,
+    pub broadcast: bool,
+    pub multicast: Option<Vec<String>>,
+    pub mode: String,
+    pub owner: Option<String>,
+    pub group: Option<String>,
 }

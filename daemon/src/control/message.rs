@@ -9,6 +9,10 @@ pub(super) const REQUEST_BYTES_MAX: usize = 64 * 1024;
 #[serde(tag = "verb", rename_all = "kebab-case")]
 pub enum Request {
     Status,
+    /// The options of all listeners, or of one service's.
+    SocketOptions {
+        service: Option<String>,
+    },
     /// Answered at once; the connection then stays open until the daemon is gone.
     Stop {
         fast: bool,
@@ -27,7 +31,7 @@ pub enum Role {
 impl Request {
     pub fn needs(&self) -> Role {
         match self {
-            Request::Status => Role::Read,
+            Request::Status | Request::SocketOptions { .. } => Role::Read,
             Request::Stop { .. } => Role::Admin,
         }
     }
@@ -36,6 +40,7 @@ impl Request {
     pub fn verb(&self) -> &'static str {
         match self {
             Request::Status => "status",
+            Request::SocketOptions { .. } => "doctor sockopts",
             Request::Stop { fast: false } => "stop",
             Request::Stop { fast: true } => "stop --fast",
         }

@@ -3,6 +3,7 @@
 pub mod client;
 mod message;
 mod server;
+mod socket_options;
 mod status;
 
 /// The control socket's name in the run directory.
@@ -10,4 +11,5 @@ pub const SOCKET: &str = "control.sock";
 
 pub use message::{Reply, Request, Role};
 pub use server::{Answer, Credentials, Interest, Server};
+pub use socket_options::{ListenerOptions, SocketOption, SocketOptions};
 pub use status::{ServiceStatus, Status, WorkerStatus};

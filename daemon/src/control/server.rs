@@ -4,7 +4,7 @@
 //! reply, and a few seconds for both; slow readers and half frames cost a slot until then, and there
 //! are few slots. It never blocks the supervisor's loop. What a request means is decided elsewhere.
 //!
-//! Invariant: at most [`CALLERS_MAX`] connections are open.
+//! Invariant: at most [`CALLERS_MAX`] callers ask and at most [`WAITERS_MAX`] wait for the end.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -21,6 +21,8 @@ use crate::exit;
 pub(super) const CALLERS_MAX: usize = 16;
 /// Callers who wait for the daemon's end; they take no place from those who ask.
 const WAITERS_MAX: usize = 16;
+/// How long nobody is accepted after accepting has failed.
+const AWAY_MS: u64 = 100;
 /// From connecting to having taken the reply.
 const PATIENCE_MS: u64 = 5_000;
 
@@ -30,6 +32,8 @@ pub struct Server {
     path: PathBuf,
     callers: Vec<Caller>,
     own_uid: u32,
+    /// Accepting has failed; it is tried again then.
+    away_until_ms: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -86,6 +90,7 @@ impl Server {
             path: path.to_owned(),
             callers: Vec::new(),
             own_uid,
+            away_until_ms: None,
         })
     }
 
@@ -108,7 +113,8 @@ impl Server {
             .callers
             .iter()
             .filter(|caller| caller.state != State::Held);
-        timed.map(|caller| caller.leaves_ms).min()
+        let leaves = timed.map(|caller| caller.leaves_ms).min();
+        leaves.into_iter().chain(self.away_until_ms).min()
     }
 
     /// One pass over the listener and all callers.
@@ -117,8 +123,9 @@ impl Server {
         let own_uid = self.own_uid;
         let mut waiting = self.waiting();
         for caller in &mut self.callers {
+            let waited = caller.waits();
             caller.turn(own_uid, waiting < WAITERS_MAX, &mut answer);
-            waiting += usize::from(caller.state == State::Answered { hold: true });
+            waiting += usize::from(!waited && caller.waits());
             if caller.state != State::Held && now_ms >= caller.leaves_ms {
                 caller.state = State::Gone;
             }
@@ -149,19 +156,26 @@ impl Server {
     }
 
     fn waiting(&self) -> usize {
-        self.callers
-            .iter()
-            .filter(|caller| caller.state == State::Held)
-            .count()
+        self.callers.iter().filter(|caller| caller.waits()).count()
     }
 
     fn accept(&mut self, now_ms: u64) {
+        if self.away_until_ms.is_some_and(|until| now_ms < until) {
+            return;
+        }
+        self.away_until_ms = None;
         for _ in 0..CALLERS_MAX {
             if !self.has_room() {
                 return;
             }
-            let Ok((stream, _)) = self.listener.accept() else {
-                return;
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // Out of descriptors, perhaps: polled on, it would be reported without end.
+                Err(_) => {
+                    self.away_until_ms = Some(now_ms + AWAY_MS);
+                    return;
+                }
             };
             let Ok(peer) = getsockopt(&stream, sockopt::PeerCredentials) else {
                 continue;
@@ -196,6 +210,11 @@ pub enum Interest {
 }
 
 impl Caller {
+    /// For the daemon's end.
+    fn waits(&self) -> bool {
+        matches!(self.state, State::Held | State::Answered { hold: true })
+    }
+
     fn turn(
         &mut self,
         own_uid: u32,

@@ -149,7 +149,7 @@ fn write<S>(
 }
 
 /// An earlier moment needs an entry of its own; a later one is found out when the old comes up.
-fn arm<S>(deadlines: &mut Deadlines, token: Token, connection: &mut Connection<S>) {
+pub(super) fn arm<S>(deadlines: &mut Deadlines, token: Token, connection: &mut Connection<S>) {
     let at_ms = connection.deadline_ms();
     if at_ms < connection.armed_ms {
         connection.armed_ms = at_ms;

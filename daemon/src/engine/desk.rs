@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use slotmap::{SecondaryMap, SlotMap};
 
+use super::outbox::Outbox;
 use super::session::{TimerToken, Token};
 
 /// One instance has no more timers than this; arming another is refused as full.
@@ -104,6 +105,8 @@ pub struct Desk {
     faults: Vec<String>,
     /// Sessions whose first refusal since the last clearing this is.
     refusals: Vec<Token>,
+    /// Datagrams; not cleared with the asks, but when their batch was sent.
+    pub outbox: Outbox,
 }
 
 impl Desk {
@@ -124,11 +127,13 @@ impl Desk {
         self.ledger.remove(session);
     }
 
-    /// The connection's queue as it stands after a flush.
-    pub fn settle(&mut self, session: Token, queued: usize) {
-        if let Some(entry) = self.ledger.get_mut(session) {
+    /// The connection's queue as it stands after a flush; true if the protocol is owed a
+    /// `writable`.
+    pub fn settle(&mut self, session: Token, queued: usize) -> bool {
+        self.ledger.get_mut(session).is_some_and(|entry| {
             entry.queued = queued;
-        }
+            entry.refused
+        })
     }
 
     /// True once after a write was refused as full: the protocol is owed a `writable`.

@@ -6,10 +6,14 @@
 
 mod carrying;
 mod connection;
+mod datagrams;
 mod deadlines;
 pub mod desk;
 mod lists;
+pub mod outbox;
 mod output;
+pub mod rates;
+pub mod replies;
 pub mod session;
 mod streams;
 mod telling;

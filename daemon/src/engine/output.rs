@@ -9,6 +9,7 @@
 
 use std::io::IoSlice;
 use std::ops::Range;
+use std::slice;
 
 /// Slices offered to one system call.
 pub const PIECES_MAX: usize = 16;
@@ -145,25 +146,34 @@ impl Splices {
     }
 }
 
-/// What one system call is offered.
+/// What one system call is offered. Nearly always it is one piece, which is then all that is set up.
 #[derive(Debug)]
-pub struct Pieces<'a> {
-    slices: [IoSlice<'a>; PIECES_MAX],
-    count: usize,
+pub struct Pieces<'a>(Offer<'a>);
+
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack for one call, where an allocation would cost more"
+)]
+enum Offer<'a> {
+    /// Empty if there is nothing to offer.
+    One(IoSlice<'a>),
+    Many([IoSlice<'a>; PIECES_MAX], usize),
 }
 
 impl Default for Pieces<'_> {
     fn default() -> Self {
-        Pieces {
-            slices: [IoSlice::new(&[]); PIECES_MAX],
-            count: 0,
-        }
+        Pieces(Offer::One(IoSlice::new(&[])))
     }
 }
 
 impl<'a> Pieces<'a> {
     pub fn as_slice(&self) -> &[IoSlice<'a>] {
-        &self.slices[..self.count]
+        match &self.0 {
+            Offer::One(piece) if piece.is_empty() => &[],
+            Offer::One(piece) => slice::from_ref(piece),
+            Offer::Many(pieces, count) => &pieces[..*count],
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -171,13 +181,25 @@ impl<'a> Pieces<'a> {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.as_slice().is_empty()
     }
 
     fn add(&mut self, bytes: &'a [u8]) {
-        if !bytes.is_empty() {
-            self.slices[self.count] = IoSlice::new(bytes);
-            self.count += 1;
+        if bytes.is_empty() {
+            return;
+        }
+        let piece = IoSlice::new(bytes);
+        match &mut self.0 {
+            Offer::One(first) if first.is_empty() => *first = piece,
+            Offer::One(first) => {
+                let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
+                pieces[..2].copy_from_slice(&[*first, piece]);
+                self.0 = Offer::Many(pieces, 2);
+            }
+            Offer::Many(pieces, count) => {
+                pieces[*count] = piece;
+                *count += 1;
+            }
         }
     }
 }

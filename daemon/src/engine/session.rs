@@ -5,7 +5,8 @@
 //! the desk and is carried out by the engine afterwards.
 
 use super::desk::Desk;
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 slotmap::new_key_type! {
     /// Slot and epoch of a connection or flow: late use is noticed, never misdirected.
@@ -14,12 +15,73 @@ slotmap::new_key_type! {
     pub struct TimerToken;
 }
 
+/// One end of a connection or datagram, as far as a protocol may know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    Internet(SocketAddr),
+    /// A Unix socket; its path says nothing about who it is.
+    Unix,
+}
+
+/// What the kernel says of the process behind a Unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    pub pid: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Party {
+    /// The peer in a word: an IPv4 address, the /64 that an IPv6 peer can choose from, or 0 where
+    /// all peers are alike.
+    pub fn source(&self) -> u64 {
+        match self {
+            Party::Unix => 0,
+            Party::Internet(address) => match address.ip().to_canonical() {
+                IpAddr::V4(ip) => 1 << 32 | u64::from(u32::from(ip)),
+                IpAddr::V6(ip) => ((u128::from(ip) >> 64) as u64).max(1),
+            },
+        }
+    }
+}
+
+impl From<SocketAddr> for Party {
+    fn from(address: SocketAddr) -> Party {
+        Party::Internet(address)
+    }
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Party::Internet(address) => address.fmt(f),
+            Party::Unix => f.write_str("unix"),
+        }
+    }
+}
+
 /// What a protocol is told of a new session.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
-    pub peer: SocketAddr,
-    pub local: SocketAddr,
+    pub peer: Party,
+    pub local: Party,
+    /// Of a peer on this machine.
+    pub credentials: Option<Credentials>,
     pub accepted_ms: u64,
+    /// The listener's endpoint as written.
+    pub endpoint: &'a str,
+}
+
+/// What a protocol is told of a datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct DatagramFacts<'a> {
+    pub peer: Party,
+    /// Where it was sent to.
+    pub local: Party,
+    /// That is an address of many: broadcast or multicast.
+    pub to_many: bool,
+    /// What an answer must name.
+    pub reply: u64,
     /// The listener's endpoint as written.
     pub endpoint: &'a str,
 }
@@ -58,6 +120,12 @@ pub trait Protocol {
     fn writable(&mut self, session: Token, state: Self::State) -> Result<(), End>;
     /// Exactly once for each `open` that succeeded, and last.
     fn closed(&mut self, session: Token, state: Self::State, why: End);
+    /// One datagram, whole; false if it could not be dealt with. By default the protocol serves
+    /// streams only.
+    fn datagram(&mut self, facts: &DatagramFacts<'_>, payload: &[u8]) -> bool {
+        let _ = (facts, payload);
+        false
+    }
     fn timer(&mut self, timer: TimerToken, token: u64);
     fn wake(&mut self, token: u64);
     fn drain(&mut self, grace_ms: u64);

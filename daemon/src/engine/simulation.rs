@@ -45,6 +45,9 @@ impl World {
             idle_ms: [0, 500, 20_000][random.below(3) as usize],
             input_bytes_max: [RECORD, 1000, 100_000][random.below(3) as usize],
             output_bytes_max: [70_000, 200_000][random.below(2) as usize],
+            datagram_rate: 0,
+            datagram_burst: 1,
+            datagram_rate_written: false,
         };
         World {
             streams: Streams::new(Script::new(seed), &limits),
@@ -60,8 +63,9 @@ impl World {
     fn open(&mut self) {
         self.opened += 1;
         let facts = Facts {
-            peer: SocketAddr::from(([127, 0, 0, 1], self.opened)),
-            local: SocketAddr::from(([127, 0, 0, 1], 7)),
+            peer: SocketAddr::from(([127, 0, 0, 1], self.opened)).into(),
+            local: SocketAddr::from(([127, 0, 0, 1], 7)).into(),
+            credentials: None,
             accepted_ms: self.now_ms,
             endpoint: "tcp://127.0.0.1:7",
         };

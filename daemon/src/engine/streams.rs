@@ -15,6 +15,7 @@
 
 use slotmap::SlotMap;
 
+use super::carrying::arm;
 use super::connection::{Connection, Next};
 use super::deadlines::{Deadlines, NEVER, What};
 use super::lists::{Lists, Parted};
@@ -59,6 +60,8 @@ pub struct Tally {
     pub faults: u64,
     pub closed_idle: u64,
     pub closed_limit: u64,
+    /// Datagrams that the protocol could not deal with.
+    pub datagrams_failed: u64,
     /// The last fault's text.
     pub fault: Option<String>,
 }
@@ -130,7 +133,6 @@ impl<P: Protocol> Streams<P> {
             Next::Feed => {
                 let length = connection.kept.len() + bytes;
                 self.feed(token, length, now_ms);
-                self.check_input(token);
             }
             Next::Close { why, reset } => self.close(token, why, reset),
             Next::Nothing | Next::ShutWriting => {}
@@ -165,7 +167,6 @@ impl<P: Protocol> Streams<P> {
         if self.connections.get(token).is_some_and(again) {
             let length = self.lend_kept(token);
             self.feed(token, length, now_ms);
-            self.check_input(token);
         }
         self.tell_fin(token, now_ms);
         self.end_sessions(now_ms);
@@ -288,17 +289,16 @@ impl<P: Protocol> Streams<P> {
         self.tally.bytes_out += bytes as u64;
         let queued = connection.output.queued();
         let released = connection.flushed(bytes, self.marks, now_ms);
-        let desk = self.protocol.desk();
-        desk.settle(token, queued);
-        let writable = connection.is_writable(self.marks) && desk.was_refused(token);
+        let refused = self.protocol.desk().settle(token, queued);
+        let writable = refused && connection.is_writable(self.marks);
         let next = match queued {
             0 => connection.drained(now_ms),
             _ => Next::Nothing,
         };
+        arm(&mut self.deadlines, token, connection);
         if released || writable {
             self.mark_resumed(token);
         }
-        self.rearm(token);
         match next {
             Next::ShutWriting => {
                 self.protocol.desk().finishing(token);

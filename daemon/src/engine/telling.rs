@@ -62,6 +62,10 @@ impl<P: Protocol> Streams<P> {
             return;
         };
         let over = !matches!(connection.state(), State::Open);
+        if connection.is_leaving() {
+            // It may have become quiet without saying anything.
+            self.lists.touch(token, connection);
+        }
         if consumed == length || over {
             connection.feed_again = false;
             self.spares.give(std::mem::take(&mut connection.kept));
@@ -80,25 +84,19 @@ impl<P: Protocol> Streams<P> {
         connection
             .kept
             .extend_from_slice(&self.buffer[consumed + already..length]);
+        self.check_input(token);
     }
 
     /// The protocol had its chance to consume: what it left must not exceed the limit, unless its
     /// output is in its way. Either way no more is read behind so much, which bounds the buffer.
-    pub(super) fn check_input(&mut self, token: Token) {
-        let Some(connection) = self.connections.get_mut(token) else {
-            return;
-        };
-        let leaving = connection.is_leaving();
+    fn check_input(&mut self, token: Token) {
+        let connection = &mut self.connections[token];
         if connection.kept.len() > self.input_bytes_max && connection.may_feed() {
             if self.protocol.desk().was_refused(token) {
                 connection.full = true;
             } else {
                 self.close(token, End::Limit, true);
             }
-        }
-        if leaving {
-            // It may have become quiet without saying anything.
-            self.touch(token);
         }
     }
 
@@ -245,12 +243,12 @@ impl<P: Protocol> Streams<P> {
             self.taken(owner, 0);
         }
         self.lent_to = None;
+        // If it is not open, what comes now is dropped.
         let open = |connection: &&Connection<P::State>| connection.state() == State::Open;
-        let Some(connection) = self.connections.get(token).filter(open) else {
-            // What comes now is dropped.
+        let connection = self.connections.get(token).filter(open);
+        let Some(kept) = connection.map(|c| &c.kept).filter(|kept| !kept.is_empty()) else {
             return 0;
         };
-        let kept = &connection.kept;
         self.buffer[..kept.len()].copy_from_slice(kept);
         kept.len()
     }

@@ -71,10 +71,18 @@ pub enum Exit {
 }
 
 pub(super) const SIGKILL: i32 = 9;
+/// What a new process exits with that found no descriptor for what it was handed, or no program.
+const NOT_STARTED: i32 = 127;
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
+            Exit::Code(NOT_STARTED) => {
+                write!(
+                    f,
+                    "exit code {NOT_STARTED} (the program could not be started in it)"
+                )
+            }
             Exit::Code(code) => write!(f, "exit code {code}"),
             Exit::Signal(number) => match signal_name(number) {
                 Some(name) => write!(f, "signal {number} ({name})"),

@@ -32,7 +32,7 @@ pub enum Order {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGABRT: the worker dies, with a core where the system keeps those.
+    /// SIGABRT: the worker dies; a debugger or tracer sees where it was.
     Abort,
     Kill,
 }

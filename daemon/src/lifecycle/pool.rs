@@ -141,7 +141,7 @@ impl Pool {
                 let end = slot.exited(exit, blame.as_deref());
                 self.ended(at, end, moment);
             }
-            News::Stuck { callback, since_ms } => slot.stuck(callback, since_ms),
+            News::Stuck { callback, since_ms } => slot.stuck(callback, since_ms, moment),
             News::Unstuck => slot.unstuck(),
         }
     }

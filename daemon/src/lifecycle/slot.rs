@@ -180,9 +180,14 @@ impl Slot {
         }
     }
 
-    pub(super) fn stuck(&mut self, callback: String, since_ms: u64) {
+    pub(super) fn stuck(&mut self, callback: String, since_ms: u64, moment: &mut Moment<'_>) {
         match &mut self.phase {
-            Phase::Serving { stuck } => *stuck = Some(Stuck { callback, since_ms }),
+            Phase::Serving { stuck } => {
+                let long_ms = moment.now_ms.saturating_sub(since_ms);
+                let text = format!("its plugin has been in {callback} for {long_ms} ms");
+                *stuck = Some(Stuck { callback, since_ms });
+                self.tell(LogLevel::Warning, text, moment);
+            }
             // These end at a deadline of their own.
             Phase::Starting { .. } | Phase::Draining { .. } | Phase::Gone { .. } => {}
         }
@@ -442,13 +447,17 @@ impl Slot {
         if self.state() != before {
             self.since_ms = moment.now_ms;
         }
+        self.tell(severity, text.to_owned(), moment);
+    }
+
+    fn tell(&self, severity: LogLevel, text: String, moment: &mut Moment<'_>) {
         moment.orders.push(Order::Log(Change {
             severity,
             name: self.name(),
             worker: Some(self.worker),
             pid: self.pid,
             state: self.state(),
-            text: text.to_owned(),
+            text,
         }));
     }
 

@@ -6,6 +6,7 @@
 //! error.
 
 mod check;
+mod doctor;
 mod one_service;
 mod plugins;
 mod running;
@@ -93,6 +94,11 @@ enum Verb {
         #[command(subcommand)]
         verb: plugins::Verb,
     },
+    /// Look at what the system makes of the configuration
+    Doctor {
+        #[command(subcommand)]
+        verb: doctor::Verb,
+    },
     /// Serve one plugin at once, without a configuration
     ///
     /// For authors and the curious: everything is temporary and gone at the end (Ctrl-C).
@@ -169,6 +175,7 @@ pub fn main() -> u8 {
             output,
         } => running::stop(&daemon, fast, timeout, output.json),
         Verb::Plugins { verb } => plugins::run(verb),
+        Verb::Doctor { verb } => doctor::run(verb),
         Verb::Try(wish) => try_plugin::run(wish),
     }
 }

@@ -13,10 +13,10 @@ use crate::exit;
 use crate::terminal::say;
 
 /// For an answer that only needs a look at values.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Daemon {
-    fn control_socket(&self) -> PathBuf {
+    pub(super) fn control_socket(&self) -> PathBuf {
         self.socket.clone().unwrap_or_else(|| {
             let sources = self.sources.clone().into();
             config::run_dir(&sources, &Surroundings::of_this_process()).join(control::SOCKET)
@@ -30,7 +30,7 @@ pub(super) fn status(daemon: &Daemon, json: bool) -> u8 {
         Ok(status) => Ok((answer, status)),
         Err(error) => Err(Failure {
             exit: exit::FAILED,
-            text: format!("the daemon's answer is not understood: {error}"),
+            text: not_understood(&error),
         }),
     });
     match understood {
@@ -39,6 +39,10 @@ pub(super) fn status(daemon: &Daemon, json: bool) -> u8 {
         Ok((_, status)) => say(status.exit(), &status.to_string()),
         Err(failure) => fail(&failure, json),
     }
+}
+
+pub(super) fn not_understood(error: &serde_json::Error) -> String {
+    format!("the daemon's answer is not understood: {error}")
 }
 
 pub(super) fn stop(daemon: &Daemon, fast: bool, timeout_s: u64, json: bool) -> u8 {

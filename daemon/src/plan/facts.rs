@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::unistd::{Group, User};
 
 /// The numbers of a user.
@@ -27,6 +28,8 @@ pub struct Facts {
     pub services: String,
     pub user: fn(&str) -> Looked<UserNumbers>,
     pub group: fn(&str) -> Looked<u32>,
+    /// The number of a network interface.
+    pub interface: fn(&str) -> Looked<u32>,
     pub exists: fn(&Path) -> bool,
 }
 
@@ -50,6 +53,11 @@ impl Facts {
                 Group::from_name(name)
                     .map(|group| group.map(|group| group.gid.as_raw()))
                     .map_err(|errno| errno.to_string())
+            },
+            interface: |name| match nix::net::if_::if_nametoindex(name) {
+                Ok(number) => Ok(Some(number)),
+                Err(Errno::ENODEV | Errno::ENXIO) => Ok(None),
+                Err(errno) => Err(errno.to_string()),
             },
             exists: Path::exists,
         }
@@ -81,5 +89,7 @@ mod tests {
         assert_eq!((facts.group)("root"), Ok(Some(0)));
         assert_eq!((facts.user)("no-such-user-here"), Ok(None));
         assert_eq!((facts.group)("no-such-group-here"), Ok(None));
+        assert_eq!((facts.interface)("lo"), Ok(Some(1)));
+        assert_eq!((facts.interface)("no-such-card"), Ok(None));
     }
 }

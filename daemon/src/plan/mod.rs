@@ -8,6 +8,7 @@
 //! Invariant: two equal `ServicePlan`s ask for the same behaviour.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -17,11 +18,13 @@ mod descriptor;
 mod endpoint;
 mod facts;
 mod resolve;
+mod socket;
 
 pub use crate::config::{LogFormat, LogLevel, SandboxPolicy};
 pub use descriptor::{Descriptor, Needs, OptionFacts};
 pub use facts::{Facts, Looked, UserNumbers};
 pub use resolve::{plugin_file, resolve};
+pub use socket::{Group, Keepalive, SocketFile, SocketPlan};
 
 use crate::config::{self, Complaint, Sources, Surroundings};
 
@@ -92,10 +95,66 @@ pub struct Endpoint {
     pub address: Address,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Address {
     Tcp(SocketAddr),
+    Udp(SocketAddr),
+    Unix(UnixName),
+    UnixDatagram(UnixName),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnixName {
+    Path(PathBuf),
+    /// Without its leading NUL.
+    Abstract(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    Stream,
+    Datagram,
+}
+
+impl Address {
+    pub fn transport(&self) -> Transport {
+        match self {
+            Address::Tcp(_) | Address::Unix(_) => Transport::Stream,
+            Address::Udp(_) | Address::UnixDatagram(_) => Transport::Datagram,
+        }
+    }
+
+    /// Of an Internet address.
+    pub fn socket(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Tcp(address) | Address::Udp(address) => Some(*address),
+            Address::Unix(_) | Address::UnixDatagram(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    /// As a URL, the way it is written in a configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => write!(f, "tcp://{address}"),
+            Address::Udp(address) => write!(f, "udp://{address}"),
+            Address::Unix(name) => write!(f, "unix:{name}"),
+            Address::UnixDatagram(name) => write!(f, "unixgram:{name}"),
+        }
+    }
+}
+
+impl fmt::Display for UnixName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            UnixName::Path(path) => write!(f, "{}", path.display()),
+            UnixName::Abstract(name) => write!(f, "@{name}"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,10 +167,10 @@ pub struct Limits {
     pub input_bytes_max: usize,
     /// Bytes queued for one peer; at half of it the plugin is not fed, below a quarter it is again.
     pub output_bytes_max: usize,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SocketPlan {
-    pub backlog: i32,
-    pub nodelay: bool,
+    /// Datagrams a second of one source, shared out among the workers; 0 sets no limit.
+    pub datagram_rate: u32,
+    /// So many of them may come at once.
+    pub datagram_burst: u32,
+    /// Peers on this machine are held to it as well: somebody wrote it.
+    pub datagram_rate_written: bool,
 }

@@ -9,8 +9,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::endpoint;
+use super::endpoint::{self, Want};
 use super::facts::Facts;
+use super::socket;
 use super::{
     DaemonPlan, Endpoint, Identity, Limits, LogPlan, LogTarget, Plan, ServicePlan, SocketPlan,
 };
@@ -61,6 +62,18 @@ struct Claim {
     service: String,
     place: Place,
     endpoint: Endpoint,
+    v6only: bool,
+    device: Option<String>,
+}
+
+impl Claim {
+    fn want(&self) -> Want<'_> {
+        Want {
+            address: &self.endpoint.address,
+            v6only: self.v6only,
+            device: self.device.as_deref(),
+        }
+    }
 }
 
 struct Resolving<'a> {
@@ -146,31 +159,62 @@ impl Resolving<'_> {
                 service: name.to_owned(),
                 place: place.clone(),
                 endpoint: endpoint.clone(),
+                v6only: service.socket.v6only,
+                device: service.socket.device.clone(),
             }));
         }
+        let endpoints: Vec<Endpoint> = endpoints
+            .into_iter()
+            .map(|(_, endpoint)| endpoint)
+            .collect();
+        let socket = self.socket(&path, service, &endpoints);
         let workers = match service.workers {
             config::Workers::Count(count) => count,
             config::Workers::Word(_) => self.facts.cpus.clamp(1, 256),
         };
         ServicePlan {
             plugin,
-            endpoints: endpoints
-                .into_iter()
-                .map(|(_, endpoint)| endpoint)
-                .collect(),
+            endpoints,
             workers,
             limits: Limits {
                 connections: service.limits.connections,
                 idle_ms: service.limits.idle_ms,
                 input_bytes_max: service.limits.input_bytes_max,
                 output_bytes_max: service.limits.output_bytes_max,
+                datagram_rate: service.limits.datagram_rate,
+                datagram_burst: service.limits.datagram_burst,
+                datagram_rate_written: self.is_written(&path, "limits.datagram_rate"),
             },
-            socket: SocketPlan {
-                backlog: service.socket.backlog,
-                nodelay: service.socket.nodelay,
-            },
+            socket,
             settings: service.settings.clone(),
         }
+    }
+
+    fn socket(
+        &mut self,
+        path: &str,
+        service: &config::Service,
+        endpoints: &[Endpoint],
+    ) -> SocketPlan {
+        let written = service.listen.as_ref().map_or(0, Vec::len);
+        let refused = self.was_refused(&format!("{path}.listen"));
+        let whole = written > 0 && written == endpoints.len() && !refused;
+        let key_of = |name: &str| format!("{path}.socket.{name}");
+        let config = self.config;
+        let (plan, faults) = socket::resolve(
+            &service.socket,
+            whole.then_some(endpoints),
+            // A value that was refused has its complaint.
+            |name| {
+                let key = key_of(name);
+                config.places.contains_key(&key) && !config.refused.contains(&key)
+            },
+            self.facts,
+        );
+        for (name, fault) in faults {
+            self.complain(&key_of(name), fault);
+        }
+        plan
     }
 
     /// The file is not opened and need not exist: only its own service fails without it.
@@ -208,7 +252,7 @@ impl Resolving<'_> {
         let key = format!("{path}.listen");
         for (i, written) in written.iter().enumerate() {
             let place = self.place(&format!("{key}[{i}]"));
-            match endpoint::parse(written, &self.facts.services) {
+            match endpoint::parse(written, self.facts) {
                 Ok(address) => {
                     let written = written.clone();
                     endpoints.push((place, Endpoint { written, address }));
@@ -242,16 +286,15 @@ impl Resolving<'_> {
             (file.unwrap_or(files.len()), claim.place.line)
         };
         claims.sort_by_cached_key(rank);
-        let mut by_port: BTreeMap<u16, Vec<Claim>> = BTreeMap::new();
+        let mut by_place: BTreeMap<String, Vec<Claim>> = BTreeMap::new();
         for claim in claims {
-            let super::Address::Tcp(address) = claim.endpoint.address;
-            if address.port() == 0 {
+            let Some(place) = endpoint::contested(&claim.endpoint.address) else {
                 continue;
-            }
-            let taken = by_port.entry(address.port()).or_default();
+            };
+            let taken = by_place.entry(place).or_default();
             let earlier = taken
                 .iter()
-                .find(|other| endpoint::overlap(other.endpoint.address, claim.endpoint.address));
+                .find(|other| endpoint::overlap(&other.want(), &claim.want()));
             let Some(earlier) = earlier else {
                 taken.push(claim);
                 continue;
@@ -263,7 +306,7 @@ impl Resolving<'_> {
                 earlier.service,
                 earlier.place,
             ));
-            let fault = fault.hint("give one of them another address or port");
+            let fault = fault.hint("give one of them another address, port or path");
             let key = format!("services.{}.listen", claim.service);
             self.complaints
                 .push(Complaint::at(&claim.place, &key, fault));
@@ -272,6 +315,11 @@ impl Resolving<'_> {
 
     fn was_refused(&self, key: &str) -> bool {
         self.config.refused.contains(key)
+    }
+
+    /// Somebody wrote this key, be it with the default's value.
+    fn is_written(&self, path: &str, key: &str) -> bool {
+        self.config.places.contains_key(&format!("{path}.{key}"))
     }
 
     fn place(&self, key: &str) -> Place {

@@ -7,6 +7,8 @@
 //! Invariant: no function here calls another one of the table, and none calls the plugin.
 
 use std::ffi::{c_char, c_void};
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::ops::Range;
 use std::ptr::null;
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use super::log::About;
 use super::text::{LOG_BYTES_MAX, escaped};
 use super::waker::{Unheard, WakeQueue};
 use crate::engine::desk::{Refusal, Said};
+use crate::engine::outbox::Unsent;
 use crate::engine::session::{TimerToken, Token};
 
 const REASON_BYTES_MAX: usize = 512;
@@ -120,13 +123,20 @@ impl Inside {
         *self.now_ms.get_or_insert_with(self.clock)
     }
 
+    /// Which range of the lent input these bytes are, if they lie in it.
+    fn range_lent(&self, bytes: &[u8]) -> Option<Range<usize>> {
+        let start = (bytes.as_ptr() as usize).checked_sub(self.lent.start)?;
+        let inside = !bytes.is_empty() && start + bytes.len() <= self.lent.len();
+        inside.then(|| start..start + bytes.len())
+    }
+
     fn about(&self, session: abi::Session) -> About {
         let Ok(token) = token_from::<Token>(session) else {
             return About::default();
         };
         About {
             session: Some(session),
-            peer: self.sessions.get(token).map(|note| note.peer),
+            peer: self.peers.get(token).copied(),
         }
     }
 }
@@ -185,15 +195,9 @@ unsafe extern "C" fn write(
         _ => return abi::E_ARG,
     };
     let take = |inside: &mut Inside| {
-        let at = start as usize;
-        let lent = &inside.lent;
-        let said = if !bytes.is_empty()
-            && lent.start <= at
-            && bytes.len() <= lent.end.saturating_sub(at)
-        {
-            Said::Lent(at - lent.start, at - lent.start + bytes.len())
-        } else {
-            Said::Bytes(bytes)
+        let said = match inside.range_lent(bytes) {
+            Some(range) => Said::Lent(range.start, range.end),
+            None => Said::Bytes(bytes),
         };
         let finish = flags & abi::WRITE_FINISH != 0;
         inside
@@ -275,14 +279,50 @@ unsafe extern "C" fn idle(host: *mut abi::Host, session: abi::Session, idle_ms: 
 
 unsafe extern "C" fn send(
     host: *mut abi::Host,
-    _reply_token: u64,
-    _to: *const abi::Address,
-    _bytes: *const c_void,
-    _length: usize,
+    reply_token: u64,
+    to: *const abi::Address,
+    start: *const c_void,
+    length: usize,
 ) -> Status {
-    // The daemon has no datagram listeners, so no token can name one.
-    // SAFETY: the header's promise.
-    unsafe { status(host, |_| Err(abi::E_UNSUPPORTED)) }
+    // SAFETY: the header's promises.
+    let Ok(bytes) = (unsafe { borrowed(start, length) }) else {
+        return abi::E_ARG;
+    };
+    // SAFETY: null, or an address that the plugin lends for the call.
+    let Ok(to) = target(unsafe { to.as_ref() }) else {
+        return abi::E_ARG;
+    };
+    let ask = |inside: &mut Inside| {
+        let lent = inside.range_lent(bytes);
+        let sent = inside.desk.outbox.send(reply_token, to, bytes, lent);
+        sent.map_err(|unsent| match unsent {
+            Unsent::Gone => abi::E_GONE,
+            Unsent::Full => abi::E_FULL,
+            Unsent::Unreachable => abi::E_UNSUPPORTED,
+            Unsent::TooLong => abi::E_ARG,
+        })
+    };
+    // SAFETY: as above.
+    unsafe { status(host, ask) }
+}
+
+/// Whom a datagram is for; nobody in particular is the peer of its reply token.
+fn target(to: Option<&abi::Address>) -> Result<Option<SocketAddr>, Status> {
+    let Some(to) = to else {
+        return Ok(None);
+    };
+    match to.family {
+        abi::FAMILY_UNIX => Ok(None),
+        abi::FAMILY_IPV4 => {
+            let [a, b, c, d, ..] = to.ip;
+            Ok(Some(SocketAddr::from(([a, b, c, d], to.port))))
+        }
+        abi::FAMILY_IPV6 => {
+            let ip = Ipv6Addr::from(to.ip);
+            Ok(Some(SocketAddrV6::new(ip, to.port, 0, to.scope).into()))
+        }
+        _ => Err(abi::E_ARG),
+    }
 }
 
 unsafe extern "C" fn timer_set(

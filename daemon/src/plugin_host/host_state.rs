@@ -7,7 +7,7 @@
 //! it never lives across a callback.
 
 use std::cell::UnsafeCell;
-use std::net::IpAddr;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use slotmap::SecondaryMap;
 use super::log::PluginLog;
 use super::waker::WakeQueue;
 use crate::engine::desk::Desk;
-use crate::engine::session::Token;
+use crate::engine::session::{Party, Token};
 
 /// Behind the opaque `pp_host`.
 #[derive(Debug)]
@@ -30,7 +30,8 @@ pub(super) struct HostState {
 pub(super) struct Inside {
     pub(super) desk: Desk,
     pub(super) log: PluginLog,
-    pub(super) sessions: SecondaryMap<Token, Note>,
+    /// For the lines that a plugin logs about a session.
+    pub(super) peers: SecondaryMap<Token, Party>,
     pub(super) wakes: Arc<WakeQueue>,
     /// Addresses of the input lent to the running `feed`.
     pub(super) lent: Range<usize>,
@@ -47,13 +48,6 @@ pub(super) enum Life {
     Between,
     InCallback,
     Gone,
-}
-
-/// What log and scoreboard say of a session.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Note {
-    pub(super) source: u64,
-    pub(super) peer: IpAddr,
 }
 
 impl HostState {

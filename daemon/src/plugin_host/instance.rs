@@ -18,15 +18,19 @@ use slotmap::{Key, SecondaryMap};
 use super::admit::Admitted;
 use super::calls::{Inside as InCall, status_name};
 use super::error::LoadError;
-use super::host_state::{HostState, Inside, Life, Note};
+use super::host_state::{HostState, Inside, Life};
 use super::log::PluginLog;
 use super::options::Chosen;
 use super::settings::{InstanceFacts, bytes};
 use super::waker::{WakeQueue, WakeSource};
 use crate::engine::desk::Desk;
-use crate::engine::session::{End, Facts, Fed, Protocol, TimerToken, Token};
+use crate::engine::replies::REPLIES;
+use crate::engine::session::{DatagramFacts, End, Facts, Fed, Party, Protocol, TimerToken, Token};
 use crate::plan::LogLevel;
 use crate::scoreboard::{Callback, Counter, Scoreboard, Slot};
+
+// The header promises what the engine keeps.
+const _: () = assert!(REPLIES as u64 == abi::REPLIES);
 
 /// What an instance needs of its worker.
 #[derive(Clone, Debug)]
@@ -46,9 +50,14 @@ pub struct Instance {
     slot: Slot,
 }
 
-/// The plugin's own state of one session: a word that is only ever given back to it.
+/// What is kept of one session, where the engine has it at hand in every call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionState(*mut c_void);
+pub struct SessionState {
+    /// The plugin's own: a word that is only ever given back to it.
+    word: *mut c_void,
+    /// The peer, for the scoreboard.
+    source: u64,
+}
 
 impl Instance {
     /// To be called on the event loop's thread, where the instance then stays.
@@ -65,7 +74,7 @@ impl Instance {
         let host = HostState::new(Inside {
             desk: Desk::default(),
             log: PluginLog::new(facts.service, around.log_level),
-            sessions: SecondaryMap::new(),
+            peers: SecondaryMap::new(),
             wakes,
             lent: 0..0,
             life: Life::Between,
@@ -82,7 +91,7 @@ impl Instance {
             slot,
         };
         let create = |instance: &Instance| instance.admitted.create(host, chosen, facts);
-        match instance.call(Callback::Create, Token::null(), &[], create) {
+        match instance.call(Callback::Create, Token::null(), 0, &[], create) {
             Ok(object) => {
                 instance.object = object;
                 Ok(instance)
@@ -113,11 +122,11 @@ impl Instance {
         &mut self,
         callback: Callback,
         session: Token,
+        source: u64,
         lent: &[u8],
         call: impl FnOnce(&Instance) -> R,
     ) -> R {
         let inside = self.inside();
-        let source = inside.sessions.get(session).map_or(0, |note| note.source);
         let addresses = lent.as_ptr_range();
         inside.lent = addresses.start as usize..addresses.end as usize;
         (inside.life, inside.fault, inside.now_ms) = (Life::InCallback, None, None);
@@ -183,29 +192,25 @@ impl Protocol for Instance {
     type State = SessionState;
 
     fn open(&mut self, session: Token, facts: &Facts<'_>) -> Result<SessionState, End> {
-        let peer = facts.peer.ip().to_canonical();
-        self.inside().sessions.insert(
-            session,
-            Note {
-                source: source_of(peer),
-                peer,
-            },
-        );
+        self.inside().peers.insert(session, facts.peer);
+        let mut state = SessionState {
+            word: null_mut(),
+            source: facts.peer.source(),
+        };
         let Some(open) = self.admitted.table.0.open else {
-            return Ok(SessionState(null_mut()));
+            return Ok(state);
         };
         let info = session_info(facts);
-        let mut state = null_mut();
-        let status = self.call(Callback::Open, session, &[], |instance| {
+        let status = self.call(Callback::Open, session, state.source, &[], |instance| {
             let number = session.data().as_ffi();
             // SAFETY: `create` made the object; facts and state live during the call.
-            unsafe { open(instance.object, number, &info, &mut state) }
+            unsafe { open(instance.object, number, &info, &mut state.word) }
         });
         let opened = self.verdict(Callback::Open, session, status);
         if opened.is_err() {
-            self.inside().sessions.remove(session);
+            self.inside().peers.remove(session);
         }
-        opened.map(|()| SessionState(state))
+        opened.map(|()| state)
     }
 
     fn feed(&mut self, session: Token, state: SessionState, input: &[u8]) -> Fed {
@@ -213,11 +218,20 @@ impl Protocol for Instance {
             return Fed::Failed(End::Aborted);
         };
         let mut consumed = 0;
-        let status = self.call(Callback::Feed, session, input, |instance| {
+        let status = self.call(Callback::Feed, session, state.source, input, |instance| {
             let number = session.data().as_ffi();
             let (object, bytes) = (instance.object, input.as_ptr());
             // SAFETY: object and state are the plugin's own; the input lives during the call.
-            unsafe { feed(object, number, state.0, bytes, input.len(), &mut consumed) }
+            unsafe {
+                feed(
+                    object,
+                    number,
+                    state.word,
+                    bytes,
+                    input.len(),
+                    &mut consumed,
+                )
+            }
         });
         if status == abi::E_FULL && self.inside().fault.is_none() {
             return Fed::Full;
@@ -237,10 +251,16 @@ impl Protocol for Instance {
         let Some(peer_finished) = self.admitted.table.0.peer_finished else {
             return Ok(false);
         };
-        let status = self.call(Callback::PeerFinished, session, &[], |instance| {
-            // SAFETY: object and state are the plugin's own.
-            unsafe { peer_finished(instance.object, session.data().as_ffi(), state.0) }
-        });
+        let status = self.call(
+            Callback::PeerFinished,
+            session,
+            state.source,
+            &[],
+            |instance| {
+                // SAFETY: object and state are the plugin's own.
+                unsafe { peer_finished(instance.object, session.data().as_ffi(), state.word) }
+            },
+        );
         self.verdict(Callback::PeerFinished, session, status)
             .map(|()| true)
     }
@@ -249,30 +269,57 @@ impl Protocol for Instance {
         let Some(writable) = self.admitted.table.0.writable else {
             return Ok(());
         };
-        self.call(Callback::Writable, session, &[], |instance| {
+        self.call(Callback::Writable, session, state.source, &[], |instance| {
             // SAFETY: object and state are the plugin's own.
-            unsafe { writable(instance.object, session.data().as_ffi(), state.0) }
+            unsafe { writable(instance.object, session.data().as_ffi(), state.word) }
         });
         self.verdict(Callback::Writable, session, abi::OK)
     }
 
     fn closed(&mut self, session: Token, state: SessionState, why: End) {
         if let Some(closed) = self.admitted.table.0.closed {
-            self.call(Callback::Closed, session, &[], |instance| {
+            self.call(Callback::Closed, session, state.source, &[], |instance| {
                 let number = session.data().as_ffi();
                 // SAFETY: object and state are the plugin's own; it sees this state no more.
-                unsafe { closed(instance.object, number, state.0, end_word(why)) }
+                unsafe { closed(instance.object, number, state.word, end_word(why)) }
             });
             self.note_fault(Callback::Closed);
         }
-        self.inside().sessions.remove(session);
+        self.inside().peers.remove(session);
+    }
+
+    fn datagram(&mut self, facts: &DatagramFacts<'_>, payload: &[u8]) -> bool {
+        let Some(datagram) = self.admitted.table.0.datagram else {
+            return false;
+        };
+        let from = abi::Datagram {
+            size: size_of::<abi::Datagram>() as u32,
+            flags: if facts.to_many { abi::INFO_TO_MANY } else { 0 },
+            peer: address(facts.peer),
+            local: address(facts.local),
+            reply_token: facts.reply,
+            endpoint: bytes(facts.endpoint),
+        };
+        let (callback, nobody) = (Callback::Datagram, Token::null());
+        let source = facts.peer.source();
+        let status = self.call(callback, nobody, source, payload, |instance| {
+            let (object, start) = (instance.object, payload.as_ptr());
+            // SAFETY: the object is the plugin's own; facts and payload live during the call.
+            unsafe { datagram(object, &from, start, payload.len()) }
+        });
+        // Anybody can send many that are all at fault: the worker complains of them, at a pace.
+        let inside = self.inside();
+        if inside.fault.take().is_none() && status == abi::E_PANIC {
+            inside.desk.fault("datagram answered PP_E_PANIC".to_owned());
+        }
+        status >= 0
     }
 
     fn timer(&mut self, timer: TimerToken, token: u64) {
         let Some(fire) = self.admitted.table.0.timer else {
             return;
         };
-        self.call(Callback::Timer, Token::null(), &[], |instance| {
+        self.call(Callback::Timer, Token::null(), 0, &[], |instance| {
             // SAFETY: the object is the plugin's own.
             unsafe { fire(instance.object, timer.data().as_ffi(), token) }
         });
@@ -283,7 +330,7 @@ impl Protocol for Instance {
         let Some(wake) = self.admitted.table.0.wake else {
             return;
         };
-        self.call(Callback::Wake, Token::null(), &[], |instance| {
+        self.call(Callback::Wake, Token::null(), 0, &[], |instance| {
             // SAFETY: the object is the plugin's own.
             unsafe { wake(instance.object, token) }
         });
@@ -294,7 +341,7 @@ impl Protocol for Instance {
         let Some(drain) = self.admitted.table.0.drain else {
             return;
         };
-        self.call(Callback::Drain, Token::null(), &[], |instance| {
+        self.call(Callback::Drain, Token::null(), 0, &[], |instance| {
             // SAFETY: the object is the plugin's own.
             unsafe { drain(instance.object, grace_ms) }
         });
@@ -309,7 +356,7 @@ impl Protocol for Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         if let Some(destroy) = self.admitted.table.0.destroy {
-            self.call(Callback::Destroy, Token::null(), &[], |instance| {
+            self.call(Callback::Destroy, Token::null(), 0, &[], |instance| {
                 // SAFETY: `create` made the object, and no callback follows.
                 unsafe { destroy(instance.object) }
             });
@@ -317,27 +364,33 @@ impl Drop for Instance {
         let inside = self.inside();
         inside.life = Life::Gone;
         inside.wakes.retire();
-        (inside.desk, inside.sessions) = (Desk::default(), SecondaryMap::new());
+        (inside.desk, inside.peers) = (Desk::default(), SecondaryMap::new());
     }
 }
 
 fn session_info(facts: &Facts<'_>) -> abi::SessionInfo {
     abi::SessionInfo {
         size: size_of::<abi::SessionInfo>() as u32,
-        flags: 0,
+        flags: facts.credentials.map_or(0, |_| abi::INFO_CREDENTIALS),
         peer: address(facts.peer),
         local: address(facts.local),
         accepted_ms: facts.accepted_ms,
         endpoint: bytes(facts.endpoint),
-        peer_pid: 0,
-        peer_uid: 0,
-        peer_gid: 0,
+        peer_pid: facts.credentials.map_or(0, |known| known.pid),
+        peer_uid: facts.credentials.map_or(0, |known| known.uid),
+        peer_gid: facts.credentials.map_or(0, |known| known.gid),
         reserved0: 0,
     }
 }
 
 /// An IPv4 peer of a dual-stack listener is shown as IPv4.
-fn address(socket: SocketAddr) -> abi::Address {
+fn address(party: Party) -> abi::Address {
+    let Party::Internet(socket) = party else {
+        return abi::Address {
+            family: abi::FAMILY_UNIX,
+            ..abi::Address::default()
+        };
+    };
     let mut address = abi::Address {
         port: socket.port(),
         ..abi::Address::default()
@@ -356,14 +409,6 @@ fn address(socket: SocketAddr) -> abi::Address {
         }
     }
     address
-}
-
-/// A peer in a word: an IPv4 address, or the /64 that an IPv6 peer can choose from.
-fn source_of(peer: IpAddr) -> u64 {
-    match peer {
-        IpAddr::V4(ip) => 1 << 32 | u64::from(u32::from(ip)),
-        IpAddr::V6(ip) => ((u128::from(ip) >> 64) as u64).max(1),
-    }
 }
 
 fn end_word(end: End) -> u32 {
@@ -413,10 +458,10 @@ mod tests {
         ];
         for (text, family, start, source) in cases {
             let socket: SocketAddr = text.parse().expect("an address");
-            let shown = address(socket);
+            let shown = address(socket.into());
             assert_eq!((shown.family, shown.port), (family, 7), "{text}");
             assert!(shown.ip.starts_with(&start), "{text}");
-            assert_eq!(source_of(socket.ip().to_canonical()), source, "{text}");
+            assert_eq!(Party::from(socket).source(), source, "{text}");
         }
     }
 }

@@ -10,6 +10,7 @@ use polyport_plugin::abi;
 use tracing::field::display;
 
 use super::text::{LOG_BYTES_MAX, escaped};
+use crate::engine::session::Party;
 use crate::plan::LogLevel;
 
 pub(super) const LINES_PER_SECOND: u32 = 200;
@@ -25,7 +26,7 @@ pub(super) struct PluginLog {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct About {
     pub(super) session: Option<u64>,
-    pub(super) peer: Option<std::net::IpAddr>,
+    pub(super) peer: Option<Party>,
 }
 
 impl PluginLog {

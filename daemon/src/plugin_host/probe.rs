@@ -9,7 +9,7 @@
 
 use super::{InstanceFacts, LoadError, load};
 use crate::channel::{Depth, ProbeBrief};
-use crate::plan::{Descriptor, Needs};
+use crate::plan::{Descriptor, Endpoint, Needs, Transport};
 
 /// Loads and admits; then, if it is to go as far, types the settings, closes the sandbox and asks
 /// the plugin's own `check`.
@@ -29,12 +29,45 @@ pub fn run(
         .map_err(about)?;
     let needs = admitted.needs(&chosen);
     sandboxed(&needs)?;
+    let endpoints: Vec<String> = (brief.plan.endpoints.iter())
+        .map(|endpoint| endpoint.address.to_string())
+        .collect();
     let facts = InstanceFacts {
         service: &brief.service,
         worker_index: 0,
         worker_count: brief.plan.workers,
         generation: 0,
+        endpoints: &endpoints,
+        // Not known before all of them are bound, and no setting is right or wrong by them.
+        udp_ports: &[],
     };
     admitted.check(&chosen, &facts).map_err(about)?;
-    Ok(admitted.descriptor(needs))
+    let descriptor = admitted.descriptor(needs);
+    refuse_unspoken(brief, &descriptor)?;
+    Ok(descriptor)
+}
+
+/// An endpoint of a transport that the plugin does not speak.
+fn refuse_unspoken(brief: &ProbeBrief, descriptor: &Descriptor) -> Result<(), String> {
+    let spoken = |endpoint: &&Endpoint| match endpoint.address.transport() {
+        Transport::Stream => descriptor.streams,
+        Transport::Datagram => descriptor.datagrams,
+    };
+    let Some(unspoken) = brief
+        .plan
+        .endpoints
+        .iter()
+        .find(|endpoint| !spoken(endpoint))
+    else {
+        return Ok(());
+    };
+    let (what, instead) = match unspoken.address.transport() {
+        Transport::Stream => ("streams", "udp:// or unixgram:"),
+        Transport::Datagram => ("datagrams", "tcp:// or unix:"),
+    };
+    let (service, plugin, written) = (&brief.service, &descriptor.name, &unspoken.written);
+    Err(format!(
+        "services.{service}.listen: the plugin {plugin} does not speak {what}, which come to \
+         {written}; use {instead}"
+    ))
 }

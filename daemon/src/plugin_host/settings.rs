@@ -17,6 +17,10 @@ pub struct InstanceFacts<'a> {
     pub worker_index: u16,
     pub worker_count: u16,
     pub generation: u32,
+    /// The service's own, as URLs in numbers.
+    pub endpoints: &'a [String],
+    /// What the daemon serves, in all its services.
+    pub udp_ports: &'a [u16],
 }
 
 /// Calls with the settings in C's shape.
@@ -32,6 +36,7 @@ pub(super) fn lend<R>(
         .zip(&items)
         .map(|(chosen, items)| value(chosen, items))
         .collect();
+    let endpoints: Vec<abi::Bytes> = facts.endpoints.iter().map(|url| bytes(url)).collect();
     let settings = abi::Settings {
         size: size_of::<abi::Settings>() as u32,
         value_count: values.len() as u32,
@@ -42,6 +47,10 @@ pub(super) fn lend<R>(
         service: bytes(facts.service),
         values: values.as_ptr().cast(),
         raw_json: bytes(&chosen.raw_json),
+        endpoints: endpoints.as_ptr(),
+        endpoint_count: endpoints.len(),
+        udp_ports: facts.udp_ports.as_ptr(),
+        udp_port_count: facts.udp_ports.len(),
     };
     call(&settings)
 }

@@ -198,10 +198,7 @@ fn trust(fd: &OwnedFd, path: &Path, owners: &[u32]) -> Result<FileStat, LoadErro
                 "it belongs to user {}, who is neither root nor the daemon's",
                 facts.st_uid
             ),
-            format!(
-                "chown root {}, or install the plugin elsewhere",
-                path.display()
-            ),
+            format!("chown root {}, or use another place", path.display()),
         ));
     }
     let mode = Mode::from_bits_truncate(facts.st_mode);
@@ -268,7 +265,13 @@ fn open_store(state_dir: &Path) -> Result<Store, LoadError> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let directory =
         open(&path, flags, Mode::empty()).map_err(|e| failed(&path, e.desc().to_owned()))?;
-    trust(&directory, &path, &[Uid::effective().as_raw()])?;
+    // Who could rename a folder above the store could put another in its place.
+    for above in path.ancestors() {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let folder = open(above, flags, Mode::empty())
+            .map_err(|errno| failed(above, errno.desc().to_owned()))?;
+        trust(&folder, above, &[Uid::effective().as_raw()])?;
+    }
     Ok(Store { directory, path })
 }
 

@@ -111,10 +111,25 @@ pub enum Counter {
     OutOfDescriptors,
     /// Log lines that a plugin's flood cost.
     LogDropped,
+    /// Received whole.
+    DatagramsIn,
+    DatagramsOut,
+    /// Answers that did not leave: no room in the batch or the socket, no name or way back.
+    DatagramsDropped,
+    /// Over `limits.datagram_rate`.
+    DatagramsLimited,
+    /// Longer than a datagram may be.
+    DatagramsTruncated,
+    /// Lost by the kernel because the socket's queue was full.
+    ReceiveQueueFull,
+    /// What a host on the way, or the peer's, said against an answer.
+    IcmpErrors,
+    /// The plugin answered with an error.
+    DatagramsFailed,
 }
 
 impl Counter {
-    pub const ALL: [Counter; 10] = [
+    pub const ALL: [Counter; 18] = [
         Counter::Connections,
         Counter::Accepted,
         Counter::Refused,
@@ -125,6 +140,14 @@ impl Counter {
         Counter::ClosedLimit,
         Counter::OutOfDescriptors,
         Counter::LogDropped,
+        Counter::DatagramsIn,
+        Counter::DatagramsOut,
+        Counter::DatagramsDropped,
+        Counter::DatagramsLimited,
+        Counter::DatagramsTruncated,
+        Counter::ReceiveQueueFull,
+        Counter::IcmpErrors,
+        Counter::DatagramsFailed,
     ];
 
     pub fn name(self) -> &'static str {
@@ -139,6 +162,14 @@ impl Counter {
             Counter::ClosedLimit => "closed_limit",
             Counter::OutOfDescriptors => "out_of_descriptors",
             Counter::LogDropped => "log_dropped",
+            Counter::DatagramsIn => "datagrams_in",
+            Counter::DatagramsOut => "datagrams_out",
+            Counter::DatagramsDropped => "datagrams_dropped",
+            Counter::DatagramsLimited => "datagrams_limited",
+            Counter::DatagramsTruncated => "datagrams_truncated",
+            Counter::ReceiveQueueFull => "receive_queue_full",
+            Counter::IcmpErrors => "icmp_errors",
+            Counter::DatagramsFailed => "datagrams_failed",
         }
     }
 }

@@ -12,14 +12,13 @@ use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use crate::channel::{Brief, Channel, Order, Received, Report, handed};
 use crate::lifecycle::{Exit, WorkerId};
 use crate::scoreboard::Scoreboard;
+use crate::sys::reap::{self, End};
 use crate::sys::shared_memory::SharedWords;
 use crate::sys::spawn::Program;
 
@@ -211,16 +210,18 @@ impl Children {
     /// last words may still lie in the channel.
     pub(super) fn dead(&mut self) -> Option<i32> {
         loop {
-            let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-            let pid = match waitid(Id::All, flags) {
-                Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _)) => pid,
-                Ok(_) | Err(_) => return None,
+            let pid = match reap::dead() {
+                Ok(dead) => dead?,
+                Err(error) => {
+                    tracing::error!("waiting for children failed: {error}");
+                    return None;
+                }
             };
-            if self.living.contains_key(&pid.as_raw()) {
-                return Some(pid.as_raw());
+            if self.living.contains_key(&pid) {
+                return Some(pid);
             }
             // A stray that a plugin left behind and that came to this process.
-            let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+            let _ = reap::reap(pid);
         }
     }
 
@@ -230,19 +231,13 @@ impl Children {
         // It was born into a process group of its own, whose number is not free before it is
         // reaped: whom its plugin left behind goes with it. Nobody being left is as it should be.
         let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
-        Some((child, wait_for(pid)))
-    }
-}
-
-/// Until this child has ended; one that somebody else has reaped counts as ended well.
-fn wait_for(pid: i32) -> Exit {
-    loop {
-        match waitpid(Pid::from_raw(pid), None) {
-            Ok(WaitStatus::Exited(_, code)) => return Exit::Code(code),
-            Ok(WaitStatus::Signaled(_, signal, _)) => return Exit::Signal(signal as i32),
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => return Exit::Code(0),
-        }
+        let exit = match reap::reap(pid) {
+            Ok(Some(End::Code(code))) => Exit::Code(code),
+            Ok(Some(End::Signal(number))) => Exit::Signal(number),
+            // Nobody else reaps here; should it happen, how it ended is not known.
+            Ok(None) | Err(_) => Exit::Code(-1),
+        };
+        Some((child, exit))
     }
 }
 

@@ -15,16 +15,16 @@ use super::children::{Child, Children, Kind};
 use super::directories::Directories;
 use super::listeners::Listener;
 use super::preparation::{Candidate, Prepared};
-use super::status;
 use super::watch::{Finding, Watch};
 use super::{Announcement, Ending, Wish};
+use super::{socket_options, status};
 use crate::channel::{self, Brief, ListenerBrief, StoredPlugin, WorkerBrief};
 use crate::control::{Answer, Reply, Request, Server};
 use crate::exit as code;
 use crate::lifecycle::{
     Change, Event, Exit, Lifecycle, News, Order, Policy, ServiceId, Signal, WorkerId,
 };
-use crate::plan::{DaemonPlan, Descriptor, LogLevel, ServicePlan};
+use crate::plan::{Address, DaemonPlan, Descriptor, LogLevel, ServicePlan};
 use crate::plugin_host::verify;
 use crate::scoreboard::{Counter, Scoreboard};
 
@@ -259,9 +259,25 @@ impl Life {
             plan: service.plan.clone(),
             code,
             listeners: briefs,
+            udp_ports: self.udp_ports(),
         });
         let name = format!("{}/{}", service.name, worker.slot + 1);
         children.start(Kind::Worker { id: worker, name }, &brief, &fds, None)
+    }
+
+    /// Those of all services: a plugin that must not answer them is told.
+    fn udp_ports(&self) -> Vec<u16> {
+        let listeners = self.services.iter().flat_map(|service| &service.listeners);
+        let shards = listeners.flat_map(|listener| listener.shards_of(0, 1));
+        let mut ports: Vec<u16> = shards
+            .filter_map(|(_, brief)| match brief.local {
+                Address::Udp(local) => Some(local.port()),
+                Address::Tcp(_) | Address::Unix(_) | Address::UnixDatagram(_) => None,
+            })
+            .collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
     }
 
     /// Answers what operators asked; returns what is to be done beyond answering.
@@ -277,6 +293,10 @@ impl Life {
                     hold: false,
                 }
             }
+            Request::SocketOptions { service } => Answer {
+                reply: socket_options::reply(services, service.as_deref()),
+                hold: false,
+            },
             Request::Stop { .. } => {
                 tracing::info!(
                     "`{}` was asked by uid {} (pid {})",
@@ -323,7 +343,7 @@ impl Life {
                 service.listeners.clear();
             }
             for listener in &service.listeners {
-                tracing::info!("{} listens on {}", service.name, listener.url());
+                tracing::info!("{} listens on {}", service.name, listener.local());
             }
         }
         if wish.all_or_nothing

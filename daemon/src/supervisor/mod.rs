@@ -14,6 +14,7 @@ mod listeners;
 mod preparation;
 mod probe_once;
 mod signals;
+mod socket_options;
 mod status;
 mod watch;
 
@@ -34,6 +35,7 @@ use crate::exit as code;
 use crate::lifecycle::{Event, Exit, News};
 use crate::log;
 use crate::plan::{Descriptor, Plan};
+use crate::sys::jail;
 use children::{Child, Children, Kind};
 use directories::Directories;
 use life::Life;
@@ -109,6 +111,8 @@ impl Supervisor {
     fn begin(wish: Wish) -> io::Result<Supervisor> {
         // What a plugin leaves behind comes here to be reaped, not to the first process.
         prctl::set_child_subreaper(true)?;
+        // Shards, channels and scoreboards of many services are more than the usual soft limit.
+        jail::raise_descriptors()?;
         let mut supervisor = Supervisor {
             started: Instant::now(),
             signals: Signals::install()?,
@@ -399,7 +403,7 @@ impl Supervisor {
         };
         for request in life.requests(&self.children, now_ms) {
             match request {
-                Request::Status => {}
+                Request::Status | Request::SocketOptions { .. } => {}
                 Request::Stop { fast } => life.stop(fast, &mut self.children, now_ms),
             }
         }

@@ -67,7 +67,7 @@ fn of_service(
         listen: service
             .listeners
             .iter()
-            .map(|listener| listener.url())
+            .map(|listener| listener.local().to_string())
             .collect(),
         sandbox: log::escape(&service.sandbox),
         connections: boards
@@ -118,13 +118,8 @@ pub(super) fn announcement(services: &[Service], views: &[ServiceView], socket: 
             let _ = writeln!(text, "  {:<12} failed: {failure}", service.name);
         }
         for listener in &service.listeners {
-            let (host, port) = listener.to_try();
-            let url = listener.url();
-            let _ = writeln!(
-                text,
-                "  {:<12} {url:<28} try: nc {host} {port}",
-                service.name
-            );
+            let (url, command) = (listener.local().to_string(), listener.to_try());
+            let _ = writeln!(text, "  {:<12} {url:<28} try: {command}", service.name);
         }
     }
     let _ = writeln!(

@@ -111,6 +111,11 @@ fn empty(set: CapSet, step: &'static str) -> Result<(), JailError> {
 
 /// A worker has as many descriptors as the system lets it.
 pub fn limits_for_worker() -> nix::Result<()> {
+    raise_descriptors()
+}
+
+/// As many descriptors as the system allows this process.
+pub fn raise_descriptors() -> nix::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
 }

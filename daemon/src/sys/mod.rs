@@ -4,8 +4,10 @@
 //! Everything exported from here is safe to call.
 #![allow(unsafe_code, reason = "this is one of the two rooms for it")]
 
+pub mod datagram;
 pub mod jail;
 pub mod orphan;
+pub mod reap;
 pub mod sandbox;
 pub mod shared_memory;
 pub mod socket_option;

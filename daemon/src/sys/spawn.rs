@@ -16,7 +16,7 @@ use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, Pid, fork};
 
@@ -179,6 +179,11 @@ fn become_child(birth: Birth<'_>) -> ! {
     let flag = libc::CLOSE_RANGE_CLOEXEC as i32;
     // SAFETY: close_range(2) with this flag closes nothing yet.
     unsafe { libc::syscall(libc::SYS_close_range, first_free as u32, u32::MAX, flag) };
+    // One that was held back must not run the parent's handler once it is let through.
+    for number in Signal::iterator() {
+        // SAFETY: the default action replaces a handler of this process and runs none.
+        unsafe { libc::signal(number as i32, libc::SIG_DFL) };
+    }
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
     let argv = birth.argv.as_ptr();
     let envp = birth.envp.as_ptr();

@@ -4,7 +4,7 @@
 //! queue; connections wait in the kernel's meanwhile. It comes back below the limit, or after a short
 //! while. Nothing is decided here about a connection that was let in.
 
-use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 
 use nix::sys::epoll::EpollEvent;
 use slotmap::Key;
@@ -13,7 +13,7 @@ use super::listener::Accepted;
 use super::stream::Stream;
 use super::turn::Worker;
 use super::{Orders, Wakes};
-use crate::engine::session::{Facts, Protocol};
+use crate::engine::session::{Facts, Party, Protocol};
 use crate::scoreboard::Counter;
 
 /// Connections accepted from one listener in one turn.
@@ -58,11 +58,13 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
     }
 
-    fn admit(&mut self, nth: usize, socket: TcpStream, peer: SocketAddr) {
+    fn admit(&mut self, nth: usize, socket: OwnedFd, peer: Party) {
         let listener = &self.listeners[nth];
+        listener.equip(&socket, self.send_buffer_bytes);
         let facts = Facts {
             peer,
             local: listener.local_of(&socket),
+            credentials: listener.credentials_of(&socket),
             accepted_ms: self.now_ms,
             endpoint: &listener.brief.endpoint,
         };
@@ -78,7 +80,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.scoreboard.add(Counter::Connections, 1);
         let event = EpollEvent::new(Stream::interest(), token.data().as_ffi());
         let registered = self.epoll.add(&socket, event);
-        self.sockets.insert(token, Stream::new(socket, peer));
+        self.sockets.insert(token, Stream::new(socket));
         if registered.is_err() {
             self.streams.lost(token, self.now_ms);
         }

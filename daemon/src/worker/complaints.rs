@@ -3,7 +3,10 @@
 
 use std::io;
 
+use nix::errno::Errno;
+
 use crate::channel::ListenerBrief;
+use crate::engine::session::Party;
 
 const EVERY_MS: u64 = 1000;
 
@@ -14,6 +17,9 @@ pub(super) struct Complaints {
     accept_failed: Pace,
     closed_at_limit: Pace,
     fault: Pace,
+    receive_failed: Pace,
+    queue_was_full: Pace,
+    over_datagram_rate: Pace,
 }
 
 impl Complaints {
@@ -47,6 +53,40 @@ impl Complaints {
     ) {
         if self.accept_failed.allows(now_ms) {
             tracing::error!(endpoint = %listener.endpoint, %error, "accept failed");
+        }
+    }
+
+    pub(super) fn receive_failed(&mut self, now_ms: u64, listener: &ListenerBrief, error: Errno) {
+        if self.receive_failed.allows(now_ms) {
+            tracing::error!(endpoint = %listener.endpoint, %error, "receiving datagrams failed");
+        }
+    }
+
+    pub(super) fn queue_was_full(&mut self, now_ms: u64, listener: &ListenerBrief, count: u32) {
+        if self.queue_was_full.allows(now_ms) {
+            let endpoint = &listener.endpoint;
+            tracing::warn!(
+                %endpoint,
+                count,
+                "datagrams were lost because the socket's queue was full \
+                 (raise socket.receive_buffer, or workers)"
+            );
+        }
+    }
+
+    pub(super) fn over_datagram_rate(
+        &mut self,
+        now_ms: u64,
+        listener: &ListenerBrief,
+        peer: Party,
+    ) {
+        if self.over_datagram_rate.allows(now_ms) {
+            let endpoint = &listener.endpoint;
+            tracing::warn!(
+                %endpoint,
+                %peer,
+                "datagrams of a source are dropped, it sends more than limits.datagram_rate allows"
+            );
         }
     }
 

@@ -7,25 +7,43 @@
 //! Invariant: it is in the event queue exactly while `Polled`.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use nix::sys::socket::{SockaddrStorage, getsockname, getsockopt, setsockopt, sockopt};
 
 use crate::channel::ListenerBrief;
+use crate::engine::session::{Credentials, Party};
 
 /// How long a listener stays away after accepting failed.
 const AWAY_MS: u64 = 100;
 
 #[derive(Debug)]
 pub(super) struct Listener {
-    socket: TcpListener,
+    socket: Socket,
     pub(super) brief: ListenerBrief,
     event: u64,
     place: Place,
     /// The event queue says that connections wait.
     pub(super) waiting: bool,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Tcp(socket) => socket.as_fd(),
+            Socket::Unix(socket) => socket.as_fd(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +58,7 @@ enum Place {
 /// What became of an attempt to accept.
 #[derive(Debug)]
 pub(super) enum Accepted {
-    Connection(TcpStream, SocketAddr),
+    Connection(OwnedFd, Party),
     /// That one is gone already; there may be more.
     Again,
     Empty,
@@ -51,9 +69,15 @@ pub(super) enum Accepted {
 
 impl Listener {
     pub(super) fn new(fd: OwnedFd, brief: ListenerBrief, event: u64) -> io::Result<Listener> {
-        let socket = TcpListener::from(fd);
+        let socket = match brief.local.socket() {
+            Some(_) => Socket::Tcp(fd.into()),
+            None => Socket::Unix(fd.into()),
+        };
         // For all who share the socket; each of them wants it so.
-        socket.set_nonblocking(true)?;
+        match &socket {
+            Socket::Tcp(socket) => socket.set_nonblocking(true)?,
+            Socket::Unix(socket) => socket.set_nonblocking(true)?,
+        }
         Ok(Listener {
             socket,
             brief,
@@ -106,7 +130,15 @@ impl Listener {
     }
 
     pub(super) fn accept(&self) -> Accepted {
-        let error = match self.socket.accept() {
+        let accepted = match &self.socket {
+            Socket::Tcp(listener) => listener
+                .accept()
+                .map(|(socket, peer)| (socket.into(), peer.into())),
+            Socket::Unix(listener) => listener
+                .accept()
+                .map(|(socket, _)| (socket.into(), Party::Unix)),
+        };
+        let error = match accepted {
             Ok((socket, peer)) => return Accepted::Connection(socket, peer),
             Err(error) => error,
         };
@@ -135,11 +167,42 @@ impl Listener {
     }
 
     /// The address that a connection of this listener came to.
-    pub(super) fn local_of(&self, socket: &TcpStream) -> SocketAddr {
-        if self.brief.local.ip().is_unspecified() {
-            socket.local_addr().unwrap_or(self.brief.local)
-        } else {
-            self.brief.local
+    pub(super) fn local_of(&self, socket: &OwnedFd) -> Party {
+        match self.brief.local.socket() {
+            Some(bound) if bound.ip().is_unspecified() => {
+                let name = getsockname::<SockaddrStorage>(socket.as_raw_fd()).ok();
+                let v4 =
+                    name.and_then(|name| Some(SocketAddr::V4((*name.as_sockaddr_in()?).into())));
+                let v6 = || {
+                    name.and_then(|name| Some(SocketAddr::V6((*name.as_sockaddr_in6()?).into())))
+                };
+                v4.or_else(v6).unwrap_or(bound).into()
+            }
+            Some(bound) => bound.into(),
+            None => Party::Unix,
+        }
+    }
+
+    /// Who is behind a connection, where the kernel knows it: the process that connected, with the
+    /// identity that it had then.
+    pub(super) fn credentials_of(&self, socket: &OwnedFd) -> Option<Credentials> {
+        if let Socket::Tcp(_) = self.socket {
+            return None;
+        }
+        let known = getsockopt(socket, sockopt::PeerCredentials).ok()?;
+        Some(Credentials {
+            pid: known.pid().unsigned_abs(),
+            uid: known.uid(),
+            gid: known.gid(),
+        })
+    }
+
+    /// What a connection does not inherit from its listening socket: of a TCP one it inherits all,
+    /// of a Unix one nothing.
+    pub(super) fn equip(&self, socket: &OwnedFd, send_buffer_bytes: Option<u32>) {
+        if let (Socket::Unix(_), Some(bytes)) = (&self.socket, send_buffer_bytes) {
+            // A connection with another buffer is better than none.
+            let _ = setsockopt(socket, sockopt::SndBuf, &(bytes as usize));
         }
     }
 }

@@ -16,7 +16,9 @@ use crate::scoreboard::Scoreboard;
 
 mod accept;
 mod complaints;
+mod datagram;
 mod listener;
+mod sending;
 mod start;
 mod stream;
 mod turn;
@@ -56,6 +58,8 @@ pub struct Share {
     /// Listening sockets, and what each is.
     pub listeners: Vec<(OwnedFd, ListenerBrief)>,
     pub limits: Limits,
+    /// Of connections that do not inherit it from their listening socket.
+    pub send_buffer_bytes: Option<u32>,
     /// Among so many workers the limit on connections is divided.
     pub worker_count: u16,
     /// The grace of a drain that nobody ordered.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
-use crate::channel::{Channel, Order, Received, Report, WorkerBrief, handed};
+use crate::channel::{Channel, ListenerBrief, Order, Received, Report, WorkerBrief, handed};
 use crate::exit;
 use crate::log;
 use crate::plugin_host::{self, Instance, InstanceFacts, Surroundings, WakeSource};
@@ -109,11 +109,14 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
         .map_err(|error| about("sandbox", &error))?;
 
     // 8. Only now the plugin's instance.
+    let endpoints = endpoints(&brief.listeners);
     let facts = InstanceFacts {
         service,
         worker_index: brief.worker_index,
         worker_count: brief.worker_count,
         generation: brief.generation,
+        endpoints: &endpoints,
+        udp_ports: &brief.udp_ports,
     };
     let around = Surroundings {
         board: board.clone(),
@@ -128,6 +131,7 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
             .zip(brief.listeners.iter().cloned())
             .collect(),
         limits: brief.plan.limits.clone(),
+        send_buffer_bytes: brief.plan.socket.send_buffer_bytes,
         worker_count: brief.worker_count,
         drain_timeout_ms: brief.daemon.drain_timeout_ms,
     };
@@ -137,6 +141,18 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
         board,
         sandbox,
     })
+}
+
+/// Where this worker serves, each once however many shards of it there are.
+fn endpoints(listeners: &[ListenerBrief]) -> Vec<String> {
+    let mut endpoints: Vec<String> = Vec::new();
+    for listener in listeners {
+        let url = listener.local.to_string();
+        if !endpoints.contains(&url) {
+            endpoints.push(url);
+        }
+    }
+    endpoints
 }
 
 /// Tokens that the plugin's own threads sent.

@@ -4,20 +4,21 @@
 //! call and not two. Remembered here is what the edge-triggered event queue said and will not say
 //! again; what it means for the connection is the engine's business.
 
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc::linger;
 use nix::sys::epoll::EpollFlags;
-use nix::sys::socket::{MsgFlags, SockaddrStorage, recv, send, sendmsg, setsockopt, sockopt};
+use nix::sys::socket::{
+    MsgFlags, Shutdown, SockaddrStorage, recv, send, sendmsg, setsockopt, shutdown, sockopt,
+};
 
 use crate::engine::Pieces;
 
 #[derive(Debug)]
 pub(super) struct Stream {
-    pub(super) socket: TcpStream,
-    pub(super) peer: SocketAddr,
+    /// Of TCP or a Unix stream: both are read, sent to and shut alike.
+    pub(super) socket: OwnedFd,
     /// There may be something to read.
     pub(super) readable: bool,
     /// The last send was not cut short.
@@ -40,10 +41,9 @@ pub(super) enum Heard {
 }
 
 impl Stream {
-    pub(super) fn new(socket: TcpStream, peer: SocketAddr) -> Stream {
+    pub(super) fn new(socket: OwnedFd) -> Stream {
         Stream {
             socket,
-            peer,
             readable: false,
             writable: true,
             hung: false,
@@ -62,6 +62,11 @@ impl Stream {
         self.hung |= events.intersects(hung);
         self.readable |= events.intersects(EpollFlags::EPOLLIN | hung);
         self.writable |= events.contains(EpollFlags::EPOLLOUT);
+    }
+
+    /// True if it can go on and was not on the ready list; now it is.
+    pub(super) fn list(&mut self) -> bool {
+        (self.readable || self.resumed) && !std::mem::replace(&mut self.listed, true)
     }
 
     /// A read that does not fill the space has emptied the socket: whatever comes later is a new
@@ -105,7 +110,7 @@ impl Stream {
 
     pub(super) fn shut_writing(&self) {
         // Fails only when the peer is gone, which reading finds out.
-        let _ = self.socket.shutdown(Shutdown::Write);
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
     }
 
     /// Closes with a reset: what was not sent yet never will be.

@@ -17,10 +17,11 @@ use nix::sys::socket::{setsockopt, sockopt};
 use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
 use crate::channel::{ListenerBrief, Order};
 use crate::engine::session::End;
-use crate::plan::Limits;
+use crate::plan::{Address, Limits};
 use crate::scoreboard::{self, Counter, Scoreboard};
 use crate::sys::shared_memory::SharedWords;
 
+mod datagrams;
 mod script;
 
 use script::{CHUNK, Event, Mode, Script};
@@ -75,6 +76,9 @@ fn limits() -> Limits {
         idle_ms: 0,
         input_bytes_max: 64 * 1024,
         output_bytes_max: 256 * 1024,
+        datagram_rate: 0,
+        datagram_burst: 1,
+        datagram_rate_written: false,
     }
 }
 
@@ -93,13 +97,14 @@ fn start(mode: Mode, limits: Limits) -> Running {
     let (tell, events) = mpsc::channel();
     let brief = ListenerBrief {
         endpoint: "tcp://127.0.0.1:0".to_owned(),
-        local: address,
+        local: Address::Tcp(address),
         shard: 0,
         shared: true,
     };
     let share = Share {
         listeners: vec![(OwnedFd::from(listener), brief)],
         limits,
+        send_buffer_bytes: None,
         worker_count: 1,
         drain_timeout_ms: 1000,
     };

@@ -16,12 +16,14 @@ use nix::time::{ClockId, clock_gettime};
 use slotmap::{Key, KeyData, SecondaryMap};
 
 use super::complaints::Complaints;
+use super::datagram::{Around, Datagrams};
 use super::listener::Listener;
 use super::stream::{Heard, Stream};
 use super::{NextOrder, Orders, Outcome, Share, Wakes};
 use crate::channel::Order;
 use crate::engine::session::{Protocol, Token};
 use crate::engine::{After, Streams};
+use crate::plan::Transport;
 use crate::scoreboard::{Counter, Scoreboard};
 
 /// Events taken from the queue in one turn.
@@ -32,16 +34,19 @@ const WAKES_MAX: usize = 256;
 /// The longest wait; whatever the deadlines are, it fits the system call.
 const WAIT_MS_MAX: u64 = 60_000;
 
-// What an event is about. Tokens are above all of these, for an epoch of 1 is bit 32.
+// What an event is about. Tokens are above all others, for an epoch of 1 is bit 32.
 const CHANNEL: u64 = 0;
 const WAKER: u64 = 1;
 const LISTENERS: u64 = 2;
+const DATAGRAM_LISTENERS: u64 = 1 << 24;
+const TOKENS: u64 = 1 << 32;
 
 pub(super) struct Worker<P: Protocol, W, O> {
     pub(super) epoll: Epoll,
     pub(super) streams: Streams<P>,
     pub(super) sockets: SecondaryMap<Token, Stream>,
     pub(super) listeners: Vec<Listener>,
+    datagrams: Datagrams,
     /// Connections that can go on without a further event.
     ready: VecDeque<Token>,
     orders: O,
@@ -52,6 +57,8 @@ pub(super) struct Worker<P: Protocol, W, O> {
     pub(super) scoreboard: Scoreboard,
     pub(super) complaints: Complaints,
     pub(super) connections_max: usize,
+    /// Of connections that do not inherit it.
+    pub(super) send_buffer_bytes: Option<u32>,
     drain_timeout_ms: u64,
     /// The clock, read once per turn.
     pub(super) now_ms: u64,
@@ -71,8 +78,14 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         epoll.add(wakes.fd(), EpollEvent::new(edge, WAKER))?;
         let connections_max = share.connections_max();
+        let (streams, datagrams): (Vec<_>, Vec<_>) = share
+            .listeners
+            .into_iter()
+            .partition(|(_, brief)| brief.local.transport() == Transport::Stream);
+        let (limits, workers, first) = (&share.limits, share.worker_count, DATAGRAM_LISTENERS);
+        let datagrams = Datagrams::new(datagrams, limits, workers, first, &epoll)?;
         let mut listeners = Vec::new();
-        for ((fd, brief), event) in share.listeners.into_iter().zip(LISTENERS..) {
+        for ((fd, brief), event) in streams.into_iter().zip(LISTENERS..) {
             let mut listener = Listener::new(fd, brief, event)?;
             listener.enter(&epoll)?;
             listeners.push(listener);
@@ -82,6 +95,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             streams: Streams::new(protocol, &share.limits),
             sockets: SecondaryMap::new(),
             listeners,
+            datagrams,
             ready: VecDeque::new(),
             orders,
             orders_waiting: false,
@@ -92,6 +106,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             scoreboard,
             complaints: Complaints::default(),
             connections_max,
+            send_buffer_bytes: share.send_buffer_bytes,
             drain_timeout_ms: share.drain_timeout_ms,
             now_ms: clock_ms(),
         })
@@ -117,10 +132,13 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             self.obey_orders();
             self.deliver_wakes();
             self.accept_waiting();
+            self.with_datagrams(Datagrams::receive);
             self.visit_ready();
             self.expire();
             self.flush_touched();
+            self.with_datagrams(Datagrams::flush);
             self.readmit_listeners();
+            self.datagrams.readmit(&self.epoll, self.now_ms);
             self.publish();
         }
     }
@@ -141,8 +159,19 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     /// How long nothing has to be done.
     fn quiet_ms(&self) -> u64 {
-        let back = self.listeners.iter().filter_map(Listener::back_ms).min();
-        let next = [back, self.streams.next_deadline_ms()];
+        // At the limit no listener comes back before a connection has closed, whenever it wants to.
+        let has_room = self.streams.len() < self.connections_max;
+        let back = self
+            .listeners
+            .iter()
+            .filter_map(Listener::back_ms)
+            .min()
+            .filter(|_| has_room);
+        let next = [
+            back,
+            self.datagrams.back_ms(),
+            self.streams.next_deadline_ms(),
+        ];
         let at_ms = next.into_iter().flatten().min().unwrap_or(u64::MAX);
         at_ms.saturating_sub(self.now_ms).min(WAIT_MS_MAX)
     }
@@ -151,8 +180,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         match about {
             CHANNEL => self.orders_waiting = true,
             WAKER => self.wakes_waiting = true,
+            DATAGRAM_LISTENERS..TOKENS => self.datagrams.note(about),
             // An event of a listener that has left is stale.
-            _ if about < 1 << 32 => {
+            _ if about < TOKENS => {
                 if let Some(listener) = self.listeners.get_mut((about - LISTENERS) as usize) {
                     listener.waiting = listener.is_polled();
                 }
@@ -169,7 +199,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         let unblocked = !stream.writable && events.contains(EpollFlags::EPOLLOUT);
         stream.note(events);
         if self.streams.wants_read(token) {
-            self.make_ready(token);
+            if stream.list() {
+                self.ready.push_back(token);
+            }
         } else if events.contains(EpollFlags::EPOLLERR) {
             self.streams.lost(token, self.now_ms);
             self.part();
@@ -180,10 +212,21 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
     }
 
+    /// Datagrams, with what of the worker they need.
+    fn with_datagrams(&mut self, work: fn(&mut Datagrams, &mut Around<'_, P>)) {
+        let mut around = Around {
+            epoll: &self.epoll,
+            streams: &mut self.streams,
+            scoreboard: &self.scoreboard,
+            complaints: &mut self.complaints,
+            now_ms: self.now_ms,
+        };
+        work(&mut self.datagrams, &mut around);
+    }
+
     fn make_ready(&mut self, token: Token) {
         if let Some(stream) = self.sockets.get_mut(token)
-            && (stream.readable || stream.resumed)
-            && !std::mem::replace(&mut stream.listed, true)
+            && stream.list()
         {
             self.ready.push_back(token);
         }
@@ -216,6 +259,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         for mut listener in self.listeners.drain(..) {
             listener.leave(&self.epoll);
         }
+        self.datagrams.leave(&self.epoll);
         self.streams.drain(self.now_ms, grace_ms);
         self.part();
     }
@@ -257,7 +301,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
         if self.streams.wants_read(token) {
             self.read(token);
-            if self.streams.wants_read(token) {
+            // Nearly always the socket is empty now: the cheaper question comes first.
+            let more = self.sockets.get(token).is_some_and(|s| s.readable);
+            if more && self.streams.wants_read(token) {
                 self.make_ready(token);
             }
         }
@@ -325,7 +371,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 continue;
             };
             let session = parted.token.data().as_ffi();
-            tracing::debug!(session, peer = %stream.peer, why = ?parted.why, "connection closed");
+            tracing::debug!(session, why = ?parted.why, "connection closed");
             self.scoreboard.subtract(Counter::Connections, 1);
             if parted.reset {
                 stream.reset();
@@ -343,6 +389,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             (Counter::PluginFaults, tally.faults),
             (Counter::ClosedIdle, tally.closed_idle),
             (Counter::ClosedLimit, tally.closed_limit),
+            (Counter::DatagramsFailed, tally.datagrams_failed),
         ];
         for (counter, amount) in counts {
             if amount > 0 {

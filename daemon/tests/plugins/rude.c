@@ -1,6 +1,7 @@
 /* An echo that turns rude: input that starts with '!' makes it do what its CASE_x says, all other
  * input is echoed. So a test can talk to the service before, while and after it happens. */
 #include <polyport_plugin.h>
+#include <signal.h>
 #include <stdlib.h>
 
 static const pp_host_api *api;
@@ -45,6 +46,8 @@ static pp_status rude(void *host, pp_session session, const uint8_t *bytes, size
   *(volatile int *)(uintptr_t)16 = 1;
 #elif defined(CASE_abort)
   abort();
+#elif defined(CASE_realtime)
+  raise(SIGRTMIN);
 #elif defined(CASE_exit)
   exit(0);
 #elif defined(CASE_loop)

@@ -131,10 +131,16 @@ impl Daemon {
     }
 
     /// Where a service listens; `nth` counts from 0.
-    pub fn address(&self, service: &str, nth: usize) -> SocketAddr {
+    pub fn url(&self, service: &str, nth: usize) -> String {
         let url = self.announced["services"][service]["listen"][nth].as_str();
         let url =
             url.unwrap_or_else(|| panic!("{service} has no endpoint {nth}:\n{}", self.log.text()));
+        url.to_owned()
+    }
+
+    /// Of an endpoint that listens on TCP.
+    pub fn address(&self, service: &str, nth: usize) -> SocketAddr {
+        let url = self.url(service, nth);
         let address = url.strip_prefix("tcp://").expect("a TCP endpoint");
         address.parse().expect("an address")
     }

@@ -7,5 +7,7 @@
 
 pub mod daemon;
 pub mod fixtures;
+pub mod peer;
 pub mod plugins;
 pub mod script;
+pub mod sockets;

@@ -7,20 +7,23 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::daemon::{Daemon, PATIENCE};
+use super::daemon::Daemon;
+use super::peer::Peer;
 use super::plugins;
+use super::sockets::{Sockets, expect_option};
 
 struct Case {
     name: String,
     config: String,
     daemon: Option<Daemon>,
-    peers: BTreeMap<String, TcpStream>,
+    peers: BTreeMap<String, Peer>,
+    sockets: Sockets,
     /// Pids noted by `note-pid`.
     noted: BTreeMap<String, u32>,
     expected_errors: Vec<String>,
@@ -38,6 +41,7 @@ pub fn play(name: &str) {
         config: String::new(),
         daemon: None,
         peers: BTreeMap::new(),
+        sockets: Sockets::new(name),
         noted: BTreeMap::new(),
         expected_errors: Vec::new(),
     };
@@ -46,11 +50,12 @@ pub fn play(name: &str) {
         let line = line.trim_end();
         if let Some(config) = line.strip_prefix('|') {
             let config = config.strip_prefix(' ').unwrap_or(config);
-            case.config += &plugins::fill_in(config);
+            case.config += &case.sockets.fill_in(&plugins::fill_in(config));
             case.config.push('\n');
         } else if !line.is_empty() && !line.starts_with('#') {
             eprintln!("{name}.case:{number}: {line}");
             let words = words(line).unwrap_or_else(|why| panic!("{name}.case:{number}: {why}"));
+            let words: Vec<String> = words.iter().map(|w| case.sockets.fill_in(w)).collect();
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             case.step(&words);
             steps += 1;
@@ -140,6 +145,12 @@ impl Case {
                     assert!(text.contains(part), "{part:?} is missing from:\n{text}");
                 }
             }
+            // --- sockets from outside
+            ["socket", words @ ..] => self.sockets.step(words),
+            ["sockopt", service, nth, option, "is", value] => {
+                let nth = nth.parse().expect("a number from 0");
+                expect_option(self.daemon(), service, nth, option, value);
+            }
             // --- a peer
             [name, verb @ ..] if name.ends_with(':') => self.peer(name.trim_end_matches(':'), verb),
             _ => panic!("no such step: {words:?}"),
@@ -148,18 +159,32 @@ impl Case {
 
     fn peer(&mut self, name: &str, words: &[&str]) {
         match words {
-            ["connect", service] => {
-                let address = self.daemon().address(service, 0);
-                let peer = TcpStream::connect(address).expect("connected");
-                peer.set_read_timeout(Some(PATIENCE)).expect("set");
-                peer.set_write_timeout(Some(PATIENCE)).expect("set");
-                peer.set_nodelay(true).expect("set");
-                self.peers.insert(name.to_owned(), peer);
+            ["connect", service] => self.connect(name, service, 0),
+            ["connect", service, nth] => {
+                self.connect(name, service, nth.parse().expect("a number from 0"));
             }
             ["connect-refused", service] => {
-                let address = self.daemon().address(service, 0);
-                let error = TcpStream::connect(address).expect_err("nobody should listen");
-                assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+                let error = Peer::connect(&self.daemon().url(service, 0)).err();
+                let kind = error.expect("nobody should listen").kind();
+                // Where there was a path, it is gone.
+                let gone = [ErrorKind::ConnectionRefused, ErrorKind::NotFound];
+                assert!(gone.contains(&kind), "{kind}");
+            }
+            // An IPv4 peer of an endpoint on [::].
+            ["connect-ipv4", service, nth] => {
+                let url = self
+                    .daemon()
+                    .url(service, nth.parse().expect("a number from 0"));
+                let peer = Peer::connect(&url.replace("[::]", "127.0.0.1")).expect("connected");
+                self.peers.insert(name.to_owned(), peer);
+            }
+            ["connect-ipv4-refused", service, nth] => {
+                let url = self
+                    .daemon()
+                    .url(service, nth.parse().expect("a number from 0"));
+                let error = Peer::connect(&url.replace("[::]", "127.0.0.1")).err();
+                let kind = error.expect("nobody should listen").kind();
+                assert_eq!(kind, ErrorKind::ConnectionRefused);
             }
             ["send", text] => self.on(name).write_all(text.as_bytes()).expect("sent"),
             ["send", text, "times", times] => {
@@ -173,7 +198,7 @@ impl Case {
             }
             // What the peer's own address is differs from run to run.
             ["expect-own-address", before, after] => {
-                let own = self.on(name).local_addr().expect("an address");
+                let own = self.on(name).local_addr();
                 self.expect(name, format!("{before}{own}{after}").as_bytes());
             }
             // All that was sent arrives, however large, while it is still being sent.
@@ -230,6 +255,12 @@ impl Case {
         }
     }
 
+    fn connect(&mut self, name: &str, service: &str, nth: usize) {
+        let url = self.daemon().url(service, nth);
+        let peer = Peer::connect(&url).unwrap_or_else(|error| panic!("{url}: {error}"));
+        self.peers.insert(name.to_owned(), peer);
+    }
+
     fn expect(&mut self, name: &str, expected: &[u8]) {
         let mut found = vec![0; expected.len()];
         let mut length = 0;
@@ -258,7 +289,7 @@ impl Case {
         );
     }
 
-    fn on(&mut self, name: &str) -> &mut TcpStream {
+    fn on(&mut self, name: &str) -> &mut Peer {
         self.peers
             .get_mut(name)
             .unwrap_or_else(|| panic!("{name} is not connected"))

@@ -70,6 +70,11 @@ pub const KIND_LIST: u32 = 6;
 
 pub const INFO_CREDENTIALS: u32 = 1;
 pub const INFO_PROXIED: u32 = 2;
+/// A datagram was sent to a broadcast or multicast address.
+pub const INFO_TO_MANY: u32 = 4;
+
+/// A reply token is good while its datagram is one of so many last ones.
+pub const REPLIES: u64 = 960;
 
 pub const FAMILY_UNIX: u16 = 1;
 pub const FAMILY_IPV4: u16 = 4;
@@ -166,6 +171,12 @@ pub struct Settings {
     pub values: *const c_void,
     /// The same section as JSON, for settings richer than a table of options.
     pub raw_json: Bytes,
+    /// The service's own, as URLs in numbers.
+    pub endpoints: *const Bytes,
+    pub endpoint_count: usize,
+    /// Those that the daemon serves, in all its services.
+    pub udp_ports: *const u16,
+    pub udp_port_count: usize,
 }
 
 /// The facts of a session; valid during `open` only.
@@ -191,7 +202,7 @@ pub struct Datagram {
     pub flags: u32,
     pub peer: Address,
     pub local: Address,
-    /// Names the socket and the address to answer from.
+    /// Names the way back: socket, address, interface and peer.
     pub reply_token: u64,
     pub endpoint: Bytes,
 }

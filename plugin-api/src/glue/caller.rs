@@ -196,12 +196,19 @@ impl Plugin {
         }
     }
 
-    pub(crate) fn datagram(&self, peer: Address, reply_token: u64, payload: &[u8]) -> abi::Status {
+    pub(crate) fn datagram(
+        &self,
+        peer: Address,
+        local: Address,
+        to_many: bool,
+        reply_token: u64,
+        payload: &[u8],
+    ) -> abi::Status {
         let call = self
             .table
             .datagram
             .expect("the caller has asked whether it serves datagrams");
-        let from = lent::datagram(peer, reply_token);
+        let from = lent::datagram(peer, local, to_many, reply_token);
         let exact: Box<[u8]> = payload.into();
         // SAFETY: the instance is alive; facts and bytes live until the call has returned.
         unsafe { call(self.instance, &raw const from, exact.as_ptr(), exact.len()) }

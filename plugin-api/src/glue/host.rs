@@ -107,14 +107,15 @@ impl Host {
         Error::check(unsafe { call(self.raw, session, idle_ms) })
     }
 
-    pub(crate) fn send(&self, via: u64, to: &abi::Address, payload: &[u8]) -> Result {
+    /// Without an address it goes back to the peer of `via`.
+    pub(crate) fn send(&self, via: u64, to: Option<&abi::Address>, payload: &[u8]) -> Result {
         let call = self.api.send.ok_or(Error::Unsupported)?;
         // SAFETY: `raw` is valid; address and payload are only read meanwhile.
         Error::check(unsafe {
             call(
                 self.raw,
                 via,
-                ptr::from_ref(to),
+                to.map_or(ptr::null(), ptr::from_ref),
                 payload.as_ptr().cast(),
                 payload.len(),
             )

@@ -62,6 +62,7 @@ pub(crate) unsafe fn datagram<'a>(raw: *const abi::Datagram) -> Option<Datagram<
         // SAFETY: the endpoint lives as long as the facts.
         endpoint: unsafe { text(raw.endpoint) }.ok()?,
         proxied: raw.flags & abi::INFO_PROXIED != 0,
+        to_many: raw.flags & abi::INFO_TO_MANY != 0,
     })
 }
 
@@ -99,6 +100,10 @@ pub(crate) unsafe fn settings<'a>(
         service: unsafe { text(raw.service)? },
         // SAFETY: as above.
         raw_json: unsafe { text(raw.raw_json)? },
+        // SAFETY: as above.
+        endpoints: unsafe { texts(raw.endpoints, raw.endpoint_count)? },
+        // SAFETY: as above.
+        udp_ports: unsafe { ports(raw.udp_ports, raw.udp_port_count) },
         worker_index: raw.worker_index,
         worker_count: raw.worker_count,
         generation: raw.generation,
@@ -121,17 +126,32 @@ unsafe fn value<'a>(raw: &abi::Value, option: &Opt) -> Result<Value<'a>, String>
         Kind::Boolean => Value::Boolean(raw.number != 0),
         Kind::Duration => Value::Duration(Duration::from_millis(positive(raw.number, option)?)),
         Kind::Size => Value::Size(positive(raw.number, option)?),
-        Kind::List => {
-            let mut items = Vec::with_capacity(raw.item_count);
-            for index in 0..raw.item_count {
-                // SAFETY: the host says that the list has so many items.
-                let item = unsafe { *raw.items.add(index) };
-                // SAFETY: passed on to the caller.
-                items.push(unsafe { text(item)? });
-            }
-            Value::List(items)
-        }
+        // SAFETY: passed on to the caller.
+        Kind::List => Value::List(unsafe { texts(raw.items, raw.item_count)? }),
     })
+}
+
+/// # Safety
+/// There are so many texts at `ptr`, which stay valid for `'a`; `ptr` may be null if there are none.
+unsafe fn texts<'a>(ptr: *const abi::Bytes, count: usize) -> Result<Vec<&'a str>, String> {
+    let mut texts = Vec::with_capacity(count);
+    for index in 0..count {
+        // SAFETY: the caller says that there are so many.
+        let raw = unsafe { *ptr.add(index) };
+        // SAFETY: passed on to the caller.
+        texts.push(unsafe { text(raw)? });
+    }
+    Ok(texts)
+}
+
+/// # Safety
+/// There are so many numbers at `ptr`, which stay valid for `'a`; `ptr` may be null if there are none.
+unsafe fn ports<'a>(ptr: *const u16, count: usize) -> &'a [u16] {
+    if ptr.is_null() || count == 0 {
+        return &[];
+    }
+    // SAFETY: not null, and the caller vouches for the rest.
+    unsafe { std::slice::from_raw_parts(ptr, count) }
 }
 
 fn positive(number: i64, option: &Opt) -> Result<u64, String> {

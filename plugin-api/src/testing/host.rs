@@ -10,7 +10,7 @@ mod rounds;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::ledger::{Output, REPLY_TOKEN, Sent, short, shown};
+use super::ledger::{Output, Sent, short, shown};
 use super::settings::milliseconds;
 use super::{Logged, Setup, Split};
 use crate::abi;
@@ -42,7 +42,7 @@ impl FakeHost {
     pub(crate) fn start(setup: &Setup) -> Result<FakeHost, String> {
         let mut plugin = Plugin::admit(setup.table)?;
         let settings = setup.lent_settings(&plugin)?;
-        let ledger = Ledger::new(setup.full_at, setup.output_bytes_max);
+        let ledger = Ledger::new(setup.full_at, setup.output_bytes_max, setup.sends_max);
         let shared = Shared::new(ledger, setup.host_table_bytes);
         shared.ledger().note(format_args!("create"));
         shared.ledger().during = Some("create");
@@ -195,18 +195,34 @@ impl FakeHost {
         self.lines.get(&peer).expect("a peer of this host").end
     }
 
-    /// A datagram arrives; the answer is the plugin's.
+    /// A datagram arrives, sent to 127.0.0.1:7; the answer is the plugin's.
     #[track_caller]
     pub fn datagram(&mut self, from: Address, payload: &[u8]) -> Result {
+        let local = Address::Ip(([127, 0, 0, 1], 7).into());
+        self.datagram_to(local, false, from, payload)
+    }
+
+    /// A datagram arrives that was sent to an address of the test's choice, and perhaps `to_many`.
+    #[track_caller]
+    pub fn datagram_to(
+        &mut self,
+        local: Address,
+        to_many: bool,
+        from: Address,
+        payload: &[u8],
+    ) -> Result {
         assert!(
             self.plugin.serves_datagrams(),
             "the plugin serves no datagrams"
         );
+        let reply_token = self.shared.ledger().flow(from);
         self.begin(
             "datagram",
             format_args!("datagram from {from} {}", shown(payload)),
         );
-        let status = self.plugin.datagram(from, REPLY_TOKEN, payload);
+        let status = self
+            .plugin
+            .datagram(from, local, to_many, reply_token, payload);
         self.finish_call();
         self.check_status("datagram", status);
         self.settle();
@@ -302,6 +318,7 @@ impl FakeHost {
         ledger.note(line);
         ledger.during = Some(callback);
         ledger.faulted = false;
+        ledger.begin_batch();
     }
 
     /// Whether a fault was reported meanwhile.

@@ -4,7 +4,7 @@
 //! Invariant: `sessions` holds exactly those that are open; whatever a plugin names that was never
 //! handed out is a broken rule, and what has ended is answered as gone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -23,8 +23,10 @@ pub struct Sent {
     pub payload: Vec<u8>,
 }
 
-/// Reply tokens are those of this one socket.
-pub(crate) const REPLY_TOKEN: u64 = 77;
+/// Reply tokens are above this, so that a made-up one is noticed.
+const REPLY_TOKENS_FROM: u64 = 1000;
+/// A datagram holds no more.
+const PAYLOAD_BYTES_MAX: usize = 65_507;
 
 pub(crate) struct Ledger {
     pub(crate) now_ms: u64,
@@ -35,6 +37,12 @@ pub(crate) struct Ledger {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) log: Vec<Logged>,
     pub(crate) sent: Vec<Sent>,
+    /// Peers of the datagrams so far, as far as their tokens are good.
+    flows: VecDeque<Address>,
+    flows_gone: u64,
+    /// Datagrams that the running callback may still send.
+    sends_left: usize,
+    sends_max: usize,
     pub(crate) faults: Vec<String>,
     /// The callback that runs now.
     pub(crate) during: Option<&'static str>,
@@ -72,7 +80,7 @@ pub(crate) struct Armed {
 }
 
 impl Ledger {
-    pub(crate) fn new(full_at: Option<usize>, output_bytes_max: usize) -> Ledger {
+    pub(crate) fn new(full_at: Option<usize>, output_bytes_max: usize, sends_max: usize) -> Ledger {
         Ledger {
             now_ms: 1_000_000,
             sessions: BTreeMap::new(),
@@ -82,6 +90,10 @@ impl Ledger {
             inbox: Arc::new(Inbox::new()),
             log: Vec::new(),
             sent: Vec::new(),
+            flows: VecDeque::new(),
+            flows_gone: 0,
+            sends_left: sends_max,
+            sends_max,
             faults: Vec::new(),
             during: None,
             faulted: false,
@@ -118,6 +130,21 @@ impl Ledger {
 
     pub(crate) fn leaked_wakers(&self) -> usize {
         self.wakers.iter().filter(|waker| !waker.is_freed()).count()
+    }
+
+    /// A datagram came: its reply token.
+    pub(crate) fn flow(&mut self, peer: Address) -> u64 {
+        self.flows.push_back(peer);
+        if self.flows.len() as u64 > abi::REPLIES {
+            self.flows.pop_front();
+            self.flows_gone += 1;
+        }
+        REPLY_TOKENS_FROM + self.flows_gone + self.flows.len() as u64
+    }
+
+    /// A callback begins, and a batch with it.
+    pub(crate) fn begin_batch(&mut self) {
+        self.sends_left = self.sends_max;
     }
 
     /// A feed was answered as full: what it wrote to its own session never was.
@@ -229,21 +256,56 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn send(&mut self, via: u64, to: &abi::Address, payload: &[u8]) -> abi::Status {
+    pub(crate) fn send(
+        &mut self,
+        via: u64,
+        to: Option<&abi::Address>,
+        payload: &[u8],
+    ) -> abi::Status {
         self.in_callback("send");
-        if via != REPLY_TOKEN {
+        let back = match self.peer_of(via) {
+            Ok(peer) => peer,
+            Err(status) => return status,
+        };
+        let to = match to.map(Address::from_raw) {
+            None | Some(Address::Unix) => back,
+            Some(to) => to,
+        };
+        let status = if payload.len() > PAYLOAD_BYTES_MAX {
+            abi::E_ARG
+        } else if self.sends_left == 0 {
+            abi::E_FULL
+        } else {
+            abi::OK
+        };
+        self.note(format_args!(
+            "send {to} {}{}",
+            shown(payload),
+            refusal(status)
+        ));
+        if status == abi::OK {
+            self.sends_left -= 1;
+            self.sent.push(Sent {
+                to,
+                payload: payload.to_vec(),
+            });
+        }
+        status
+    }
+
+    fn peer_of(&mut self, via: u64) -> Result<Address, abi::Status> {
+        let nth = via.checked_sub(REPLY_TOKENS_FROM + 1);
+        let given = self.flows_gone + self.flows.len() as u64;
+        let Some(nth) = nth.filter(|nth| *nth < given) else {
             self.broke(format!(
                 "send with the reply token {via}, which no datagram had"
             ));
-            return abi::E_ARG;
-        }
-        let to = Address::from_raw(to);
-        self.note(format_args!("send {to} {}", shown(payload)));
-        self.sent.push(Sent {
-            to,
-            payload: payload.to_vec(),
-        });
-        abi::OK
+            return Err(abi::E_ARG);
+        };
+        nth.checked_sub(self.flows_gone)
+            .and_then(|nth| self.flows.get(nth as usize))
+            .copied()
+            .ok_or(abi::E_GONE)
     }
 
     pub(crate) fn timer_set(&mut self, delay_ms: u64, token: u64) -> abi::Timer {

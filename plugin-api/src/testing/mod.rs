@@ -79,6 +79,9 @@ pub struct Setup {
     output_bytes_max: usize,
     worker: (u32, u32),
     host_table_bytes: usize,
+    endpoints: Vec<String>,
+    udp_ports: Vec<u16>,
+    sends_max: usize,
 }
 
 impl Setup {
@@ -101,6 +104,9 @@ impl Setup {
             output_bytes_max: 64 * 1024,
             worker: (0, 1),
             host_table_bytes: size_of::<crate::abi::HostApi>(),
+            endpoints: vec!["tcp://127.0.0.1:7".to_owned()],
+            udp_ports: Vec::new(),
+            sends_max: 256,
         }
     }
 
@@ -146,6 +152,24 @@ impl Setup {
         self
     }
 
+    /// The service's endpoints, as URLs in numbers; `tcp://127.0.0.1:7` unless said.
+    pub fn endpoints(mut self, urls: &[&str]) -> Setup {
+        self.endpoints = urls.iter().map(|url| (*url).to_owned()).collect();
+        self
+    }
+
+    /// The UDP ports that the daemon serves in all its services; none unless said.
+    pub fn udp_ports(mut self, ports: &[u16]) -> Setup {
+        self.udp_ports = ports.to_vec();
+        self
+    }
+
+    /// Datagrams that one callback may send; 256 unless said.
+    pub fn sends_max(mut self, datagrams: usize) -> Setup {
+        self.sends_max = datagrams;
+        self
+    }
+
     /// Makes the host an older one, whose table ends after so many bytes.
     pub fn host_table_bytes(mut self, bytes: usize) -> Setup {
         self.host_table_bytes = bytes;
@@ -169,6 +193,8 @@ impl Setup {
             values,
             &self.raw_json,
             self.worker,
+            self.endpoints.clone(),
+            self.udp_ports.clone(),
         ))
     }
 }

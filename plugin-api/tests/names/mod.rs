@@ -28,6 +28,7 @@ names! {
     () = "void",
     u8 = "uint8_t",
     u16 = "uint16_t",
+    *const u16 = "const uint16_t *",
     u32 = "uint32_t",
     u64 = "uint64_t",
     i32 = "int32_t",

@@ -1,5 +1,7 @@
 //! The protocol of the cases: what it does is a function of the case, what it is told is kept.
 
+use std::net::SocketAddr;
+
 use crate::engine::desk::{Desk, Said};
 use crate::engine::session::{End, Facts, Fed, Protocol, TimerToken, Token};
 use crate::engine::streams::{After, Streams};
@@ -74,6 +76,9 @@ pub(super) fn play_with_idle(feed: Feed, idle_ms: u64) -> Streams<Play> {
         idle_ms,
         input_bytes_max: INPUT_MAX,
         output_bytes_max: OUTPUT_MAX,
+        datagram_rate: 0,
+        datagram_burst: 1,
+        datagram_rate_written: false,
     };
     let play = Play {
         desk: Desk::default(),
@@ -91,8 +96,9 @@ pub(super) fn play_with_idle(feed: Feed, idle_ms: u64) -> Streams<Play> {
 
 pub(super) fn open(streams: &mut Streams<Play>, now_ms: u64) -> Token {
     let facts = Facts {
-        peer: ([127, 0, 0, 1], 40_000).into(),
-        local: ([127, 0, 0, 1], 7).into(),
+        peer: SocketAddr::from(([127, 0, 0, 1], 40_000)).into(),
+        local: SocketAddr::from(([127, 0, 0, 1], 7)).into(),
+        credentials: None,
         accepted_ms: now_ms,
         endpoint: "tcp://127.0.0.1:7",
     };

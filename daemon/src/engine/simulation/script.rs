@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::desk::{Desk, Refusal, Said};
-use crate::engine::session::{End, Facts, Fed, Protocol, TimerToken, Token};
+use crate::engine::session::{End, Facts, Fed, Party, Protocol, TimerToken, Token};
 
 pub(super) const RECORD: usize = 100;
 
@@ -76,7 +76,7 @@ impl Protocol for Script {
             !self.closed.contains_key(&session),
             "a token is never used twice"
         );
-        let kind = KINDS[facts.peer.port() as usize % KINDS.len()];
+        let kind = KINDS[port_of(facts) as usize % KINDS.len()];
         if self.random.below(40) == 0 {
             return Err(End::Aborted);
         }
@@ -211,5 +211,12 @@ impl Random {
 
     pub(super) fn below(&mut self, n: u64) -> u64 {
         (self.next() >> 32) % n.max(1)
+    }
+}
+
+fn port_of(facts: &Facts<'_>) -> u16 {
+    match facts.peer {
+        Party::Internet(address) => address.port(),
+        Party::Unix => 0,
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct LentSettings {
     _items: Vec<Vec<abi::Bytes>>,
     _values: Vec<Given>,
     _json: String,
+    _endpoints: (Vec<String>, Vec<abi::Bytes>),
+    _udp_ports: Vec<u16>,
 }
 
 #[repr(C)]
@@ -26,7 +28,13 @@ struct Row {
 }
 
 impl LentSettings {
-    pub(crate) fn new(values: Vec<Given>, json: &str, worker: (u32, u32)) -> Self {
+    pub(crate) fn new(
+        values: Vec<Given>,
+        json: &str,
+        worker: (u32, u32),
+        endpoints: Vec<String>,
+        udp_ports: Vec<u16>,
+    ) -> Self {
         let mut items = Vec::new();
         let rows: Vec<Row> = values
             .iter()
@@ -36,6 +44,7 @@ impl LentSettings {
             })
             .collect();
         let json = json.to_owned();
+        let lent_endpoints: Vec<abi::Bytes> = endpoints.iter().map(|url| bytes(url)).collect();
         let raw = abi::Settings {
             size: size_of::<abi::Settings>() as u32,
             value_count: rows.len() as u32,
@@ -46,6 +55,10 @@ impl LentSettings {
             service: bytes(SERVICE),
             values: rows.as_ptr().cast(),
             raw_json: bytes(&json),
+            endpoints: lent_endpoints.as_ptr(),
+            endpoint_count: lent_endpoints.len(),
+            udp_ports: udp_ports.as_ptr(),
+            udp_port_count: udp_ports.len(),
         };
         LentSettings {
             raw,
@@ -53,6 +66,8 @@ impl LentSettings {
             _items: items,
             _values: values,
             _json: json,
+            _endpoints: (endpoints, lent_endpoints),
+            _udp_ports: udp_ports,
         }
     }
 }
@@ -108,12 +123,17 @@ pub(crate) fn session_info(peer: Address, accepted_ms: u64) -> abi::SessionInfo 
     }
 }
 
-pub(crate) fn datagram(peer: Address, reply_token: u64) -> abi::Datagram {
+pub(crate) fn datagram(
+    peer: Address,
+    local: Address,
+    to_many: bool,
+    reply_token: u64,
+) -> abi::Datagram {
     abi::Datagram {
         size: size_of::<abi::Datagram>() as u32,
-        flags: 0,
+        flags: if to_many { abi::INFO_TO_MANY } else { 0 },
         peer: peer.to_raw(),
-        local: local().to_raw(),
+        local: local.to_raw(),
         reply_token,
         endpoint: bytes(ENDPOINT),
     }

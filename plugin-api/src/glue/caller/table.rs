@@ -243,12 +243,9 @@ unsafe extern "C" fn send(
     // SAFETY: see `ask` and `bytes`; the address is the plugin's until the call has returned.
     unsafe {
         ask(host, "send", abi::E_THREAD, |ledger| {
-            match (to.as_ref(), bytes(ledger, "send", raw, n)) {
-                (Some(to), Some(payload)) => ledger.send(reply_token, to, payload),
-                _ => {
-                    ledger.broke("send without an address or bytes");
-                    abi::E_ARG
-                }
+            match bytes(ledger, "send", raw, n) {
+                Some(payload) => ledger.send(reply_token, to.as_ref(), payload),
+                None => abi::E_ARG,
             }
         })
     }

@@ -1,0 +1,93 @@
+//! What the daemon takes besides processor time: moments until it serves, and memory.
+//!
+//! Each figure is of the real daemon from outside: what it announces, what its control socket says,
+//! and what the kernel counts.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddrV4, TcpStream};
+use std::time::Instant;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::daemon;
+use crate::process;
+use crate::servers::{PATIENCE, Server, wait_until};
+use crate::spread::Spread;
+
+/// Opened before memory is measured, so that what a server needs once is not counted as theirs.
+const CONNECTIONS_BEFORE: usize = 64;
+
+/// From starting the daemon to its saying that so many services serve, in milliseconds.
+pub(crate) fn start(services: usize, times: usize) -> io::Result<Spread> {
+    let mut took = Vec::new();
+    for _ in 0..times {
+        let begun = Instant::now();
+        let _server = daemon::start("start", services)?;
+        took.push(milliseconds(begun));
+    }
+    Ok(Spread::of(took))
+}
+
+/// From a worker's death by SIGKILL to another one serving in its place, in milliseconds. Each time
+/// it is a daemon of its own: one that lost several workers lets the next wait.
+pub(crate) fn replacement(times: usize) -> io::Result<Spread> {
+    let mut took = Vec::new();
+    for _ in 0..times {
+        let server = daemon::start("replacement", 1)?;
+        let first = wait_until("a worker serves", || daemon::serving_worker(&server))?;
+        let begun = Instant::now();
+        kill(Pid::from_raw(first as i32), Signal::SIGKILL)?;
+        wait_until("another worker serves", || {
+            daemon::serving_worker(&server).filter(|pid| *pid != first)
+        })?;
+        took.push(milliseconds(begun));
+    }
+    Ok(Spread::of(took))
+}
+
+/// Bytes of the process's memory per connection that was used once and then left open.
+#[derive(Debug)]
+pub(crate) struct PerConnection {
+    pub(crate) resident: f64,
+    pub(crate) proportional: f64,
+}
+
+pub(crate) fn idle(server: SocketAddrV4, pid: u32, count: usize) -> io::Result<PerConnection> {
+    let mut held = hold(server, CONNECTIONS_BEFORE)?;
+    let before = process::memory(pid)?;
+    held.extend(hold(server, count)?);
+    let after = process::memory(pid)?;
+    let each = |before: u64, after: u64| (after as f64 - before as f64) / count as f64;
+    Ok(PerConnection {
+        resident: each(before.resident, after.resident),
+        proportional: each(before.proportional, after.proportional),
+    })
+}
+
+/// Connections that were each answered once.
+fn hold(server: SocketAddrV4, count: usize) -> io::Result<Vec<TcpStream>> {
+    let mut held = Vec::with_capacity(count);
+    for nth in 0..count {
+        let mut socket = TcpStream::connect(server)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let request = [nth as u8; 64];
+        let mut answer = [0; 64];
+        socket.write_all(&request)?;
+        socket.read_exact(&mut answer)?;
+        if answer != request {
+            return Err(io::Error::other("an idle connection was answered wrongly"));
+        }
+        held.push(socket);
+    }
+    Ok(held)
+}
+
+/// The supervisor's memory while it has nothing to do.
+pub(crate) fn supervisor(server: &Server) -> io::Result<process::Memory> {
+    process::memory(server.pid())
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}

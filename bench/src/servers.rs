@@ -1,0 +1,182 @@
+//! The servers that are measured, each a process of its own on the servers' core.
+//!
+//! A server is up when it has said where it listens, and is gone when its value is. Peers are those
+//! that happen to be installed; one that is not is left out, with the reason. Nothing is measured
+//! here.
+
+use std::env;
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::process;
+
+/// Where the servers run, and where everything else does.
+pub(crate) const SERVERS_CORE: usize = 0;
+pub(crate) const GENERATOR_CORE: usize = 1;
+/// What makes this program the limit.
+pub(crate) const LIMIT_VERB: &str = "serve-limit";
+/// No start and no end takes longer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Connections queue up in every server alike, and no handler costs more than it must.
+const PYTHON: &str = "\
+import socketserver
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        while received := self.request.recv(65536):
+            self.request.sendall(received)
+class Server(socketserver.ThreadingTCPServer):
+    request_queue_size = 4096
+    daemon_threads = True
+with Server(('127.0.0.1', 0), Echo) as server:
+    print(server.server_address[1], flush=True)
+    server.serve_forever()
+";
+
+pub(crate) struct Server {
+    pub(crate) name: &'static str,
+    pub(crate) address: SocketAddrV4,
+    child: Child,
+    /// Kept open, as writing to a closed one would end the server.
+    _said: Option<BufReader<ChildStdout>>,
+    /// Its files, which go after it.
+    pub(crate) directory: Option<Directory>,
+}
+
+impl Server {
+    pub(crate) fn limit(name: &'static str) -> io::Result<Server> {
+        let mut command = Command::new(env::current_exe()?);
+        command.arg(LIMIT_VERB);
+        Server::saying_its_port(name, command)
+    }
+
+    pub(crate) fn python() -> io::Result<Server> {
+        let mut command = Command::new("python3");
+        command.args(["-c", PYTHON]).stderr(Stdio::null());
+        Server::saying_its_port("Python threads", command)
+    }
+
+    pub(crate) fn socat() -> io::Result<Server> {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let listen = format!(
+            "TCP-LISTEN:{},bind=127.0.0.1,backlog=4096,reuseaddr,fork",
+            free.port()
+        );
+        let mut command = Command::new("socat");
+        command.args(["-T", "60", &listen, "PIPE"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let server = Server {
+            name: "socat",
+            address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, free.port()),
+            child: spawn(&mut command)?,
+            _said: None,
+            directory: None,
+        };
+        wait_until("socat listens", || TcpStream::connect(server.address).ok())?;
+        Ok(server)
+    }
+
+    /// Starts it; its first line is for `address_in` to read.
+    pub(crate) fn saying(
+        name: &'static str,
+        mut command: Command,
+        address_in: impl FnOnce(&str) -> Option<SocketAddrV4>,
+    ) -> io::Result<Server> {
+        let mut child = spawn(command.stdout(Stdio::piped()))?;
+        let mut said = child.stdout.take().map(BufReader::new);
+        let mut server = Server {
+            name,
+            address: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+            child,
+            _said: None,
+            directory: None,
+        };
+        let mut line = String::new();
+        if let Some(said) = &mut said {
+            said.read_line(&mut line)?;
+        }
+        server._said = said;
+        server.address = address_in(line.trim()).ok_or_else(|| {
+            io::Error::other(format!("{name} said {line:?} instead of where it listens"))
+        })?;
+        Ok(server)
+    }
+
+    fn saying_its_port(name: &'static str, command: Command) -> io::Result<Server> {
+        Server::saying(name, command, |line| {
+            let port = line.parse().ok()?;
+            Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
+        })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The daemon takes it as "now, not gracefully"; for all others it is the end.
+        let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT);
+        let ended = wait_until("the server ends", || self.child.try_wait().ok().flatten());
+        if ended.is_err() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    command.stdin(Stdio::null());
+    process::on_core(SERVERS_CORE, GENERATOR_CORE, || command.spawn())?
+}
+
+/// Asks until there is an answer.
+pub(crate) fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> io::Result<T> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return Ok(answer);
+        }
+        if Instant::now() > until {
+            return Err(io::Error::other(format!("waited in vain until {what}")));
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// A directory that goes with its value.
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    /// Beside this program: a folder that others may write to is none for the daemon's files.
+    pub(crate) fn new(name: &str) -> io::Result<Directory> {
+        let path = beside(&format!("bench-{}-{name}", std::process::id()))?;
+        fs::create_dir(&path)?;
+        Ok(Directory(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A file of the build that this program is of.
+pub(crate) fn beside(name: &str) -> io::Result<PathBuf> {
+    Ok(env::current_exe()?.with_file_name(name))
+}

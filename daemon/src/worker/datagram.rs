@@ -1,0 +1,357 @@
+//! Datagrams: how they enter a worker, in batches, and whom the plugin never hears of.
+//!
+//! A listener is read until a batch is not full, or its budget of this turn is spent; what is left
+//! is reported again. Each batch is answered before the next one needs its memory. An error that a
+//! peer's machine caused is counted and closes nothing. What is sent, and how, is `sending`'s.
+//!
+//! Invariant: a payload in the outbox lies in the batch that was received last.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+
+use super::complaints::Complaints;
+use super::sending::Sending;
+use crate::channel::ListenerBrief;
+use crate::engine::Streams;
+use crate::engine::rates::Rates;
+use crate::engine::replies::{Flow, FlowPeer};
+use crate::engine::session::{DatagramFacts, Party, Protocol};
+use crate::plan::Limits;
+use crate::scoreboard::{Counter, Scoreboard};
+use crate::sys::datagram::{Arrival, BATCH, Inbox, Name, drops};
+
+/// Batches received from one listener in one turn.
+const BATCHES_MAX: usize = 4;
+/// How long a listener stays away after receiving failed.
+const AWAY_MS: u64 = 100;
+
+/// All datagram listeners of a worker, and the memory that they share.
+#[derive(Debug)]
+pub(super) struct Datagrams {
+    listeners: Vec<DatagramListener>,
+    /// Made with the first listener.
+    inbox: Option<Inbox>,
+    sending: Sending,
+    rates: Option<Rates>,
+    loopback_is_limited: bool,
+    first_event: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct DatagramListener {
+    pub(super) socket: OwnedFd,
+    pub(super) brief: ListenerBrief,
+    event: u64,
+    place: Place,
+    waiting: bool,
+    /// The socket's count of losses when it was last looked at.
+    drops: u32,
+    /// The kernel cuts runs for this socket.
+    pub(super) cuts_runs: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Polled,
+    AwayUntil(u64),
+    /// For good: the worker drains.
+    Left,
+}
+
+/// What a worker lends for one turn's datagrams.
+pub(super) struct Around<'a, P: Protocol> {
+    pub(super) epoll: &'a Epoll,
+    pub(super) streams: &'a mut Streams<P>,
+    pub(super) scoreboard: &'a Scoreboard,
+    pub(super) complaints: &'a mut Complaints,
+    pub(super) now_ms: u64,
+}
+
+impl Datagrams {
+    /// Takes over the datagram sockets of a share; events are numbered from `first_event`.
+    pub(super) fn new(
+        listeners: Vec<(OwnedFd, ListenerBrief)>,
+        limits: &Limits,
+        worker_count: u16,
+        first_event: u64,
+        epoll: &Epoll,
+    ) -> io::Result<Datagrams> {
+        let mut datagrams = Datagrams {
+            inbox: (!listeners.is_empty()).then(Inbox::new),
+            listeners: Vec::new(),
+            sending: Sending::default(),
+            rates: rates(limits, worker_count),
+            loopback_is_limited: limits.datagram_rate_written,
+            first_event,
+        };
+        for ((socket, brief), event) in listeners.into_iter().zip(first_event..) {
+            let mut listener = DatagramListener {
+                drops: drops(socket.as_fd()),
+                cuts_runs: brief.local.socket().is_some(),
+                socket,
+                brief,
+                event,
+                place: Place::Left,
+                waiting: false,
+            };
+            listener.enter(epoll)?;
+            datagrams.listeners.push(listener);
+        }
+        Ok(datagrams)
+    }
+
+    /// An event of a listener that has left is stale.
+    pub(super) fn note(&mut self, event: u64) {
+        let nth = event.saturating_sub(self.first_event) as usize;
+        if let Some(listener) = self.listeners.get_mut(nth) {
+            listener.waiting = listener.place == Place::Polled;
+        }
+    }
+
+    /// The moment at which a listener wants to come back, if one waits for that.
+    pub(super) fn back_ms(&self) -> Option<u64> {
+        let moments = self
+            .listeners
+            .iter()
+            .filter_map(|listener| match listener.place {
+                Place::AwayUntil(at_ms) => Some(at_ms),
+                Place::Polled | Place::Left => None,
+            });
+        moments.min()
+    }
+
+    /// Receives nothing more. The sockets stay, for what is still to be said.
+    pub(super) fn leave(&mut self, epoll: &Epoll) {
+        for listener in &mut self.listeners {
+            listener.leave(epoll, Place::Left);
+        }
+    }
+
+    pub(super) fn readmit(&mut self, epoll: &Epoll, now_ms: u64) {
+        for listener in &mut self.listeners {
+            let due = matches!(listener.place, Place::AwayUntil(at_ms) if at_ms <= now_ms);
+            if due && listener.enter(epoll).is_err() {
+                listener.place = Place::AwayUntil(now_ms + AWAY_MS);
+            }
+        }
+    }
+
+    /// Receives and answers what waits.
+    pub(super) fn receive<P: Protocol>(&mut self, around: &mut Around<'_, P>) {
+        for nth in 0..self.listeners.len() {
+            if std::mem::take(&mut self.listeners[nth].waiting) {
+                self.receive_from(nth, around);
+            }
+        }
+    }
+
+    fn receive_from<P: Protocol>(&mut self, nth: usize, around: &mut Around<'_, P>) {
+        for _ in 0..BATCHES_MAX {
+            let Some(inbox) = &mut self.inbox else {
+                return;
+            };
+            match inbox.receive(self.listeners[nth].socket.as_fd()) {
+                Ok(0) => return,
+                Ok(came) => {
+                    for at in 0..came {
+                        self.take(nth, at, around);
+                    }
+                    self.flush(around);
+                    if came < BATCH {
+                        return;
+                    }
+                }
+                Err(errno) if is_of_the_way(errno) => {
+                    around.scoreboard.add(Counter::IcmpErrors, 1);
+                }
+                Err(errno) => {
+                    let listener = &mut self.listeners[nth];
+                    let back_ms = around.now_ms + AWAY_MS;
+                    listener.leave(around.epoll, Place::AwayUntil(back_ms));
+                    let brief = &listener.brief;
+                    around
+                        .complaints
+                        .receive_failed(around.now_ms, brief, errno);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// One datagram of the batch: counted, and told to the protocol unless a rule is against it.
+    fn take<P: Protocol>(&mut self, nth: usize, at: usize, around: &mut Around<'_, P>) {
+        let Some(inbox) = &self.inbox else {
+            return;
+        };
+        let arrival = inbox.arrival(at);
+        let (board, now_ms) = (around.scoreboard, around.now_ms);
+        let listener = &mut self.listeners[nth];
+        if let Some(overflows) = arrival.overflows {
+            let lost = overflows.wrapping_sub(std::mem::replace(&mut listener.drops, overflows));
+            if lost > 0 {
+                board.add(Counter::ReceiveQueueFull, lost.into());
+                around
+                    .complaints
+                    .queue_was_full(now_ms, &listener.brief, lost);
+            }
+        }
+        if arrival.truncated {
+            board.add(Counter::DatagramsTruncated, 1);
+            return;
+        }
+        board.add(Counter::DatagramsIn, 1);
+        board.add(Counter::BytesIn, arrival.payload.len() as u64);
+        let peer = match arrival.from {
+            Name::Internet(peer) => Party::Internet(peer),
+            Name::Unix(_) => Party::Unix,
+        };
+        if let Some(rates) = &mut self.rates
+            && (self.loopback_is_limited || !is_loopback(peer))
+            && !rates.allows(peer.source(), now_ms)
+        {
+            board.add(Counter::DatagramsLimited, 1);
+            around
+                .complaints
+                .over_datagram_rate(now_ms, &listener.brief, peer);
+            return;
+        }
+        let (flow, name) = flow(nth, &arrival);
+        let facts = DatagramFacts {
+            peer,
+            local: local(&arrival, &listener.brief),
+            to_many: to_many(&arrival),
+            reply: around.streams.outbox().replies.note(flow, name),
+            endpoint: &listener.brief.endpoint,
+        };
+        around
+            .streams
+            .datagram(&facts, arrival.payload, arrival.at, now_ms);
+    }
+
+    /// Sends what has gathered in the outbox.
+    pub(super) fn flush<P: Protocol>(&mut self, around: &mut Around<'_, P>) {
+        let outbox = around.streams.outbox();
+        if !outbox.sends().is_empty() {
+            let batch = self.inbox.as_ref().map_or(&[][..], Inbox::bytes);
+            let sent = self.sending.send(outbox, batch, &mut self.listeners);
+            outbox.clear();
+            around.scoreboard.add(Counter::DatagramsOut, sent.datagrams);
+            around.scoreboard.add(Counter::BytesOut, sent.bytes);
+            around
+                .scoreboard
+                .add(Counter::DatagramsDropped, sent.dropped);
+            around.scoreboard.add(Counter::IcmpErrors, sent.icmp_errors);
+        }
+        let dropped = around.streams.outbox().take_dropped();
+        if dropped > 0 {
+            around.scoreboard.add(Counter::DatagramsDropped, dropped);
+        }
+    }
+}
+
+impl DatagramListener {
+    fn enter(&mut self, epoll: &Epoll) -> io::Result<()> {
+        let mut interest = EpollFlags::EPOLLIN;
+        if self.brief.shared {
+            interest |= EpollFlags::EPOLLEXCLUSIVE;
+        }
+        epoll.add(&self.socket, EpollEvent::new(interest, self.event))?;
+        self.place = Place::Polled;
+        Ok(())
+    }
+
+    /// Explicitly, since other processes hold the same socket.
+    fn leave(&mut self, epoll: &Epoll, place: Place) {
+        if self.place == Place::Polled {
+            let _ = epoll.delete(&self.socket);
+        }
+        self.waiting = false;
+        self.place = place;
+    }
+
+    pub(super) fn is_v6(&self) -> bool {
+        self.brief
+            .local
+            .socket()
+            .is_some_and(|local| local.is_ipv6())
+    }
+}
+
+/// The configured rate is that of the whole service: each worker allows its share.
+fn rates(limits: &Limits, worker_count: u16) -> Option<Rates> {
+    let workers = u32::from(worker_count.max(1));
+    let share = |whole: u32| whole.div_ceil(workers);
+    (limits.datagram_rate > 0).then(|| {
+        Rates::new(
+            share(limits.datagram_rate),
+            share(limits.datagram_burst),
+            RandomState::new().build_hasher().finish(),
+        )
+    })
+}
+
+/// Errors that a peer's machine or one between us caused, reported at whatever call comes next.
+pub(super) fn is_of_the_way(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::ECONNREFUSED
+            | Errno::EHOSTUNREACH
+            | Errno::ENETUNREACH
+            | Errno::EHOSTDOWN
+            | Errno::ENONET
+            | Errno::EPROTO
+            | Errno::ECONNRESET
+            | Errno::ENOPROTOOPT
+    )
+}
+
+fn is_loopback(peer: Party) -> bool {
+    match peer {
+        Party::Unix => true,
+        Party::Internet(peer) => peer.ip().to_canonical().is_loopback(),
+    }
+}
+
+fn flow<'a>(nth: usize, arrival: &Arrival<'a>) -> (Flow, &'a [u8]) {
+    let (peer, name) = match arrival.from {
+        Name::Internet(peer) => (FlowPeer::Internet(peer), &[][..]),
+        Name::Unix([]) => (FlowPeer::Nameless, &[][..]),
+        Name::Unix(name) => (FlowPeer::Unix, name),
+    };
+    let flow = Flow {
+        listener: nth as u32,
+        interface: arrival.source.map_or(0, |source| source.interface),
+        local: arrival.source.and_then(|source| source.address),
+        peer,
+    };
+    (flow, name)
+}
+
+/// The address in the datagram's header, where the socket is told it, with the listener's port.
+fn local(arrival: &Arrival<'_>, brief: &ListenerBrief) -> Party {
+    match (brief.local.socket(), arrival.to) {
+        (Some(bound), Some(to)) => SocketAddr::new(to, bound.port()).into(),
+        (Some(bound), None) => bound.into(),
+        (None, _) => Party::Unix,
+    }
+}
+
+/// What the kernel would not answer from is no address of one machine.
+fn to_many(arrival: &Arrival<'_>) -> bool {
+    let Some(to) = arrival.to.map(|to| to.to_canonical()) else {
+        return false;
+    };
+    let ours = arrival.source.and_then(|source| source.address);
+    match to {
+        IpAddr::V6(to) => to.is_multicast(),
+        IpAddr::V4(Ipv4Addr::BROADCAST) => true,
+        IpAddr::V4(to) => {
+            to.is_multicast() || ours.is_some_and(|ours| ours.to_canonical() != IpAddr::V4(to))
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Sending: what is in the outbox leaves, many datagrams with one call, from where each is to.
+//!
+//! A run of datagrams of one size to one peer is handed to the kernel as one long one to be cut
+//! there (UDP_SEGMENT), which costs one way through its network stack instead of many. Where it will
+//! not, the same datagrams leave one by one, and so do all later ones of that socket. What the socket
+//! does not take at once is lost, as any datagram may be; nothing waits.
+//!
+//! Invariant: with and without runs, the same datagrams leave in the same order.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+
+use super::datagram::{DatagramListener, is_of_the_way};
+use crate::engine::outbox::{Outbox, Outgoing, PAYLOAD_BYTES_MAX};
+use crate::engine::replies::{Flow, FlowPeer};
+use crate::sys::datagram::{Name, SEGMENTS_MAX, Sender, Source};
+
+/// Longer ones are cut into packets anyway on most ways, and the kernel refuses what no packet holds.
+const SEGMENT_BYTES_MAX: usize = 1452;
+
+#[derive(Debug, Default)]
+pub(super) struct Sending {
+    sender: Sender,
+    /// Behind each message of a call, the number of the next datagram.
+    ends: Vec<usize>,
+}
+
+/// What became of an outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) datagrams: u64,
+    pub(super) bytes: u64,
+    pub(super) dropped: u64,
+    pub(super) icmp_errors: u64,
+}
+
+impl Sending {
+    /// `batch` is where lent payloads lie.
+    pub(super) fn send(
+        &mut self,
+        outbox: &Outbox,
+        batch: &[u8],
+        listeners: &mut [DatagramListener],
+    ) -> Sent {
+        let sends = outbox.sends();
+        let mut sent = Sent::default();
+        let mut at = 0;
+        while at < sends.len() {
+            let listener = &mut listeners[way(outbox, &sends[at]).listener as usize];
+            let answer = self.send_some(outbox, batch, at, listener);
+            let first_end = self.ends[0];
+            let end = match answer {
+                Ok(messages) => {
+                    let end = self.ends[messages - 1];
+                    sent.datagrams += (end - at) as u64;
+                    let bytes: usize = sends[at..end].iter().map(|send| send.piece.len()).sum();
+                    sent.bytes += bytes as u64;
+                    end
+                }
+                // The kernel or this interface cuts no runs: once more without.
+                Err(Errno::EINVAL | Errno::EIO | Errno::EMSGSIZE) if first_end - at > 1 => {
+                    listener.cuts_runs = false;
+                    at
+                }
+                // The socket's own queue is full; that of a Unix peer is its own matter.
+                Err(Errno::EAGAIN | Errno::ENOBUFS) if listener.brief.local.socket().is_some() => {
+                    let end = self.ends.last().copied().unwrap_or(first_end);
+                    sent.dropped += (end - at) as u64;
+                    end
+                }
+                Err(errno) => {
+                    sent.dropped += (first_end - at) as u64;
+                    let internet = listener.brief.local.socket().is_some();
+                    sent.icmp_errors += u64::from(internet && is_of_the_way(errno));
+                    first_end
+                }
+            };
+            at = end;
+        }
+        sent
+    }
+
+    /// As many as fit into one call and leave by one socket, from `at` on.
+    fn send_some(
+        &mut self,
+        outbox: &Outbox,
+        batch: &[u8],
+        at: usize,
+        listener: &DatagramListener,
+    ) -> nix::Result<usize> {
+        let sends = outbox.sends();
+        let socket = way(outbox, &sends[at]).listener;
+        let mut messages = self.sender.batch();
+        self.ends.clear();
+        let mut next = at;
+        while next < sends.len() && way(outbox, &sends[next]).listener == socket {
+            let run = if listener.cuts_runs {
+                run_of(outbox, &sends[next..])
+            } else {
+                1
+            };
+            if !messages.has_room(run) {
+                break;
+            }
+            let flow = way(outbox, &sends[next]);
+            let to = target(outbox, &sends[next], flow);
+            let segment = (run > 1).then(|| sends[next].piece.len() as u16);
+            messages.message(to, listener.is_v6(), source(flow, to), segment);
+            for send in &sends[next..next + run] {
+                messages.piece(outbox.bytes(&send.piece, batch));
+            }
+            next += run;
+            self.ends.push(next);
+        }
+        messages.send(listener.socket.as_fd())
+    }
+}
+
+fn way<'a>(outbox: &'a Outbox, send: &Outgoing) -> &'a Flow {
+    outbox.replies.flow(send.reply)
+}
+
+fn target<'a>(outbox: &'a Outbox, send: &Outgoing, flow: &Flow) -> Name<'a> {
+    match (send.to, flow.peer) {
+        (Some(to), _) => Name::Internet(to),
+        (None, FlowPeer::Internet(peer)) => Name::Internet(peer),
+        (None, FlowPeer::Unix | FlowPeer::Nameless) => Name::Unix(outbox.replies.name(send.reply)),
+    }
+}
+
+/// What the datagram came to; not for a peer of the other family, which cannot be sent to from it.
+fn source(flow: &Flow, to: Name<'_>) -> Option<Source> {
+    let Name::Internet(to) = to else {
+        return None;
+    };
+    let v4 = |ip: IpAddr| ip.to_canonical().is_ipv4();
+    let fits = flow.local.is_none_or(|local| v4(local) == v4(to.ip()));
+    let known = flow.local.is_some() || flow.interface != 0;
+    (fits && known).then_some(Source {
+        address: flow.local,
+        interface: flow.interface,
+    })
+}
+
+/// How many datagrams from the first on can leave as one: of one size but for a shorter last one,
+/// by one way to one peer.
+fn run_of(outbox: &Outbox, sends: &[Outgoing]) -> usize {
+    let size = sends[0].piece.len();
+    if size == 0 || size > SEGMENT_BYTES_MAX || sends.len() < 2 {
+        return 1;
+    }
+    let ends = ends_of(outbox, &sends[0]);
+    let longest = SEGMENTS_MAX.min(PAYLOAD_BYTES_MAX / size);
+    let mut run = 1;
+    for send in sends[1..].iter().take(longest - 1) {
+        let length = send.piece.len();
+        if length == 0 || length > size || ends_of(outbox, send) != ends {
+            break;
+        }
+        run += 1;
+        if length < size {
+            break;
+        }
+    }
+    run
+}
+
+/// Everything but the payload.
+fn ends_of(outbox: &Outbox, send: &Outgoing) -> (Option<SocketAddr>, u32, u32, Option<IpAddr>) {
+    let flow = way(outbox, send);
+    let to = match (send.to, flow.peer) {
+        (Some(to), _) | (None, FlowPeer::Internet(to)) => Some(to),
+        (None, FlowPeer::Unix | FlowPeer::Nameless) => None,
+    };
+    (to, flow.listener, flow.interface, flow.local)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_of_one_size_one_way_and_one_peer() {
+        // Each datagram is (peer, length); the peer 1 came by another interface.
+        let cases: [(&[(u16, usize)], usize); 13] = [
+            (&[(7, 10)], 1),
+            (&[(7, 10), (7, 10)], 2),
+            (&[(7, 10), (7, 10), (7, 3), (7, 3)], 3),
+            (&[(7, 10), (7, 11)], 1),
+            (&[(7, 10), (8, 10)], 1),
+            (&[(7, 10), (1, 10)], 1),
+            (&[(7, 0), (7, 0)], 1),
+            (&[(7, 10), (7, 0)], 1),
+            (&[(7, 1452), (7, 1452)], 2),
+            (&[(7, 1453), (7, 1453)], 1),
+            (&[(7, 1); 100], 64),
+            (&[(7, 1400); 100], 46),
+            (&[(7, 1400), (7, 1399), (7, 1400)], 2),
+        ];
+        for (datagrams, expected) in cases {
+            let mut outbox = Outbox::default();
+            for (peer, length) in datagrams {
+                let flow = Flow {
+                    listener: 0,
+                    interface: u32::from(*peer == 1),
+                    local: None,
+                    peer: FlowPeer::Internet(SocketAddr::from(([127, 0, 0, 1], *peer))),
+                };
+                let reply = outbox.replies.note(flow, b"");
+                let payload = vec![0; *length];
+                outbox.send(reply, None, &payload, None).expect("it fits");
+            }
+            assert_eq!(run_of(&outbox, outbox.sends()), expected, "{datagrams:?}");
+        }
+    }
+}
