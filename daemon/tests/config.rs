@@ -155,7 +155,11 @@ fn the_shipped_example_resolves_and_serves_on_ipv4_loopback_only() {
     });
     assert_eq!(
         listens.collect::<Vec<_>>(),
-        ["echo tcp://127.0.0.1:7007", "greeter tcp://127.0.0.1:51423"]
+        [
+            "echo tcp://127.0.0.1:7007",
+            "greeter tcp://127.0.0.1:51423",
+            "udp-echo udp://127.0.0.1:7007"
+        ]
     );
 }
 

@@ -11,10 +11,11 @@ use std::net::SocketAddr;
 
 use folder::Folder;
 use polyport::engine::desk::{Ask, Piece};
-use polyport::engine::session::{End, Facts, Fed, Party, Protocol, Token};
+use polyport::engine::replies::{Flow, FlowPeer};
+use polyport::engine::session::{DatagramFacts, End, Facts, Fed, Party, Protocol, Token};
 use polyport::plan::{LogLevel, Needs};
 use polyport::plugin_host::{Admitted, Instance, InstanceFacts, LoadError, Surroundings};
-use polyport::scoreboard::{BYTES, Counter, Scoreboard};
+use polyport::scoreboard::{BYTES, Callback, Counter, Scoreboard};
 use polyport::sys::shared_memory::SharedWords;
 use serde_json::json;
 use slotmap::SlotMap;
@@ -147,7 +148,7 @@ fn needs_are_told_with_the_values_of_their_options() {
             descriptor.datagrams,
             descriptor.peer_first
         ),
-        (true, false, true)
+        (true, true, true)
     );
     let names: Vec<&str> = descriptor
         .options
@@ -279,6 +280,53 @@ fn every_wrong_argument_is_answered_and_none_is_believed() {
          queued never -4 99\nidle never -4\nsend -4\ntimer null -2\ntimer never -4\n\
          timer 0 cancel 0 again -4\nwaker null -2 -2\nextension 1\nhost null -2\n"
     );
+}
+
+#[test]
+fn a_datagram_is_answered_by_its_token_from_where_it_lies() {
+    let folder = Folder::new("datagram");
+    let mut served = instance(&folder, "asks", json!({"root": ""}));
+    let other = Some("192.0.2.9:5000".parse().expect("an address"));
+    let cases: [(&[u8], bool, &str, _, bool); 5] = [
+        (b"ehello", true, "hello", None, true),
+        (b"e", true, "", None, false),
+        (b"f", true, "4 4711 192.255 udp://[::]:7", None, false),
+        (b"w", true, "-4 -2 -2 -2 -2", other, false),
+        (b"", false, "", None, false),
+    ];
+    for (payload, taken, said, to, lent) in cases {
+        let peer = FlowPeer::Internet("[::ffff:192.0.2.7]:4711".parse().expect("an address"));
+        let flow = Flow {
+            listener: 0,
+            interface: 1,
+            local: None,
+            peer,
+        };
+        let outbox = &mut served.instance.desk().outbox;
+        let reply = outbox.replies.note(flow, b"");
+        outbox.lend(100);
+        let facts = DatagramFacts {
+            peer: address("[::ffff:192.0.2.7]:4711"),
+            local: address("192.0.2.255:7"),
+            to_many: true,
+            reply,
+            endpoint: "udp://[::]:7",
+        };
+        assert_eq!(served.instance.datagram(&facts, payload), taken);
+        let outbox = &mut served.instance.desk().outbox;
+        outbox.unlend();
+        let batch = [&[0; 100], payload].concat();
+        let sent: Vec<_> = outbox.sends().to_vec();
+        assert_eq!(sent.len(), usize::from(taken), "{payload:?}");
+        for send in sent {
+            assert_eq!((send.reply, send.to), (reply, to));
+            assert_eq!(outbox.bytes(&send.piece, &batch), said.as_bytes());
+            assert_eq!(matches!(send.piece, Piece::Lent(_)), lent, "{payload:?}");
+        }
+        outbox.clear();
+    }
+    assert_eq!(served.board.glance(0).callback, Callback::Datagram);
+    assert_eq!(served.board.glance(0).source, 1 << 32 | 0xc000_0207);
 }
 
 #[test]

@@ -80,6 +80,8 @@ pub struct Inbox {
     headers: Box<[libc::mmsghdr]>,
     /// Headers that the kernel has changed.
     used: usize,
+    /// What the last `receive` asked for.
+    notes: bool,
 }
 
 impl Default for Inbox {
@@ -102,6 +104,7 @@ impl Inbox {
             pieces: vec![no_piece(); BATCH].into_boxed_slice(),
             headers: vec![no_header(); BATCH].into_boxed_slice(),
             used: BATCH,
+            notes: false,
         };
         for nth in 0..BATCH {
             // SAFETY: `nth` is a place's number, so both offsets stay in their allocations.
@@ -124,14 +127,21 @@ impl Inbox {
         inbox
     }
 
-    /// How many datagrams came; 0 if none waits.
-    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> nix::Result<usize> {
-        for header in &mut self.headers[..self.used] {
+    /// How many datagrams came; 0 if none waits. Without `notes` nothing is heard of addresses and
+    /// losses, and nothing that a peer sends along, such as descriptors, enters this process.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>, notes: bool) -> nix::Result<usize> {
+        let control_length = if notes { CONTROL_BYTES } else { 0 };
+        let stale = if notes == self.notes {
+            self.used
+        } else {
+            BATCH
+        };
+        for header in &mut self.headers[..stale] {
             header.msg_hdr.msg_namelen = NAME_BYTES as libc::socklen_t;
-            header.msg_hdr.msg_controllen = CONTROL_BYTES;
+            header.msg_hdr.msg_controllen = control_length;
             header.msg_hdr.msg_flags = 0;
         }
-        self.used = 0;
+        (self.used, self.notes) = (0, notes);
         let headers = self.headers.as_mut_ptr();
         let fd = socket.as_raw_fd();
         loop {

@@ -155,7 +155,9 @@ impl Datagrams {
             let Some(inbox) = &mut self.inbox else {
                 return;
             };
-            match inbox.receive(self.listeners[nth].socket.as_fd()) {
+            let listener = &self.listeners[nth];
+            let notes = listener.brief.local.socket().is_some();
+            match inbox.receive(listener.socket.as_fd(), notes) {
                 Ok(0) => return,
                 Ok(came) => {
                     for at in 0..came {

@@ -17,7 +17,7 @@ static const pp_option options[OPTION_COUNT] = {
 };
 
 static const pp_host_api *api;
-static char told[1024];
+static char told[1 << 16];
 
 static void tell(const pp_settings *s) {
   size_t at = 0;
@@ -148,6 +148,27 @@ static pp_status feed(void *host, pp_session session, void *state, const uint8_t
   }
 }
 
+/* Echoes what follows an 'e'; tells the facts for an 'f'; asks wrongly for a 'w'. */
+static pp_status datagram(void *host, const pp_datagram *from, const uint8_t *bytes, size_t n) {
+  const uint64_t way = from->reply_token;
+  const pp_address nowhere = {77, 7, 0, {0}}, unix_peer = {PP_FAMILY_UNIX, 0, 0, {0}};
+  const pp_address other = {PP_FAMILY_IPV4, 5000, 0, {192, 0, 2, 9}};
+  char text[256];
+  switch (n > 0 ? bytes[0] : 0) {
+    case 'e': return api->send(host, way, NULL, bytes + 1, n - 1);
+    case 'f':
+      snprintf(text, sizeof text, "%u %u %u.%u %.*s", from->flags, from->peer.port, from->local.ip[0],
+               from->local.ip[3], (int)from->endpoint.len, (const char *)from->endpoint.ptr);
+      return api->send(host, way, &unix_peer, text, strlen(text));
+    case 'w':
+      snprintf(text, sizeof text, "%d %d %d %d %d", api->send(host, way + 1, NULL, "x", 1),
+               api->send(host, way, &nowhere, "x", 1), api->send(host, way, NULL, NULL, 1),
+               api->send(host, way, NULL, told, 65508), api->send(NULL, way, NULL, "x", 1));
+      return api->send(host, way, &other, text, strlen(text));
+    default: return PP_E_FAIL;
+  }
+}
+
 static const void *extension(const char *id) {
   static const char *const files[] = {"$root", "$names", "/etc/motd", NULL};
   static const pp_needs_1 needs = {sizeof(pp_needs_1), PP_NEEDS_CONNECT, files, NULL};
@@ -170,6 +191,7 @@ static const pp_plugin table = {
     .create = create,
     .open = open,
     .feed = feed,
+    .datagram = datagram,
 };
 
 const pp_plugin *polyport_plugin_v0(void) { return &table; }

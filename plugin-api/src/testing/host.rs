@@ -34,6 +34,7 @@ pub struct FakeHost {
     split: Split,
     input_bytes_max: usize,
     output_bytes_max: usize,
+    appetite: usize,
     draining: bool,
     destroyed: bool,
 }
@@ -55,6 +56,7 @@ impl FakeHost {
             split: setup.split,
             input_bytes_max: setup.input_bytes_max,
             output_bytes_max: setup.output_bytes_max,
+            appetite: setup.appetite,
             draining: false,
             destroyed: created.is_err(),
         };
@@ -106,7 +108,8 @@ impl FakeHost {
             }
         };
         let peer = Peer(session);
-        self.lines.insert(peer, Line::new(state, now_ms));
+        self.lines
+            .insert(peer, Line::new(state, now_ms, self.appetite));
         if faulted {
             self.end_session(peer, End::Fault);
         }

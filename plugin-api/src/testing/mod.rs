@@ -82,6 +82,7 @@ pub struct Setup {
     endpoints: Vec<String>,
     udp_ports: Vec<u16>,
     sends_max: usize,
+    appetite: usize,
 }
 
 impl Setup {
@@ -107,6 +108,7 @@ impl Setup {
             endpoints: vec!["tcp://127.0.0.1:7".to_owned()],
             udp_ports: Vec::new(),
             sends_max: 256,
+            appetite: usize::MAX,
         }
     }
 
@@ -167,6 +169,12 @@ impl Setup {
     /// Datagrams that one callback may send; 256 unless said.
     pub fn sends_max(mut self, datagrams: usize) -> Setup {
         self.sends_max = datagrams;
+        self
+    }
+
+    /// How many bytes each peer reads before it stops; all that there are unless said.
+    pub fn appetite(mut self, bytes: usize) -> Setup {
+        self.appetite = bytes;
         self
     }
 

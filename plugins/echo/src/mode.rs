@@ -12,11 +12,21 @@ pub(crate) enum Mode {
     Once,
     /// The peer's address, then the length of its line, then the end.
     Who,
+    /// Nothing at all.
+    Discard,
+    /// Lines of characters without end.
+    Chargen,
+    /// The day and the time in words, then the end.
+    Daytime,
+    /// Seconds since 1900 in four bytes, then the end.
+    Time,
+    /// One quote, then the end.
+    Qotd,
 }
 
 impl Mode {
     /// For the declaration of the option.
-    pub(crate) const NAMES: &CStr = c"stream|line|once|who";
+    pub(crate) const NAMES: &CStr = c"stream|line|once|who|discard|chargen|daytime|time|qotd";
 
     pub(crate) fn named(name: &str) -> Mode {
         match name {
@@ -24,6 +34,11 @@ impl Mode {
             "line" => Mode::Line,
             "once" => Mode::Once,
             "who" => Mode::Who,
+            "discard" => Mode::Discard,
+            "chargen" => Mode::Chargen,
+            "daytime" => Mode::Daytime,
+            "time" => Mode::Time,
+            "qotd" => Mode::Qotd,
             _ => unreachable!("the daemon lets only {:?} through", Mode::NAMES),
         }
     }

@@ -5,7 +5,7 @@
 
 use polyport_plugin::prelude::*;
 
-use crate::line;
+use crate::{line, small};
 
 #[derive(Default)]
 pub struct Session {
@@ -17,6 +17,8 @@ pub struct Session {
     /// What is still to be said after the peer has finished.
     pub(crate) last_words: Vec<u8>,
     pub(crate) peer_has_finished: bool,
+    /// The next line of chargen.
+    line: usize,
 }
 
 impl Session {
@@ -81,11 +83,32 @@ impl Session {
         Ok(end)
     }
 
+    /// Says all there is to say to this peer, and ends; if there is no room yet, `writable` comes
+    /// back here.
+    pub(crate) fn tell(&mut self, cx: &mut Context, id: SessionId, answer: &[u8]) -> Result {
+        match cx.write(id, answer) {
+            Ok(()) => cx.close(id, "answered"),
+            Err(Error::Full) => {
+                self.last_words = answer.to_vec();
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lines for as long as there is room; `writable` goes on, which comes once for all refusals.
+    pub(crate) fn pour(&mut self, cx: &mut Context, id: SessionId) {
+        while cx.write(id, &small::lines(self.line)).is_ok() {
+            self.line = small::next(self.line);
+        }
+    }
+
     /// Says what is left to say and finishes; if there is no room yet, `writable` comes back here.
     pub(crate) fn say_last_words(&mut self, cx: &mut Context, id: SessionId) -> Result {
         self.peer_has_finished = true;
         match cx.write_and_finish(id, &self.last_words) {
-            Err(Error::Full) => Ok(()),
+            // Gone: they were said before, and what was refused then was something else.
+            Err(Error::Full | Error::Gone) => Ok(()),
             other => other,
         }
     }

@@ -52,6 +52,8 @@ impl fmt::Display for BindError {
         let socket = format!("services.{service}.socket");
         let error = match trouble {
             Trouble::Bind(error) => error,
+            // What nobody wrote has no key.
+            Trouble::Option(OptionError { key: "", error, .. }) => error,
             Trouble::Option(error) => {
                 return explain_option(error, &socket, endpoint, f);
             }
@@ -89,10 +91,6 @@ fn explain_option(
     f: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
     let OptionError { key, needs, error } = error;
-    let why = error.desc();
-    if key.is_empty() {
-        return write!(f, "{endpoint} cannot be set up: {why}");
-    }
     write!(f, "{table}.{key}: cannot be set on {endpoint}: ")?;
     match (error, needs) {
         (Errno::EPERM | Errno::EACCES, Some(capability)) => {
@@ -107,7 +105,7 @@ fn explain_option(
                 "there is no such network interface; `ip link` lists those there are"
             )
         }
-        _ => f.write_str(why),
+        _ => f.write_str(error.desc()),
     }
 }
 
@@ -144,4 +142,48 @@ fn explain_any(error: Errno, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
         other => other.desc(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_key_and_what_would_help() {
+        let option = |key, needs, error| Trouble::Option(OptionError { key, needs, error });
+        let cases = [
+            (
+                option("mark", Some("CAP_NET_ADMIN"), Errno::EPERM),
+                "services.x.socket.mark: cannot be set on tcp://*:1: no permission; it needs root, \
+                 or the capability CAP_NET_ADMIN",
+            ),
+            (
+                option("device", Some("CAP_NET_RAW"), Errno::ENODEV),
+                "services.x.socket.device: cannot be set on tcp://*:1: there is no such network \
+                 interface; `ip link` lists those there are",
+            ),
+            (
+                option("ttl", None, Errno::EINVAL),
+                "services.x.socket.ttl: cannot be set on tcp://*:1: Invalid argument",
+            ),
+            (
+                option("", None, Errno::ENOPROTOOPT),
+                "services.x.listen: cannot listen on tcp://*:1: Protocol not available",
+            ),
+            (
+                Trouble::Owner(Errno::EPERM),
+                "services.x.socket.owner: tcp://*:1 cannot be given to that owner or group: \
+                 Operation not permitted; that needs root, or the capability CAP_CHOWN",
+            ),
+        ];
+        for (trouble, expected) in cases {
+            let error = BindError {
+                service: "x".into(),
+                endpoint: "tcp://*:1".into(),
+                internet: true,
+                trouble,
+            };
+            assert_eq!(error.to_string(), expected);
+        }
+    }
 }

@@ -266,9 +266,10 @@ fn errno_of(error: &io::Error) -> Errno {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Group;
+    use crate::plan::{Group, Keepalive};
     use crate::sys::socket_option::read;
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+    use std::net::{TcpListener, TcpStream};
 
     fn fresh(kind: SockType) -> OwnedFd {
         let flags = SockFlag::SOCK_CLOEXEC;
@@ -328,5 +329,58 @@ mod tests {
         // The kernel joins nothing twice, so it is joined.
         let again = set(&socket, &address, &plan, false).expect_err("joined already");
         assert_eq!((again.key, again.error), ("multicast", Errno::EADDRINUSE));
+    }
+
+    #[test]
+    fn a_connection_has_what_its_listener_was_given() {
+        let plan = SocketPlan {
+            send_buffer_bytes: Some(32 << 10),
+            receive_buffer_bytes: Some(64 << 10),
+            nodelay: true,
+            keepalive: Some(Keepalive {
+                idle_s: Some(11),
+                interval_s: Some(12),
+                count: Some(3),
+            }),
+            ttl: Some(5),
+            tos: Some(184),
+            user_timeout_ms: Some(1_500),
+            linger_s: Some(10),
+            ..SocketPlan::default()
+        };
+        let (any, ip, tcp) = (libc::SOL_SOCKET, libc::IPPROTO_IP, libc::IPPROTO_TCP);
+        let given = [
+            (any, libc::SO_SNDBUF, 64 << 10),
+            (any, libc::SO_RCVBUF, 128 << 10),
+            (any, libc::SO_KEEPALIVE, 1),
+            (tcp, libc::TCP_NODELAY, 1),
+            (tcp, libc::TCP_KEEPIDLE, 11),
+            (tcp, libc::TCP_KEEPINTVL, 12),
+            (tcp, libc::TCP_KEEPCNT, 3),
+            (tcp, libc::TCP_USER_TIMEOUT, 1_500),
+            (tcp, libc::TCP_LINGER2, 10),
+            (ip, libc::IP_TTL, 5),
+            (ip, libc::IP_TOS, 184),
+        ];
+        // The third is an IPv4 peer of an IPv6 listener.
+        for (bound, peer) in [
+            ("127.0.0.1:0", "127.0.0.1"),
+            ("[::]:0", "::1"),
+            ("[::]:0", "127.0.0.1"),
+        ] {
+            let at: SocketAddr = bound.parse().expect("an address");
+            let address = Address::Tcp(at);
+            let (shards, local) =
+                super::super::internet::bind_shards(&address, at, &plan, false, 1).expect("bound");
+            let listener = TcpListener::from(shards.into_iter().next().expect("one"));
+            listener.set_nonblocking(false).expect("set");
+            let to = SocketAddr::new(peer.parse().expect("an address"), local.port());
+            let _peer = TcpStream::connect(to).expect("connected");
+            let accepted = OwnedFd::from(listener.accept().expect("accepted").0);
+            for (level, name, expected) in given {
+                let found = int(&accepted, level, name);
+                assert_eq!(found, expected, "{bound} {peer}: {level} {name}");
+            }
+        }
     }
 }

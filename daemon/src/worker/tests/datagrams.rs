@@ -1,8 +1,8 @@
 //! Datagrams through a worker on a thread of its own, with real sockets of loopback.
 
-use std::io::Write;
+use std::io::{IoSlice, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram, UnixStream};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg, setsockopt, sockopt};
 
 use super::{PATIENCE, TestOrders, TestWakes, limits, noise};
 use crate::channel::ListenerBrief;
@@ -323,6 +323,36 @@ fn a_unix_peer_is_answered_by_its_name_and_one_without_is_not() {
     assert_eq!(board.read(Counter::DatagramsOut), 2);
     assert_eq!(board.read(Counter::DatagramsDropped), 1);
     assert_eq!(board.read(Counter::DatagramsFailed), 1);
+}
+
+#[test]
+fn a_descriptor_that_a_peer_sends_along_is_not_taken() {
+    // With an Internet listener beside it, whose datagrams come with notes.
+    let (internet, local) = listener("127.0.0.1:0");
+    let (unix, name) = unix_listener("descriptors");
+    let listeners = vec![(internet.into(), Address::Udp(local)), (unix, name)];
+    let running = start(listeners, limits());
+    let udp = peer("127.0.0.1:0");
+    udp.send_to(b"first", local).expect("it is taken");
+    hear(&udp);
+    let peer = unix_peer("descriptors-peer");
+    let (mut reader, writer) = UnixStream::pair().expect("a pair");
+    reader.set_nonblocking(true).expect("it is a socket");
+    let to = format!("polyport-test-{}-descriptors", std::process::id());
+    let to = UnixAddr::new_abstract(to.as_bytes()).expect("a short name");
+    let along = [ControlMessage::ScmRights(&[writer.as_raw_fd()])];
+    let payload = [IoSlice::new(b"take this")];
+    for _ in 0..3 {
+        let flags = MsgFlags::empty();
+        sendmsg(peer.as_raw_fd(), &payload, &along, flags, Some(&to)).expect("it is taken");
+        let mut heard = [0; 20];
+        let length = peer.recv(&mut heard).expect("an answer");
+        assert_eq!(&heard[..length], b"take this");
+    }
+    drop(writer);
+    // Nobody else has the other end, or this would not be the end of the stream.
+    assert_eq!(reader.read(&mut [0]).expect("the end"), 0);
+    running.stop();
 }
 
 #[test]

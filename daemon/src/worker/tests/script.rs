@@ -3,7 +3,7 @@
 use std::sync::mpsc::Sender;
 
 use crate::engine::desk::{Desk, Said};
-use crate::engine::session::{End, Facts, Fed, Protocol, TimerToken, Token};
+use crate::engine::session::{Credentials, End, Facts, Fed, Party, Protocol, TimerToken, Token};
 
 pub(super) const CHUNK: usize = 10_000;
 
@@ -23,7 +23,11 @@ pub(super) enum Mode {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Event {
     Opened,
-    Refused { queued: u64 },
+    /// By a process that the kernel knows.
+    OpenedBy(Credentials, Party),
+    Refused {
+        queued: u64,
+    },
     Closed(End),
 }
 
@@ -70,9 +74,12 @@ impl Script {
 impl Protocol for Script {
     type State = ();
 
-    fn open(&mut self, session: Token, _: &Facts<'_>) -> Result<(), End> {
+    fn open(&mut self, session: Token, facts: &Facts<'_>) -> Result<(), End> {
         self.sessions.push(session);
-        self.tell(Event::Opened);
+        self.tell(match facts.credentials {
+            Some(credentials) => Event::OpenedBy(credentials, facts.peer),
+            None => Event::Opened,
+        });
         if self.mode == Mode::Source {
             self.pour(session);
         }

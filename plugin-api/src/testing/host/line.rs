@@ -27,7 +27,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub(crate) fn new(state: State, active_ms: u64) -> Line {
+    pub(crate) fn new(state: State, active_ms: u64, appetite: usize) -> Line {
         Line {
             state,
             arriving: VecDeque::new(),
@@ -36,7 +36,7 @@ impl Line {
             held: false,
             peer_finished: false,
             told_finished: false,
-            appetite: usize::MAX,
+            appetite,
             received: Vec::new(),
             active_ms,
             end: None,
