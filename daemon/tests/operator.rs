@@ -346,3 +346,21 @@ fn a_check_counts_what_would_be_served() {
         place.operate("check").exits(DONE).has(parts);
     }
 }
+
+/// What is only checked listens nowhere, so it need not be told where.
+#[test]
+fn a_plugin_is_checked_whatever_transport_it_speaks() {
+    let plugin = build_fixture("table-datagrams_only");
+    let place = Place::new("datagrams", &[plugin], "");
+    for words in [
+        "plugins check table-datagrams_only",
+        "plugins show table-datagrams_only",
+        "plugins list",
+    ] {
+        place.operate(words).exits(DONE).has(&["table"]);
+    }
+    place
+        .operate("try table-datagrams_only")
+        .exits(REJECTED)
+        .has(&["polyport: --listen: the plugin table does not speak streams"]);
+}

@@ -11,9 +11,6 @@ use super::scratch::Scratch;
 use crate::channel::{CheckBrief, Depth};
 use crate::plan::{self, Descriptor};
 
-/// Where a plugin that is not to serve would listen.
-const NOWHERE: &str = "tcp://127.0.0.1:0";
-
 #[derive(Debug)]
 pub(super) struct OneService {
     name: String,
@@ -22,17 +19,27 @@ pub(super) struct OneService {
 
 /// What the plugin says of itself, whatever its settings.
 pub(super) fn look_at(plugin: &Path) -> Result<Descriptor, String> {
-    probe_alone(plugin, &[], Depth::Handshake)
+    probe_alone(plugin, "tcp://127.0.0.1:0", &[], Depth::Handshake)
 }
 
 /// Whether the plugin would be taken with these settings, "key=value".
 pub(super) fn check(plugin: &Path, settings: &[String]) -> Result<Descriptor, String> {
-    probe_alone(plugin, settings, Depth::Settings)
+    // It is not to serve, so it is offered an endpoint of a transport that it speaks.
+    let listen = match look_at(plugin)?.streams {
+        true => "tcp://127.0.0.1:0",
+        false => "udp://127.0.0.1:0",
+    };
+    probe_alone(plugin, listen, settings, Depth::Settings)
 }
 
-fn probe_alone(plugin: &Path, settings: &[String], depth: Depth) -> Result<Descriptor, String> {
+fn probe_alone(
+    plugin: &Path,
+    listen: &str,
+    settings: &[String],
+    depth: Depth,
+) -> Result<Descriptor, String> {
     let scratch = Scratch::new().map_err(|error| error.to_string())?;
-    let service = OneService::new(plugin, &[NOWHERE.to_owned()], settings, scratch.path());
+    let service = OneService::new(plugin, &[listen.to_owned()], settings, scratch.path());
     service.probe(scratch.path(), depth)
 }
 
