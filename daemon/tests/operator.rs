@@ -205,7 +205,8 @@ fn what_cannot_be_written_down_is_a_failure() {
 /// 5 is a rejection, 1 any other failure; 70, 71 and 78 are `run`'s alone.
 #[test]
 fn what_is_refused_is_named_as_it_was_typed() {
-    let plugins = [build_fixture("asks"), smallest()];
+    let refuses = build_fixture("starts-create_refuses");
+    let plugins = [build_fixture("asks"), smallest(), refuses];
     let place = Place::new("typed", &plugins, "");
     fs::write(place.path().join("text.so"), "no library").expect("written");
     mkfifo(&place.path().join("fifo"), Mode::S_IRWXU).expect("made");
@@ -254,6 +255,12 @@ fn what_is_refused_is_named_as_it_was_typed() {
             &["it is a program, not a shared library", "-shared"],
         ),
         (&taken, FAILED, &["the address is in use"]),
+        // Only a worker finds that out.
+        (
+            "try starts-create_refuses",
+            REJECTED,
+            &["it refuses to start: the database is away"],
+        ),
         ("plugins show ./text.so", FAILED, &["it is not an ELF file"]),
         (
             "plugins check ./text.so",
@@ -282,7 +289,8 @@ fn what_is_refused_is_named_as_it_was_typed() {
     ];
     for (words, code, parts) in rows {
         let said = place.operate(words).exits(*code).has(parts);
-        if *words != taken {
+        // The supervisor, which refuses these two, speaks of services.
+        if *words != taken && !words.contains("create_refuses") {
             said.lacks(&["inline", "services."]);
         }
     }
