@@ -50,9 +50,13 @@ bench: build
 install:
 	@test -x target/release/polyport || { echo 'run `make build` first'; exit 1; }
 	install -D -m 0755 target/release/polyport $(bindir)/polyport
-	install -D -m 0644 target/release/libpolyport_echo.so $(plugindir)/echo.so
+	for plugin in plugins/*; do \
+	    name=$${plugin##*/}; \
+	    install -D -m 0644 target/release/libpolyport_$$(echo $$name | tr - _).so \
+	        $(plugindir)/$$name.so || exit 1; \
+	done
 	install -D -m 0644 plugin-api/include/polyport_plugin.h $(includedir)/polyport_plugin.h
-	sed 's|^# *plugin_dir = .*|plugin_dir = "$(PREFIX)/lib/polyport/plugins"|' etc/polyport.toml \
+	sed 's|^#plugin_dir = .*|plugin_dir = "$(PREFIX)/lib/polyport/plugins"|' etc/polyport.toml \
 	    > target/polyport.toml
 	test -e $(confdir)/polyport.toml || install -D -m 0644 target/polyport.toml $(confdir)/polyport.toml
 	for file in etc/conf.d/*.toml; do \
