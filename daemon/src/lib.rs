@@ -4,6 +4,8 @@
 //! follow `supervisor` (privileged, reads no peer byte) or `worker` (unprivileged, runs one plugin).
 //! Between them stand cores that do no I/O at all: `lifecycle` and `engine`.
 #![deny(unsafe_code)]
+// They panic when the reader has gone; `terminal` does not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod channel;
 pub mod config;
@@ -19,4 +21,5 @@ pub mod role;
 pub mod scoreboard;
 pub mod supervisor;
 pub mod sys;
+pub mod terminal;
 pub mod worker;

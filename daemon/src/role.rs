@@ -11,6 +11,7 @@ use crate::channel::{Brief, Channel, CheckBrief, ProbeBrief, Report, handed};
 use crate::exit;
 use crate::sys::sandbox::Profile;
 use crate::sys::{jail, orphan, sandbox, spawn};
+use crate::terminal::complain;
 use crate::{log, plan, plugin_host, worker};
 
 /// Returns the exit code.
@@ -20,12 +21,11 @@ pub fn play() -> u8 {
         Some((channel, Brief::Probe(brief), answer)) => probe(&channel, &brief, answer),
         Some((channel, Brief::Worker(brief), board)) => worker::play(channel, brief, board),
         None => {
-            eprintln!(
-                "polyport: `{}` is how the supervisor starts its children; \
-                 you want `polyport run`",
+            let text = format!(
+                "`{}` is how the supervisor starts its children; you want `polyport run`",
                 handed::CHILD_VERB
             );
-            exit::USAGE
+            complain(exit::USAGE, &text)
         }
     }
 }
@@ -84,9 +84,9 @@ fn probe(channel: &Channel, brief: &ProbeBrief, answer: OwnedFd) -> u8 {
 fn tell(channel: &Channel, report: Result<Report, String>) -> u8 {
     match report.and_then(|report| channel.send(&report).map_err(|error| error.to_string())) {
         Ok(()) => exit::DONE,
-        Err(error) => {
-            eprintln!("polyport: a child could not report: {error}");
-            exit::INTERNAL
-        }
+        Err(error) => complain(
+            exit::INTERNAL,
+            &format!("a child could not report: {error}"),
+        ),
     }
 }

@@ -29,6 +29,17 @@ pub struct ProbeBrief {
     pub plan: ServicePlan,
     pub code: StoredPlugin,
     pub places: BTreeMap<String, String>,
+    pub depth: Depth,
+}
+
+/// How far a probe goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Depth {
+    /// What the plugin says of itself, whatever its settings.
+    Handshake,
+    /// All that a start demands.
+    Settings,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

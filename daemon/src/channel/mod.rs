@@ -20,8 +20,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use message::{
-    BANS_MAX, Ban, Brief, CheckBrief, ListenerBrief, Order, ProbeBrief, Report, StoredPlugin,
-    TRAPPED_PER_S, WorkerBrief,
+    BANS_MAX, Ban, Brief, CheckBrief, Depth, ListenerBrief, Order, ProbeBrief, Report,
+    StoredPlugin, TRAPPED_PER_S, WorkerBrief,
 };
 
 /// Longer messages are refused by the sender and count as garbled at the receiver.

@@ -179,10 +179,11 @@ impl Walk<'_> {
             return None;
         };
         if array.is_empty() || array.len() > max {
-            let fault = Fault::new(format!(
-                "expected a list of 1 to {max} texts, found one of {}",
-                array.len()
-            ));
+            let expected = format!("expected a list of 1 to {max} texts");
+            let fault = Fault::new(match array.len() {
+                0 => format!("{expected}, found an empty list"),
+                count => format!("{expected}, found one of {count}"),
+            });
             self.complain(place, key, fault);
             return None;
         }

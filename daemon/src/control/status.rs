@@ -44,15 +44,16 @@ pub struct ServiceStatus {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerStatus {
-    /// 0 while there is no process.
-    pub pid: u32,
+    /// `None` while there is no process.
+    pub pid: Option<u32>,
     pub generation: u32,
     pub state: State,
     pub connections: u64,
     pub totals: BTreeMap<String, u64>,
     /// How often its predecessors had to be replaced.
     pub restarts: u32,
-    pub uptime_s: u64,
+    /// Seconds in its present state.
+    pub since_s: u64,
     pub last_death: Option<String>,
 }
 
@@ -130,14 +131,10 @@ impl ServiceStatus {
 
 impl WorkerStatus {
     fn line(&self) -> String {
+        let (state, since) = (state(self.state), duration(self.since_s));
         let mut line = match self.pid {
-            0 => format!("no process, {}", state(self.state)),
-            pid => format!(
-                "pid {pid}, {}, up {}, {} open",
-                state(self.state),
-                duration(self.uptime_s),
-                self.connections
-            ),
+            None => format!("no process, {state} for {since}"),
+            Some(pid) => format!("pid {pid}, {state} for {since}, {} open", self.connections),
         };
         match self.restarts {
             0 => {}
@@ -237,6 +234,40 @@ mod tests {
             "  failed    gopher.so: not found",
         ] {
             assert!(page.contains(part), "{part:?} is missing from:\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_worker_tells_how_long_it_has_been_in_its_state() {
+        let worker = |pid, state| WorkerStatus {
+            pid,
+            generation: 1,
+            state,
+            connections: 3,
+            totals: BTreeMap::new(),
+            restarts: 1,
+            since_s: 61,
+            last_death: None,
+        };
+        for (pid, state, line, document) in [
+            (
+                Some(12),
+                State::Serving,
+                "pid 12, serving for 1m01s, 3 open, restarted once",
+                serde_json::json!(12),
+            ),
+            (
+                None,
+                State::Gone,
+                "no process, gone for 1m01s, restarted once",
+                serde_json::Value::Null,
+            ),
+        ] {
+            let worker = worker(pid, state);
+            assert_eq!(worker.line(), line);
+            let written = serde_json::to_value(&worker).expect("plain data");
+            assert_eq!(written["pid"], document);
+            assert_eq!(written["since_s"], 61);
         }
     }
 }

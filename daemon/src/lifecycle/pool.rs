@@ -218,7 +218,11 @@ impl Pool {
             }
             Phase::Draining(why) if self.slots.iter().all(Slot::is_gone) => {
                 let next = Phase::Gone(why.clone());
-                self.turn(next, LogLevel::Info, "all workers have ended", moment);
+                let text = match self.slots.is_empty() {
+                    true => "ended, no worker was started",
+                    false => "all workers have ended",
+                };
+                self.turn(next, LogLevel::Info, text, moment);
             }
             Phase::Probing | Phase::Starting { .. } | Phase::Serving => {}
             Phase::Draining(_) | Phase::Gone(_) => {}

@@ -347,6 +347,7 @@ impl Slot {
         let next = match retry_in_ms {
             None => "no other follows".to_owned(),
             Some(0) => "the next one starts at once".to_owned(),
+            Some(ms @ 1..1_000) => format!("the next one starts in {ms} ms"),
             Some(ms) => format!(
                 "the next one starts in {}.{} s",
                 ms / 1_000,
@@ -441,8 +442,11 @@ impl Slot {
     }
 
     fn turn(&mut self, next: Phase, severity: LogLevel, text: &str, moment: &mut Moment<'_>) {
+        let before = self.state();
         self.phase = next;
-        self.since_ms = moment.now_ms;
+        if self.state() != before {
+            self.since_ms = moment.now_ms;
+        }
         self.tell(severity, text.to_owned(), moment);
     }
 

@@ -1,16 +1,15 @@
 //! Verbs about bans: `ban`, `unban`, `bans`.
 
-use std::io::Write;
-
 use ipnet::IpNet;
 
 use super::running::PATIENCE;
-use super::{Daemon, complain, print_json};
+use super::{Daemon, fail, say_json};
 use crate::config::Fault;
 use crate::config::units::parse_duration_ms;
 use crate::control::{BanList, Request, client};
 use crate::exit;
 use crate::plan::parse_network;
+use crate::terminal::{complain, say};
 
 /// As clap reads a network on the command line.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
@@ -40,32 +39,26 @@ pub(super) fn unban(daemon: &Daemon, network: IpNet, json: bool) -> u8 {
 }
 
 fn change(daemon: &Daemon, request: &Request, json: bool) -> u8 {
-    let answer = match client::ask(&daemon.control_socket(), request, PATIENCE) {
-        Ok((answer, _)) => answer,
-        Err(failure) => return complain(failure.exit, &failure.text),
-    };
-    if json {
-        print_json(&answer);
-    } else if let Some(warning) = answer["warning"].as_str() {
-        return complain(exit::DONE, warning);
+    match client::ask(&daemon.control_socket(), request, PATIENCE) {
+        Err(failure) => fail(&failure, json),
+        Ok((answer, _)) if json => say_json(exit::DONE, &answer),
+        Ok((answer, _)) => match answer["warning"].as_str() {
+            Some(warning) => complain(exit::DONE, warning),
+            None => exit::DONE,
+        },
     }
-    exit::DONE
 }
 
 pub(super) fn bans(daemon: &Daemon, json: bool) -> u8 {
     let answer = match client::ask(&daemon.control_socket(), &Request::Bans, PATIENCE) {
         Ok((answer, _)) => answer,
-        Err(failure) => return complain(failure.exit, &failure.text),
+        Err(failure) => return fail(&failure, json),
     };
     if json {
-        print_json(&answer);
-        return exit::DONE;
+        return say_json(exit::DONE, &answer);
     }
     match serde_json::from_value::<BanList>(answer) {
-        Ok(list) => {
-            let _ = write!(std::io::stdout(), "{list}");
-            exit::DONE
-        }
+        Ok(list) => say(exit::DONE, &list.to_string()),
         Err(error) => {
             let text = format!("the daemon's answer is not understood: {error}");
             complain(exit::FAILED, &text)

@@ -1,18 +1,21 @@
 //! `polyport check`: the first steps of a start, and nothing after them.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::Path;
 
 use serde::Serialize;
 
 use super::scratch::Scratch;
-use super::{complain, print_json};
-use crate::channel::{CheckBrief, ProbeBrief};
+use super::{fail, say_json};
+use crate::channel::{CheckBrief, Depth, ProbeBrief};
 use crate::config::Complaint;
+use crate::control::client::Failure;
 use crate::exit;
 use crate::plan::{self, DaemonPlan, Descriptor, Plan, ServicePlan};
 use crate::plugin_host::verify;
 use crate::supervisor;
+use crate::terminal::{complain, say};
 
 #[derive(Debug, Default, Serialize)]
 struct Verdict {
@@ -43,29 +46,32 @@ pub(super) fn run(sources: &CheckBrief, json: bool) -> u8 {
                     services,
                 }
             }
-            Err(error) => return complain(exit::FAILED, &error.to_string()),
+            Err(error) => {
+                let text = error.to_string();
+                let exit = exit::FAILED;
+                return fail(&Failure { exit, text }, json);
+            }
         },
         Err(complaints) => Verdict {
             complaints,
             ..Verdict::default()
         },
     };
-    if json {
-        print_json(&verdict);
-    } else {
-        verdict.print();
-    }
-    if verdict.accepted {
-        exit::DONE
-    } else {
-        exit::REJECTED
+    let code = match verdict.accepted {
+        true => exit::DONE,
+        false => exit::REJECTED,
+    };
+    match verdict.accepted {
+        _ if json => say_json(code, &verdict),
+        true => say(code, &verdict.page()),
+        false => complain(code, &verdict.complaint()),
     }
 }
 
 fn check_services(plan: &Plan) -> std::io::Result<BTreeMap<String, ServiceVerdict>> {
     let scratch = Scratch::new()?;
     let services = plan.services.iter().map(|(name, service)| {
-        let tried = probe(name, service, plan, scratch.path());
+        let tried = probe(name, service, plan, scratch.path(), Depth::Settings);
         let (plugin, version, problem) = match tried {
             Ok(descriptor) => (descriptor.name, descriptor.version, None),
             Err(text) => (
@@ -97,6 +103,7 @@ pub(super) fn probe(
     service: &ServicePlan,
     plan: &Plan,
     scratch: &Path,
+    depth: Depth,
 ) -> Result<Descriptor, String> {
     let mut owners = vec![nix::unistd::geteuid().as_raw()];
     owners.extend(plan.daemon.identity.as_ref().map(|identity| identity.uid));
@@ -113,38 +120,41 @@ pub(super) fn probe(
         plan: service.clone(),
         code,
         places: plan.places.clone(),
+        depth,
     })
 }
 
 impl Verdict {
-    fn print(&self) {
-        for complaint in &self.complaints {
-            eprintln!("polyport: {complaint}");
-        }
-        for service in self.services.values() {
-            if let Some(problem) = &service.problem {
-                complain(exit::REJECTED, problem);
+    fn complaint(&self) -> String {
+        let complaints = self.complaints.iter().map(ToString::to_string);
+        let problems = self.services.values().filter_map(|s| s.problem.clone());
+        complaints.chain(problems).collect::<Vec<_>>().join("\n")
+    }
+
+    fn page(&self) -> String {
+        let mut page = format!(
+            "the configuration is accepted: {}\n",
+            match self.services.len() {
+                0 => "0 services: nothing would be served".to_owned(),
+                count => counted(count, "service"),
             }
-        }
-        if !self.accepted {
-            return;
-        }
-        println!(
-            "the configuration is accepted: {} services",
-            self.services.len()
         );
         for (name, service) in &self.services {
             let ServiceVerdict {
                 plugin,
                 version,
                 listen,
-                workers,
                 ..
             } = service;
-            println!(
-                "  {name:<12} {plugin} {version}, {workers} workers, {}",
-                listen.join(", ")
-            );
+            let workers = counted(service.workers.into(), "worker");
+            let listen = listen.join(", ");
+            let _ = writeln!(page, "  {name:<12} {plugin} {version}, {workers}, {listen}");
         }
+        page
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }

@@ -1,13 +1,12 @@
 //! `polyport doctor`: what the system makes of what was configured.
 
-use std::io::Write;
-
 use clap::Subcommand;
 
 use super::running::{PATIENCE, not_understood};
-use super::{Daemon, Output, complain, print_json};
+use super::{Daemon, Output, fail, say_json};
 use crate::control::{Request, SocketOptions, client};
 use crate::exit;
+use crate::terminal::{complain, say};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -38,18 +37,13 @@ fn socket_options(service: Option<String>, daemon: &Daemon, json: bool) -> u8 {
     let request = Request::SocketOptions { service };
     let answer = match client::ask(&daemon.control_socket(), &request, PATIENCE) {
         Ok((answer, _)) => answer,
-        Err(failure) => return complain(failure.exit, &failure.text),
+        Err(failure) => return fail(&failure, json),
     };
     if json {
-        print_json(&answer);
-        return exit::DONE;
+        return say_json(exit::DONE, &answer);
     }
     match serde_json::from_value::<SocketOptions>(answer) {
-        Ok(page) => {
-            // A reader who has left (`| head`) is no failure of ours.
-            let _ = write!(std::io::stdout(), "{page}");
-            exit::DONE
-        }
+        Ok(page) => say(exit::DONE, &page.to_string()),
         Err(error) => complain(exit::FAILED, &not_understood(&error)),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Verbs that speak with a running daemon read no more of the configuration than where its run
 //! directory is, and tolerate everything else being broken. What is for people goes to standard
-//! output as text, or with `--json` as one document; complaints go to standard error.
+//! output as text, or with `--json` as one document, failures included; complaints go to standard
+//! error.
 
 mod bans;
 mod check;
@@ -17,10 +18,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
+use serde::Serialize;
 
 use crate::channel::CheckBrief;
+use crate::config::Complaint;
+use crate::control::client::Failure;
 use crate::exit;
 use crate::supervisor;
+use crate::terminal::{complain, say};
 
 /// A gateway daemon whose protocols are plugins.
 ///
@@ -34,9 +39,9 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 usage, 3 not running, 4 not permitted, 5 configuration rejected \
-and nothing changed, 6 timed out, 7 degraded. `run`: 78 bad configuration, 71 the system refuses \
-(address in use, no permission), 70 internal error.";
+Exit codes: 0 done, 1 failed, 2 usage, 3 not running, 4 not permitted, 5 the configuration or a \
+plugin in it is rejected and nothing changed, 6 timed out, 7 degraded. `run` alone: 78 bad \
+configuration, 71 the system refuses (address in use, no permission), 70 internal error.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -226,17 +231,23 @@ pub fn main() -> u8 {
     }
 }
 
-/// A problem for standard error; the code is returned for the exit.
-fn complain(code: u8, text: &str) -> u8 {
-    for line in text.lines() {
-        eprintln!("polyport: {line}");
+/// One document; the code is returned for the exit.
+fn say_json(code: u8, document: &impl Serialize) -> u8 {
+    let text = serde_json::to_string_pretty(document).expect("answers are plain data");
+    say(code, &(text + "\n"))
+}
+
+/// A verb that failed before it had an answer: for people always, and as a document if one is awaited.
+fn fail(failure: &Failure, json: bool) -> u8 {
+    let Failure { exit, text } = failure;
+    let code = complain(*exit, text);
+    if json {
+        return say_json(code, &serde_json::json!({ "error": text, "exit": exit }));
     }
     code
 }
 
-fn print_json(value: &impl serde::Serialize) {
-    use std::io::Write;
-    let text = serde_json::to_string_pretty(value).expect("answers are plain data");
-    // A reader who has left (`| head`) is no failure of ours.
-    let _ = writeln!(std::io::stdout(), "{text}");
+fn lines(complaints: &[Complaint]) -> String {
+    let lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }

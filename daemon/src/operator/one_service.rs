@@ -1,25 +1,120 @@
-//! The configuration of one plugin by itself, made up: for trying and for checking it.
+//! The configuration of one plugin by itself, made up: for trying, for looking at and for checking it.
+//!
+//! Who asked for that wrote a file, `--listen` and `--set`, and no configuration. So complaints are
+//! turned back into those words: the made-up service and the places in it are named to nobody.
 
 use std::path::Path;
 
-use crate::channel::CheckBrief;
+use super::check::probe;
+use super::lines;
+use super::scratch::Scratch;
+use crate::channel::{CheckBrief, Depth};
+use crate::plan::{self, Descriptor};
 
-/// `settings` are "key=value"; everything the daemon writes goes below `scratch`.
-pub(super) fn sources(
+#[derive(Debug)]
+pub(super) struct OneService {
+    name: String,
+    pub(super) sources: CheckBrief,
+}
+
+/// What the plugin says of itself, whatever its settings.
+pub(super) fn look_at(plugin: &Path) -> Result<Descriptor, String> {
+    probe_alone(plugin, "tcp://127.0.0.1:0", &[], Depth::Handshake)
+}
+
+/// Whether the plugin would be taken with these settings, "key=value".
+pub(super) fn check(plugin: &Path, settings: &[String]) -> Result<Descriptor, String> {
+    // It is not to serve, so it is offered an endpoint of a transport that it speaks.
+    let listen = match look_at(plugin)?.streams {
+        true => "tcp://127.0.0.1:0",
+        false => "udp://127.0.0.1:0",
+    };
+    probe_alone(plugin, listen, settings, Depth::Settings)
+}
+
+fn probe_alone(
     plugin: &Path,
-    listen: &[String],
+    listen: &str,
     settings: &[String],
-    scratch: &Path,
-) -> CheckBrief {
-    let name = service_name(plugin);
-    CheckBrief {
-        file: None,
-        inline: Some(configuration(&name, plugin, listen, scratch)),
-        overrides: settings
+    depth: Depth,
+) -> Result<Descriptor, String> {
+    let scratch = Scratch::new().map_err(|error| error.to_string())?;
+    let service = OneService::new(plugin, &[listen.to_owned()], settings, scratch.path());
+    service.probe(scratch.path(), depth)
+}
+
+impl OneService {
+    /// `settings` are "key=value"; everything the daemon writes goes below `scratch`.
+    pub(super) fn new(
+        plugin: &Path,
+        listen: &[String],
+        settings: &[String],
+        scratch: &Path,
+    ) -> OneService {
+        let name = service_name(plugin);
+        let overrides = settings
             .iter()
-            .map(|set| format!("services.{name}.settings.{set}"))
-            .collect(),
+            .map(|set| format!("services.{name}.settings.{set}"));
+        OneService {
+            sources: CheckBrief {
+                file: None,
+                inline: Some(configuration(&name, plugin, listen, scratch)),
+                overrides: overrides.collect(),
+            },
+            name,
+        }
     }
+
+    pub(super) fn probe(&self, scratch: &Path, depth: Depth) -> Result<Descriptor, String> {
+        let plan = plan::run_check(&self.sources).map_err(|all| self.as_typed(&lines(&all)))?;
+        let service = &plan.services[&self.name];
+        probe(&self.name, service, &plan, scratch, depth).map_err(|text| self.as_typed(&text))
+    }
+
+    fn as_typed(&self, text: &str) -> String {
+        let lines: Vec<String> = text.lines().map(|line| self.line_as_typed(line)).collect();
+        lines.join("\n")
+    }
+
+    /// "  inline:6: services.echo.listen: …" → "  --listen: …".
+    fn line_as_typed(&self, line: &str) -> String {
+        let said = line.trim_start();
+        let indent = &line[..line.len() - said.len()];
+        let service = format!("services.{}", self.name);
+        let (from_options, said) = match said.strip_prefix("command line: ") {
+            Some(said) => (true, said),
+            None => (false, without_place(said)),
+        };
+        let said = match said.strip_prefix(&service) {
+            Some(key) => match key.strip_prefix(".settings.") {
+                Some(setting) => format!("--set {setting}"),
+                None if key.starts_with(".listen") => format!("--{}", &key[1..]),
+                None => key.trim_start_matches(['.', ':', ' ']).to_owned(),
+            },
+            None if from_options => format!("--set: {said}"),
+            None => said.to_owned(),
+        };
+        let said = said.replace(&format!("\"{service}.settings."), "\"");
+        format!("{indent}{}", self.without_owner(said))
+    }
+
+    /// Of two endpoints that overlap, the other one is the same service's.
+    fn without_owner(&self, said: String) -> String {
+        let owner = format!(" of service \"{}\" (", self.name);
+        let Some((before, after)) = said.split_once(&owner) else {
+            return said;
+        };
+        let after = after.split_once(')').map_or("", |(_, after)| after);
+        format!("{before}{after}")
+    }
+}
+
+/// Without the "inline:6: " of a made-up file.
+fn without_place(said: &str) -> &str {
+    let after = said
+        .strip_prefix("inline:")
+        .and_then(|rest| rest.split_once(": "));
+    after.map_or(said, |(_, after)| after)
 }
 
 fn configuration(name: &str, plugin: &Path, listen: &[String], scratch: &Path) -> String {
@@ -87,5 +182,44 @@ mod tests {
             document["services"]["x"]["plugin"].as_str(),
             Some("/a \"b\"\\c.so")
         );
+    }
+
+    #[test]
+    fn complaints_name_what_was_typed() {
+        let plugin = Path::new("/x/libpolyport_line_chat.so");
+        let service = OneService::new(plugin, &[], &[], Path::new("/tmp/q"));
+        for (said, typed) in [
+            (
+                "inline:6: services.line-chat.listen: expected a URL",
+                "--listen: expected a URL",
+            ),
+            (
+                "  command line: services.line-chat.settings.mode: unknown option",
+                "  --set mode: unknown option",
+            ),
+            (
+                "  inline:4: services.line-chat.settings.root: is required",
+                "  --set root: is required",
+            ),
+            (
+                "command line: expected KEY=VALUE, found \"services.line-chat.settings.x\"",
+                "--set: expected KEY=VALUE, found \"x\"",
+            ),
+            (
+                "inline:6: services.line-chat.listen: tcp://a:1 is taken by tcp://b:1 of service \
+                 \"line-chat\" (inline:6); give one of them another port",
+                "--listen: tcp://a:1 is taken by tcp://b:1; give one of them another port",
+            ),
+            (
+                "services.line-chat: plugin /x/y.so: it is not an ELF file\n  fix: build it",
+                "plugin /x/y.so: it is not an ELF file\n  fix: build it",
+            ),
+            (
+                "environment POLYPORT_DAEMON__X: daemon.x: unknown key",
+                "environment POLYPORT_DAEMON__X: daemon.x: unknown key",
+            ),
+        ] {
+            assert_eq!(service.as_typed(said), typed);
+        }
     }
 }

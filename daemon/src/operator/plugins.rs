@@ -2,6 +2,7 @@
 //!
 //! The command never maps a plugin into its own process: a probe does, as at a start.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,11 +11,12 @@ use serde::Serialize;
 
 use super::check::probe;
 use super::scratch::Scratch;
-use super::{Output, Sources, complain, one_service, print_json};
-use crate::channel::CheckBrief;
-use crate::config::Complaint;
+use super::{Output, Sources, fail, lines, one_service, say_json};
+use crate::channel::{CheckBrief, Depth};
+use crate::control::client::Failure;
 use crate::exit;
-use crate::plan::{self, Descriptor, Plan};
+use crate::plan::{self, Descriptor, OptionFacts, Plan};
+use crate::terminal::{complain, say};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -40,11 +42,12 @@ pub(super) enum Verb {
     Check {
         /// A file, or the name of a plugin in the plugin folder
         plugin: String,
-        /// A setting to try: KEY=VALUE, as below [services.NAME.settings]
-        #[arg(long = "option", value_name = "KEY=VALUE")]
-        options: Vec<String>,
-        #[command(flatten)]
-        sources: Sources,
+        /// A setting of the plugin, as below [services.NAME.settings]
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// The configuration that names the plugin folder
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
         #[command(flatten)]
         output: Output,
     },
@@ -61,34 +64,54 @@ struct Listed {
 
 pub(super) fn run(verb: Verb) -> u8 {
     match verb {
-        Verb::List { sources, output } => list(&sources.into(), output.json),
+        Verb::List { sources, output } => match list(&sources.into()) {
+            Ok((folder, listed)) if output.json => {
+                let document = serde_json::json!({ "plugin_dir": folder, "plugins": listed });
+                say_json(exit::DONE, &document)
+            }
+            Ok((folder, listed)) => say(exit::DONE, &list_page(&folder, &listed)),
+            Err(failure) => fail(&failure, output.json),
+        },
         Verb::Show {
             plugin,
             sources,
             output,
-        } => show(&plugin, &sources.into(), output.json),
+        } => match find(&plugin, &sources.into()).and_then(|file| show(&file)) {
+            Ok(descriptor) if output.json => say_json(exit::DONE, &descriptor),
+            Ok(descriptor) => say(exit::DONE, &descriptor_page(&descriptor)),
+            Err(failure) => fail(&failure, output.json),
+        },
         Verb::Check {
             plugin,
-            options,
-            sources,
+            set,
+            config,
             output,
-        } => check(&plugin, &options, &sources.into(), output.json),
+        } => {
+            let sources = CheckBrief {
+                file: config,
+                ..CheckBrief::default()
+            };
+            match find(&plugin, &sources) {
+                Ok(file) => check(&file, &set, output.json),
+                Err(failure) => fail(&failure, output.json),
+            }
+        }
     }
 }
 
-fn list(sources: &CheckBrief, json: bool) -> u8 {
-    let plan = match plan::run_check(sources) {
-        Ok(plan) => plan,
-        Err(complaints) => return complain(exit::REJECTED, &lines(&complaints)),
+fn list(sources: &CheckBrief) -> Result<(PathBuf, Vec<Listed>), Failure> {
+    let failed = |text| Failure {
+        exit: exit::FAILED,
+        text,
     };
-    let folder = &plan.daemon.plugin_dir;
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) => {
-            let text = format!("daemon.plugin_dir: {}: {error}", folder.display());
-            return complain(exit::FAILED, &text);
-        }
-    };
+    let plan = plan::run_check(sources).map_err(|complaints| Failure {
+        exit: exit::REJECTED,
+        text: lines(&complaints),
+    })?;
+    let folder = plan.daemon.plugin_dir.clone();
+    let entries = fs::read_dir(&folder)
+        .map_err(|error| failed(format!("daemon.plugin_dir: {}: {error}", folder.display())))?;
+    let scratch = Scratch::new().map_err(|error| failed(error.to_string()))?;
     let found = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
     let mut files: Vec<PathBuf> = found
         .filter(|path| path.extension().is_some_and(|end| end == "so"))
@@ -101,42 +124,45 @@ fn list(sources: &CheckBrief, json: bool) -> u8 {
     );
     files.sort();
     files.dedup();
-    let listed: Vec<Listed> = files.into_iter().map(|file| listed(file, &plan)).collect();
-    if json {
-        print_json(&serde_json::json!({ "plugin_dir": folder, "plugins": listed }));
-    } else {
-        print_list(folder, &listed);
-    }
-    exit::DONE
+    let listed = files
+        .into_iter()
+        .map(|file| listed(file, &plan, scratch.path()));
+    Ok((folder, listed.collect()))
 }
 
-fn listed(file: PathBuf, plan: &Plan) -> Listed {
-    let users = plan
-        .services
-        .iter()
-        .filter(|(_, service)| service.plugin == file);
-    let services = users.map(|(name, _)| name.clone()).collect();
-    // With no settings a plugin that requires one refuses; it is still worth listing.
-    match try_file(&file, &[]) {
-        Ok(descriptor) => Listed {
-            file,
-            descriptor: Some(descriptor),
-            problem: None,
-            services,
-        },
-        Err(text) => Listed {
-            file,
-            descriptor: None,
-            problem: Some(text),
-            services,
-        },
+/// Tries it with the settings of each service that uses it.
+fn listed(file: PathBuf, plan: &Plan, scratch: &Path) -> Listed {
+    let (mut descriptor, mut problems, mut services) = (None, Vec::new(), Vec::new());
+    let users = plan.services.iter();
+    for (name, service) in users.filter(|(_, service)| service.plugin == file) {
+        services.push(name.clone());
+        match probe(name, service, plan, scratch, Depth::Settings) {
+            Ok(found) => descriptor = Some(found),
+            Err(text) => problems.push(text),
+        }
+    }
+    // Where no settings suit it, or there are none, it can still say what it is.
+    if descriptor.is_none() {
+        match one_service::look_at(&file) {
+            Ok(found) => descriptor = Some(found),
+            Err(text) if problems.is_empty() => problems.push(text),
+            // The services' own words say that already.
+            Err(_) => {}
+        }
+    }
+    Listed {
+        file,
+        descriptor,
+        problem: (!problems.is_empty()).then(|| problems.join("\n")),
+        services,
     }
 }
 
-fn print_list(folder: &Path, listed: &[Listed]) {
+fn list_page(folder: &Path, listed: &[Listed]) -> String {
     if listed.is_empty() {
-        println!("no plugins in {}", folder.display());
+        return format!("no plugins in {}\n", folder.display());
     }
+    let mut page = String::new();
     for Listed {
         file,
         descriptor,
@@ -151,71 +177,68 @@ fn print_list(folder: &Path, listed: &[Listed]) {
             [] => "unused".to_owned(),
             some => format!("used by {}", some.join(", ")),
         };
-        match (descriptor, problem) {
-            (Some(descriptor), _) => {
-                let Descriptor {
-                    name: plugin,
-                    version,
-                    ..
-                } = descriptor;
-                println!("{plugin:<12} {version:<8} {name}, {used}");
-            }
-            (None, problem) => {
-                println!(
-                    "{name}: {used}; {}",
-                    problem.as_deref().unwrap_or("unknown")
-                );
-            }
-        }
+        let problem = problem
+            .as_ref()
+            .map(|text| format!("  {}\n", text.replace('\n', "\n  ")))
+            .unwrap_or_default();
+        let _ = match descriptor {
+            Some(Descriptor {
+                name: plugin,
+                version,
+                ..
+            }) => write!(page, "{plugin:<12} {version:<8} {name}, {used}\n{problem}"),
+            None => write!(page, "{name}: {used}; {}", problem.trim_start()),
+        };
     }
+    page
 }
 
-fn show(plugin: &str, sources: &CheckBrief, json: bool) -> u8 {
-    match find(plugin, sources).and_then(|file| try_file(&file, &[])) {
-        Ok(descriptor) if json => {
-            print_json(&descriptor);
-            exit::DONE
-        }
-        Ok(descriptor) => {
-            print_descriptor(&descriptor);
-            exit::DONE
-        }
-        Err(text) => complain(exit::FAILED, &text),
-    }
+fn show(file: &Path) -> Result<Descriptor, Failure> {
+    one_service::look_at(file).map_err(|text| Failure {
+        exit: exit::FAILED,
+        text,
+    })
 }
 
-fn check(plugin: &str, options: &[String], sources: &CheckBrief, json: bool) -> u8 {
-    let tried = find(plugin, sources).and_then(|file| try_file(&file, options));
+fn check(file: &Path, settings: &[String], json: bool) -> u8 {
+    let checked = one_service::check(file, settings);
+    let code = match checked {
+        Ok(_) => exit::DONE,
+        Err(_) => exit::FAILED,
+    };
     if json {
-        let (descriptor, problem) = match &tried {
+        let (descriptor, problem) = match &checked {
             Ok(descriptor) => (Some(descriptor), None),
             Err(text) => (None, Some(text)),
         };
-        let accepted = problem.is_none();
-        print_json(&serde_json::json!({
-            "accepted": accepted, "problem": problem, "descriptor": descriptor
-        }));
+        let document = serde_json::json!({
+            "accepted": problem.is_none(), "problem": problem, "descriptor": descriptor
+        });
+        return say_json(code, &document);
     }
-    match tried {
-        Ok(_) if json => exit::DONE,
-        Err(_) if json => exit::FAILED,
-        Ok(descriptor) => {
-            println!("{} {}: accepted", descriptor.name, descriptor.version);
-            exit::DONE
-        }
-        Err(text) => complain(exit::FAILED, &text),
+    match checked {
+        Ok(Descriptor { name, version, .. }) => say(code, &format!("{name} {version}: accepted\n")),
+        Err(text) => complain(code, &text),
     }
 }
 
 /// A plugin's file, from its path or from its name in the plugin folder.
-pub(super) fn find(plugin: &str, sources: &CheckBrief) -> Result<PathBuf, String> {
+pub(super) fn find(plugin: &str, sources: &CheckBrief) -> Result<PathBuf, Failure> {
     let path = Path::new(plugin);
-    if plugin.contains('/') || path.is_file() {
-        return std::path::absolute(path).map_err(|error| format!("{plugin}: {error}"));
+    // A folder may well have the name of a plugin; anything else here is what was meant.
+    let is_here = || path.metadata().is_ok_and(|facts| !facts.is_dir());
+    if plugin.contains('/') || is_here() {
+        return std::path::absolute(path).map_err(|error| Failure {
+            exit: exit::FAILED,
+            text: format!("{plugin}: {error}"),
+        });
     }
-    let plan = plan::run_check(sources).map_err(|complaints| {
-        let lines = lines(&complaints);
-        format!("{plugin} is no file here, and the plugin folder is not known:\n{lines}")
+    let plan = plan::run_check(sources).map_err(|complaints| Failure {
+        exit: exit::REJECTED,
+        text: format!(
+            "{plugin} is no file here, and the plugin folder is not known:\n{}",
+            lines(&complaints)
+        ),
     })?;
     Ok(plan::plugin_file(
         &plan.daemon.plugin_dir,
@@ -224,26 +247,7 @@ pub(super) fn find(plugin: &str, sources: &CheckBrief) -> Result<PathBuf, String
     ))
 }
 
-/// Probes one file by itself, with these settings ("key=value").
-fn try_file(file: &Path, settings: &[String]) -> Result<Descriptor, String> {
-    let scratch = Scratch::new().map_err(|error| error.to_string())?;
-    let listen = ["tcp://127.0.0.1:0".to_owned()];
-    let sources = one_service::sources(file, &listen, settings, scratch.path());
-    let plan = plan::run_check(&sources).map_err(|complaints| lines(&complaints))?;
-    let (name, service) = plan
-        .services
-        .iter()
-        .next()
-        .expect("the made-up plan has one service");
-    probe(name, service, &plan, scratch.path())
-}
-
-fn lines(complaints: &[Complaint]) -> String {
-    let lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
-    lines.join("\n")
-}
-
-fn print_descriptor(descriptor: &Descriptor) {
+fn descriptor_page(descriptor: &Descriptor) -> String {
     let Descriptor {
         name,
         version,
@@ -253,51 +257,51 @@ fn print_descriptor(descriptor: &Descriptor) {
         options,
         ..
     } = descriptor;
-    println!("{name} {version}  (ABI {revision}, built with {build_info})");
-    let speaks = [
+    let title = format!("{name} {version}");
+    let build = match build_info.as_str() {
+        "" => String::new(),
+        text => format!("; build: {text}"),
+    };
+    let serves = marked(&[
         (descriptor.streams && !descriptor.blocking, "streams"),
         (descriptor.blocking, "streams (blocking, a thread each)"),
         (descriptor.datagrams, "datagrams"),
-    ];
-    let speaks: Vec<&str> = speaks
-        .iter()
-        .filter(|(yes, _)| *yes)
-        .map(|(_, word)| *word)
-        .collect();
-    println!("serves    {}", speaks.join(", "));
-    let mut wants = Vec::new();
-    wants.extend(needs.files_read.iter().map(|path| format!("read {path}")));
-    wants.extend(needs.files_write.iter().map(|path| format!("write {path}")));
+    ]);
     let flags = [
         (needs.connect, "connect"),
         (needs.exec, "exec"),
         (needs.jit, "jit"),
     ];
-    wants.extend(
-        flags
-            .iter()
-            .filter(|(yes, _)| *yes)
-            .map(|(_, word)| (*word).to_owned()),
-    );
-    println!(
-        "needs     {}",
-        if wants.is_empty() {
-            "nothing".into()
-        } else {
-            wants.join(", ")
-        }
+    let mut wants = Vec::new();
+    wants.extend(needs.files_read.iter().map(|path| format!("read {path}")));
+    wants.extend(needs.files_write.iter().map(|path| format!("write {path}")));
+    wants.extend(marked(&flags));
+    if wants.is_empty() {
+        wants.push("nothing".to_owned());
+    }
+    let mut page = format!(
+        "{}  (ABI {revision}{build})\nserves    {}\nneeds     {}\n",
+        title.trim_end(),
+        serves.join(", "),
+        wants.join(", ")
     );
     for option in options {
         let default = option
             .default
             .as_ref()
             .map_or("required".into(), |d| format!("default {d:?}"));
-        println!(
-            "option    {} ({}, {default}): {}",
-            option.name, option.kind, option.help
-        );
+        let OptionFacts {
+            name, kind, help, ..
+        } = option;
+        let _ = writeln!(page, "option    {name} ({kind}, {default}): {help}");
         if !option.choices.is_empty() {
-            println!("          one of {}", option.choices.join(", "));
+            let _ = writeln!(page, "          one of {}", option.choices.join(", "));
         }
     }
+    page
+}
+
+fn marked(words: &[(bool, &str)]) -> Vec<String> {
+    let marked = words.iter().filter(|(yes, _)| *yes);
+    marked.map(|(_, word)| (*word).to_owned()).collect()
 }

@@ -1,13 +1,16 @@
 //! Verbs that speak with a running daemon.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Daemon, complain, print_json};
+use serde::Deserialize;
+
+use super::{Daemon, fail, say_json};
 use crate::config::{self, Surroundings};
-use crate::control::{self, Request, Status, client};
+use crate::control::client::{self, Failure};
+use crate::control::{self, Request, Status};
 use crate::exit;
+use crate::terminal::say;
 
 /// For an answer that only needs a look at values.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,23 +25,20 @@ impl Daemon {
 }
 
 pub(super) fn status(daemon: &Daemon, json: bool) -> u8 {
-    let answer = match client::ask(&daemon.control_socket(), &Request::Status, PATIENCE) {
-        Ok((answer, _)) => answer,
-        Err(failure) => return complain(failure.exit, &failure.text),
-    };
-    let status: Status = match serde_json::from_value(answer.clone()) {
-        Ok(status) => status,
-        Err(error) => {
-            return complain(exit::FAILED, &not_understood(&error));
-        }
-    };
-    if json {
+    let asked = client::ask(&daemon.control_socket(), &Request::Status, PATIENCE);
+    let understood = asked.and_then(|(answer, _)| match Status::deserialize(&answer) {
+        Ok(status) => Ok((answer, status)),
+        Err(error) => Err(Failure {
+            exit: exit::FAILED,
+            text: not_understood(&error),
+        }),
+    });
+    match understood {
         // The daemon's own words: a newer one may know more than this command.
-        print_json(&answer);
-    } else {
-        let _ = write!(std::io::stdout(), "{status}");
+        Ok((answer, status)) if json => say_json(status.exit(), &answer),
+        Ok((_, status)) => say(status.exit(), &status.to_string()),
+        Err(failure) => fail(&failure, json),
     }
-    status.exit()
 }
 
 pub(super) fn not_understood(error: &serde_json::Error) -> String {
@@ -51,12 +51,11 @@ pub(super) fn stop(daemon: &Daemon, fast: bool, timeout_s: u64, json: bool) -> u
     let asked = client::ask(&daemon.control_socket(), &request, patience);
     let stopped = asked.and_then(|(answer, call)| call.wait_for_end().map(|()| answer));
     match stopped {
-        Ok(answer) => {
-            if json {
-                print_json(&serde_json::json!({ "stopped": true, "pid": answer["pid"] }));
-            }
-            exit::DONE
+        Ok(answer) if json => {
+            let document = serde_json::json!({ "stopped": true, "pid": answer["pid"] });
+            say_json(exit::DONE, &document)
         }
-        Err(failure) => complain(failure.exit, &failure.text),
+        Ok(_) => exit::DONE,
+        Err(failure) => fail(&failure, json),
     }
 }

@@ -1,14 +1,18 @@
 //! `polyport try`: one plugin, served at once, with nothing configured and nothing left behind.
+//!
+//! The codes 70, 71 and 78 are `run`'s: here a refusal is a rejection, and all else a failure.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
+use super::one_service::OneService;
+use super::plugins;
 use super::scratch::Scratch;
-use super::{complain, one_service, plugins};
-use crate::channel::CheckBrief;
+use crate::channel::{CheckBrief, Depth};
 use crate::exit;
 use crate::supervisor;
+use crate::terminal::complain;
 
 #[derive(Args, Debug)]
 pub(super) struct Try {
@@ -35,15 +39,25 @@ pub(super) fn run(wish: Try) -> u8 {
     };
     let plugin = match plugins::find(&wish.plugin, &sources) {
         Ok(plugin) => plugin,
-        Err(text) => return complain(exit::FAILED, &text),
+        Err(failure) => return complain(failure.exit, &failure.text),
     };
     let scratch = match Scratch::new() {
         Ok(scratch) => scratch,
-        Err(error) => return complain(exit::SYSTEM, &error.to_string()),
+        Err(error) => return complain(exit::FAILED, &error.to_string()),
     };
-    supervisor::run(supervisor::Wish {
-        sources: one_service::sources(&plugin, &wish.listen, &wish.set, scratch.path()),
+    let service = OneService::new(&plugin, &wish.listen, &wish.set, scratch.path());
+    // The supervisor would refuse it too, but in the words of a configuration that nobody wrote.
+    if let Err(text) = service.probe(scratch.path(), Depth::Settings) {
+        return complain(exit::REJECTED, &text);
+    }
+    let code = supervisor::run(supervisor::Wish {
+        sources: service.sources,
         announce: Some(supervisor::Announcement { json: wish.json }),
         all_or_nothing: true,
-    })
+    });
+    match code {
+        exit::CONFIG | exit::FAILED => exit::REJECTED,
+        exit::SYSTEM | exit::INTERNAL => exit::FAILED,
+        code => code,
+    }
 }

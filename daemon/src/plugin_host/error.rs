@@ -46,6 +46,7 @@ pub enum LoadError {
         found: String,
     },
     NotShared,
+    Program,
     Loader {
         text: String,
     },
@@ -118,15 +119,20 @@ pub enum LoadError {
 impl LoadError {
     /// The whole complaint: whose plugin, which file, what, and what to do.
     pub fn about(&self, service: &str, plugin: &Path) -> String {
-        format!("services.{service}: plugin {}: {self}", plugin.display())
+        let plugin = plugin.display().to_string();
+        let problem = self.to_string();
+        // Mostly the problem is that very file's, and its name has just been said.
+        let problem = match problem.strip_prefix(&format!("{plugin} ")) {
+            Some(rest) => format!("it {rest}"),
+            None => problem,
+        };
+        format!("services.{service}: plugin {plugin}: {problem}")
     }
 
     pub fn fix(&self) -> String {
         use LoadError::*;
         let fix = match self {
-            NotFound { .. } => {
-                "install the plugin there, or correct `plugin` of the service or `plugin_dir`"
-            }
+            NotFound { path } => return fix_of_missing(path),
             Unreadable { .. } => "let the daemon's user read it",
             NotRegular { .. } => "name the shared library itself",
             Untrusted { fix, .. } => fix,
@@ -140,7 +146,7 @@ impl LoadError {
             }
             OtherWidth => "build it for the 64-bit target of this daemon",
             OtherArchitecture { .. } => "install the plugin built for this machine",
-            NotShared => "link it with -shared (C), or as crate-type \"cdylib\" (Rust)",
+            NotShared | Program => "link it with -shared (C), or as crate-type \"cdylib\" (Rust)",
             Loader { .. } => "install what the loader misses, or rebuild the plugin on this system",
             OtherCode { .. } => {
                 "start again; if it comes again, link the plugin without libraries that export the entry symbol too"
@@ -222,6 +228,7 @@ impl LoadError {
                 )
             }
             NotShared => f.write_str("it is an ELF file, but not a shared library"),
+            Program => f.write_str("it is a program, not a shared library"),
             Loader { text } => write!(f, "the loader refuses it: {text}"),
             OtherCode { found } => {
                 write!(
@@ -274,7 +281,8 @@ impl LoadError {
             BadNeeds { why } => write!(f, "its needs: {why}"),
             BadExtension { id, why } => write!(f, "its {id}: {why}"),
             Settings(complaints) => {
-                write!(f, "{} of its settings cannot be taken:", complaints.len())?;
+                // The log joins these lines to one, so none of them ends as if more were to come.
+                write!(f, "{} of its settings cannot be taken", complaints.len())?;
                 complaints
                     .iter()
                     .try_for_each(|line| write!(f, "\n  {line}"))
@@ -283,6 +291,23 @@ impl LoadError {
             CreateRefused { text } => write!(f, "it refuses to start: {text}"),
             System { call, why } => write!(f, "{call}: {why}"),
         }
+    }
+}
+
+/// Names are looked for in two spellings, of which only the first is in the plan.
+fn fix_of_missing(path: &Path) -> String {
+    let fix = "install the plugin there, or correct `plugin` of the service or `plugin_dir`";
+    let name = path
+        .extension()
+        .filter(|ending| *ending == "so")
+        .and_then(|_| path.file_stem()?.to_str());
+    match name {
+        Some(name) if !name.starts_with("libpolyport_") => format!(
+            "{fix}; a plugin by the name of {name} is looked for as {name}.so, then as \
+             libpolyport_{}.so",
+            name.replace('-', "_")
+        ),
+        _ => fix.to_owned(),
     }
 }
 

@@ -46,6 +46,10 @@ pub(super) fn load(confirmed: &Confirmed) -> Result<*const abi::Plugin, LoadErro
 fn loader_error(error: &libloading::Error) -> LoadError {
     let text =
         std::error::Error::source(error).map_or_else(|| error.to_string(), |s| s.to_string());
+    // Such a program looks like a library until the loader reads its flags.
+    if text.ends_with("cannot dynamically load position-independent executable") {
+        return LoadError::Program;
+    }
     LoadError::Loader {
         text: escaped(text.as_bytes(), 1024),
     }

@@ -66,6 +66,11 @@ impl Admitted {
         options::choose(&self.options, service, settings, places)
     }
 
+    /// What it needs as it declares it: `$root` for the value of its option `root`.
+    pub fn declared_needs(&self) -> Needs {
+        self.needs.as_declared()
+    }
+
     /// What the sandbox of an instance with these settings must allow.
     pub fn needs(&self, chosen: &Chosen) -> Needs {
         self.needs.with(chosen)

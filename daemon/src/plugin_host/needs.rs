@@ -97,6 +97,15 @@ impl DeclaredNeeds {
             paths.retain(|path| !path.is_empty());
             paths
         };
+        self.replaced(paths)
+    }
+
+    /// With each `$name` as it stands.
+    pub(super) fn as_declared(&self) -> Needs {
+        self.replaced(<[String]>::to_vec)
+    }
+
+    fn replaced(&self, paths: impl Fn(&[String]) -> Vec<String>) -> Needs {
         Needs {
             files_read: paths(&self.files_read),
             files_write: paths(&self.files_write),

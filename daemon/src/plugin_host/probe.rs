@@ -3,19 +3,27 @@
 //! The process was limited and will be thrown away; who closes its sandbox between loading and
 //! checking is the caller, through `sandboxed`, because only the loaded plugin knows its needs.
 //!
+//! Who only wants to know what a plugin is has no settings for it; the probe then stops before them.
+//!
 //! Invariant: the answer is about the very code and settings that a worker would use.
 
 use super::{InstanceFacts, LoadError, load};
-use crate::channel::ProbeBrief;
+use crate::channel::{Depth, ProbeBrief};
 use crate::plan::{Descriptor, Endpoint, Needs, Transport};
 
-/// Loads, admits, types the settings, closes the sandbox and asks the plugin's own `check`.
+/// Loads and admits; then, if it is to go as far, types the settings, closes the sandbox and asks
+/// the plugin's own `check`.
 pub fn run(
     brief: &ProbeBrief,
     sandboxed: impl FnOnce(&Needs) -> Result<(), String>,
 ) -> Result<Descriptor, String> {
     let about = |error: LoadError| error.about(&brief.service, &brief.plan.plugin);
     let admitted = load(&brief.code, None).map_err(about)?;
+    if brief.depth == Depth::Handshake {
+        // Nothing of it is called any more, so it may be left without anything.
+        sandboxed(&Needs::default())?;
+        return Ok(admitted.descriptor(admitted.declared_needs()));
+    }
     let chosen = admitted
         .choose(&brief.service, &brief.plan.settings, &brief.places)
         .map_err(about)?;

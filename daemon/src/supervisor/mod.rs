@@ -38,6 +38,7 @@ use crate::lifecycle::{Event, Exit, News};
 use crate::log;
 use crate::plan::{Descriptor, Plan};
 use crate::sys::jail;
+use crate::terminal::complain;
 use children::{Child, Children, Kind};
 use directories::Directories;
 use life::Life;
@@ -84,10 +85,7 @@ pub fn run(wish: Wish) -> u8 {
             text: format!("cannot start: {error}"),
         },
     };
-    for line in ending.text.lines() {
-        eprintln!("polyport: {line}");
-    }
-    ending.exit
+    complain(ending.exit, &ending.text)
 }
 
 struct Supervisor {
@@ -314,7 +312,8 @@ impl Supervisor {
                 let event = Event::Worker(
                     *id,
                     News::Refused {
-                        text: log::escape(&text),
+                        // Problem and remedy stand on lines of their own.
+                        text: log::escape(&text).replace("\\n", "\n"),
                     },
                 );
                 life.handle(event, &mut self.children, now_ms);

@@ -14,7 +14,7 @@ use super::Ending;
 use super::children::{Children, Kind};
 use super::directories::Directories;
 use super::listeners::{Listener, bind_service, shard_count};
-use crate::channel::{Brief, ProbeBrief, StoredPlugin};
+use crate::channel::{Brief, Depth, ProbeBrief, StoredPlugin};
 use crate::exit;
 use crate::lifecycle::Exit;
 use crate::log;
@@ -95,6 +95,7 @@ impl Preparation {
             plan: service,
             code: code.clone(),
             places: self.plan.places.clone(),
+            depth: Depth::Settings,
         });
         let kind = Kind::Probe(name.to_owned());
         children

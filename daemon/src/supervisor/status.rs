@@ -87,13 +87,13 @@ fn of_worker(view: &WorkerView, children: &Children, now_ms: u64) -> WorkerStatu
     let board = board_of(view, children);
     let boards: Vec<&Scoreboard> = board.into_iter().collect();
     WorkerStatus {
-        pid: view.pid.unwrap_or(0),
+        pid: view.pid,
         generation: view.generation,
         state: view.state,
         connections: board.map_or(0, |board| board.read(Counter::Connections)),
         totals: totals(&boards, &[0; Counter::ALL.len()]),
         restarts: view.restarts,
-        uptime_s: now_ms.saturating_sub(view.since_ms) / 1_000,
+        since_s: now_ms.saturating_sub(view.since_ms) / 1_000,
         last_death: view.last_death.clone(),
     }
 }

@@ -171,14 +171,14 @@ fn connections_queued_at_a_killed_worker_are_served_by_its_successor() {
 #[test]
 fn a_plugin_that_dies_again_and_again_is_restarted_again_and_again() {
     let scene = Scene::start("crimes-again", "", &rude("segfault"), "");
-    let waits = ["at once", "in 0.", "in 0.", "in 0."];
+    let waits = ["at once", " ms", " ms", " ms"];
     for (times, wait) in (1..).zip(waits) {
         let mut culprit = scene.bad();
         culprit.say("!");
         culprit.is_dropped();
         let line = scene.daemon.wait_log("worker died");
         assert!(
-            line.contains(&format!("the next one starts {wait}")),
+            line.contains("the next one starts ") && line.ends_with(wait),
             "{times}: {line}"
         );
         // The queue stays while there is no worker.

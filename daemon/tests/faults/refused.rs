@@ -50,17 +50,25 @@ fn a_file_that_is_no_plugin_fails_its_service_alone() {
             row(
                 "missing",
                 folder.join("gone.so"),
-                ["gone.so does not exist"],
+                ["/gone.so: it does not exist", "install the plugin there"],
             ),
             row(
                 "unnamed",
                 "nobody-has-this".into(),
-                ["nobody-has-this", "does not exist"],
+                [
+                    "/nobody-has-this.so: it does not exist",
+                    "then as libpolyport_nobody_has_this.so",
+                ],
             ),
             row("text", text, ["it is not an ELF file", "cc -shared"]),
             row("empty", empty, ["it is not an ELF file"]),
-            row("folder", folder.to_owned(), ["is not a regular file"]),
-            row("pipe", pipe, ["/p is not a regular file"]),
+            row(
+                "executable",
+                "/bin/true".into(),
+                ["it is a program, not a shared library"],
+            ),
+            row("folder", folder.to_owned(), ["it is not a regular file"]),
+            row("pipe", pipe, ["/p: it is not a regular file"]),
             row(
                 "arch",
                 patched(folder, "arch.so", 18, 183),
@@ -200,7 +208,7 @@ fn settings_that_a_plugin_does_not_take_are_named_with_their_place() {
                 "several",
                 "lenght = 7\npause = \"soon\"\n",
                 &[
-                    "3 of its settings",
+                    "3 of its settings cannot be taken\n",
                     "settings.lenght",
                     "settings.pause",
                     "settings.root",
@@ -235,9 +243,13 @@ fn a_plugin_that_others_could_have_changed_is_not_loaded() {
         row(
             "anyone",
             anyone,
-            ["anyone.so is not trusted", "mode 0757", "fix: chmod go-w"],
+            [
+                "anyone.so: it is not trusted",
+                "mode 0757",
+                "fix: chmod go-w",
+            ],
         ),
-        row("group", group, ["group.so is not trusted", "mode 0775"]),
+        row("group", group, ["group.so: it is not trusted", "mode 0775"]),
         // What the link leads to is what would be loaded.
         row("link", link, ["anyone.so is not trusted"]),
         row("parent", below, ["/open is not trusted", "fix: chmod go-w"]),
@@ -248,7 +260,7 @@ fn a_plugin_that_others_could_have_changed_is_not_loaded() {
         rows.push(row(
             "foreign",
             foreign,
-            ["foreign.so is not trusted", "belongs to user 12345"],
+            ["foreign.so: it is not trusted", "belongs to user 12345"],
         ));
     }
     refuse("refused-trust", rows);

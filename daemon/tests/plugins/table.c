@@ -29,6 +29,7 @@ MAYBE_UNUSED static const pp_option good[] = {
 #define REQUIRED NULL
 #define EXTENSION NULL
 #define FEED feed
+#define DATAGRAM NULL
 
 #if defined(CASE_bad_magic)
 #undef MAGIC
@@ -61,6 +62,15 @@ static const char *const required[] = {"polyport.future/3", NULL};
 #elif defined(CASE_no_way_in)
 #undef FEED
 #define FEED NULL
+#elif defined(CASE_datagrams_only)
+#undef FEED
+#define FEED NULL
+#undef DATAGRAM
+#define DATAGRAM datagram
+static pp_status datagram(void *instance, const pp_datagram *from, const uint8_t *bytes, size_t n) {
+  (void)instance, (void)from, (void)bytes, (void)n;
+  return PP_OK;
+}
 #elif defined(CASE_no_name)
 #undef NAME
 #define NAME NULL
@@ -150,6 +160,7 @@ MAYBE_UNUSED static const pp_plugin table = {
     .required_ext = REQUIRED,
     .extension = EXTENSION,
     .feed = FEED,
+    .datagram = DATAGRAM,
 };
 
 #if defined(CASE_no_symbol)

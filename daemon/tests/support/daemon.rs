@@ -55,9 +55,14 @@ impl Drop for Directory {
     }
 }
 
-/// The binary under test.
+/// The binary under test, without the variables that are meant for the tests.
 pub fn polyport() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_polyport"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_polyport"));
+    let names = std::env::vars_os().map(|(name, _)| name);
+    for name in names.filter(|name| name.as_encoded_bytes().starts_with(b"POLYPORT_")) {
+        command.env_remove(name);
+    }
+    command
 }
 
 impl Daemon {
@@ -188,7 +193,6 @@ impl Daemon {
         let pids = workers.unwrap_or_default();
         pids.iter()
             .filter_map(|w| w["pid"].as_u64())
-            .filter(|p| *p > 0)
             .map(|p| p as u32)
             .collect()
     }
@@ -238,7 +242,7 @@ impl Daemon {
                 "the supervisor gained {gained} descriptors: {status:#}"
             );
             assert_eq!(threads_of(self.pid()), 1, "the supervisor has one thread");
-            assert!(zombies_of(self.pid()).is_empty(), "a child was not reaped");
+            wait_reaped(self.pid());
             self.signal(self.pid(), Signal::SIGTERM);
             let code = self.wait();
             assert_eq!(
@@ -372,6 +376,15 @@ pub fn wait_stopped(pid: u32) {
     let until = Instant::now() + PATIENCE;
     while processes().get(&pid).is_none_or(|(_, state)| *state != 'T') {
         assert!(Instant::now() < until, "the process {pid} does not stop");
+        std::thread::yield_now();
+    }
+}
+
+/// A child that has answered may be dead for a moment before its parent looks; none stays so.
+fn wait_reaped(parent: u32) {
+    let until = Instant::now() + PATIENCE;
+    while !zombies_of(parent).is_empty() {
+        assert!(Instant::now() < until, "a child is never reaped");
         std::thread::yield_now();
     }
 }

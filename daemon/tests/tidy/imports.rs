@@ -6,7 +6,7 @@
 use crate::tree::{Finding, Source, root};
 
 /// A room, what it may use of other rooms, and why no more.
-const ROOMS: [(&str, &[&str], &str); 16] = [
+const ROOMS: [(&str, &[&str], &str); 17] = [
     (
         "channel",
         &["config", "plan", "sys"],
@@ -46,6 +46,7 @@ const ROOMS: [(&str, &[&str], &str); 16] = [
             "plan",
             "plugin_host::verify",
             "supervisor",
+            "terminal",
         ],
         "verbs of the command line; they load no plugin into their own process",
     ),
@@ -59,6 +60,7 @@ const ROOMS: [(&str, &[&str], &str); 16] = [
             "plan",
             "plugin_host",
             "sys",
+            "terminal",
             "worker",
         ],
         "a child of the supervisor is one thing only, and never a supervisor",
@@ -98,6 +100,7 @@ const ROOMS: [(&str, &[&str], &str); 16] = [
             "plugin_host::verify",
             "scoreboard",
             "sys",
+            "terminal",
         ],
         "it runs no plugin and serves no peer, so of plugins it may only check files",
     ),
@@ -105,6 +108,11 @@ const ROOMS: [(&str, &[&str], &str); 16] = [
         "sys",
         &["plan::Needs", "plan::SandboxPolicy"],
         "the ground floor: of the plan it knows what a sandbox is to allow",
+    ),
+    (
+        "terminal",
+        &["exit"],
+        "words for whoever started the process, and the code that goes with them",
     ),
     (
         "worker",
