@@ -255,8 +255,7 @@ fn print_descriptor(descriptor: &Descriptor) {
     } = descriptor;
     println!("{name} {version}  (ABI {revision}, built with {build_info})");
     let speaks = [
-        (descriptor.streams && !descriptor.blocking, "streams"),
-        (descriptor.blocking, "streams (blocking, a thread each)"),
+        (descriptor.streams, "streams"),
         (descriptor.datagrams, "datagrams"),
     ];
     let speaks: Vec<&str> = speaks
@@ -265,6 +264,12 @@ fn print_descriptor(descriptor: &Descriptor) {
         .map(|(_, word)| *word)
         .collect();
     println!("serves    {}", speaks.join(", "));
+    let style = if descriptor.blocking {
+        "blocking, each on a thread"
+    } else {
+        "events, all on one loop"
+    };
+    println!("style     {style}");
     let mut wants = Vec::new();
     wants.extend(needs.files_read.iter().map(|path| format!("read {path}")));
     wants.extend(needs.files_write.iter().map(|path| format!("write {path}")));

@@ -46,7 +46,12 @@ impl FakeHost {
     pub(crate) fn start(setup: &Setup) -> Result<FakeHost, String> {
         let mut plugin = Plugin::admit(setup.table)?;
         let settings = setup.lent_settings(&plugin)?;
-        let ledger = Ledger::new(setup.full_at, setup.output_bytes_max, setup.sends_max, setup.work_max);
+        let ledger = Ledger::new(
+            setup.full_at,
+            setup.output_bytes_max,
+            setup.sends_max,
+            setup.work_max,
+        );
         let shared = Shared::new(ledger, setup.host_table_bytes);
         shared.ledger().note(format_args!("create"));
         shared.ledger().during = Some("create");
@@ -221,15 +226,20 @@ impl FakeHost {
             "the plugin serves no datagrams"
         );
         let reply_token = self.shared.ledger().flow(from);
+        let callback = if self.plugin.serves_datagrams_on_threads() {
+            "serve_datagram"
+        } else {
+            "datagram"
+        };
         self.begin(
-            "datagram",
-            format_args!("datagram from {from} {}", shown(payload)),
+            callback,
+            format_args!("{callback} from {from} {}", shown(payload)),
         );
         let status = self
             .plugin
             .datagram(from, local, to_many, reply_token, payload);
         self.finish_call();
-        self.check_status("datagram", status);
+        self.check_status(callback, status);
         self.settle();
         Error::check(status)
     }

@@ -18,7 +18,7 @@ use slotmap::{Key, SlotMap};
 use super::stream::Stream;
 use super::turn::Worker;
 use super::{Orders, Share, Wakes};
-use crate::engine::handler::{Job, JobEnd, JobToken, SharedHandler};
+use crate::engine::handler::{Errand, Job, JobEnd, JobToken, SharedHandler};
 use crate::engine::session::{End, Facts, Protocol, Token};
 use crate::plan::Limits;
 use crate::scoreboard::{Callback, Counter, Scoreboard, Slot};
@@ -115,7 +115,7 @@ impl Blocking {
 
     /// Whether sessions are served by threads.
     pub(super) fn serves(&self) -> bool {
-        self.handler.is_some()
+        self.handler.as_ref().is_some_and(|it| it.serves_streams())
     }
 
     /// Sessions that are with a thread, or wait for one.
@@ -178,6 +178,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     /// Gives what the protocol has submitted to threads.
     pub(super) fn hand_over_jobs(&mut self) {
+        let refused = self.streams.take_jobs_refused();
+        if refused > 0 {
+            self.scoreboard.add(Counter::RefusedBusy, refused);
+            self.complaints.busy(self.now_ms);
+        }
         for job in self.streams.take_jobs() {
             let refused = match self.blocking.threads.submit(Task::Run(job)) {
                 Ok(()) => continue,
@@ -346,7 +351,11 @@ impl Runner {
         match task {
             Task::Serve(visit) => self.serve(*visit, &slot),
             Task::Run(job) => {
-                slot.enter(Callback::Run, 0, 0);
+                let callback = match job.errand {
+                    Errand::Job => Callback::Run,
+                    Errand::Datagram => Callback::Serve,
+                };
+                slot.enter(callback, 0, 0);
                 let end = (job.run)();
                 slot.leave();
                 Done::Job(job.token, end)
