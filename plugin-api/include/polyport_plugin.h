@@ -511,12 +511,11 @@ typedef struct pp_work_1 {
    * called on the loop, with this token and this arg. arg is the host's to pass on until then, and
    * whatever it points to belongs to `run` and then to `done`.
    * Each job that was taken gets exactly one `done` before `destroy`. Those that no thread has begun
-   * when the worker has drained are not run: their `done` says PP_E_CANCELLED. Those that run are
-   * waited for; if one does not return soon after the time to drain is over, the process ends
-   * without `destroy`.
+   * when the worker's time to drain is over are not run: their `done` says PP_E_CANCELLED. Those that
+   * run are waited for; if one does not return soon after that, the process ends without `destroy`.
    * PP_E_BUSY: as many jobs wait as limits.queue allows; not PP_E_FULL, which a `feed` may pass on
-   *   only if room in its output is what it waits for. PP_E_CANCELLED: the instance is about to be
-   *   destroyed. PP_E_UNSUPPORTED: the plugin has no pp_work_sink_1. PP_E_ARG: no function. After
+   *   only if room in its output is what it waits for. PP_E_CANCELLED: the worker drains, and
+   *   its last session has gone. PP_E_UNSUPPORTED: the plugin has no pp_work_sink_1. PP_E_ARG: no function. After
    *   any of these arg is the caller's, and no `done` follows. */
   pp_status (*submit)(pp_host *host, void (*run)(void *arg), void *arg, uint64_t token);
 } pp_work_1;

@@ -26,9 +26,6 @@ use crate::scoreboard::{Callback, Counter, Scoreboard, Slot};
 mod stream;
 mod threads;
 
-#[cfg(test)]
-mod tests;
-
 use stream::{Patience, Stop, Waiting};
 use threads::{Bounds, Refused, Threads};
 
@@ -303,11 +300,12 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.part();
     }
 
-    /// Whether the threads are done, once all connections of the loop's own are. Jobs that have not
-    /// begun by then never do; those that run are waited for.
+    /// Whether the threads are done, once all connections of the loop's own are. With the last session
+    /// gone, what waits is still done while there is time, but nothing more is taken.
     pub(super) fn threads_are_done(&mut self) -> bool {
         if self.blocking.len() == 0 {
-            self.cancel_waiting();
+            self.streams.close_jobs();
+            self.hand_over_jobs();
         }
         let pending = self.blocking.len() + self.streams.job_count();
         pending == 0 || self.has_given_up()
@@ -405,3 +403,6 @@ impl Runner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
