@@ -55,11 +55,13 @@ fn each_broken_table_is_refused_in_words_of_its_own() {
   fix: correct that row of the plugin's option table"),
         ("bad_needs", "its needs: \"$root\" names no option
   fix: correct what the plugin's `polyport.needs/1` returns"),
-        ("blocking_short", "its polyport.blocking/1: its size is 8, but sizeof(pp_blocking_1) is 16
+        ("blocking_short", "its polyport.blocking/1: its size is 8, but sizeof(pp_blocking_1) is 24
   fix: correct what the plugin's `polyport.blocking/1` returns"),
-        ("blocking_empty", "its polyport.blocking/1: its `serve` is NULL
+        ("blocking_empty", "its polyport.blocking/1: it has neither `serve` nor `serve_datagram`
   fix: correct what the plugin's `polyport.blocking/1` returns"),
         ("blocking_and_feed", "its polyport.blocking/1: streams go either to its `serve` or to the table's `feed`, not to both
+  fix: correct what the plugin's `polyport.blocking/1` returns"),
+        ("blocking_and_datagram", "its polyport.blocking/1: datagrams go either to its `serve_datagram` or to the table's `datagram`, not to both
   fix: correct what the plugin's `polyport.blocking/1` returns"),
         ("work_empty", "its polyport.work/1: its `done` is NULL
   fix: correct what the plugin's `polyport.work/1` returns"),

@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 use folder::Folder;
 use polyport::engine::desk::{Ask, Piece};
 use polyport::engine::handler::{ByteStream, Halt, JobEnd};
-use polyport::engine::session::{End, Facts, Party, Protocol, Token};
+use polyport::engine::outbox::SENDS_MAX;
+use polyport::engine::replies::{Flow, FlowPeer};
+use polyport::engine::session::{DatagramFacts, End, Facts, Party, Protocol, Token};
 use polyport::plan::LogLevel;
 use polyport::plugin_host::{Instance, InstanceFacts, Surroundings};
 use polyport::scoreboard::{BYTES, Scoreboard};
@@ -180,6 +182,78 @@ fn a_handler_limit_of_the_plugin_is_known_and_nobody_is_served_after_the_end() {
     assert_eq!((served.verdict, line.got.len()), (Err(End::Drain), 0));
 }
 
+#[test]
+fn a_datagram_is_served_on_a_thread_and_its_replies_leave_from_the_loop() {
+    let folder = Folder::new("serves-datagrams");
+    let mut instance = instance(&folder, "serves");
+    for (payload, replies, faults) in [
+        (&b"echo"[..], 1, None),
+        (b"", 1, None),
+        // As many as leave in one batch; more than a datagram holds is none.
+        (b"w", SENDS_MAX, None),
+        (b"n", 0, None),
+        (b"f", 0, Some("a datagram's fault")),
+        (b"p", 0, Some("serve_datagram answered PP_E_PANIC")),
+    ] {
+        let reply = noted(&mut instance);
+        let facts = DatagramFacts {
+            peer: Party::Unix,
+            local: Party::Unix,
+            to_many: false,
+            reply,
+            endpoint: "udp://[::]:7",
+        };
+        assert!(instance.datagram(&facts, payload));
+        assert!(
+            instance.desk().outbox.sends().is_empty(),
+            "nothing from the loop"
+        );
+        run_jobs(&mut instance, None);
+        let outbox = &mut instance.desk().outbox;
+        let sends = outbox.sends().to_vec();
+        assert_eq!(sends.len(), replies, "{payload:?}");
+        for send in &sends {
+            assert_eq!((send.reply, send.to), (reply, None));
+        }
+        if replies == 1 {
+            assert_eq!(outbox.bytes(&sends[0].piece, &[]), payload);
+        }
+        outbox.clear();
+        let told = instance.desk().take_faults();
+        assert_eq!(told, Vec::from_iter(faults), "{payload:?}");
+    }
+}
+
+#[test]
+fn datagrams_for_which_no_thread_has_room_are_lost_and_counted() {
+    let folder = Folder::new("serves-flood");
+    let mut instance = instance(&folder, "serves");
+    for _ in 0..5 {
+        let facts = DatagramFacts {
+            peer: Party::Unix,
+            local: Party::Unix,
+            to_many: false,
+            reply: noted(&mut instance),
+            endpoint: "",
+        };
+        assert!(instance.datagram(&facts, b"x"));
+    }
+    assert_eq!(instance.desk().take_jobs_refused(), 3, "two may wait");
+    run_jobs(&mut instance, Some(JobEnd::Cancelled));
+    assert!(instance.desk().outbox.sends().is_empty());
+}
+
+/// The token of a datagram that has just come.
+fn noted(instance: &mut Instance) -> u64 {
+    let flow = Flow {
+        listener: 0,
+        interface: 0,
+        local: None,
+        peer: FlowPeer::Internet("192.0.2.7:4711".parse().expect("an address")),
+    };
+    instance.desk().outbox.replies.note(flow, b"")
+}
+
 /// Feeds one session, runs what was submitted, and returns what was written before and after.
 fn worked(instance: &mut Instance, input: &[u8], end: Option<JobEnd>) -> (String, String) {
     let mut tokens = SlotMap::<Token, ()>::with_key();
@@ -196,16 +270,20 @@ fn worked(instance: &mut Instance, input: &[u8], end: Option<JobEnd>) -> (String
     let state = instance.open(session, &facts).expect("opened");
     instance.feed(session, state, input);
     let before = said(instance);
+    run_jobs(instance, end);
+    (before, said(instance))
+}
+
+/// Each on a thread, or not at all if its end is known already.
+fn run_jobs(instance: &mut Instance, end: Option<JobEnd>) {
     for job in instance.desk().take_jobs() {
-        let run = job.run;
         let end = end.clone().unwrap_or_else(|| {
-            let thread = std::thread::spawn(run);
+            let thread = std::thread::spawn(job.run);
             thread.join().expect("no panic")
         });
         instance.desk().job_over(job.token);
         instance.worked(job.token, end);
     }
-    (before, said(instance))
 }
 
 fn said(instance: &mut Instance) -> String {

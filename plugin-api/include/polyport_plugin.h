@@ -24,7 +24,7 @@
  *   [cb]      by the plugin, while the host is inside any other callback of the same instance
  *   [probe]   by the host, in a process that serves nobody and before the sandbox is closed
  *   [loop]    by the host, on the one event-loop thread of a worker
- *   [thread]  by the host, on one of its own threads that may block (the extensions blocking and work)
+ *   [thread]  by the host, on one of its own threads that may block
  *   [inside]  by the plugin, on that thread, until the [thread] function has returned
  *   Callbacks marked [loop] never overlap in one instance, and the same thread makes all of them.
  *   Calling the host from one never re-enters the plugin: what is asked for happens after it has
@@ -231,12 +231,13 @@ typedef struct pp_host_api {
    * lives as long as the process. */
   const void *(*extension)(pp_host *host, const char *id);
 
-  /* [create] [cb] [inside] One line for the log. `session` is the one it is about, or 0. The host adds
-   * service and peer, escapes control characters, and drops what is below its level. The text may go
-   * away when the call returns. Cannot fail. */
+  /* [create] [cb] [inside] One line for the log. `session` is the one it is about, or 0. The host
+   * adds service and peer, escapes control characters, and drops what is below its level. The text may
+   * go away when the call returns. Cannot fail. */
   void (*log)(pp_host *host, uint32_t level, pp_session session, const char *text, size_t n);
 
-  /* [create] [cb] [inside] The lowest level that is not dropped: a plugin can spare itself the formatting. */
+  /* [create] [cb] [inside] The lowest level that is not dropped: a plugin can spare itself the
+   * formatting. */
   uint32_t (*log_level)(pp_host *host);
 
   /* [create] [cb] Milliseconds on a clock that never goes back and starts anywhere. It stands still
@@ -273,13 +274,14 @@ typedef struct pp_host_api {
    * with PP_END_IDLE. 0 means no limit. PP_E_GONE as for close. */
   pp_status (*idle)(pp_host *host, pp_session session, uint64_t idle_ms);
 
-  /* [cb] Sends one datagram by the way that `reply_token` names: from its socket, from the address and
-   * interface that its datagram came to. `to` is NULL, or of the family PP_FAMILY_UNIX, to send it
-   * back to that datagram's peer; else it goes to `to`. n may be 0. Any callback may send; the bytes
-   * and the address are the plugin's again when the call returns. Datagrams are gathered, and leave
-   * when the host has told of all that it received together; bytes that lie inside the payload lent
-   * to `datagram` are sent from there without a copy. As with any datagram, PP_OK does not mean that
-   * it arrives: what the kernel has no room for is dropped and counted, and nothing waits for room.
+  /* [cb] and [inside] of `serve_datagram`. Sends one datagram by the way that `reply_token` names: from
+   * its socket, from the address and interface that its datagram came to. `to` is NULL, or of the
+   * family PP_FAMILY_UNIX, to send it back to that datagram's peer; else it goes to `to`. n may be 0.
+   * Any callback may send; the bytes and the address are the plugin's again when the call returns.
+   * Datagrams are gathered, and leave when the host has told of all that it received together; bytes
+   * that lie inside the payload lent to `datagram` are sent from there without a copy. As with any
+   * datagram, PP_OK does not mean that it arrives: what the kernel has no room for is dropped and
+   * counted, and nothing waits for room.
    * PP_E_FULL: dropped, the batch is full. Not to be tried again before the next callback.
    * PP_E_GONE: the token is too old. PP_E_ARG: more bytes than a datagram holds (65507), or NULL with
    * n > 0. PP_E_UNSUPPORTED: the peer has no name to send to, or `to` is of a family that the socket
@@ -431,8 +433,9 @@ typedef struct pp_needs_1 {
  * reads and writes the stream as if it were alone. Such a plugin has no `feed`, and its `open`,
  * `peer_finished`, `writable` and `closed` are never called; the rest of its table works as ever, on
  * the loop, and AT THE SAME TIME: whatever `serve` shares with it or with other calls of `serve` must
- * be safe to be used by several threads. At most as many calls run at once as the administrator has
- * set with limits.threads; further sessions wait for a thread, and above limits.queue are refused. */
+ * be safe to be used by several threads. Datagrams can be served the same way, one call each. At most
+ * as many calls run at once as the administrator has set with limits.threads; further sessions wait
+ * for a thread, and above limits.queue are refused. */
 #define PP_EXT_BLOCKING "polyport.blocking/1"
 
 enum { PP_READ_PEEK = 1 }; /* uint32_t flags, for read: the bytes stay, and are read again */
@@ -482,8 +485,18 @@ typedef struct pp_blocking_1 {
    * PP_E_PANIC, or any answer after `fault`: reset, and counted against the plugin.
    * Any other negative answer: reset.
    * A call that has not returned soon after the worker's time to drain is over is given up, and the
-   * process with it: then `destroy` is not called. */
+   * process with it: then `destroy` is not called.
+   * NULL: the table's `feed` serves streams, or nobody does. */
   pp_status (*serve)(void *instance, const pp_stream *stream, const pp_session_info *info);
+
+  /* [thread] Serves one datagram, whole; n may be 0. `from` and the bytes are valid until the return.
+   * It answers with `send`, and what it says so leaves when it has returned, if the worker still
+   * knows the way back by then. A negative answer is counted and changes nothing else. A datagram for
+   * which there is no room among those that wait is lost, and so are those that wait when the worker's
+   * time to drain is over.
+   * NULL: the table's `datagram` serves them, or nobody does. */
+  pp_status (*serve_datagram)(void *instance, const pp_datagram *from, const uint8_t *bytes,
+                              size_t n);
 } pp_blocking_1;
 
 /* Host side and plugin side, under one id: a job that may take its time, on a thread of the host's.
@@ -498,12 +511,11 @@ typedef struct pp_work_1 {
    * called on the loop, with this token and this arg. arg is the host's to pass on until then, and
    * whatever it points to belongs to `run` and then to `done`.
    * Each job that was taken gets exactly one `done` before `destroy`. Those that no thread has begun
-   * when the worker has drained are not run: their `done` says PP_E_CANCELLED. Those that run are
-   * waited for; if one does not return soon after the time to drain is over, the process ends
-   * without `destroy`.
+   * when the worker's time to drain is over are not run: their `done` says PP_E_CANCELLED. Those that
+   * run are waited for; if one does not return soon after that, the process ends without `destroy`.
    * PP_E_BUSY: as many jobs wait as limits.queue allows; not PP_E_FULL, which a `feed` may pass on
-   *   only if room in its output is what it waits for. PP_E_CANCELLED: the instance is about to be
-   *   destroyed. PP_E_UNSUPPORTED: the plugin has no pp_work_sink_1. PP_E_ARG: no function. After
+   *   only if room in its output is what it waits for. PP_E_CANCELLED: the worker drains, and
+   *   its last session has gone. PP_E_UNSUPPORTED: the plugin has no pp_work_sink_1. PP_E_ARG: no function. After
    *   any of these arg is the caller's, and no `done` follows. */
   pp_status (*submit)(pp_host *host, void (*run)(void *arg), void *arg, uint64_t token);
 } pp_work_1;

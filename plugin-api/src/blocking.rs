@@ -13,7 +13,10 @@ use std::time::Duration;
 
 use crate::context::milliseconds;
 use crate::glue::{Host, RawStream};
-use crate::{Address, Configure, Credentials, Facts, Level, Needs, Opt, SessionId, abi};
+use crate::{
+    Address, Configure, Credentials, Datagram, Error, Facts, Level, Needs, Opt, ReplyToken, Result,
+    SessionId, abi,
+};
 
 /// Bytes that are read or written at once.
 const BUFFER_BYTES: usize = 8 * 1024;
@@ -52,13 +55,18 @@ pub trait Blocking: Configure + Sync + 'static {
     /// What a session remembers from `setup` to `finish`; it never leaves its thread.
     type Session: Default;
 
+    /// Whether it serves connections: [`handle`](Blocking::handle).
+    const STREAMS: bool = true;
+    /// Whether it serves datagrams: [`datagram`](Blocking::datagram).
+    const DATAGRAMS: bool = false;
+
     /// The options that an administrator may set, at most 64.
     const OPTIONS: &'static [Opt] = &[];
     /// Whether the peer always speaks first; serving may then wait until it has.
     const PEER_FIRST: bool = false;
     /// What its sandbox must allow beyond what every worker may do.
     const NEEDS: Needs = Needs::NOTHING;
-    /// Sessions that may run at once; 0 means as many as the administrator allows.
+    /// Sessions and datagrams that may be served at once; 0 means as many as the administrator allows.
     const MAX_PARALLEL: u32 = 0;
 
     /// Before anything else. An error ends the session: then neither `handle` nor `finish` runs.
@@ -71,12 +79,22 @@ pub trait Blocking: Configure + Sync + 'static {
     ///
     /// Errors of the stream are best passed on: a drain, a deadline and a peer that has gone end the
     /// session in order. Any other error resets the connection.
-    fn handle(&self, session: &mut Self::Session, stream: &mut Stream) -> io::Result<()>;
+    fn handle(&self, session: &mut Self::Session, stream: &mut Stream) -> io::Result<()> {
+        let _ = (session, stream);
+        Err(Error::Unsupported.into())
+    }
 
     /// After `handle`, whether it returned, failed or panicked; `result` says which. After a panic
     /// ([`Error::Panicked`](crate::Error::Panicked)) the session may be half changed, and nothing that is written arrives.
     fn finish(&self, session: Self::Session, stream: &mut Stream, result: &io::Result<()>) {
         let _ = (session, stream, result);
+    }
+
+    /// One datagram, whole. What is replied leaves when this returns. An error is counted and changes
+    /// nothing else.
+    fn datagram(&self, from: &Datagram, payload: &[u8], replies: &mut Replies) -> Result {
+        let _ = (from, payload, replies);
+        Err(Error::Unsupported)
     }
 
     /// No session follows; those that wait for their peers are woken with [`Error::Cancelled`](crate::Error::Cancelled), and
@@ -176,6 +194,35 @@ impl<'a> Stream<'a> {
 
     fn unread(&self) -> &[u8] {
         &self.input[self.consumed..]
+    }
+}
+
+/// The way back for the datagram that is being served. What is sent leaves when it has been.
+pub struct Replies<'a> {
+    via: ReplyToken,
+    host: &'a Host,
+}
+
+impl<'a> Replies<'a> {
+    pub(crate) fn new(via: ReplyToken, host: &'a Host) -> Replies<'a> {
+        Replies { via, host }
+    }
+
+    /// Sends one datagram back to whom this one came from, from where it came to.
+    pub fn reply(&mut self, payload: &[u8]) -> Result {
+        self.host.send(self.via.0, None, payload)
+    }
+
+    /// The same, to somebody else.
+    pub fn send(&mut self, to: Address, payload: &[u8]) -> Result {
+        self.host.send(self.via.0, Some(&to.to_raw()), payload)
+    }
+
+    /// One line for the log. The text is made only if the daemon wants lines of this level.
+    pub fn log(&self, level: Level, text: impl fmt::Display) {
+        if self.host.log_level() <= level as u32 {
+            self.host.log(level as u32, 0, &text.to_string());
+        }
     }
 }
 

@@ -101,7 +101,7 @@ mod panics;
 mod protocol;
 pub mod testing;
 
-pub use blocking::{Blocking, Stream};
+pub use blocking::{Blocking, Replies, Stream};
 pub use context::{Context, Level, SessionId, TimerId, WorkId};
 pub use error::{Error, Result};
 pub use facts::{Address, Credentials, Datagram, End, Facts, ReplyToken};
@@ -113,7 +113,7 @@ pub use protocol::{Configure, Needs, Protocol};
 pub mod prelude {
     pub use crate::{
         Address, Blocking, Configure, Context, Datagram, End, Error, Facts, Level, Needs, Opt,
-        Protocol, ReplyToken, Result, SessionId, Settings, Stream, TimerId, Waker, WorkId,
+        Protocol, Replies, ReplyToken, Result, SessionId, Settings, Stream, TimerId, Waker, WorkId,
         export_blocking_plugin, export_plugin,
     };
 }

@@ -243,6 +243,54 @@ fn what_was_written_leaves_before_the_handler_waits() {
     assert!(host.take_faults().is_empty());
 }
 
+/// Answers each datagram with its length.
+#[derive(Default)]
+struct Lengths;
+
+impl Blocking for Lengths {
+    type Session = ();
+    const STREAMS: bool = false;
+    const DATAGRAMS: bool = true;
+
+    fn datagram(&self, from: &Datagram, payload: &[u8], replies: &mut Replies) -> Result {
+        match payload {
+            b"panic" => panic!("told to"),
+            b"fail" => return Err(Error::Failed),
+            b"other" => return replies.send(Address::Unix, b"back to the peer"),
+            _ => {}
+        }
+        replies.log(Level::Info, format!("from {}", from.peer()));
+        replies.reply(payload.len().to_string().as_bytes())
+    }
+}
+
+#[test]
+fn a_datagram_is_one_call_and_its_replies_go_back() {
+    let mut host = Setup::blocking::<Lengths>().start().expect("no settings");
+    let peer = Address::Ip("192.0.2.7:7".parse().expect("an address"));
+    for (payload, answer, sent) in [
+        (&b"four"[..], Ok(()), Some("4")),
+        (b"", Ok(()), Some("0")),
+        (b"other", Ok(()), Some("back to the peer")),
+        (b"fail", Err(Error::Failed), None),
+        (b"panic", Err(Error::Panicked), None),
+    ] {
+        assert_eq!(host.datagram(peer, payload), answer);
+        let found: Vec<(Address, String)> = host
+            .take_sent()
+            .into_iter()
+            .map(|sent| (sent.to, String::from_utf8(sent.payload).expect("UTF-8")))
+            .collect();
+        let expected: Vec<_> = sent
+            .map(|text| (peer, text.to_owned()))
+            .into_iter()
+            .collect();
+        assert_eq!(found, expected);
+    }
+    assert_eq!(host.take_faults().len(), 1);
+    assert_eq!(host.log()[0].text, "from 192.0.2.7:7");
+}
+
 /// Has the sum of what it is fed worked out on a thread.
 #[derive(Default)]
 struct Sums;
@@ -392,6 +440,7 @@ fn raw(
         size: size_of::<abi::Blocking1>() as u32,
         max_parallel: 0,
         serve: Some(serve),
+        serve_datagram: None,
     })));
     // SAFETY: all zero is a valid table: numbers, null pointers, absent functions.
     let mut plugin: abi::Plugin = unsafe { std::mem::zeroed() };

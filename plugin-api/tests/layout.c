@@ -268,6 +268,7 @@ static void blocking(void) {
   FIELD(uint32_t, size);
   FIELD(uint32_t, max_parallel);
   FUNCTION(int32_t, serve, (void *, const pp_stream *, const pp_session_info *));
+  FUNCTION(int32_t, serve_datagram, (void *, const pp_datagram *, const uint8_t *, size_t));
 }
 
 static void work(void) {

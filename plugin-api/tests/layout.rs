@@ -222,7 +222,7 @@ fn printed_by_rust() -> String {
     layout!(out, "pp_stream", abi::Stream, [
         size, reserved0, session, inner, read, write, deadline,
     ]);
-    layout!(out, "pp_blocking_1", abi::Blocking1, [size, max_parallel, serve]);
+    layout!(out, "pp_blocking_1", abi::Blocking1, [size, max_parallel, serve, serve_datagram]);
     layout!(out, "pp_work_1", abi::Work1, [size, reserved0, submit]);
     layout!(out, "pp_work_sink_1", abi::WorkSink1, [size, reserved0, done]);
     out

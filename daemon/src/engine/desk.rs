@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use slotmap::{SecondaryMap, SlotMap};
 
-use super::handler::{Job, JobEnd, JobToken};
+use super::handler::{Errand, Job, JobEnd, JobToken};
 use super::outbox::Outbox;
 use super::session::{TimerToken, Token};
 
@@ -116,6 +116,7 @@ pub struct Desk {
     jobs: SlotMap<JobToken, ()>,
     jobs_max: usize,
     jobs_closed: bool,
+    jobs_refused: u64,
     /// Submitted and not yet taken by the worker.
     submitted: Vec<Job>,
 }
@@ -254,6 +255,11 @@ impl Desk {
         std::mem::take(&mut self.submitted)
     }
 
+    /// Jobs refused as too many since last asked.
+    pub fn take_jobs_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.jobs_refused)
+    }
+
     /// The job is over, and another may be submitted in its place.
     pub fn job_over(&mut self, job: JobToken) {
         self.jobs.remove(job);
@@ -359,17 +365,19 @@ impl Desk {
 
     pub fn submit(
         &mut self,
+        errand: Errand,
         run: impl FnOnce() -> JobEnd + Send + 'static,
     ) -> Result<JobToken, Refusal> {
         if self.jobs_closed {
             return Err(Refusal::Cancelled);
         }
         if self.jobs.len() >= self.jobs_max {
+            self.jobs_refused += 1;
             return Err(Refusal::Busy);
         }
         let token = self.jobs.insert(());
         let run = Box::new(run);
-        self.submitted.push(Job { token, run });
+        self.submitted.push(Job { token, errand, run });
         Ok(token)
     }
 

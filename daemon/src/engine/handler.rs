@@ -36,7 +36,9 @@ pub trait ByteStream {
 
 /// What serves sessions on threads.
 pub trait Handler: Send + Sync {
-    /// Calls of `serve` that may run at once; 0 sets no limit.
+    /// Whether streams come here; other calls may, in any case.
+    fn serves_streams(&self) -> bool;
+    /// Calls that may run at once; 0 sets no limit.
     fn parallel_max(&self) -> u32;
     fn serve(&self, session: Token, facts: &Facts<'_>, stream: &mut dyn ByteStream) -> Served;
 }
@@ -50,9 +52,19 @@ pub struct Served {
     pub log_dropped: u64,
 }
 
+/// What a job is for, as far as those who look on care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// The protocol's own.
+    Job,
+    /// It serves a datagram.
+    Datagram,
+}
+
 /// A job that a protocol submitted.
 pub struct Job {
     pub token: JobToken,
+    pub errand: Errand,
     pub run: Box<dyn FnOnce() -> JobEnd + Send>,
 }
 

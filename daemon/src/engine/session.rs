@@ -103,6 +103,19 @@ pub struct DatagramFacts<'a> {
     pub endpoint: &'a str,
 }
 
+impl DatagramFacts<'_> {
+    /// As for [`Facts`].
+    pub fn without_endpoint(&self) -> DatagramFacts<'static> {
+        DatagramFacts {
+            peer: self.peer,
+            local: self.local,
+            to_many: self.to_many,
+            reply: self.reply,
+            endpoint: "",
+        }
+    }
+}
+
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {

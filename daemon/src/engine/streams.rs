@@ -364,6 +364,11 @@ impl<P: Protocol> Streams<P> {
         self.protocol.desk().take_jobs()
     }
 
+    /// Jobs refused as too many since last asked.
+    pub fn take_jobs_refused(&mut self) -> u64 {
+        self.protocol.desk().take_jobs_refused()
+    }
+
     /// Jobs that are not over.
     pub fn job_count(&mut self) -> usize {
         self.protocol.desk().job_count()

@@ -263,10 +263,13 @@ fn descriptor_page(descriptor: &Descriptor) -> String {
         text => format!("; build: {text}"),
     };
     let serves = marked(&[
-        (descriptor.streams && !descriptor.blocking, "streams"),
-        (descriptor.blocking, "streams (blocking, a thread each)"),
+        (descriptor.streams, "streams"),
         (descriptor.datagrams, "datagrams"),
     ]);
+    let style = match descriptor.blocking {
+        true => "blocking, each on a thread",
+        false => "events, all on one loop",
+    };
     let flags = [
         (needs.connect, "connect"),
         (needs.exec, "exec"),
@@ -280,7 +283,7 @@ fn descriptor_page(descriptor: &Descriptor) -> String {
         wants.push("nothing".to_owned());
     }
     let mut page = format!(
-        "{}  (ABI {revision}{build})\nserves    {}\nneeds     {}\n",
+        "{}  (ABI {revision}{build})\nserves    {}\nstyle     {style}\nneeds     {}\n",
         title.trim_end(),
         serves.join(", "),
         wants.join(", ")

@@ -12,7 +12,7 @@ pub struct Descriptor {
     pub revision: String,
     pub streams: bool,
     pub datagrams: bool,
-    /// Its streams are served by calls that may block, each on a thread.
+    /// It serves by calls that may block, each on a thread.
     pub blocking: bool,
     pub peer_first: bool,
     pub options: Vec<OptionFacts>,

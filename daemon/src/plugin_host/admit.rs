@@ -50,14 +50,16 @@ pub(super) struct AdmittedTable(pub(super) abi::Plugin);
 /// `polyport.blocking/1` of a plugin.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Blocking {
-    pub(super) serve: unsafe extern "C" fn(
-        *mut c_void,
-        *const abi::Stream,
-        *const abi::SessionInfo,
-    ) -> abi::Status,
+    pub(super) serve: Option<Serve>,
+    pub(super) serve_datagram: Option<ServeDatagram>,
     /// 0 sets no limit.
     pub(super) parallel_max: u32,
 }
+
+type Serve =
+    unsafe extern "C" fn(*mut c_void, *const abi::Stream, *const abi::SessionInfo) -> abi::Status;
+type ServeDatagram =
+    unsafe extern "C" fn(*mut c_void, *const abi::Datagram, *const u8, usize) -> abi::Status;
 
 /// Where the results of its jobs go: `done` of `polyport.work/1`.
 pub(super) type WorkDone = unsafe extern "C" fn(*mut c_void, u64, *mut c_void, abi::Status);
@@ -83,8 +85,9 @@ impl Admitted {
             version: self.version.clone(),
             build_info: self.build_info.clone(),
             revision: format!("{}.{}", table.major, table.minor),
-            streams: table.feed.is_some() || self.blocking.is_some(),
-            datagrams: table.datagram.is_some(),
+            streams: table.feed.is_some() || self.blocking.is_some_and(|it| it.serve.is_some()),
+            datagrams: table.datagram.is_some()
+                || self.blocking.is_some_and(|it| it.serve_datagram.is_some()),
             blocking: self.blocking.is_some(),
             peer_first: table.flags & abi::PEER_FIRST != 0,
             options: self
@@ -232,14 +235,22 @@ unsafe fn read_blocking(table: &abi::Plugin) -> Result<Option<Blocking>, LoadErr
     let Some(found) = found.map_err(|why| bad(&why))? else {
         return Ok(None);
     };
-    let serve = found.serve.ok_or_else(|| bad("its `serve` is NULL"))?;
-    if table.feed.is_some() {
+    if found.serve.is_none() && found.serve_datagram.is_none() {
+        return Err(bad("it has neither `serve` nor `serve_datagram`"));
+    }
+    if found.serve.is_some() && table.feed.is_some() {
         return Err(bad(
             "streams go either to its `serve` or to the table's `feed`, not to both",
         ));
     }
+    if found.serve_datagram.is_some() && table.datagram.is_some() {
+        return Err(bad(
+            "datagrams go either to its `serve_datagram` or to the table's `datagram`, not to both",
+        ));
+    }
     Ok(Some(Blocking {
-        serve,
+        serve: found.serve,
+        serve_datagram: found.serve_datagram,
         parallel_max: found.max_parallel,
     }))
 }

@@ -1,9 +1,10 @@
-//! `polyport.blocking/1` from the daemon's side: `serve`, called on threads of the worker's.
+//! `polyport.blocking/1` from the daemon's side: `serve` and `serve_datagram`, called on threads of the
+//! worker's.
 //!
 //! Here a stream of the worker becomes a table of functions that the plugin calls, and what `serve`
 //! answers becomes what is done with the connection.
 //!
-//! Invariant: no `serve` runs once the instance has been retired, and one that retires while they run
+//! Invariant: neither runs once the instance has been retired, and one that retires while they run
 //! is told so: its plugin is then never taken down.
 
 use std::ffi::c_void;
@@ -14,12 +15,13 @@ use slotmap::Key;
 
 use super::admit::Blocking;
 use super::calls::status_name;
+use super::facts;
 use super::host_api::borrowed;
 use super::host_state::HostState;
-use super::instance::session_info;
-use super::threads;
+use super::log::About;
+use super::threads::{self, Said};
 use crate::engine::handler::{ByteStream, Halt, Handler, Served};
-use crate::engine::session::{End, Facts, Token};
+use crate::engine::session::{DatagramFacts, End, Facts, Token};
 
 /// The plugin of one instance, for as many threads as like.
 #[derive(Debug)]
@@ -61,8 +63,11 @@ impl Handlers {
         self.gate.fetch_or(RETIRED, Ordering::AcqRel) & !RETIRED == 0
     }
 
-    fn call(&self, session: Token, facts: &Facts<'_>, stream: &mut dyn ByteStream) -> Status {
-        let (number, info) = (session.data().as_ffi(), session_info(facts));
+    fn call(&self, session: Token, of: &Facts<'_>, stream: &mut dyn ByteStream) -> Status {
+        let Some(serve) = self.blocking.serve else {
+            return abi::E_UNSUPPORTED;
+        };
+        let (number, info) = (session.data().as_ffi(), facts::session(of));
         let mut lent = Lent(stream);
         let table = abi::Stream {
             size: size_of::<abi::Stream>() as u32,
@@ -73,19 +78,57 @@ impl Handlers {
             write: Some(write),
             deadline: Some(deadline),
         };
-        let serve = || {
+        let about = About {
+            session: Some(number),
+            peer: Some(of.peer),
+        };
+        let (status, left) = threads::enter(self.host, about, false, || {
             // SAFETY: the gate keeps the instance alive; stream and facts live during the call, which
             // is all the header grants.
-            unsafe { (self.blocking.serve)(self.object, &table, &info) }
-        };
-        let (status, fault) = threads::enter(self.host, number, Some(facts.peer), serve);
-        if fault.is_none() && status != abi::E_PANIC {
+            unsafe { serve(self.object, &table, &info) }
+        });
+        if left.fault.is_none() && status != abi::E_PANIC {
             return status;
         }
-        let what = fault.as_deref().unwrap_or("it answered PP_E_PANIC");
+        let what = left.fault.as_deref().unwrap_or("it answered PP_E_PANIC");
         let (service, plugin) = (self.host.log.service.as_str(), &self.plugin);
         tracing::error!(target: "plugin", service, session = number, "fault of plugin {plugin} in serve: {what}");
         abi::E_PANIC
+    }
+
+    pub(super) fn serves_datagrams(&self) -> bool {
+        self.blocking.serve_datagram.is_some()
+    }
+
+    pub(super) fn serve_datagram(&self, held: &HeldDatagram) -> Answer {
+        let mut answer = Answer::default();
+        let begun = self.gate.fetch_add(1, Ordering::AcqRel) & RETIRED == 0;
+        if let Some(serve) = self.blocking.serve_datagram.filter(|_| begun) {
+            let of = DatagramFacts {
+                endpoint: &held.endpoint,
+                ..held.facts
+            };
+            let (from, payload) = (facts::datagram(&of), &held.payload);
+            let about = About {
+                session: None,
+                peer: Some(of.peer),
+            };
+            let (status, left) = threads::enter(self.host, about, true, || {
+                // SAFETY: the gate keeps the instance alive; facts and payload live during the call,
+                // which is all the header grants.
+                unsafe { serve(self.object, &from, payload.as_ptr(), payload.len()) }
+            });
+            let panicked = status == abi::E_PANIC;
+            answer = Answer {
+                replies: left.said,
+                failed: status < 0,
+                fault: left
+                    .fault
+                    .or_else(|| panicked.then(|| "serve_datagram answered PP_E_PANIC".to_owned())),
+            };
+        }
+        self.gate.fetch_sub(1, Ordering::AcqRel);
+        answer
     }
 
     fn verdict(&self, session: Token, status: Status) -> Result<(), End> {
@@ -103,7 +146,36 @@ impl Handlers {
     }
 }
 
+/// A datagram on its way to a thread.
+pub(super) struct HeldDatagram {
+    facts: DatagramFacts<'static>,
+    endpoint: String,
+    payload: Box<[u8]>,
+}
+
+impl HeldDatagram {
+    pub(super) fn new(facts: &DatagramFacts<'_>, payload: &[u8]) -> HeldDatagram {
+        HeldDatagram {
+            facts: facts.without_endpoint(),
+            endpoint: facts.endpoint.to_owned(),
+            payload: payload.into(),
+        }
+    }
+}
+
+/// What a thread has said to a datagram.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) replies: Vec<Said>,
+    pub(super) failed: bool,
+    pub(super) fault: Option<String>,
+}
+
 impl Handler for Handlers {
+    fn serves_streams(&self) -> bool {
+        self.blocking.serve.is_some()
+    }
+
     fn parallel_max(&self) -> u32 {
         self.blocking.parallel_max
     }

@@ -325,6 +325,11 @@ unsafe extern "C" fn send(
     let Ok(to) = target(unsafe { to.as_ref() }) else {
         return abi::E_ARG;
     };
+    // SAFETY: as above.
+    match unsafe { state_of(host) } {
+        Some(state) if !state.is_here() => return threads::send(state, reply_token, to, bytes),
+        _ => {}
+    }
     let ask = |inside: &mut Inside| {
         let lent = inside.range_lent(bytes);
         let sent = inside.desk.outbox.send(reply_token, to, bytes, lent);

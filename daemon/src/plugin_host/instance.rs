@@ -9,9 +9,8 @@
 //! not at all while a handler or a job runs; after it every waker answers that the instance is gone.
 
 use std::ffi::c_void;
-use std::net::{IpAddr, SocketAddr};
 use std::ptr::null_mut;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use polyport_plugin::abi::{self, Status};
 use slotmap::{Key, SecondaryMap};
@@ -19,17 +18,18 @@ use slotmap::{Key, SecondaryMap};
 use super::admit::Admitted;
 use super::calls::{Inside as InCall, status_name};
 use super::error::LoadError;
-use super::handlers::Handlers;
+use super::facts;
+use super::handlers::{Answer, Handlers, HeldDatagram};
 use super::host_state::{HostState, Inside, Life};
 use super::log::PluginLog;
 use super::options::Chosen;
-use super::settings::{InstanceFacts, bytes};
+use super::settings::InstanceFacts;
 use super::waker::{WakeQueue, WakeSource};
-use super::work::Jobs;
+use super::work::{Jobs, Owed};
 use crate::engine::desk::Desk;
-use crate::engine::handler::{JobEnd, JobToken, SharedHandler};
+use crate::engine::handler::{Errand, JobEnd, JobToken, SharedHandler};
 use crate::engine::replies::REPLIES;
-use crate::engine::session::{DatagramFacts, End, Facts, Fed, Party, Protocol, TimerToken, Token};
+use crate::engine::session::{DatagramFacts, End, Facts, Fed, Protocol, TimerToken, Token};
 use crate::plan::LogLevel;
 use crate::scoreboard::{Callback, Counter, Scoreboard, Slot};
 
@@ -206,6 +206,44 @@ impl Instance {
     }
 }
 
+impl Instance {
+    /// A datagram for a thread. One that is not taken is lost, and counted with the jobs refused.
+    fn hand_out(&mut self, facts: &DatagramFacts<'_>, payload: &[u8]) -> bool {
+        let serves = |handlers: &Arc<Handlers>| handlers.serves_datagrams();
+        let Some(handlers) = self.handlers.clone().filter(serves) else {
+            return false;
+        };
+        let answer = Arc::new(Mutex::new(Answer::default()));
+        let (held, place) = (HeldDatagram::new(facts, payload), answer.clone());
+        let serve = move || {
+            let answer = handlers.serve_datagram(&held);
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+            JobEnd::Ran
+        };
+        let inside = self.inside();
+        if let Ok(job) = inside.desk.submit(Errand::Datagram, serve) {
+            inside.jobs.owed.insert(job, Owed::Answer(answer));
+        }
+        true
+    }
+
+    /// What a thread has said to a datagram leaves from the loop.
+    fn answer(&mut self, answer: &Mutex<Answer>) {
+        let mut answer = answer.lock().unwrap_or_else(PoisonError::into_inner);
+        if answer.failed {
+            self.board.add(Counter::DatagramsFailed, 1);
+        }
+        let desk = &mut self.inside().desk;
+        for said in answer.replies.drain(..) {
+            // What cannot be sent is counted by the outbox.
+            let _ = desk.outbox.send(said.via, said.to, &said.bytes, None);
+        }
+        if let Some(text) = answer.fault.take() {
+            desk.fault(text);
+        }
+    }
+}
+
 impl Protocol for Instance {
     type State = SessionState;
 
@@ -218,7 +256,7 @@ impl Protocol for Instance {
         let Some(open) = self.admitted.table.0.open else {
             return Ok(state);
         };
-        let info = session_info(facts);
+        let info = facts::session(facts);
         let status = self.call(Callback::Open, session, state.source, &[], |instance| {
             let number = session.data().as_ffi();
             // SAFETY: `create` made the object; facts and state live during the call.
@@ -308,16 +346,9 @@ impl Protocol for Instance {
 
     fn datagram(&mut self, facts: &DatagramFacts<'_>, payload: &[u8]) -> bool {
         let Some(datagram) = self.admitted.table.0.datagram else {
-            return false;
+            return self.hand_out(facts, payload);
         };
-        let from = abi::Datagram {
-            size: size_of::<abi::Datagram>() as u32,
-            flags: if facts.to_many { abi::INFO_TO_MANY } else { 0 },
-            peer: address(facts.peer),
-            local: address(facts.local),
-            reply_token: facts.reply,
-            endpoint: bytes(facts.endpoint),
-        };
+        let from = facts::datagram(facts);
         let (callback, nobody) = (Callback::Datagram, Token::null());
         let source = facts.peer.source();
         let status = self.call(callback, nobody, source, payload, |instance| {
@@ -373,8 +404,12 @@ impl Protocol for Instance {
     }
 
     fn worked(&mut self, job: JobToken, end: JobEnd) {
-        let (done, owed) = (self.admitted.work_done, self.inside().jobs.owed.remove(job));
-        let Some((done, owed)) = done.zip(owed) else {
+        let (arg, token) = match self.inside().jobs.owed.remove(job) {
+            Some(Owed::Plugin { arg, token }) => (arg, token),
+            Some(Owed::Answer(answer)) => return self.answer(&answer),
+            None => return,
+        };
+        let Some(done) = self.admitted.work_done else {
             return;
         };
         let status = match end {
@@ -389,7 +424,7 @@ impl Protocol for Instance {
         }
         self.call(Callback::Done, Token::null(), 0, &[], |instance| {
             // SAFETY: the object is the plugin's own, and it gets back what it gave away.
-            unsafe { done(instance.object, owed.token, owed.arg, status) }
+            unsafe { done(instance.object, token, arg, status) }
         });
         self.note_fault(Callback::Done);
     }
@@ -417,50 +452,6 @@ impl Drop for Instance {
     }
 }
 
-pub(super) fn session_info(facts: &Facts<'_>) -> abi::SessionInfo {
-    abi::SessionInfo {
-        size: size_of::<abi::SessionInfo>() as u32,
-        flags: facts.credentials.map_or(0, |_| abi::INFO_CREDENTIALS)
-            | if facts.proxied { abi::INFO_PROXIED } else { 0 },
-        peer: address(facts.peer),
-        local: address(facts.local),
-        accepted_ms: facts.accepted_ms,
-        endpoint: bytes(facts.endpoint),
-        peer_pid: facts.credentials.map_or(0, |known| known.pid),
-        peer_uid: facts.credentials.map_or(0, |known| known.uid),
-        peer_gid: facts.credentials.map_or(0, |known| known.gid),
-        reserved0: 0,
-    }
-}
-
-/// An IPv4 peer of a dual-stack listener is shown as IPv4.
-fn address(party: Party) -> abi::Address {
-    let Party::Internet(socket) = party else {
-        return abi::Address {
-            family: abi::FAMILY_UNIX,
-            ..abi::Address::default()
-        };
-    };
-    let mut address = abi::Address {
-        port: socket.port(),
-        ..abi::Address::default()
-    };
-    match socket.ip().to_canonical() {
-        IpAddr::V4(ip) => {
-            address.family = abi::FAMILY_IPV4;
-            address.ip[..4].copy_from_slice(&ip.octets());
-        }
-        IpAddr::V6(ip) => {
-            address.family = abi::FAMILY_IPV6;
-            address.ip = ip.octets();
-            if let SocketAddr::V6(socket) = socket {
-                address.scope = socket.scope_id();
-            }
-        }
-    }
-    address
-}
-
 fn end_word(end: End) -> u32 {
     match end {
         End::Finished => abi::END_FINISHED,
@@ -472,6 +463,3 @@ fn end_word(end: End) -> u32 {
         End::Fault => abi::END_FAULT,
     }
 }
-
-#[cfg(test)]
-mod tests;

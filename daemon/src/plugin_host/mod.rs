@@ -21,6 +21,7 @@ mod admit;
 mod calls;
 mod error;
 mod extension;
+mod facts;
 mod handlers;
 mod host_api;
 mod host_state;

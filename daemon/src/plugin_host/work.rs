@@ -5,14 +5,17 @@
 //! that the job was taken until its `done` is called.
 
 use std::ffi::c_void;
+use std::sync::{Arc, Mutex};
 
 use polyport_plugin::abi::{self, Status};
 use slotmap::SecondaryMap;
 
+use super::handlers::Answer;
 use super::host_api::{refused, state_of, status};
 use super::host_state::HostState;
+use super::log::About;
 use super::threads;
-use crate::engine::handler::{JobEnd, JobToken};
+use crate::engine::handler::{Errand, JobEnd, JobToken};
 
 /// The host's side; one for all instances of a process.
 pub(super) static TABLE: abi::Work1 = abi::Work1 {
@@ -29,10 +32,13 @@ pub(super) struct Jobs {
     pub(super) owed: SecondaryMap<JobToken, Owed>,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Owed {
-    pub(super) arg: *mut c_void,
-    pub(super) token: u64,
+/// What a job is for.
+#[derive(Debug)]
+pub(super) enum Owed {
+    /// The plugin's own: its `done` gets these.
+    Plugin { arg: *mut c_void, token: u64 },
+    /// A datagram's, served by a thread.
+    Answer(Arc<Mutex<Answer>>),
 }
 
 type Run = unsafe extern "C" fn(*mut c_void);
@@ -52,10 +58,8 @@ impl Parcel {
     fn run(self) -> JobEnd {
         // SAFETY: the plugin's own function with its own argument, once.
         let run = || unsafe { (self.run)(self.arg) };
-        match threads::enter(self.host, 0, None, run) {
-            ((), None) => JobEnd::Ran,
-            ((), Some(text)) => JobEnd::Faulted(text),
-        }
+        let ((), left) = threads::enter(self.host, About::default(), false, run);
+        left.fault.map_or(JobEnd::Ran, JobEnd::Faulted)
     }
 }
 
@@ -81,8 +85,11 @@ unsafe extern "C" fn submit(
                 arg,
                 host: state,
             };
-            let job = inside.desk.submit(move || parcel.run()).map_err(refused)?;
-            inside.jobs.owed.insert(job, Owed { arg, token });
+            let job = inside
+                .desk
+                .submit(Errand::Job, move || parcel.run())
+                .map_err(refused)?;
+            inside.jobs.owed.insert(job, Owed::Plugin { arg, token });
             Ok(())
         })
     }

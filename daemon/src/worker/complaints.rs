@@ -141,8 +141,8 @@ impl Complaints {
     pub(super) fn busy(&mut self, now_ms: u64) {
         if self.busy.allows(now_ms) {
             tracing::warn!(
-                "all threads of this worker are serving and enough connections wait for one; more \
-                 are refused (limits.threads or limits.queue raises it)"
+                "all threads of this worker are busy and enough waits for one; more is refused \
+                 (limits.threads or limits.queue raises it)"
             );
         }
     }

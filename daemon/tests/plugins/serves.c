@@ -93,8 +93,22 @@ static pp_status serve(void *host, const pp_stream *s, const pp_session_info *in
   }
 }
 
+static pp_status serve_datagram(void *host, const pp_datagram *from, const uint8_t *bytes, size_t n) {
+  switch (n > 0 ? bytes[0] : 0) {
+    case 'f': return api->fault(host, "a datagram's fault", 18);
+    case 'p': return PP_E_PANIC;
+    case 'n': return PP_E_FAIL;
+    case 'w': /* what is said on a thread is bounded, and only this much can be said at all */
+      for (int i = 0; i < 300; i++) api->send(host, from->reply_token, NULL, &i, sizeof i);
+      return api->now_ms(host) == 0 && api->send(host, from->reply_token, NULL, bytes, 65508) == PP_E_ARG
+                 ? PP_OK : PP_E_FAIL;
+    case '!': *(volatile int *)(uintptr_t)16 = 1; return PP_OK;
+    default: return api->send(host, from->reply_token, NULL, bytes, n);
+  }
+}
+
 static const void *extension(const char *id) {
-  static const pp_blocking_1 blocking = {sizeof(pp_blocking_1), 3, serve};
+  static const pp_blocking_1 blocking = {sizeof(pp_blocking_1), 3, serve, serve_datagram};
   return strcmp(id, PP_EXT_BLOCKING) == 0 ? &blocking : NULL;
 }
 

@@ -115,18 +115,27 @@ static const void *extension(const char *id) {
 #undef EXTENSION
 #define EXTENSION extension
 #elif defined(CASE_blocking_short)
-static const pp_blocking_1 blocking = {8, 0, NULL};
+static const pp_blocking_1 blocking = {8, 0, NULL, NULL};
 #define BLOCKING blocking
 #elif defined(CASE_blocking_empty)
-static const pp_blocking_1 blocking = {sizeof blocking, 0, NULL};
+static const pp_blocking_1 blocking = {sizeof blocking, 0, NULL, NULL};
 #define BLOCKING blocking
 #elif defined(CASE_blocking_and_feed)
 static pp_status serve(void *instance, const pp_stream *stream, const pp_session_info *info) {
   (void)instance, (void)stream, (void)info;
   return PP_OK;
 }
-static const pp_blocking_1 blocking = {sizeof blocking, 0, serve};
+static const pp_blocking_1 blocking = {sizeof blocking, 0, serve, NULL};
 #define BLOCKING blocking
+#elif defined(CASE_blocking_and_datagram)
+static pp_status datagram(void *instance, const pp_datagram *from, const uint8_t *bytes, size_t n) {
+  (void)instance, (void)from, (void)bytes, (void)n;
+  return PP_OK;
+}
+static const pp_blocking_1 blocking = {sizeof blocking, 0, NULL, datagram};
+#define BLOCKING blocking
+#undef DATAGRAM
+#define DATAGRAM datagram
 #elif defined(CASE_work_empty)
 static const pp_work_sink_1 sink = {sizeof sink, 0, NULL};
 static const void *extension(const char *id) {

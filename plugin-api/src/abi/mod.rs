@@ -314,6 +314,7 @@ pub struct Blocking1 {
     pub size: u32,
     pub max_parallel: u32,
     pub serve: Fn3<*mut c_void, *const Stream, *const SessionInfo, Status>,
+    pub serve_datagram: Fn4<*mut c_void, *const Datagram, *const u8, usize, Status>,
 }
 
 /// `polyport.work/1`, host side: jobs on a thread that may block.

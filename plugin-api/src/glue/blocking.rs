@@ -16,7 +16,7 @@ use super::{Exported, Host, RawStream, lent};
 use crate::abi;
 use crate::context::Context;
 use crate::panics::caught;
-use crate::{Blocking, Error, Needs, Opt, Stream};
+use crate::{Blocking, Error, Needs, Opt, Replies, Stream};
 
 /// Makes a library a plugin: exports the entry function for one [`Blocking`].
 ///
@@ -46,6 +46,10 @@ impl Exported {
         version: &'static str,
         build_info: &'static str,
     ) -> Exported {
+        assert!(
+            B::STREAMS || B::DATAGRAMS,
+            "a plugin serves streams, datagrams or both"
+        );
         Exported(abi::Plugin {
             extension: Some(extension::<B>),
             check: Some(super::check::<OnThreads<B>>),
@@ -71,7 +75,12 @@ impl<B: Blocking> OnThreads<B> {
     const TABLE: &'static abi::Blocking1 = &abi::Blocking1 {
         size: size_of::<abi::Blocking1>() as u32,
         max_parallel: B::MAX_PARALLEL,
-        serve: Some(serve::<B>),
+        serve: if B::STREAMS { Some(serve::<B>) } else { None },
+        serve_datagram: if B::DATAGRAMS {
+            Some(serve_datagram::<B>)
+        } else {
+            None
+        },
     };
 }
 
@@ -152,6 +161,32 @@ unsafe extern "C" fn serve<B: Blocking>(
     match serve_session(protocol, host, &mut stream) {
         Ok(()) => abi::OK,
         Err(error) => Error::of(&error).status(),
+    }
+}
+
+unsafe extern "C" fn serve_datagram<B: Blocking>(
+    instance: *mut c_void,
+    from: *const abi::Datagram,
+    bytes: *const u8,
+    n: usize,
+) -> abi::Status {
+    // SAFETY: the instance is alive until this returns.
+    let Instance { protocol, context } = unsafe { instance_of::<B>(instance) };
+    // SAFETY: the facts are this thread's until the return.
+    let Some(from) = (unsafe { lent::datagram(from) }) else {
+        return abi::E_ARG;
+    };
+    // SAFETY: as the facts.
+    let payload = unsafe { lent::bytes(bytes, n) };
+    let host = context.host();
+    let mut replies = Replies::new(from.reply_token(), host);
+    match caught(|| protocol.datagram(&from, payload, &mut replies)) {
+        Ok(answer) => super::status_of(answer),
+        // Fail closed: nothing is answered.
+        Err(text) => {
+            host.fault(&format!("datagram {text}"));
+            abi::E_PANIC
+        }
     }
 }
 

@@ -78,11 +78,14 @@ impl Plugin {
         if read_text(table.name).is_none_or(|name| name.is_empty()) {
             return Err("the plugin has no name, or none in UTF-8".to_owned());
         }
-        if table.feed.is_none() && table.datagram.is_none() && !self.serves_blocking() {
+        if table.feed.is_none() && !self.serves_blocking() && !self.serves_datagrams() {
             return Err("the plugin serves neither streams nor datagrams".to_owned());
         }
         if table.feed.is_some() && self.serves_blocking() {
             return Err("the plugin has both `feed` and `serve`".to_owned());
+        }
+        if table.datagram.is_some() && self.serves_datagrams_on_threads() {
+            return Err("the plugin has both `datagram` and `serve_datagram`".to_owned());
         }
         let missing = required(table).find(|id| id.as_deref() != Some(abi::EXT_WORK));
         match missing {
@@ -110,7 +113,12 @@ impl Plugin {
     }
 
     pub(crate) fn serves_datagrams(&self) -> bool {
-        self.table.datagram.is_some()
+        self.table.datagram.is_some() || self.serves_datagrams_on_threads()
+    }
+
+    pub(crate) fn serves_datagrams_on_threads(&self) -> bool {
+        self.blocking
+            .is_some_and(|table| table.serve_datagram.is_some())
     }
 
     pub(crate) fn check(&self, settings: &LentSettings) -> Result<(), String> {
@@ -227,10 +235,9 @@ impl Plugin {
         reply_token: u64,
         payload: &[u8],
     ) -> abi::Status {
-        let call = self
-            .table
-            .datagram
-            .expect("the caller has asked whether it serves datagrams");
+        let on_thread = self.blocking.and_then(|table| table.serve_datagram);
+        let call = on_thread.or(self.table.datagram);
+        let call = call.expect("the caller has asked whether it serves datagrams");
         let from = lent::datagram(peer, local, to_many, reply_token);
         let exact: Box<[u8]> = payload.into();
         // SAFETY: the instance is alive; facts and bytes live until the call has returned.

@@ -226,15 +226,20 @@ impl FakeHost {
             "the plugin serves no datagrams"
         );
         let reply_token = self.shared.ledger().flow(from);
+        let callback = if self.plugin.serves_datagrams_on_threads() {
+            "serve_datagram"
+        } else {
+            "datagram"
+        };
         self.begin(
-            "datagram",
-            format_args!("datagram from {from} {}", shown(payload)),
+            callback,
+            format_args!("{callback} from {from} {}", shown(payload)),
         );
         let status = self
             .plugin
             .datagram(from, local, to_many, reply_token, payload);
         self.finish_call();
-        self.check_status("datagram", status);
+        self.check_status(callback, status);
         self.settle();
         Error::check(status)
     }

@@ -19,16 +19,13 @@ use super::gate::Guest;
 use super::stream::Stream;
 use super::turn::Worker;
 use super::{Orders, Share, Wakes};
-use crate::engine::handler::{Job, JobEnd, JobToken, SharedHandler};
+use crate::engine::handler::{Errand, Job, JobEnd, JobToken, SharedHandler};
 use crate::engine::session::{End, Facts, Protocol, Token};
 use crate::plan::Limits;
 use crate::scoreboard::{Callback, Counter, Scoreboard, Slot};
 
 mod stream;
 mod threads;
-
-#[cfg(test)]
-mod tests;
 
 use stream::{Patience, Stop, Waiting};
 use threads::{Bounds, Refused, Threads};
@@ -117,7 +114,7 @@ impl Blocking {
 
     /// Whether sessions are served by threads.
     pub(super) fn serves(&self) -> bool {
-        self.handler.is_some()
+        self.handler.as_ref().is_some_and(|it| it.serves_streams())
     }
 
     /// Sessions that are with a thread, or wait for one.
@@ -188,6 +185,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     /// Gives what the protocol has submitted to threads.
     pub(super) fn hand_over_jobs(&mut self) {
+        let refused = self.streams.take_jobs_refused();
+        if refused > 0 {
+            self.scoreboard.add(Counter::RefusedBusy, refused);
+            self.complaints.busy(self.now_ms);
+        }
         for job in self.streams.take_jobs() {
             let refused = match self.blocking.threads.submit(Task::Run(job)) {
                 Ok(()) => continue,
@@ -310,11 +312,12 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.part();
     }
 
-    /// Whether the threads are done, once all connections of the loop's own are. Jobs that have not
-    /// begun by then never do; those that run are waited for.
+    /// Whether the threads are done, once all connections of the loop's own are. With the last session
+    /// gone, what waits is still done while there is time, but nothing more is taken.
     pub(super) fn threads_are_done(&mut self) -> bool {
         if self.blocking.len() == 0 {
-            self.cancel_waiting();
+            self.streams.close_jobs();
+            self.hand_over_jobs();
         }
         let pending = self.blocking.len() + self.streams.job_count();
         pending == 0 || self.has_given_up()
@@ -358,7 +361,11 @@ impl Runner {
         match task {
             Task::Serve(visit) => self.serve(*visit, &slot),
             Task::Run(job) => {
-                slot.enter(Callback::Run, 0, 0);
+                let callback = match job.errand {
+                    Errand::Job => Callback::Run,
+                    Errand::Datagram => Callback::Serve,
+                };
+                slot.enter(callback, 0, 0);
                 let end = (job.run)();
                 slot.leave();
                 Done::Job(job.token, end)
@@ -408,3 +415,6 @@ impl Runner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

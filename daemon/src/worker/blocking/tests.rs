@@ -354,22 +354,38 @@ fn jobs_run_and_are_told_of_once_each_and_more_than_may_wait_are_refused() {
 }
 
 #[test]
-fn a_drain_waits_for_a_job_that_runs_and_cancels_those_that_do_not() {
+fn a_drain_waits_for_jobs_that_were_taken_and_takes_no_more() {
     let change = |limits: &mut Limits| limits.threads.max = 1;
     let mut scene = scene(with(change), |_| Ok(()));
-    for token in 0..3 {
+    let end = || scene.ends.recv_timeout(PATIENCE).expect("a job is over");
+    for token in 0..2 {
         scene.running.wake(token);
     }
-    // One is done, so that the next one runs.
-    let end = || scene.ends.recv_timeout(PATIENCE).expect("a job is over");
-    scene.gate.send(()).expect("they wait");
-    assert_eq!(end(), JobEnd::Ran);
-    for _ in 0..2 {
-        scene.began.recv_timeout(PATIENCE).expect("a job begins");
-    }
+    scene.began.recv_timeout(PATIENCE).expect("a job begins");
     scene.running.drain(200);
-    assert_eq!(end(), JobEnd::Cancelled);
-    scene.gate.send(()).expect("the running one waits");
+    // It runs, and once it is done the worker has heard of the drain.
+    scene.gate.send(()).expect("it waits");
+    assert_eq!(end(), JobEnd::Ran);
+    scene.running.wake(9);
+    assert_eq!(end(), JobEnd::Faulted("refused".into()));
+    scene.gate.send(()).expect("the other one waits");
     assert_eq!(end(), JobEnd::Ran);
     assert_eq!(scene.running.join_with_protocol(), (Outcome::Drained, true));
+}
+
+#[test]
+fn when_the_time_to_drain_is_over_jobs_that_wait_are_cancelled_and_one_that_runs_is_left() {
+    let change = |limits: &mut Limits| limits.threads.max = 1;
+    let mut scene = scene(with(change), |_| Ok(()));
+    for token in 0..2 {
+        scene.running.wake(token);
+    }
+    scene.began.recv_timeout(PATIENCE).expect("a job begins");
+    scene.running.drain(1);
+    let end = scene.ends.recv_timeout(PATIENCE).expect("a job is over");
+    assert_eq!(end, JobEnd::Cancelled);
+    assert_eq!(
+        scene.running.join_with_protocol(),
+        (Outcome::Drained, false)
+    );
 }

@@ -105,8 +105,12 @@ unsafe fn ask<R>(
         return refused;
     }
     let mut ledger = shared.ledger.borrow_mut();
-    let on_thread = matches!(ledger.during, Some("serve" | "run"));
-    if on_thread && !["log", "log_level", "fault"].contains(&call) {
+    let allowed: &[&str] = match ledger.during {
+        Some("serve" | "run") => &["log", "log_level", "fault"],
+        Some("serve_datagram") => &["log", "log_level", "fault", "send"],
+        _ => &[call],
+    };
+    if !allowed.contains(&call) {
         ledger.broke(format!("{call} was called on a thread that may block"));
         return refused;
     }

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use super::super::super::tests::{PATIENCE, Running, limits, start_with};
 use crate::engine::desk::Desk;
-use crate::engine::handler::{ByteStream, Halt, Handler, JobEnd, JobToken, Served, SharedHandler};
+use crate::engine::handler::{
+    ByteStream, Errand, Halt, Handler, JobEnd, JobToken, Served, SharedHandler,
+};
 use crate::engine::session::{End, Facts, Fed, Protocol, TimerToken, Token};
 use crate::plan::Limits;
 
@@ -27,6 +29,10 @@ struct Threaded {
 struct Talk(Box<Conversation>);
 
 impl Handler for Talk {
+    fn serves_streams(&self) -> bool {
+        true
+    }
+
     fn parallel_max(&self) -> u32 {
         0
     }
@@ -69,7 +75,7 @@ impl Protocol for Threaded {
             let _ = gate.lock().expect("nobody panics with it").recv();
             JobEnd::Ran
         };
-        if self.desk.submit(job).is_err() {
+        if self.desk.submit(Errand::Job, job).is_err() {
             self.ends
                 .send(JobEnd::Faulted("refused".into()))
                 .expect("heard");
