@@ -6,8 +6,10 @@
 )]
 
 pub mod daemon;
+pub mod dice;
 pub mod fixtures;
 pub mod peer;
 pub mod plugins;
+pub mod program;
 pub mod script;
 pub mod sockets;
