@@ -6,7 +6,13 @@
 use super::dice::Dice;
 
 /// Calls with so many mutations of `right`, bytes of `telling` put in where luck has it.
-pub(crate) fn each(what: &str, right: &[&str], telling: &[u8], rounds: u64, judge: impl FnMut(&[u8])) {
+pub(crate) fn each(
+    what: &str,
+    right: &[&str],
+    telling: &[u8],
+    rounds: u64,
+    judge: impl FnMut(&[u8]),
+) {
     let from_environment = |name: &str, usual| match std::env::var(name) {
         Ok(number) => number.parse().expect("a number"),
         Err(_) => usual,
