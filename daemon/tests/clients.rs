@@ -182,7 +182,7 @@ impl Served {
         Served {
             daemon,
             url,
-            folder: folder,
+            folder,
         }
     }
 

@@ -15,7 +15,6 @@ mod mutation;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use folder::Folder;
@@ -173,7 +172,7 @@ where
 {
     let (ours, theirs) = Channel::pair().expect("a socket pair");
     let raw = UnixStream::from(theirs.try_clone().expect("cloned"));
-    let theirs = Channel::adopt(OwnedFd::from(theirs)).expect("one of a pair");
+    let theirs = Channel::adopt(theirs).expect("one of a pair");
     let json = |message: &T| serde_json::to_string(message).expect("plain data");
     let right: Vec<String> = right.iter().map(json).collect();
     let right: Vec<&str> = right.iter().map(String::as_str).collect();

@@ -83,7 +83,7 @@ pub fn talk(mut command: Command, talk: &Talk<'_>, enough: impl Fn(&[u8]) -> boo
     let stream = child.stderr.as_mut().expect("piped");
     let _ = stream.read_to_string(&mut errors);
     let status = child.wait().expect("our child");
-    guard.is_over();
+    guard.end();
     assert!(
         (status.success() || talk.end == End::Test) && sent.is_ok(),
         "{what}: {status}, its input {sent:?}\n{errors}{}",
@@ -127,7 +127,7 @@ impl Guard {
         Guard { done, thread }
     }
 
-    fn is_over(self) {
+    fn end(self) {
         let _ = self.done.send(());
         self.thread.join().expect("the guard never panics");
     }
