@@ -14,11 +14,16 @@ CARGO = umask 022 && cargo
 
 # Two builds at once on a small machine only wait for each other.
 .NOTPARALLEL:
-.PHONY: help run test check build bench install clean
+.PHONY: help run test soak check build bench install clean
+
+# Programs that the tests set on the daemon, and files, each with its Debian package.
+PEERS = nc:netcat-openbsd ncat:ncat socat:socat curl:curl python3:python3 telnet:telnet \
+    script:bsdutils inetd:openbsd-inetd ip:iproute2 unshare:util-linux /etc/services:netbase
 
 help:
 	@echo 'make run      build, then serve etc/polyport.toml on unprivileged ports (Ctrl-C stops)'
 	@echo 'make test     everything that must pass'
+	@echo 'make soak     its long forms: more seeds, more bytes'
 	@echo 'make check    the quick part of it: format, lints, house rules'
 	@echo 'make build    the release build'
 	@echo 'make bench    measurements, as ratios to a bare server in the same run'
@@ -41,8 +46,14 @@ check:
 	@$(CARGO) test --quiet -p polyport --test tidy
 
 test: check
+	@./scripts/require.sh $(PEERS)
 	@$(CARGO) build --workspace
 	@$(CARGO) test --workspace
+
+soak:
+	@./scripts/require.sh
+	@export SEEDS=20000 POLYPORT_ROUNDS=500000 POLYPORT_SOAK=1; \
+	    $(CARGO) test -p polyport --test lifecycle_simulation --test mutations --test memory
 
 bench: build
 	@$(CARGO) run --release -p polyport-bench

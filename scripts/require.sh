@@ -9,7 +9,13 @@ rust_least=1.88
 rustup='curl --proto "=https" --tlsv1.2 -sSf https://sh.rustup.rs | sh'
 
 missing=
-need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
+# A program, or the path of a file. Some programs are not on everybody's path.
+need() {
+    case $1 in
+        /*) test -e "$1" ;;
+        *) PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1 ;;
+    esac || missing="$missing $2"
+}
 
 need cc gcc
 need c++ g++

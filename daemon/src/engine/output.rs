@@ -36,7 +36,9 @@ impl Output {
     pub(super) fn push(&mut self, bytes: &[u8], spares: &mut Spares) {
         if self.queue.capacity() == 0 {
             self.queue = spares.take();
-        } else if self.head > self.queue.len() / 2 {
+        } else if self.head > self.queue.len() / 2
+            || (self.head > 0 && self.queue.len() + bytes.len() > self.queue.capacity())
+        {
             self.queue.drain(..self.head);
             self.head = 0;
         }
@@ -105,6 +107,17 @@ impl Output {
             self.head += n;
         } else if n == self.queued() + splices.bytes() {
             self.head = self.queue.len();
+        } else if splices.0.iter().all(|splice| splice.at == self.queued()) {
+            // The queue stays where it is: with a slow peer it is long, and this happens every turn.
+            let of_queue = n.min(self.queued());
+            self.head += of_queue;
+            let mut skip = n - of_queue;
+            for splice in &splices.0 {
+                let piece = &lent[splice.range.clone()];
+                let skipped = skip.min(piece.len());
+                self.push(&piece[skipped..], spares);
+                skip -= skipped;
+            }
         } else {
             let mut rest = spares.take();
             let mut skip = n;

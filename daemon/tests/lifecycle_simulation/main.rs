@@ -5,6 +5,7 @@
 //! or the seed is printed; `SEEDS=1 SEED=4711` runs one world again, `SEEDS` and `STEPS` make the
 //! long form. It knows the lifecycle by its events, orders and views only.
 
+#[path = "../support/dice.rs"]
 mod dice;
 mod fate;
 mod rules;

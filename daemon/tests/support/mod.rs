@@ -6,9 +6,11 @@
 )]
 
 pub mod daemon;
+pub mod dice;
 pub mod fixtures;
 pub mod limits;
 pub mod peer;
 pub mod plugins;
+pub mod program;
 pub mod script;
 pub mod sockets;

@@ -1,5 +1,6 @@
 //! A seed's luck: the same throws for the same seed, on every machine. It is not random enough for
 //! anything but choosing what happens in a test.
+#![allow(dead_code, reason = "each test program uses the part that it needs")]
 
 /// SplitMix64.
 pub(crate) struct Dice(pub(crate) u64);
@@ -21,5 +22,9 @@ impl Dice {
 
     pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
+    }
+
+    pub(crate) fn one_of<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
+        &choices[self.below(choices.len() as u64) as usize]
     }
 }
