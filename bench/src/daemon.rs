@@ -15,8 +15,9 @@ use crate::servers::{Directory, Server, beside};
 
 /// The service under test, first of those that a daemon here may have.
 const FIRST: &str = "echo-0";
-/// More connections than any workload opens to one service.
-const CONNECTIONS: usize = 200_000;
+/// More connections than any workload opens to one worker, but fewer than it may have descriptors: a
+/// worker that runs out of them tries again ten times a second, which is not idle.
+const CONNECTIONS_PER_WORKER: usize = 15_000;
 
 /// What it serves.
 #[derive(Clone, Copy, Debug)]
@@ -65,10 +66,11 @@ fn config(directory: &Directory, serves: Serves) -> io::Result<String> {
     );
     match serves {
         Serves::Streams { services, workers } => {
+            let connections = CONNECTIONS_PER_WORKER * workers;
             for nth in 0..services {
                 text += &format!(
                     "[services.echo-{nth}]\nplugin = \"echo\"\nlisten = [\"tcp://127.0.0.1:0\"]\n\
-                     workers = {workers}\nlimits.connections = {CONNECTIONS}\n"
+                     workers = {workers}\nlimits.connections = {connections}\n"
                 );
             }
         }

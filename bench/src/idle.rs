@@ -63,7 +63,7 @@ pub(crate) fn measure(descriptors: usize) -> io::Result<()> {
         "| resident memory of the workers, for each | {:.0} B |",
         grown / count as f64
     );
-    rest(&server);
+    rest(&server, &workers);
     let begun = Instant::now();
     for holder in holders {
         holder.let_go()?;
@@ -80,18 +80,24 @@ pub(crate) fn measure(descriptors: usize) -> io::Result<()> {
 }
 
 /// What the daemon does while nothing happens.
-fn rest(server: &Server) {
-    let (time, wakes) = (
-        process::processor_time(server.pid()),
-        process::wakes(server.pid()),
-    );
+fn rest(server: &Server, workers: &[u32]) {
+    let supervisor = server.pid();
+    let processor = || process::processor_time(supervisor);
+    let of_workers = || workers.iter().map(|pid| process::waits(*pid)).sum::<u64>();
+    let before = (processor(), of_workers(), process::waits(supervisor));
     thread::sleep(QUIET);
-    let time = process::processor_time(server.pid()).saturating_sub(time);
-    let wakes = process::wakes(server.pid()).saturating_sub(wakes);
+    let after = (processor(), of_workers(), process::waits(supervisor));
     let over = QUIET.as_secs();
-    let milliseconds = time.as_secs_f64() * 1e3;
+    let milliseconds = after.0.saturating_sub(before.0).as_secs_f64() * 1e3;
     println!("| processor time of all its processes in {over} s | {milliseconds:.1} ms |");
-    println!("| wake-ups of all its processes in {over} s | {wakes} |");
+    println!(
+        "| wake-ups of all workers in {over} s | {} |",
+        after.1 - before.1
+    );
+    println!(
+        "| wake-ups of the supervisor in {over} s | {} |",
+        after.2 - before.2
+    );
 }
 
 struct Holder {

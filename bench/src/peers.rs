@@ -6,7 +6,6 @@
 use std::env;
 use std::fs;
 use std::io;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::servers::{Directory, Server};
@@ -39,12 +38,23 @@ with socketserver.UDPServer(('127.0.0.1', 0), Echo) as server:
 ";
 
 /// More connections, and more of them a second, than any load has.
-const XINETD_DEFAULTS: &str = "\
+const XINETD: &str = "\
 defaults
 {
     instances = UNLIMITED
     per_source = UNLIMITED
     cps = 10000000 1
+}
+service echo
+{
+    type = INTERNAL UNLISTED
+    id = echo-stream
+    socket_type = stream
+    protocol = tcp
+    wait = no
+    user = root
+    bind = 127.0.0.1
+    port = PORT
 }
 ";
 
@@ -61,7 +71,7 @@ impl Peers {
         peers.take("python3", || python("Python threads", PYTHON_STREAMS));
         peers.take("socat", socat);
         peers.take("ncat", ncat);
-        peers.take("xinetd", || xinetd("xinetd", "stream"));
+        peers.take("xinetd", xinetd);
         peers.leave_out("haproxy echoes only by a script in Lua, which is not the peer's own work");
         peers.leave_out("apache2: its mod_echo answers lines, and not those of 16 KiB");
         peers.leave_out("tokio would put its packages into the daemon's lock file");
@@ -71,7 +81,8 @@ impl Peers {
     pub(crate) fn for_datagrams() -> Peers {
         let mut peers = Peers::default();
         peers.take("python3", || python("Python", PYTHON_DATAGRAMS));
-        peers.take("xinetd", || xinetd("xinetd", "dgram"));
+        peers
+            .leave_out("xinetd loses datagrams of a window, so that its figures would say nothing");
         peers.leave_out("socat and ncat start a process for each flow or datagram");
         peers
     }
@@ -120,34 +131,19 @@ fn ncat() -> io::Result<Server> {
     })
 }
 
-/// Its own echo. That of datagrams is found out to serve by its neighbour on the same port.
-fn xinetd(name: &'static str, kind: &'static str) -> io::Result<Server> {
-    let directory = Directory::new(&format!("xinetd-{kind}"))?;
+/// Its own echo, not a program that it starts.
+fn xinetd() -> io::Result<Server> {
+    let directory = Directory::new("xinetd")?;
     let file = directory.path().join("xinetd.conf");
-    let mut server = Server::on_free_port(name, |port| {
-        let config = XINETD_DEFAULTS.to_owned()
-            + &xinetd_service(port, "stream", "tcp", "no")
-            + &xinetd_service(port, "dgram", "udp", "yes");
+    let mut server = Server::on_free_port("xinetd", |port| {
         // Without the file it does not start, which is noticed.
-        let _ = fs::write(&file, config);
-        xinetd_on(&file, directory.path())
+        let _ = fs::write(&file, XINETD.replace("PORT", &port.to_string()));
+        let mut command = Command::new("xinetd");
+        command.arg("-dontfork").arg("-f").arg(&file);
+        command.arg("-pidfile").arg(directory.path().join("pid"));
+        command.args(["-filelog", "/dev/null"]);
+        command
     })?;
     server.directory = Some(directory);
     Ok(server)
-}
-
-fn xinetd_service(port: u16, kind: &str, protocol: &str, wait: &str) -> String {
-    format!(
-        "service echo\n{{\n    type = INTERNAL UNLISTED\n    id = echo-{kind}\n    \
-         socket_type = {kind}\n    protocol = {protocol}\n    wait = {wait}\n    user = root\n    \
-         bind = 127.0.0.1\n    port = {port}\n}}\n"
-    )
-}
-
-fn xinetd_on(file: &Path, folder: &Path) -> Command {
-    let mut command = Command::new("xinetd");
-    command.arg("-dontfork").arg("-f").arg(file);
-    command.arg("-pidfile").arg(folder.join("pid"));
-    command.args(["-filelog", "/dev/null"]);
-    command
 }

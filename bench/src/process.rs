@@ -70,21 +70,17 @@ fn time_of_reaped_children(pid: u32) -> Duration {
     Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
 }
 
-/// How often the whole family went from waiting to running of its own accord.
-pub(crate) fn wakes(pid: u32) -> u64 {
+/// How often the process went from running to waiting, with all its threads.
+pub(crate) fn waits(pid: u32) -> u64 {
     let of_thread = |status: PathBuf| {
         let status = fs::read_to_string(status).unwrap_or_default();
         let mut lines = status.lines();
         let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         count.map_or(0, |count| count.trim().parse().unwrap_or(0))
     };
-    let threads = family(pid).into_iter().flat_map(|pid| {
-        // Whoever has ended meanwhile has no threads any more.
-        fs::read_dir(format!("/proc/{pid}/task"))
-            .into_iter()
-            .flatten()
-            .flatten()
-    });
+    // Whoever has ended meanwhile has no threads any more.
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter();
+    let threads = threads.flatten().flatten();
     threads
         .map(|thread| of_thread(thread.path().join("status")))
         .sum::<u64>()

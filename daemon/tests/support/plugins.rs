@@ -23,6 +23,8 @@ pub fn folder() -> PathBuf {
                 "-p",
                 "polyport-echo",
                 "-p",
+                "polyport-udp-echo",
+                "-p",
                 "polyport-fixture-panics",
             ]);
             if folder.ends_with("release") {
