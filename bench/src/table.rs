@@ -136,15 +136,17 @@ fn row(
     )
 }
 
-/// Wrong answers make a row worthless, which has to be said.
+/// Wrong answers make a row worthless, and so do none, which has to be said.
 fn note(workload: &Workload, server: &Server, turns: &[Turn]) -> Option<String> {
+    let (name, title) = (server.name, workload.title);
     let errors: u64 = turns.iter().map(|turn| turn.errors).sum();
-    let first = turns.iter().find_map(|turn| turn.first_error.as_deref());
-    let first = first.unwrap_or_default();
-    (errors > 0).then(|| {
-        format!(
-            "**{} errors** of {} under {}, such as: {first}",
-            errors, server.name, workload.title
-        )
-    })
+    if errors > 0 {
+        let first = turns.iter().find_map(|turn| turn.first_error.as_deref());
+        let first = first.unwrap_or_default();
+        return Some(format!(
+            "**{errors} errors** of {name} under {title}, such as: {first}"
+        ));
+    }
+    let silent = turns.iter().any(|turn| turn.per_second == 0.0);
+    silent.then(|| format!("**No answers** of {name} in a round of {title}"))
 }
