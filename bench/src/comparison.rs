@@ -9,9 +9,11 @@ use std::io;
 use std::time::Duration;
 
 use crate::calls;
-use crate::generator::{Generator, Load, Tally};
+use crate::datagrams::{self, Flows};
+use crate::generator::{self, Load};
 use crate::process;
 use crate::servers::Server;
+use crate::tally::Tally;
 
 /// More than any server here answers in a turn.
 const REQUESTS_MAX: u64 = 50_000_000;
@@ -21,28 +23,40 @@ pub(crate) struct Workload {
     pub(crate) name: &'static str,
     /// As the table has it.
     pub(crate) title: &'static str,
-    pub(crate) load: Load,
+    pub(crate) requests: Requests,
 }
 
-pub(crate) const WORKLOADS: [Workload; 6] = [
-    workload("single", "1 × 64 B", 1, 64, 1),
-    workload("small", "64 × 64 B", 64, 64, 1),
-    workload("thousand", "1000 × 64 B", 1000, 64, 1),
-    workload("large", "64 × 16 KiB", 64, 16 * 1024, 1),
-    workload("pipelined", "64 × 16 × 64 B", 64, 64, 16),
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Requests {
+    Streams(Load),
+    Datagrams(Flows),
+}
+
+pub(crate) const STREAMS: [Workload; 6] = [
+    streams("single", "1 × 64 B", 1, 64, 1),
+    streams("small", "64 × 64 B", 64, 64, 1),
+    streams("thousand", "1000 × 64 B", 1000, 64, 1),
+    streams("large", "64 × 16 KiB", 64, 16 * 1024, 1),
+    streams("pipelined", "64 × 16 × 64 B", 64, 64, 16),
     Workload {
         name: "churn",
         title: "connect, 64 B, close",
-        load: Load {
+        requests: Requests::Streams(Load {
             connections: 16,
             bytes: 64,
             pipelined: 1,
             churn: true,
-        },
+        }),
     },
 ];
 
-const fn workload(
+pub(crate) const DATAGRAMS: [Workload; 3] = [
+    datagrams("udp-small", "UDP 64 B, window 64", 1, 64, 64),
+    datagrams("udp-large", "UDP 1400 B, window 64", 1, 64, 1400),
+    datagrams("udp-flows", "UDP 64 B, 64 flows of 1", 64, 1, 64),
+];
+
+const fn streams(
     name: &'static str,
     title: &'static str,
     connections: usize,
@@ -52,12 +66,30 @@ const fn workload(
     Workload {
         name,
         title,
-        load: Load {
+        requests: Requests::Streams(Load {
             connections,
             bytes,
             pipelined,
             churn: false,
-        },
+        }),
+    }
+}
+
+const fn datagrams(
+    name: &'static str,
+    title: &'static str,
+    flows: usize,
+    window: usize,
+    bytes: usize,
+) -> Workload {
+    Workload {
+        name,
+        title,
+        requests: Requests::Datagrams(Flows {
+            flows,
+            window,
+            bytes,
+        }),
     }
 }
 
@@ -82,35 +114,68 @@ pub(crate) struct Turn {
 }
 
 /// Turns of all rounds by server, in the order of the servers.
-pub(crate) fn compare(load: Load, servers: &[Server], pace: Pace) -> io::Result<Vec<Vec<Turn>>> {
+pub(crate) fn compare(
+    requests: Requests,
+    servers: &[Server],
+    pace: Pace,
+) -> io::Result<Vec<Vec<Turn>>> {
     let mut turns: Vec<Vec<Turn>> = servers.iter().map(|_| Vec::new()).collect();
     for round in 0..pace.rounds {
         for nth in 0..servers.len() {
             let whose = (round + nth) % servers.len();
-            turns[whose].push(turn(load, &servers[whose], pace)?);
+            turns[whose].push(turn(requests, &servers[whose], pace)?);
         }
     }
     Ok(turns)
 }
 
 /// System calls per request, in a turn of its own.
-pub(crate) fn calls_per_request(load: Load, server: &Server, pace: Pace) -> io::Result<f64> {
-    let mut generator = Generator::new(server.address, load)?;
-    generator.run(pace.warm_up, REQUESTS_MAX)?;
-    let (calls, tally) =
-        calls::during(server.pid(), || generator.run(pace.measured, REQUESTS_MAX))?;
+pub(crate) fn calls_per_request(
+    requests: Requests,
+    server: &Server,
+    pace: Pace,
+) -> io::Result<f64> {
+    let mut generator = Generator::new(server, requests)?;
+    generator.run(pace.warm_up)?;
+    let (calls, tally) = calls::during(server.pid(), || generator.run(pace.measured))?;
     Ok(calls as f64 / tally.requests.max(1) as f64)
 }
 
-fn turn(load: Load, server: &Server, pace: Pace) -> io::Result<Turn> {
-    let mut generator = Generator::new(server.address, load)?;
-    let mut warm_up = generator.run(pace.warm_up, REQUESTS_MAX)?;
+fn turn(requests: Requests, server: &Server, pace: Pace) -> io::Result<Turn> {
+    let mut generator = Generator::new(server, requests)?;
+    let mut warm_up = generator.run(pace.warm_up)?;
     let before = process::processor_time(server.pid());
-    let mut measured = generator.run(pace.measured, REQUESTS_MAX)?;
+    let mut measured = generator.run(pace.measured)?;
     let spent = process::processor_time(server.pid()).saturating_sub(before);
     measured.errors += warm_up.errors;
     measured.first_error = warm_up.first_error.take().or(measured.first_error.take());
     Ok(figures(measured, spent))
+}
+
+enum Generator {
+    Streams(generator::Generator),
+    Datagrams(datagrams::Generator),
+}
+
+impl Generator {
+    fn new(server: &Server, requests: Requests) -> io::Result<Generator> {
+        let address = server.address;
+        Ok(match requests {
+            Requests::Streams(load) => {
+                Generator::Streams(generator::Generator::new(address, load)?)
+            }
+            Requests::Datagrams(flows) => {
+                Generator::Datagrams(datagrams::Generator::new(address, flows)?)
+            }
+        })
+    }
+
+    fn run(&mut self, time: Duration) -> io::Result<Tally> {
+        match self {
+            Generator::Streams(generator) => generator.run(time, REQUESTS_MAX),
+            Generator::Datagrams(generator) => generator.run(time, REQUESTS_MAX),
+        }
+    }
 }
 
 fn figures(mut tally: Tally, spent: Duration) -> Turn {

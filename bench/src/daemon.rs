@@ -13,20 +13,36 @@ use serde_json::Value;
 
 use crate::servers::{Directory, Server, beside};
 
+/// The service under test, first of those that a daemon here may have.
+const FIRST: &str = "echo-0";
+/// More connections than any workload opens to one worker, but fewer than it may have descriptors: a
+/// worker that runs out of them tries again ten times a second, which is not idle.
+const CONNECTIONS_PER_WORKER: usize = 15_000;
+
+/// What it serves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Serves {
+    /// So many services of the plugin echo, each with so many workers.
+    Streams { services: usize, workers: usize },
+    /// The plugin udp-echo; its guard against loops as shipped, or off.
+    Datagrams { guarded: bool },
+}
+
 /// Starts it and waits until everything serves; the server's address is the first service's.
-pub(crate) fn start(name: &str, services: usize) -> io::Result<Server> {
-    let directory = Directory::new(name)?;
+pub(crate) fn start(name: &'static str, serves: Serves) -> io::Result<Server> {
+    let directory = Directory::new(&name.replace([' ', ','], "-"))?;
     let path = directory.path();
     let file = path.join("polyport.toml");
-    fs::write(&file, config(&directory, services)?)?;
+    fs::write(&file, config(&directory, serves)?)?;
     let log = path.join("log");
     let mut command = Command::new(beside("polyport")?);
     command.args(["run", "--json", "-c"]).arg(&file);
     command.stderr(File::create(&log)?);
-    let started = Server::saying("Polyport", command, |line| {
+    let started = Server::saying(name, command, |line| {
         let announced: Value = serde_json::from_str(line).ok()?;
-        let url = announced["services"]["echo-0"]["listen"][0].as_str()?;
-        url.strip_prefix("tcp://")?.parse::<SocketAddrV4>().ok()
+        let url = announced["services"][FIRST]["listen"][0].as_str()?;
+        let (_, address) = url.split_once("://")?;
+        address.parse::<SocketAddrV4>().ok()
     });
     match started {
         Ok(mut server) => {
@@ -40,7 +56,7 @@ pub(crate) fn start(name: &str, services: usize) -> io::Result<Server> {
     }
 }
 
-fn config(directory: &Directory, services: usize) -> io::Result<String> {
+fn config(directory: &Directory, serves: Serves) -> io::Result<String> {
     let path = directory.path();
     let mut text = format!(
         "[daemon]\nrun_dir = {:?}\nstate_dir = {:?}\nplugin_dir = {:?}\n",
@@ -48,22 +64,65 @@ fn config(directory: &Directory, services: usize) -> io::Result<String> {
         path.join("state"),
         beside("")?,
     );
-    for nth in 0..services {
-        text += &format!(
-            "[services.echo-{nth}]\nplugin = \"echo\"\nlisten = [\"tcp://127.0.0.1:0\"]\n\
-             workers = 1\nlimits.connections = 20000\n"
-        );
+    match serves {
+        Serves::Streams { services, workers } => {
+            let connections = CONNECTIONS_PER_WORKER * workers;
+            for nth in 0..services {
+                text += &format!(
+                    "[services.echo-{nth}]\nplugin = \"echo\"\nlisten = [\"tcp://127.0.0.1:0\"]\n\
+                     workers = {workers}\nlimits.connections = {connections}\n"
+                );
+            }
+        }
+        // Rates do not hold for loopback unless they are written.
+        Serves::Datagrams { guarded } => {
+            text += &format!(
+                "[services.{FIRST}]\nplugin = \"udp-echo\"\n\
+                 listen = [\"udp://127.0.0.1:0\"]\nworkers = 1\n"
+            );
+            if !guarded {
+                text += &format!("[services.{FIRST}.settings]\nrepeats = 0\n");
+            }
+        }
     }
     Ok(text)
 }
 
 /// The process that serves the first service, once it does.
 pub(crate) fn serving_worker(server: &Server) -> Option<u32> {
+    serving_workers(server)?.first().copied()
+}
+
+/// The processes that serve the first service, once all of them do.
+pub(crate) fn serving_workers(server: &Server) -> Option<Vec<u32>> {
     let status = status(server).ok()?;
-    let worker = &status["services"]["echo-0"]["workers"][0];
-    let serving = worker["state"].as_str()?.eq_ignore_ascii_case("serving");
-    let pid = u32::try_from(worker["pid"].as_u64()?).ok()?;
-    (serving && pid > 0).then_some(pid)
+    let workers = status["services"][FIRST]["workers"].as_array()?.iter();
+    let pids = workers.map(|worker| {
+        let serving = worker["state"].as_str()?.eq_ignore_ascii_case("serving");
+        let pid = u32::try_from(worker["pid"].as_u64()?).ok()?;
+        (serving && pid > 0).then_some(pid)
+    });
+    pids.collect()
+}
+
+/// Connections to the first service: those open now, by worker, and how many ever were.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Connections {
+    pub(crate) open: Vec<u64>,
+    pub(crate) accepted: u64,
+}
+
+pub(crate) fn connections(server: &Server) -> Option<Connections> {
+    let status = status(server).ok()?;
+    let service = &status["services"][FIRST];
+    let workers = service["workers"].as_array()?.iter();
+    let open: Option<Vec<u64>> = workers
+        .map(|worker| worker["connections"].as_u64())
+        .collect();
+    Some(Connections {
+        open: open?,
+        accepted: service["totals"]["accepted"].as_u64()?,
+    })
 }
 
 fn status(server: &Server) -> io::Result<Value> {

@@ -1,4 +1,4 @@
-//! The load generator: one thread, one event queue, connections to one server on loopback.
+//! The load generator for streams: one thread, one event queue, connections to one server on loopback.
 //!
 //! Each seat has one connection and one burst under way: requests that leave in one send, whose
 //! answers are awaited together. When they are all there the seat begins its next burst, on the same
@@ -20,12 +20,10 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 
+use crate::tally::{PATTERN_PERIOD, Tally, only_on_loopback, pattern};
+
 const EVENTS_MAX: usize = 1024;
 const READ_BYTES: usize = 64 * 1024;
-/// So many wrong or broken answers and the server is not worth measuring.
-const ERRORS_MAX: u64 = 100;
-/// A prime, so that bursts do not begin at the same few places of the pattern.
-const PATTERN_PERIOD: usize = 65_521;
 /// Addresses that connections come from, so that closed ones do not use up one address's ports.
 const SOURCES: usize = 250;
 
@@ -38,17 +36,6 @@ pub(crate) struct Load {
     pub(crate) pipelined: usize,
     /// A new connection for each burst.
     pub(crate) churn: bool,
-}
-
-/// What a run has shown.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) requests: u64,
-    pub(crate) errors: u64,
-    pub(crate) first_error: Option<String>,
-    pub(crate) time: Duration,
-    /// Of each burst, in nanoseconds.
-    latencies: Vec<u32>,
 }
 
 pub(crate) struct Generator {
@@ -79,17 +66,14 @@ enum Step {
 
 impl Generator {
     pub(crate) fn new(server: SocketAddrV4, load: Load) -> io::Result<Generator> {
-        if !server.ip().is_loopback() {
-            let text = format!("{server} is not on loopback, and no other server is measured");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
+        only_on_loopback(server)?;
         let mut generator = Generator {
             server,
             load,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             seats: Vec::with_capacity(load.connections),
             connects: 0,
-            pattern: pattern(PATTERN_PERIOD + load.bytes * load.pipelined),
+            pattern: pattern(load.bytes * load.pipelined),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
         };
         for nth in 0..load.connections {
@@ -107,9 +91,11 @@ impl Generator {
         let begun = Instant::now();
         loop {
             tally.time = begun.elapsed();
-            let enough = tally.requests >= requests_max || tally.errors >= ERRORS_MAX;
             let left = time.saturating_sub(tally.time);
-            if left.is_zero() || enough || self.seats.iter().all(Option::is_none) {
+            if left.is_zero()
+                || tally.is_enough(requests_max)
+                || self.seats.iter().all(Option::is_none)
+            {
                 return Ok(tally);
             }
             let timeout = EpollTimeout::try_from(left).unwrap_or(EpollTimeout::MAX);
@@ -140,10 +126,7 @@ impl Generator {
             Step::Answered => {
                 let now = Instant::now();
                 tally.requests += self.load.pipelined as u64;
-                let took = now.duration_since(seat.since).as_nanos();
-                tally
-                    .latencies
-                    .push(u32::try_from(took).unwrap_or(u32::MAX));
+                tally.took(now.duration_since(seat.since));
                 if !self.load.churn {
                     seat.begin((seat.from + length + 1) % PATTERN_PERIOD, now);
                     let burst = &self.pattern[seat.from..seat.from + length];
@@ -241,41 +224,12 @@ impl Seat {
     }
 }
 
-impl Tally {
-    /// The latency that so many percent of the bursts did not exceed.
-    pub(crate) fn percentile(&mut self, percent: usize) -> Duration {
-        self.latencies.sort_unstable();
-        let last = self.latencies.len().saturating_sub(1);
-        let at = last * percent / 100;
-        let nanoseconds = self.latencies.get(at).copied().unwrap_or(0);
-        Duration::from_nanos(nanoseconds.into())
-    }
-
-    fn fail(&mut self, why: String) {
-        self.errors += 1;
-        self.first_error.get_or_insert(why);
-    }
-}
-
 fn difference(wanted: &[u8], received: &[u8]) -> String {
     let same = wanted.iter().zip(received).take_while(|(a, b)| a == b);
     match same.count() {
         at if at == wanted.len() => format!("{} bytes more than were sent", received.len() - at),
         at => format!("byte {at} of an answer is not what was sent"),
     }
-}
-
-/// Bytes without an order of their own (xorshift), the same in every run.
-fn pattern(length: usize) -> Box<[u8]> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    let period: Vec<u8> = (0..PATTERN_PERIOD).map(|_| next()).collect();
-    (0..length).map(|at| period[at % PATTERN_PERIOD]).collect()
 }
 
 #[cfg(test)]
@@ -286,6 +240,7 @@ mod tests {
 
     use super::*;
     use crate::limit;
+    use crate::tally::ERRORS_MAX;
 
     /// Far longer than any of these runs; they end by their requests or errors.
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -354,7 +309,7 @@ mod tests {
             assert_eq!((tally.errors, &tally.first_error), (0, &None), "{load:?}");
             assert!(tally.requests >= 32, "{load:?}: {tally:?}");
             let bursts = tally.requests as usize / load.pipelined;
-            assert_eq!(tally.latencies.len(), bursts, "{load:?}");
+            assert_eq!(tally.timed(), bursts, "{load:?}");
             assert!(tally.percentile(50) <= tally.percentile(99), "{load:?}");
         }
     }

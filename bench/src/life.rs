@@ -4,13 +4,17 @@
 //! and what the kernel counts.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
+};
 use nix::unistd::Pid;
 
-use crate::daemon;
+use crate::daemon::{self, Serves};
 use crate::process;
 use crate::servers::{PATIENCE, Server, wait_until};
 use crate::spread::Spread;
@@ -18,12 +22,24 @@ use crate::spread::Spread;
 /// Opened before memory is measured, so that what a server needs once is not counted as theirs.
 const CONNECTIONS_BEFORE: usize = 64;
 
+/// One service with one worker.
+pub(crate) const ONE: Serves = Serves::Streams {
+    services: 1,
+    workers: 1,
+};
+
 /// From starting the daemon to its saying that so many services serve, in milliseconds.
 pub(crate) fn start(services: usize, times: usize) -> io::Result<Spread> {
     let mut took = Vec::new();
     for _ in 0..times {
         let begun = Instant::now();
-        let _server = daemon::start("start", services)?;
+        let _server = daemon::start(
+            "start",
+            Serves::Streams {
+                services,
+                workers: 1,
+            },
+        )?;
         took.push(milliseconds(begun));
     }
     Ok(Spread::of(took))
@@ -34,7 +50,7 @@ pub(crate) fn start(services: usize, times: usize) -> io::Result<Spread> {
 pub(crate) fn replacement(times: usize) -> io::Result<Spread> {
     let mut took = Vec::new();
     for _ in 0..times {
-        let server = daemon::start("replacement", 1)?;
+        let server = daemon::start("replacement", ONE)?;
         let first = wait_until("a worker serves", || daemon::serving_worker(&server))?;
         let begun = Instant::now();
         kill(Pid::from_raw(first as i32), Signal::SIGKILL)?;
@@ -54,9 +70,9 @@ pub(crate) struct PerConnection {
 }
 
 pub(crate) fn idle(server: SocketAddrV4, pid: u32, count: usize) -> io::Result<PerConnection> {
-    let mut held = hold(server, CONNECTIONS_BEFORE)?;
+    let mut held = hold(server, Ipv4Addr::LOCALHOST, CONNECTIONS_BEFORE)?;
     let before = process::memory(pid)?;
-    held.extend(hold(server, count)?);
+    held.extend(hold(server, Ipv4Addr::LOCALHOST, count)?);
     let after = process::memory(pid)?;
     let each = |before: u64, after: u64| (after as f64 - before as f64) / count as f64;
     Ok(PerConnection {
@@ -66,10 +82,14 @@ pub(crate) fn idle(server: SocketAddrV4, pid: u32, count: usize) -> io::Result<P
 }
 
 /// Connections that were each answered once.
-fn hold(server: SocketAddrV4, count: usize) -> io::Result<Vec<TcpStream>> {
+pub(crate) fn hold(
+    server: SocketAddrV4,
+    source: Ipv4Addr,
+    count: usize,
+) -> io::Result<Vec<TcpStream>> {
     let mut held = Vec::with_capacity(count);
     for nth in 0..count {
-        let mut socket = TcpStream::connect(server)?;
+        let mut socket = connect_from(source, server)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let request = [nth as u8; 64];
         let mut answer = [0; 64];
@@ -81,6 +101,17 @@ fn hold(server: SocketAddrV4, count: usize) -> io::Result<Vec<TcpStream>> {
         held.push(socket);
     }
     Ok(held)
+}
+
+fn connect_from(source: Ipv4Addr, server: SocketAddrV4) -> io::Result<TcpStream> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+    // The port is chosen when the other end is known, so that it may serve several.
+    setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+    let source = SockaddrIn::from(SocketAddrV4::new(source, 0));
+    bind(socket.as_raw_fd(), &source)?;
+    connect(socket.as_raw_fd(), &SockaddrIn::from(server))?;
+    Ok(socket.into())
 }
 
 /// The supervisor's memory while it has nothing to do.

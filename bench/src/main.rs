@@ -9,32 +9,38 @@
 mod calls;
 mod comparison;
 mod daemon;
+mod datagram_limit;
+mod datagrams;
 mod generator;
+mod idle;
 mod life;
 mod limit;
+mod peers;
 mod process;
 mod servers;
 mod spread;
+mod table;
+mod tally;
 
 use std::env;
 use std::fs;
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
 
-use comparison::{Pace, Turn, WORKLOADS, Workload};
+use comparison::{DATAGRAMS, Pace, STREAMS};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
-use servers::Server;
-use spread::Spread;
+use servers::{Limit, Server};
 
 const SERVICES: usize = 10;
-const IDLE_CONNECTIONS: usize = 5_000;
+const IDLE_CONNECTIONS: usize = 10_000;
 const USAGE: &str = "usage: polyport-bench [--quick] [--only WORKLOAD]";
-/// The workload that is no comparison.
+/// What is no comparison: the daemon's life, and, only if asked for, very many idle connections.
 const LIFE: &str = "life";
+const IDLE: &str = "idle";
 
 /// What was asked for on the command line.
 struct Wanted {
@@ -45,7 +51,8 @@ struct Wanted {
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let result = match arguments.first().map(String::as_str) {
-        Some(servers::LIMIT_VERB) => serve_limit(),
+        Some(servers::LIMIT_VERB) => serve_limit(&arguments[1..]),
+        Some(idle::HOLD_VERB) => idle::serve_holding(&arguments[1..]),
         _ => match Wanted::from(&arguments) {
             Ok(wanted) => measure(&wanted),
             Err(complaint) => {
@@ -74,7 +81,8 @@ impl Wanted {
             match (argument.as_str(), arguments.as_slice().first()) {
                 ("--quick", _) => wanted.quick = true,
                 ("--only", Some(name)) => {
-                    let known = || WORKLOADS.iter().map(|w| w.name).chain([LIFE]);
+                    let workloads = || STREAMS.iter().chain(&DATAGRAMS);
+                    let known = || workloads().map(|w| w.name).chain([LIFE, IDLE]);
                     if !known().any(|known| known == name) {
                         let names: Vec<&str> = known().collect();
                         return Err(format!(
@@ -109,12 +117,23 @@ impl Wanted {
     }
 }
 
-fn serve_limit() -> io::Result<()> {
+fn serve_limit(arguments: &[String]) -> io::Result<()> {
     // Not one moment longer than the program that measures it.
     set_pdeathsig(Signal::SIGKILL)?;
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    println!("{}", listener.local_addr()?.port());
-    match limit::serve(&listener)? {}
+    let asked = |kind: &Limit| arguments == [kind.word()];
+    let kind = Limit::ALL.into_iter().find(asked);
+    let kind = kind.ok_or_else(|| io::Error::other("there is no such limit"))?;
+    if kind == Limit::Streams {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        println!("{}", listener.local_addr()?.port());
+        match limit::serve(&listener)? {}
+    }
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    println!("{}", socket.local_addr()?.port());
+    match kind {
+        Limit::Segments => match datagram_limit::serve_segments(&socket)? {},
+        _ => match datagram_limit::serve(&socket)? {},
+    }
 }
 
 fn measure(wanted: &Wanted) -> io::Result<()> {
@@ -124,15 +143,14 @@ fn measure(wanted: &Wanted) -> io::Result<()> {
             "servers and load need a core each, so two cores: {errno}"
         ))
     })?;
-    let comparisons: Vec<Workload> = WORKLOADS
-        .into_iter()
-        .filter(|workload| wanted.wants(workload.name))
-        .collect();
-    if !comparisons.is_empty() {
-        compare(&comparisons, wanted.pace())?;
-    }
+    let descriptors = process::raise_descriptor_limit()?;
+    table::streams(|name| wanted.wants(name), wanted.pace())?;
+    table::datagrams(|name| wanted.wants(name), wanted.pace())?;
     if wanted.wants(LIFE) {
         live(wanted)?;
+    }
+    if wanted.only.as_deref() == Some(IDLE) {
+        idle::measure(descriptors)?;
     }
     Ok(())
 }
@@ -154,97 +172,6 @@ fn machine() -> io::Result<String> {
     ))
 }
 
-fn compare(workloads: &[Workload], pace: Pace) -> io::Result<()> {
-    let mut servers = vec![
-        Server::limit("limit")?,
-        Server::limit("limit again")?,
-        daemon::start("compared", 1)?,
-    ];
-    for (name, started) in [("Python", Server::python()), ("socat", Server::socat())] {
-        match started {
-            Ok(server) => servers.push(server),
-            Err(error) => println!("\nLeft out: {name}: {error}"),
-        }
-    }
-    let uncounted = calls::unavailable();
-    if let Some(why) = &uncounted {
-        println!("\nSystem calls are not counted: {why}");
-    }
-    println!(
-        "\n{} rounds of {} ms after {} ms. Ratios are taken inside each round against the limit; \
-         median (least–most).\n",
-        pace.rounds,
-        pace.measured.as_millis(),
-        pace.warm_up.as_millis()
-    );
-    println!(
-        "| workload | server | CPU µs/request | CPU ratio | rate ratio | p50 µs | p99 µs \
-         | calls/request |\n|---|---|---|---|---|---|---|---|"
-    );
-    let mut notes = Vec::new();
-    for workload in workloads {
-        eprintln!("{} ...", workload.title);
-        let turns = comparison::compare(workload.load, &servers, pace)?;
-        for (server, of_server) in servers.iter().zip(&turns) {
-            let calls = match &uncounted {
-                None => count_calls(workload, server, pace),
-                Some(_) => None,
-            };
-            println!("{}", row(workload, server, of_server, &turns[0], calls));
-            notes.extend(note(workload, server, of_server));
-        }
-    }
-    for note in notes {
-        println!("\n{note}");
-    }
-    Ok(())
-}
-
-/// Not counted for servers whose processes come and go faster than perf can be attached.
-fn count_calls(workload: &Workload, server: &Server, pace: Pace) -> Option<f64> {
-    let calls = comparison::calls_per_request(workload.load, server, pace);
-    calls
-        .inspect_err(|error| eprintln!("calls of {} are not counted: {error}", server.name))
-        .ok()
-}
-
-fn row(
-    workload: &Workload,
-    server: &Server,
-    of: &[Turn],
-    limit: &[Turn],
-    calls: Option<f64>,
-) -> String {
-    let each = |figure: fn(&Turn) -> f64| Spread::of(of.iter().map(figure));
-    let ratio = |figure: fn(&Turn, &Turn) -> f64| {
-        Spread::of(of.iter().zip(limit).map(|(own, limit)| figure(own, limit)))
-    };
-    let calls = calls.map_or_else(|| "–".to_owned(), |calls| format!("{calls:.2}"));
-    format!(
-        "| {} | {} | {:.2} | {:.2} | {:.2} | {:.0} | {:.0} | {calls} |",
-        workload.title,
-        server.name,
-        each(|turn| turn.cost_us),
-        ratio(|own, limit| limit.cost_us / own.cost_us),
-        ratio(|own, limit| own.per_second / limit.per_second),
-        each(|turn| turn.p50_us).median,
-        each(|turn| turn.p99_us).median,
-    )
-}
-
-/// Wrong answers make a row worthless, which has to be said.
-fn note(workload: &Workload, server: &Server, turns: &[Turn]) -> Option<String> {
-    let errors: u64 = turns.iter().map(|turn| turn.errors).sum();
-    let first = turns.iter().find_map(|turn| turn.first_error.as_deref());
-    let first = first.unwrap_or_default();
-    (errors > 0).then(|| {
-        format!(
-            "**{} errors** of {} under {}, such as: {first}",
-            errors, server.name, workload.title
-        )
-    })
-}
-
 fn live(wanted: &Wanted) -> io::Result<()> {
     let (times, idle) = if wanted.quick {
         (2, IDLE_CONNECTIONS / 10)
@@ -259,7 +186,7 @@ fn live(wanted: &Wanted) -> io::Result<()> {
     println!("| death of a worker to the next one serving | {replaced:.1} ms |");
 
     eprintln!("memory ...");
-    let server = daemon::start("memory", 1)?;
+    let server = daemon::start("memory", life::ONE)?;
     let memory = life::supervisor(&server)?;
     println!(
         "| supervisor, resident (its share) | {} ({}) KiB |",
@@ -267,7 +194,7 @@ fn live(wanted: &Wanted) -> io::Result<()> {
         memory.proportional / 1024
     );
     let worker = servers::wait_until("a worker serves", || daemon::serving_worker(&server))?;
-    let limit = Server::limit("limit")?;
+    let limit = Server::limit("limit", Limit::Streams)?;
     for (name, address, pid) in [
         ("worker", server.address, worker),
         ("limit", limit.address, limit.pid()),

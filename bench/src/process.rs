@@ -1,13 +1,16 @@
-//! What the kernel says of a process and its descendants: processor time and memory.
+//! What the kernel says of a process and its descendants: processor time, wake-ups and
+//! memory.
 //!
 //! Times come from the clocks of processes, which count nanoseconds; only for children that are gone
-//! are the coarse ticks of `/proc` all there is. Nothing here changes a process.
+//! are the coarse ticks of `/proc` all there is. Nothing here changes another process.
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
@@ -65,6 +68,29 @@ fn time_of_reaped_children(pid: u32) -> Duration {
     let fields = after_name.split_whitespace().skip(13).take(2);
     let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
+}
+
+/// How often the process went from running to waiting, with all its threads.
+pub(crate) fn waits(pid: u32) -> u64 {
+    let of_thread = |status: PathBuf| {
+        let status = fs::read_to_string(status).unwrap_or_default();
+        let mut lines = status.lines();
+        let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        count.map_or(0, |count| count.trim().parse().unwrap_or(0))
+    };
+    // Whoever has ended meanwhile has no threads any more.
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter();
+    let threads = threads.flatten().flatten();
+    threads
+        .map(|thread| of_thread(thread.path().join("status")))
+        .sum::<u64>()
+}
+
+/// As many descriptors as the system lets this process have, for itself and those it starts.
+pub(crate) fn raise_descriptor_limit() -> nix::Result<usize> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+    Ok(most as usize)
 }
 
 /// Resident memory, and the process's proportional share of it, in bytes.

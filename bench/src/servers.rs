@@ -1,8 +1,7 @@
 //! The servers that are measured, each a process of its own on the servers' core.
 //!
-//! A server is up when it has said where it listens, and is gone when its value is. Peers are those
-//! that happen to be installed; one that is not is left out, with the reason. Nothing is measured
-//! here.
+//! A server is up when it has said where it listens, and is gone when its value is. Nothing is
+//! measured here, and which servers there are is said elsewhere.
 
 use std::env;
 use std::fs;
@@ -27,20 +26,25 @@ pub(crate) const LIMIT_VERB: &str = "serve-limit";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Connections queue up in every server alike, and no handler costs more than it must.
-const PYTHON: &str = "\
-import socketserver
-class Echo(socketserver.BaseRequestHandler):
-    def handle(self):
-        while received := self.request.recv(65536):
-            self.request.sendall(received)
-class Server(socketserver.ThreadingTCPServer):
-    request_queue_size = 4096
-    daemon_threads = True
-with Server(('127.0.0.1', 0), Echo) as server:
-    print(server.server_address[1], flush=True)
-    server.serve_forever()
-";
+/// The bare servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Streams,
+    Datagrams,
+    Segments,
+}
+
+impl Limit {
+    pub(crate) const ALL: [Limit; 3] = [Limit::Streams, Limit::Datagrams, Limit::Segments];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Limit::Streams => "streams",
+            Limit::Datagrams => "datagrams",
+            Limit::Segments => "segments",
+        }
+    }
+}
 
 pub(crate) struct Server {
     pub(crate) name: &'static str,
@@ -53,35 +57,30 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn limit(name: &'static str) -> io::Result<Server> {
+    /// This program, as one of its limits.
+    pub(crate) fn limit(name: &'static str, kind: Limit) -> io::Result<Server> {
         let mut command = Command::new(env::current_exe()?);
-        command.arg(LIMIT_VERB);
+        command.args([LIMIT_VERB, kind.word()]);
         Server::saying_its_port(name, command)
     }
 
-    pub(crate) fn python() -> io::Result<Server> {
-        let mut command = Command::new("python3");
-        command.args(["-c", PYTHON]).stderr(Stdio::null());
-        Server::saying_its_port("Python threads", command)
-    }
-
-    pub(crate) fn socat() -> io::Result<Server> {
+    /// Starts what `command` makes of a port that was free a moment ago, and waits until it listens.
+    /// A server that does not say where it is takes no port of its own.
+    pub(crate) fn on_free_port(
+        name: &'static str,
+        command: impl FnOnce(u16) -> Command,
+    ) -> io::Result<Server> {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let listen = format!(
-            "TCP-LISTEN:{},bind=127.0.0.1,backlog=4096,reuseaddr,fork",
-            free.port()
-        );
-        let mut command = Command::new("socat");
-        command.args(["-T", "60", &listen, "PIPE"]);
+        let mut command = command(free.port());
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let server = Server {
-            name: "socat",
+            name,
             address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, free.port()),
             child: spawn(&mut command)?,
             _said: None,
             directory: None,
         };
-        wait_until("socat listens", || TcpStream::connect(server.address).ok())?;
+        wait_until("it listens", || TcpStream::connect(server.address).ok())?;
         Ok(server)
     }
 
@@ -111,7 +110,7 @@ impl Server {
         Ok(server)
     }
 
-    fn saying_its_port(name: &'static str, command: Command) -> io::Result<Server> {
+    pub(crate) fn saying_its_port(name: &'static str, command: Command) -> io::Result<Server> {
         Server::saying(name, command, |line| {
             let port = line.parse().ok()?;
             Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
