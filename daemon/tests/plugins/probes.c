@@ -29,7 +29,7 @@ enum { CHANNEL = 3, ANSWER = 5 };
 __attribute__((constructor)) static void begin(void) {
   static const char answer[] =
       "{\"name\":\"e\\u001b[2Jvil\",\"version\":\"\\u001b[31m1\",\"build_info\":\"\","
-      "\"revision\":\"0.0\",\"streams\":true,\"datagrams\":false,\"peer_first\":false,"
+      "\"revision\":\"0.0\",\"streams\":true,\"datagrams\":false,\"blocking\":false,\"peer_first\":false,"
       "\"options\":[],\"needs\":{\"files_read\":[],\"files_write\":[],\"connect\":false,"
       "\"exec\":false,\"jit\":false}}";
   static const char admitted[] = "{\"admitted\":{\"bytes\":1}}";
