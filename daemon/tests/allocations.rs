@@ -23,10 +23,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use folder::{Folder, set_mode};
-use polyport::channel::{ListenerBrief, StoredPlugin};
+use polyport::channel::{ListenerBrief, Report, StoredPlugin};
 use polyport::config::{self, Sources};
-use polyport::plan::{Address, Facts, LogLevel, resolve};
+use polyport::plan::{Access, Address, Facts, LogLevel, resolve};
 use polyport::plugin_host::{Instance, InstanceFacts, Surroundings, WakeSource, load};
+use polyport::scoreboard::sources::{SourceTable, Sources as SourceCounts};
 use polyport::scoreboard::{BYTES, Scoreboard};
 use polyport::sys::shared_memory::SharedWords;
 use polyport::worker::{NextOrder, Orders, Share, Wakes, serve};
@@ -89,6 +90,10 @@ struct NoOrders(UnixStream);
 impl Orders for NoOrders {
     fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+
+    fn report(&mut self, _: &Report) -> std::io::Result<()> {
+        Ok(())
     }
 
     fn next(&mut self) -> NextOrder {
@@ -179,10 +184,15 @@ fn share(socket: OwnedFd, local: Address) -> Share {
         ..Sources::default()
     };
     let config = config::read(&sources, &config::Surroundings::of_this_process());
+    let table = SourceTable::new(1).expect("memory");
+    let counts = SourceCounts::map(table.file(), 0).expect("mapping");
     let plan = resolve(config, &Facts::of_this_machine()).expect("a plan");
     Share {
         listeners: vec![(socket, brief)],
         limits: plan.services["it"].limits.clone(),
+        access: Access::default(),
+        bans: Vec::new(),
+        sources: counts,
         send_buffer_bytes: None,
         worker_count: 1,
         drain_timeout_ms: 1000,
@@ -203,6 +213,7 @@ fn instance(code: &StoredPlugin, endpoint: String, board: Scoreboard) -> Instanc
     };
     let around = Surroundings {
         board,
+        jobs_max: 0,
         clock: || 77_000,
         log_level: LogLevel::Info,
     };

@@ -43,6 +43,7 @@ cases! {
     blocking_limits
     blocking_half_close
     blocking_stays
+    blocking_unkept
     blocking_crash
     work
     work_faults
