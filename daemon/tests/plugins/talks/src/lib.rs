@@ -75,8 +75,6 @@ impl Blocking for Talks {
         // A peer that has gone does not hear it.
         let _ = writeln!(stream, "bye");
     }
-
-    fn drain(&self, _: Duration) {}
 }
 
 export_blocking_plugin!(Talks, name = "talks");
