@@ -120,6 +120,10 @@ impl ServiceStatus {
             size(total("bytes_in")),
             size(total("bytes_out")),
         );
+        if total("datagrams_in") > 0 {
+            let (came, left) = (total("datagrams_in"), total("datagrams_out"));
+            let _ = write!(text, ", {came} datagrams in, {left} out");
+        }
         for (name, what) in [("refused", "refused"), ("plugin_faults", "plugin faults")] {
             if total(name) > 0 {
                 let _ = write!(text, ", {} {what}", total(name));

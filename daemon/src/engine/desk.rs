@@ -52,7 +52,6 @@ pub enum Ask {
     Close {
         session: Token,
         abort: bool,
-        why: String,
     },
     Pause {
         session: Token,
@@ -313,17 +312,13 @@ impl Desk {
         Ok(())
     }
 
-    pub fn close(&mut self, session: Token, abort: bool, why: &str) -> Result<(), Refusal> {
+    pub fn close(&mut self, session: Token, abort: bool) -> Result<(), Refusal> {
         let entry = self.ledger.get_mut(session).ok_or(Refusal::Gone)?;
         if std::mem::replace(&mut entry.closed, true) {
             return Err(Refusal::Gone);
         }
         entry.finished = true;
-        self.asks.push(Ask::Close {
-            session,
-            abort,
-            why: why.to_owned(),
-        });
+        self.asks.push(Ask::Close { session, abort });
         Ok(())
     }
 

@@ -256,12 +256,17 @@ unsafe extern "C" fn close(
     let Ok(why) = (unsafe { borrowed(why.cast(), length.min(REASON_BYTES_MAX + 1)) }) else {
         return abi::E_ARG;
     };
-    let why = escaped(why, REASON_BYTES_MAX);
     let ask = |inside: &mut Inside| {
-        inside
+        let closed = inside
             .desk
-            .close(token_from(session)?, how == abi::CLOSE_ABORT, &why)
-            .map_err(refused)
+            .close(token_from(session)?, how == abi::CLOSE_ABORT);
+        closed.map_err(refused)?;
+        // Nearly always nobody wants to know.
+        if tracing::enabled!(target: "plugin", tracing::Level::DEBUG) {
+            let why = escaped(why, REASON_BYTES_MAX);
+            tracing::debug!(target: "plugin", session, why, "the plugin closes the session");
+        }
+        Ok(())
     };
     // SAFETY: as above.
     unsafe { status(host, ask) }

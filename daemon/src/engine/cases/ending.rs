@@ -23,7 +23,7 @@ fn a_paused_session_that_closes_is_read_again_to_find_the_peers_fin() {
     streams
         .protocol
         .desk
-        .close(token, false, "enough")
+        .close(token, false)
         .expect("it is open");
     streams.wake(0, 0);
     assert_eq!(streams.pop_resumed(), Some(token));
@@ -33,7 +33,7 @@ fn a_paused_session_that_closes_is_read_again_to_find_the_peers_fin() {
 #[test]
 fn after_our_fin_the_peers_is_waited_for_but_not_for_ever() {
     let bye: Feed = |play, session, input| {
-        play.desk.close(session, false, "bye").expect("it is open");
+        play.desk.close(session, false).expect("it is open");
         Fed::Took(input.len())
     };
     for ending in ["fin", "time", "bytes", "reset"] {

@@ -101,9 +101,7 @@ impl Protocol for Script {
                     self.later(session);
                 }
                 if kind == Kind::Closer && before > 20_000 {
-                    self.desk
-                        .close(session, false, "enough")
-                        .expect("it is open");
+                    self.desk.close(session, false).expect("it is open");
                 }
                 Fed::Took(input.len())
             }
@@ -133,7 +131,7 @@ impl Protocol for Script {
                     &input[..input.len() / 2],
                 );
                 if self.random.below(500) == 0 {
-                    let _ = self.desk.close(other, true, "by another");
+                    let _ = self.desk.close(other, true);
                 }
                 Fed::Took(input.len())
             }
@@ -168,7 +166,7 @@ impl Protocol for Script {
             .remove(at.expect("an armed timer fires once"));
         if self.random.below(3) == 0 {
             // Paused or not.
-            let _ = self.desk.close(session, false, "late");
+            let _ = self.desk.close(session, false);
         } else if self.open.contains(&session) {
             self.desk.pause(session, false).expect("it is open");
             self.later(session);

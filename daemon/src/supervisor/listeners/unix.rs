@@ -1,8 +1,9 @@
 //! Unix sockets: one for all workers, under a path or an abstract name.
 //!
-//! A path is bound under a temporary name beside it, given its owner and permissions, and renamed
-//! when it already listens: whoever finds it may connect and is answered. What lies there already is
-//! replaced only if it is a socket on which nobody answers, as a killed daemon leaves it.
+//! The path of a stream socket is bound under a temporary name beside it, given its owner and
+//! permissions, and renamed when it already listens: whoever finds it may connect and is answered.
+//! What lies there already is replaced only if it is a socket on which nobody answers, as a killed
+//! daemon leaves it.
 //!
 //! Invariant: a file that this made is removed with its value, and no other.
 
@@ -100,9 +101,18 @@ fn bind_path(
     plan: &SocketPlan,
 ) -> Result<BoundFile, Trouble> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let name = format!(".polyport-{}", std::process::id());
+    let name = match kind {
+        // Answers come from the name that was bound, whatever the file is called later, and peers
+        // compare it; so there is a moment without the path instead.
+        SockType::Datagram => path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+        _ => format!(".polyport-{}", std::process::id()),
+    };
     let temporary = folder.join(&name);
-    // Left by a killed daemon of the same pid, if at all.
+    // The path of a dead datagram socket, or left by a killed daemon of the same pid.
     let _ = fs::remove_file(&temporary);
     // A socket's file is born with the permissions of its socket, less the umask; so there is no
     // moment with more of them than wanted.

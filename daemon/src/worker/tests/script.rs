@@ -94,7 +94,7 @@ impl Protocol for Script {
             },
             Mode::Once => {
                 let bye = self.desk.write(session, Said::Bytes(b"bye"), false);
-                bye.and(self.desk.close(session, false, "once"))
+                bye.and(self.desk.close(session, false))
                     .expect("it is open and empty");
                 Fed::Took(input.len())
             }
