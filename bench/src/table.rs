@@ -119,6 +119,10 @@ fn row(
     limit: &[Turn],
     calls: Option<f64>,
 ) -> String {
+    if silent(of) {
+        let (title, name) = (workload.title, server.name);
+        return format!("| {title} | {name} | – | – | – | – | – | – |");
+    }
     let each = |figure: fn(&Turn) -> f64| Spread::of(of.iter().map(figure));
     let ratio = |figure: fn(&Turn, &Turn) -> f64| {
         Spread::of(of.iter().zip(limit).map(|(own, limit)| figure(own, limit)))
@@ -144,9 +148,13 @@ fn note(workload: &Workload, server: &Server, turns: &[Turn]) -> Option<String> 
         let first = turns.iter().find_map(|turn| turn.first_error.as_deref());
         let first = first.unwrap_or_default();
         return Some(format!(
-            "**{errors} errors** of {name} under {title}, such as: {first}"
+            "**{errors} errors** of {name} under {title}, such as: {first}."
         ));
     }
-    let silent = turns.iter().any(|turn| turn.per_second == 0.0);
-    silent.then(|| format!("**No answers** of {name} in a round of {title}"))
+    silent(turns).then(|| format!("**No answers** of {name} in a round of {title}."))
+}
+
+/// There is a round without an answer, and nothing to divide by.
+fn silent(turns: &[Turn]) -> bool {
+    turns.iter().any(|turn| turn.per_second == 0.0)
 }
