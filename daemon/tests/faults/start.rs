@@ -5,6 +5,8 @@ use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 
@@ -153,4 +155,40 @@ fn a_worker_stuck_in_its_plugin_does_not_outlive_its_supervisor_for_long() {
     daemon.signal(daemon.pid(), Signal::SIGKILL);
     assert_eq!(daemon.wait(), -1, "ended by a signal");
     wait_gone(pid);
+}
+
+/// Somebody without privileges, and a port that needs one.
+#[test]
+fn a_port_that_needs_a_privilege_is_refused_with_the_way_to_it() {
+    const NOBODY: u32 = 65_534;
+    let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    if first.is_ok_and(|first| first.trim() == "0") {
+        // Containers are often set up so that no port needs one; the text has a test of its own.
+        return;
+    }
+    let directory = Directory::new("start-privilege");
+    let path = |name: &str| directory.path().join(name);
+    // Where the tests are built need not be open to others.
+    fs::copy(env!("CARGO_BIN_EXE_polyport"), path("polyport")).expect("copied");
+    fs::copy(smallest(), path("low.so")).expect("copied");
+    let text = format!(
+        "[daemon]\nrun_dir = {:?}\nstate_dir = {:?}\n[services.low]\nplugin = {:?}\n\
+         listen = [\"tcp://127.0.0.1:1\"]\n",
+        path("run"),
+        path("state"),
+        path("low.so")
+    );
+    fs::write(path("polyport.toml"), text).expect("written");
+    let mut command = Command::new(path("polyport"));
+    command.arg("run").arg("-c").arg(path("polyport.toml"));
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(directory.path(), Some(NOBODY), Some(NOBODY)).expect("given");
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let output = run_to_end(command);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(SYSTEM), "{said}");
+    for part in ["services.low.listen", "127.0.0.1:1", "CAP_NET_BIND_SERVICE"] {
+        assert!(said.contains(part), "{part} is missing from: {said}");
+    }
 }
