@@ -6,7 +6,7 @@
 use crate::tree::{Finding, Source, root};
 
 /// A room, what it may use of other rooms, and why no more.
-const ROOMS: [(&str, &[&str], &str); 17] = [
+const ROOMS: [(&str, &[&str], &str); 16] = [
     (
         "channel",
         &["config", "plan", "sys"],
@@ -69,11 +69,6 @@ const ROOMS: [(&str, &[&str], &str); 17] = [
         "engine",
         &["plan"],
         "a pure core: it learns limits from the plan and nothing from the system",
-    ),
-    (
-        "hub",
-        &["channel", "plan", "scoreboard", "sys"],
-        "a process of its own, beside the workers",
     ),
     (
         "lifecycle",
