@@ -396,10 +396,6 @@ impl<P: Protocol> Streams<P> {
         self.connections.is_empty()
     }
 
-    pub fn is_draining(&self) -> bool {
-        self.draining
-    }
-
     pub fn into_protocol(self) -> P {
         self.protocol
     }

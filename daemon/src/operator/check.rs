@@ -105,9 +105,7 @@ pub(super) fn probe(
     scratch: &Path,
     depth: Depth,
 ) -> Result<Descriptor, String> {
-    let mut owners = vec![nix::unistd::geteuid().as_raw()];
-    owners.extend(plan.daemon.identity.as_ref().map(|identity| identity.uid));
-    let code = verify::take(&service.plugin, scratch, &owners)
+    let code = verify::take(&service.plugin, scratch, &verify::owners(&plan.daemon))
         .map_err(|error| error.about(name, &service.plugin))?;
     // The scratch directory is this operator's alone, so the probe keeps the operator's identity.
     let daemon = DaemonPlan {

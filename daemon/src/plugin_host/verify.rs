@@ -21,10 +21,20 @@ use sha2::{Digest, Sha256};
 
 use super::error::LoadError;
 use crate::channel::StoredPlugin;
+use crate::plan::DaemonPlan;
 
 /// A larger file is not a plugin.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 const STORE: &str = "plugins";
+
+/// Who may own a plugin's file besides root: this process, and whoever the workers become.
+pub fn owners(daemon: &DaemonPlan) -> Vec<u32> {
+    let identity = daemon.identity.as_ref().map(|identity| identity.uid);
+    [Uid::effective().as_raw()]
+        .into_iter()
+        .chain(identity)
+        .collect()
+}
 
 /// Copies `source` into the store of `state_dir`. Besides root, `owners` may own it.
 pub fn take(source: &Path, state_dir: &Path, owners: &[u32]) -> Result<StoredPlugin, LoadError> {

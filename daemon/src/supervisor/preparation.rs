@@ -85,8 +85,7 @@ impl Preparation {
         now_ms: u64,
     ) -> Result<(), String> {
         let daemon = &self.plan.daemon;
-        let mut owners = vec![nix::unistd::geteuid().as_raw()];
-        owners.extend(daemon.identity.as_ref().map(|identity| identity.uid));
+        let owners = verify::owners(daemon);
         let code = verify::take(&service.plugin, &daemon.state_dir, &owners)
             .map_err(|error| error.about(name, &service.plugin))?;
         let brief = Brief::Probe(ProbeBrief {

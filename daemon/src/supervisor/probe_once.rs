@@ -23,12 +23,13 @@ pub fn probe_once(brief: ProbeBrief) -> Result<Descriptor, String> {
     let pid = children
         .start(kind, &Brief::Probe(brief), &[], None)
         .map_err(failed)?;
-    let verdict = hear(&mut children, pid).map_err(failed)?;
+    let heard = hear(&mut children, pid);
     // With a verdict it has nothing more to do, and without one its time is up or it is dead.
     children.kill(pid, Signal::SIGKILL);
     let (_, exit) = children
         .bury(pid)
         .expect("started above and not buried yet");
+    let verdict = heard.map_err(failed)?;
     verdict.unwrap_or_else(|| Err(probe_died(&service, &plugin, exit)))
 }
 
