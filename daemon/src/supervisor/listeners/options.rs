@@ -75,11 +75,7 @@ pub(super) fn set(
             rows.extend(internet(plan, bound));
             rows.extend(udp(plan, bound));
         }
-        Address::Unix(_) => {}
-        // Whoever sends is named with each datagram (unix(7)).
-        Address::UnixDatagram(_) => {
-            rows.push(row("", libc::SOL_SOCKET, libc::SO_PASSCRED, Some(1)));
-        }
+        Address::Unix(_) | Address::UnixDatagram(_) => {}
     }
     for Row {
         key,
