@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
-use super::scene::{Scene, family_and_strays, refusing};
+use super::scene::{Scene, family_and_strays, refusing, wait_for_workers_only};
 use crate::support::daemon::{PATIENCE, family_of, wait_gone};
 use crate::support::fixtures::build_fixture;
 
@@ -37,8 +37,7 @@ fn a_plugin_that_ends_its_probe_fails_its_service_alone() {
         assert!(failure.contains(&format!("probes-{crime}.so")), "{failure}");
         assert!(failure.contains("\n  fix: "), "{failure}");
     }
-    let own = family_and_strays(&scene.daemon);
-    assert_eq!(own, scene.daemon.worker_pids("good"), "a probe is left");
+    wait_for_workers_only(&scene.daemon);
     scene.finish(&["failed, and stays so"]);
 }
 
@@ -123,7 +122,6 @@ fn a_plugin_that_never_answers_its_probe_is_killed() {
             "{crime}: {failure}"
         );
     }
-    let own = family_and_strays(&scene.daemon);
-    assert_eq!(own, scene.daemon.worker_pids("good"), "a probe is left");
+    wait_for_workers_only(&scene.daemon);
     scene.finish(&["failed, and stays so"]);
 }

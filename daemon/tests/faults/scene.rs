@@ -4,6 +4,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -118,6 +119,16 @@ pub(crate) fn family_and_strays(daemon: &Daemon) -> Vec<u32> {
     all.sort_unstable();
     all.dedup();
     all
+}
+
+/// Until nobody is there but the workers of "good". A probe that has given its verdict may still be
+/// on its way out when the daemon announces itself; one that is left stays.
+pub(crate) fn wait_for_workers_only(daemon: &Daemon) {
+    let until = Instant::now() + PATIENCE;
+    while family_and_strays(daemon) != daemon.worker_pids("good") {
+        assert!(Instant::now() < until, "a probe is left");
+        std::thread::yield_now();
+    }
 }
 
 /// A library that a test may change: a copy of the smallest plugin in this folder.
