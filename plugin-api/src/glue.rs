@@ -8,6 +8,7 @@
 //! and is never handed to the protocol again.
 
 mod blocking;
+mod bus;
 pub(crate) mod caller;
 mod declared;
 mod host;
@@ -212,6 +213,9 @@ unsafe extern "C" fn extension<P: Protocol>(id: *const c_char) -> *const c_void 
     let id = unsafe { CStr::from_ptr(id) }.to_bytes();
     if id == abi::EXT_WORK.as_bytes() {
         return ptr::from_ref(Events::<P>::WORK_SINK).cast();
+    }
+    if P::BUS && id == abi::EXT_BUS.as_bytes() {
+        return ptr::from_ref(Events::<P>::BUS_SINK).cast();
     }
     Declared::<Events<P>>::extension(id)
 }

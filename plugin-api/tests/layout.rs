@@ -185,9 +185,11 @@ fn printed_by_rust() -> String {
         FAMILY_UNIX, FAMILY_IPV4, FAMILY_IPV6,
         NEEDS_CONNECT, NEEDS_EXEC, NEEDS_JIT,
         READ_PEEK,
+        BUS_NAME_BYTES, BUS_ID_BYTES, BUS_VALUE_BYTES, BUS_MESSAGE_BYTES, BUS_LAST, BUS_FROM, BUS_HISTORY_ONLY, LEASE_WON, LEASE_DENIED, LEASE_LOST,
     ]);
     for (name, id) in [
         ("NEEDS", abi::EXT_NEEDS), ("BLOCKING", abi::EXT_BLOCKING), ("WORK", abi::EXT_WORK),
+        ("BUS", abi::EXT_BUS),
     ] {
         writeln!(out, "text PP_EXT_{name} {id}").expect("a String takes everything");
     }
@@ -225,6 +227,15 @@ fn printed_by_rust() -> String {
     layout!(out, "pp_blocking_1", abi::Blocking1, [size, max_parallel, serve, serve_datagram]);
     layout!(out, "pp_work_1", abi::Work1, [size, reserved0, submit]);
     layout!(out, "pp_work_sink_1", abi::WorkSink1, [size, reserved0, done]);
+    layout!(out, "pp_bus_message", abi::BusMessage, [
+        size, reserved0, sequence, time_ms, topic, id, bytes,
+    ]);
+    layout!(out, "pp_bus_1", abi::Bus1, [
+        size, reserved0, publish, subscribe, unsubscribe, claim, release, watch, unwatch,
+    ]);
+    layout!(out, "pp_bus_sink_1", abi::BusSink1, [
+        size, reserved0, link, message, missed, caught_up, published, lease, seen,
+    ]);
     out
 }
 

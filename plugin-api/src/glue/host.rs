@@ -4,7 +4,7 @@
 //! then `raw` is valid. It holds a raw pointer, so it is not `Send`; the glue alone lends it to other
 //! threads of the host's, inside of `serve`, for what the header allows there.
 
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char, c_void};
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::Arc;
@@ -153,14 +153,24 @@ impl Host {
         })
     }
 
-    /// Gives a job to a thread of the host's; its `done` gets the token.
-    pub(crate) fn submit(&self, job: Box<Job>, token: u64) -> Result {
+    pub(super) fn raw(&self) -> *mut abi::Host {
+        self.raw
+    }
+
+    /// The host's table of this extension; not null.
+    pub(super) fn extension(&self, id: &CStr) -> Result<*const c_void> {
         let extension = self.api.extension.ok_or(Error::Unsupported)?;
         // SAFETY: `raw` is valid; the id ends in NUL.
-        let table = unsafe { extension(self.raw, work::EXT_WORK.as_ptr()) }.cast::<abi::Work1>();
+        let table = unsafe { extension(self.raw, id.as_ptr()) };
         if table.is_null() {
             return Err(Error::Unsupported);
         }
+        Ok(table)
+    }
+
+    /// Gives a job to a thread of the host's; its `done` gets the token.
+    pub(crate) fn submit(&self, job: Box<Job>, token: u64) -> Result {
+        let table = self.extension(work::EXT_WORK)?.cast::<abi::Work1>();
         // SAFETY: the answer to this id is a table that begins with its size.
         let size = unsafe { ptr::read(&raw const (*table).size) } as usize;
         if size < size_of::<abi::Work1>() {
