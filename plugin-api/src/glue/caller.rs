@@ -5,6 +5,7 @@
 //! Invariant: all that is lent to the plugin lives exactly as long as the call, in memory of exactly
 //! its size, so that tools which look for bad reads see them.
 
+mod bus;
 mod lent;
 mod table;
 mod threads;
@@ -27,6 +28,7 @@ pub(crate) struct Plugin {
     options: Vec<Row>,
     blocking: Option<abi::Blocking1>,
     work_sink: Option<abi::WorkSink1>,
+    bus_sink: Option<abi::BusSink1>,
     instance: *mut c_void,
 }
 
@@ -48,11 +50,12 @@ impl Plugin {
         // SAFETY: the plugin says that at least our struct's size is there.
         let table = unsafe { ptr::read(raw) };
         // SAFETY: the answers to these ids begin with their size, and are of these types.
-        let (blocking, work_sink) = unsafe {
+        let (blocking, work_sink, bus_sink) = unsafe {
             let blocking = extension::<abi::Blocking1>(&table, abi::EXT_BLOCKING)?;
             (
                 blocking,
                 extension::<abi::WorkSink1>(&table, abi::EXT_WORK)?,
+                extension::<abi::BusSink1>(&table, abi::EXT_BUS)?,
             )
         };
         let plugin = Plugin {
@@ -60,6 +63,7 @@ impl Plugin {
             table,
             blocking,
             work_sink,
+            bus_sink,
             instance: ptr::null_mut(),
         };
         plugin.admissible()?;
@@ -87,7 +91,15 @@ impl Plugin {
         if table.datagram.is_some() && self.serves_datagrams_on_threads() {
             return Err("the plugin has both `datagram` and `serve_datagram`".to_owned());
         }
-        let missing = required(table).find(|id| id.as_deref() != Some(abi::EXT_WORK));
+        if self
+            .bus_sink
+            .as_ref()
+            .is_some_and(|sink| !bus::is_whole(sink))
+        {
+            return Err("a function of its sink for the bus is missing".to_owned());
+        }
+        let known = [Some(abi::EXT_WORK), Some(abi::EXT_BUS)];
+        let missing = required(table).find(|id| !known.contains(&id.as_deref()));
         match missing {
             None => Ok(()),
             Some(id) => Err(format!(

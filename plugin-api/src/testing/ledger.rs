@@ -9,6 +9,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::Logged;
+use super::bus::Seat;
 use super::wakers::{FakeWaker, Inbox};
 use crate::abi;
 use crate::facts::Address;
@@ -57,6 +58,7 @@ pub(crate) struct Ledger {
     pub(crate) jobs: VecDeque<FakeJob>,
     /// `None` once the instance is about to be destroyed.
     pub(crate) jobs_max: Option<usize>,
+    pub(crate) bus: Seat,
 }
 
 #[derive(Default)]
@@ -89,6 +91,7 @@ impl Ledger {
         output_bytes_max: usize,
         sends_max: usize,
         jobs_max: usize,
+        bus: Seat,
     ) -> Ledger {
         Ledger {
             now_ms: 1_000_000,
@@ -113,6 +116,7 @@ impl Ledger {
             output_bytes_max,
             jobs: VecDeque::new(),
             jobs_max: Some(jobs_max),
+            bus,
         }
     }
 

@@ -10,7 +10,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
 
-use super::FakeJob;
+use super::{FakeJob, bus};
 use crate::abi;
 use crate::testing::ledger::Ledger;
 use crate::testing::wakers::{FakeWaker, Inbox};
@@ -89,7 +89,7 @@ const HOST_API: abi::HostApi = abi::HostApi {
 };
 
 /// Asks the ledger; on a wrong thread it is not touched.
-unsafe fn ask<R>(
+pub(super) unsafe fn ask<R>(
     host: *mut abi::Host,
     call: &str,
     refused: R,
@@ -155,9 +155,11 @@ unsafe extern "C" fn extension(host: *mut abi::Host, id: *const c_char) -> *cons
                 ledger.broke("extension without an id");
                 return ptr::null();
             }
-            let is_work = CStr::from_ptr(id).to_bytes() == abi::EXT_WORK.as_bytes();
-            if is_work {
+            let id = CStr::from_ptr(id).to_bytes();
+            if id == abi::EXT_WORK.as_bytes() {
                 (&raw const WORK).cast()
+            } else if id == abi::EXT_BUS.as_bytes() {
+                (&raw const bus::BUS).cast()
             } else {
                 ptr::null()
             }
