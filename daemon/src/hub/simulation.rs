@@ -111,7 +111,8 @@ struct Worker {
     /// On its way to the hub.
     outbound: Vec<u8>,
     logs: BTreeMap<u64, Log>,
-    holds: BTreeSet<String>,
+    /// Keys, with the claims that won them.
+    holds: BTreeMap<String, u64>,
     claims: HashMap<u64, String>,
     seen: BTreeMap<String, Vec<u8>>,
     heard: BTreeSet<(String, u64)>,
@@ -170,7 +171,7 @@ impl World {
             input: Vec::new(),
             outbound: Vec::new(),
             logs: BTreeMap::new(),
-            holds: BTreeSet::new(),
+            holds: BTreeMap::new(),
             claims: HashMap::new(),
             seen: BTreeMap::new(),
             heard: BTreeSet::new(),
@@ -189,6 +190,7 @@ impl World {
         if let (Some(hub), Some(member)) = (&mut self.hub, worker.member) {
             hub.detach(member);
         }
+        self.forget_unheard();
     }
 
     fn hub_dies(&mut self) {
@@ -210,8 +212,16 @@ impl World {
             worker.input.clear();
             worker.client.lose();
         }
-        // What was not stored, and heard by nobody who is alive, has never been.
-        let (workers, shelf) = (&self.workers, &self.shelf);
+        self.forget_unheard();
+    }
+
+    /// What is not stored, and was heard by nobody who is alive, has never been.
+    fn forget_unheard(&mut self) {
+        let shelf = match &mut self.hub {
+            Some(hub) => hub.store().clone(),
+            None => self.shelf.clone(),
+        };
+        let workers = &self.workers;
         self.truth.retain(|key, content| {
             let stored = shelf.topics.get(&key.0).and_then(|it| it.last());
             let known = stored.is_some_and(|it| it.sequence >= key.1)
@@ -308,13 +318,13 @@ impl World {
                 }
                 Heard::Won { token, key, .. } => {
                     assert_eq!(worker.claims[&token], key);
-                    worker.holds.insert(key.clone());
-                    let holders = self.workers.iter().filter(|it| it.holds.contains(&key));
+                    worker.holds.insert(key.clone(), token);
+                    let holders = self.workers.iter().filter(|it| it.holds.contains_key(&key));
                     assert_eq!(holders.count(), 1, "holders of {key}");
                 }
                 Heard::Denied { .. } | Heard::Nothing | Heard::Link(_) => {}
-                Heard::Lost { key, .. } => {
-                    worker.holds.remove(&key);
+                Heard::Lost { token, .. } => {
+                    worker.holds.retain(|_, held| *held != token);
                 }
                 Heard::Seen { key, held, .. } => match held {
                     Some(value) => drop(worker.seen.insert(key, value.to_vec())),
@@ -389,7 +399,7 @@ impl World {
                 if let Some(token) = mine {
                     let session = format!("session {token}");
                     if worker.client.release(key, session.as_bytes()).is_ok() {
-                        worker.holds.remove(key);
+                        worker.holds.retain(|_, held| *held != token);
                     }
                     worker.claims.remove(&token);
                 }
@@ -431,7 +441,7 @@ impl World {
 
     fn check_at_rest(&mut self) {
         let held = |world: &World, key: &str| {
-            let holders = world.workers.iter().filter(|it| it.holds.contains(key));
+            let holders = world.workers.iter().filter(|it| it.holds.contains_key(key));
             holders.count()
         };
         for key in KEYS {
