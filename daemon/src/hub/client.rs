@@ -371,6 +371,11 @@ impl Client {
         })
     }
 
+    /// There is more of that.
+    pub fn has_late(&self) -> bool {
+        !self.late_news.is_empty()
+    }
+
     /// One frame's content. After an error the hub is to be given up.
     pub fn hear<'a>(&mut self, content: &'a [u8]) -> Result<Heard<'a>, Garbled> {
         Ok(match News::read(content)? {

@@ -11,6 +11,7 @@
 pub mod client;
 pub mod core;
 mod leases;
+pub mod process;
 
 pub mod sqlite;
 pub mod store;

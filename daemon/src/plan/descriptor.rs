@@ -14,6 +14,9 @@ pub struct Descriptor {
     pub datagrams: bool,
     /// It serves by calls that may block, each on a thread.
     pub blocking: bool,
+    /// It hears of the bus: the daemon has to have one.
+    #[serde(default)]
+    pub bus: bool,
     pub peer_first: bool,
     pub options: Vec<OptionFacts>,
     pub needs: Needs,

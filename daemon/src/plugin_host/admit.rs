@@ -12,6 +12,7 @@ use std::mem::size_of;
 
 use polyport_plugin::abi;
 
+use super::bus::{self, BusSink};
 use super::error::LoadError;
 use super::extension::{self, table_of};
 use super::needs::{self, DeclaredNeeds};
@@ -29,7 +30,7 @@ const OPTION_BYTES_MAX: u32 = 4096;
 const REQUIRED_MAX: usize = 64;
 const HELP_BYTES_MAX: usize = 1024;
 /// Extensions of the host's side that a plugin may require.
-const HOST_EXTENSIONS: [&str; 1] = [abi::EXT_WORK];
+const HOST_EXTENSIONS: [&str; 2] = [abi::EXT_WORK, abi::EXT_BUS];
 
 /// A plugin that passed the handshake.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ pub struct Admitted {
     pub(super) needs: DeclaredNeeds,
     pub(super) blocking: Option<Blocking>,
     pub(super) work_done: Option<WorkDone>,
+    pub(super) bus_sink: Option<BusSink>,
     name: String,
     version: String,
     build_info: String,
@@ -89,6 +91,7 @@ impl Admitted {
             datagrams: table.datagram.is_some()
                 || self.blocking.is_some_and(|it| it.serve_datagram.is_some()),
             blocking: self.blocking.is_some(),
+            bus: self.bus_sink.is_some(),
             peer_first: table.flags & abi::PEER_FIRST != 0,
             options: self
                 .options
@@ -128,6 +131,8 @@ pub(super) unsafe fn admit(table: *const abi::Plugin) -> Result<Admitted, LoadEr
     }
     // SAFETY: as above.
     let work_done = unsafe { read_work_done(&table) }?;
+    // SAFETY: as above.
+    let bus_sink = unsafe { bus::read_sink(&table) }?;
     // SAFETY: a static text or null, as the header demands.
     let text = |field, text| unsafe { table_text(field, text) };
     let name = text("name", table.name)?;
@@ -148,6 +153,7 @@ pub(super) unsafe fn admit(table: *const abi::Plugin) -> Result<Admitted, LoadEr
         needs,
         blocking,
         work_done,
+        bus_sink,
         name,
         version,
         build_info,

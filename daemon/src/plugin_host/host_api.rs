@@ -19,7 +19,7 @@ use super::host_state::{HostState, Inside, Life};
 use super::log::About;
 use super::text::{LOG_BYTES_MAX, escaped};
 use super::waker::{Unheard, WakeQueue};
-use super::{extension, threads, work};
+use super::{bus, extension, threads, work};
 use crate::engine::desk::{Refusal, Said};
 use crate::engine::outbox::Unsent;
 use crate::engine::session::{TimerToken, Token};
@@ -160,11 +160,11 @@ impl Inside {
 unsafe extern "C" fn extension(host: *mut abi::Host, id: *const c_char) -> *const c_void {
     let find = |_: &mut Inside| {
         // SAFETY: if not null, the id ends in NUL, as the header demands.
-        let is_work = !id.is_null() && unsafe { CStr::from_ptr(id) } == extension::WORK;
-        if is_work {
-            (&raw const work::TABLE).cast()
-        } else {
-            null()
+        let id = (!id.is_null()).then(|| unsafe { CStr::from_ptr(id) });
+        match id {
+            Some(id) if id == extension::WORK => (&raw const work::TABLE).cast(),
+            Some(id) if id == extension::BUS => (&raw const bus::TABLE).cast(),
+            Some(_) | None => null(),
         }
     };
     // SAFETY: the header's promise.

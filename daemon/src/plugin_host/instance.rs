@@ -29,7 +29,10 @@ use super::work::{Jobs, Owed};
 use crate::engine::desk::Desk;
 use crate::engine::handler::{Errand, JobEnd, JobToken, SharedHandler};
 use crate::engine::replies::REPLIES;
-use crate::engine::session::{DatagramFacts, End, Facts, Fed, Protocol, TimerToken, Token};
+use crate::engine::session::{
+    BusNews, DatagramFacts, End, Facts, Fed, Protocol, TimerToken, Token,
+};
+use crate::hub::client::Client;
 use crate::plan::LogLevel;
 use crate::scoreboard::{Callback, Counter, Scoreboard, Slot};
 
@@ -45,12 +48,14 @@ pub struct Surroundings {
     pub log_level: LogLevel,
     /// Jobs that may wait or run at once.
     pub jobs_max: usize,
+    /// Different in each worker that ever was.
+    pub seed: u64,
 }
 
 #[derive(Debug)]
 pub struct Instance {
-    admitted: Admitted,
-    object: *mut c_void,
+    pub(super) admitted: Admitted,
+    pub(super) object: *mut c_void,
     host: &'static HostState,
     board: Scoreboard,
     slot: Slot,
@@ -89,6 +94,7 @@ impl Instance {
             jobs,
             peers: SecondaryMap::new(),
             wakes,
+            bus: admitted.bus_sink.map(|_| Client::new(around.seed)),
             lent: 0..0,
             life: Life::Between,
             fault: None,
@@ -129,7 +135,7 @@ impl Instance {
         WakeSource::new(unsafe { self.host.inside() }.wakes.clone())
     }
 
-    fn inside(&mut self) -> &mut Inside {
+    pub(super) fn inside(&mut self) -> &mut Inside {
         // SAFETY: an instance is not `Send`, so this is its thread; `&mut self` means that no
         // callback runs and no other reference was taken through here.
         unsafe { self.host.inside() }
@@ -137,7 +143,7 @@ impl Instance {
 
     /// One callback, announced and cleaned up after.
     #[inline]
-    fn call<R>(
+    pub(super) fn call<R>(
         &mut self,
         callback: Callback,
         session: Token,
@@ -199,7 +205,7 @@ impl Instance {
     }
 
     /// After a callback that no session can be blamed for.
-    fn note_fault(&mut self, callback: Callback) {
+    pub(super) fn note_fault(&mut self, callback: Callback) {
         if self.inside().fault.is_some() {
             self.report_fault(callback, Token::null(), "");
         }
@@ -427,6 +433,20 @@ impl Protocol for Instance {
             unsafe { done(instance.object, token, arg, status) }
         });
         self.note_fault(Callback::Done);
+    }
+
+    fn hear_bus(&mut self, news: BusNews<'_>) -> Result<bool, String> {
+        self.tell_bus(news)
+    }
+
+    fn bus_output(&mut self) -> &[u8] {
+        self.inside().bus.as_ref().map_or(&[], Client::output)
+    }
+
+    fn bus_sent(&mut self, bytes: usize) {
+        if let Some(bus) = &mut self.inside().bus {
+            bus.sent(bytes);
+        }
     }
 
     fn desk(&mut self) -> &mut Desk {

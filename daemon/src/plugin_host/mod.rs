@@ -18,6 +18,7 @@ use crate::plan::Needs;
 use crate::scoreboard::{Callback, Slot};
 
 mod admit;
+mod bus;
 mod calls;
 mod error;
 mod extension;

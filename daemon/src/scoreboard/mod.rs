@@ -49,10 +49,11 @@ pub enum Callback {
     Serve,
     Run,
     Done,
+    Bus,
 }
 
 impl Callback {
-    const ALL: [Callback; 17] = [
+    const ALL: [Callback; 18] = [
         Callback::None,
         Callback::Load,
         Callback::Check,
@@ -70,6 +71,7 @@ impl Callback {
         Callback::Serve,
         Callback::Run,
         Callback::Done,
+        Callback::Bus,
     ];
 
     /// As logs and `status` have it.
@@ -92,6 +94,7 @@ impl Callback {
             Callback::Serve => "serve",
             Callback::Run => "run",
             Callback::Done => "done",
+            Callback::Bus => "bus",
         }
     }
 

@@ -15,6 +15,7 @@ use super::banning::Reported;
 use super::bans::{Bans, utc_ms};
 use super::children::{Child, Children, Kind};
 use super::directories::Directories;
+use super::hub::Bus;
 use super::preparation::Candidate;
 use super::service::{Edition, Service};
 use super::status;
@@ -43,6 +44,7 @@ pub(super) struct Life {
     pub(super) changes: Reloads,
     /// Where the configuration is.
     pub(super) sources: CheckBrief,
+    pub(super) bus: Bus,
     watch: Watch,
     announce_due: bool,
     over: bool,
@@ -70,6 +72,7 @@ impl Life {
             reported: Reported::default(),
             changes: Reloads::default(),
             sources,
+            bus: Bus::default(),
             watch: Watch::default(),
             announce_due: false,
             over: false,
@@ -154,6 +157,7 @@ impl Life {
             self.lifecycle.next_deadline_ms(),
             self.control.next_deadline_ms(),
             self.bans.next_deadline_ms(),
+            self.bus_deadline_ms(),
             (self.changes.is_due() && self.lifecycle.can_change()).then_some(0),
             Some(look),
         ];
@@ -350,7 +354,7 @@ impl Life {
         if std::mem::take(&mut self.announce_due) {
             self.announce(wish, children, now_ms)?;
         }
-        if self.over {
+        if self.over && self.stop_bus(children) {
             if self.bans.next_deadline_ms().is_some() {
                 // It is in the log; there is nobody else to tell.
                 let _ = self.bans.save();

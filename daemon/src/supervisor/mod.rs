@@ -13,6 +13,7 @@ mod children;
 mod commit;
 mod directories;
 mod hearing;
+mod hub;
 mod life;
 mod listeners;
 mod preparation;
@@ -158,6 +159,7 @@ impl Supervisor {
             Phase::Living(life) => {
                 life.watch(&mut self.children, now_ms);
                 life.tick(&mut self.children, now_ms);
+                life.tend_bus(&mut self.children, now_ms);
                 life.advance(&mut self.children, now_ms);
                 life.spread_bans(&self.children);
                 life.conclude(&self.wish, &self.children, now_ms)

@@ -18,6 +18,7 @@ use crate::scoreboard::sources::Sources;
 
 mod accept;
 mod blocking;
+mod bus;
 mod complaints;
 mod datagram;
 mod entry;
@@ -41,6 +42,10 @@ pub trait Orders {
     fn fd(&self) -> BorrowedFd<'_>;
     /// Never blocks.
     fn next(&mut self) -> NextOrder;
+    /// The descriptor that rode along with the last order, if one did.
+    fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        None
+    }
     /// The way back. Never blocks; a full channel is an error.
     fn report(&mut self, report: &Report) -> io::Result<()>;
 }

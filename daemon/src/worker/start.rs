@@ -46,6 +46,7 @@ pub fn play(channel: Channel, brief: WorkerBrief, board: OwnedFd) -> u8 {
     let mut orders = FromSupervisor {
         channel,
         kept: VecDeque::new(),
+        rode_along: None,
     };
     if brief.parked && !orders.wait_to_serve() {
         return exit::DONE;
@@ -143,6 +144,7 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
         clock: super::turn::clock_ms,
         log_level: brief.daemon.log.level,
         jobs_max: jobs_max(&brief.plan.limits),
+        seed: seed(),
     };
     let instance = Instance::create(admitted, &chosen, &facts, around).map_err(refused)?;
 
@@ -165,6 +167,12 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
         board,
         sandbox,
     })
+}
+
+/// Different in each process: the library draws it from the kernel's randomness.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
 }
 
 /// Jobs of the instance that may run or wait.
@@ -207,7 +215,8 @@ impl Wakes for FromPlugin {
 struct FromSupervisor {
     channel: Channel,
     /// Orders that came while it was parked.
-    kept: VecDeque<Order>,
+    kept: VecDeque<(Order, Option<OwnedFd>)>,
+    rode_along: Option<OwnedFd>,
 }
 
 impl FromSupervisor {
@@ -222,7 +231,10 @@ impl FromSupervisor {
                 match self.hear() {
                     NextOrder::Order(Order::Serve) => return true,
                     NextOrder::Order(Order::Drain { .. }) | NextOrder::Closed => return false,
-                    NextOrder::Order(order) => self.kept.push_back(order),
+                    NextOrder::Order(order) => {
+                        let rode_along = self.rode_along.take();
+                        self.kept.push_back((order, rode_along));
+                    }
                     NextOrder::Empty => break,
                 }
             }
@@ -231,8 +243,12 @@ impl FromSupervisor {
 
     fn hear(&mut self) -> NextOrder {
         loop {
-            match self.channel.receive::<Order>() {
-                Received::Message(order) => return NextOrder::Order(order),
+            let (received, mut fds) = self.channel.receive_with(Order::descriptors);
+            match received {
+                Received::Message(order) => {
+                    self.rode_along = fds.pop();
+                    return NextOrder::Order(order);
+                }
                 Received::Empty => return NextOrder::Empty,
                 Received::Closed => return NextOrder::Closed,
                 // From another release, perhaps; what it asks for is not known, so nothing is done.
@@ -251,9 +267,16 @@ impl Orders for FromSupervisor {
         self.channel.send(report)
     }
 
+    fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        self.rode_along.take()
+    }
+
     fn next(&mut self) -> NextOrder {
         match self.kept.pop_front() {
-            Some(order) => NextOrder::Order(order),
+            Some((order, rode_along)) => {
+                self.rode_along = rode_along;
+                NextOrder::Order(order)
+            }
             None => self.hear(),
         }
     }

@@ -16,6 +16,7 @@ use nix::time::{ClockId, clock_gettime};
 use slotmap::{Key, KeyData, SecondaryMap};
 
 use super::blocking::{self, Blocking};
+use super::bus::{self, Bus};
 use super::complaints::Complaints;
 use super::datagram::{Around, Datagrams};
 use super::entry::Stranger;
@@ -48,6 +49,7 @@ pub(super) struct Worker<P: Protocol, W, O> {
     pub(super) streams: Streams<P>,
     pub(super) sockets: SecondaryMap<Token, Stream>,
     pub(super) blocking: Blocking,
+    pub(super) bus: Bus,
     pub(super) listeners: Vec<Listener>,
     pub(super) datagrams: Datagrams,
     /// Connections that can go on without a further event.
@@ -118,6 +120,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             epoll,
             streams,
             blocking,
+            bus: Bus::default(),
             sockets: SecondaryMap::new(),
             listeners,
             datagrams,
@@ -159,6 +162,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             }
             self.obey_orders();
             self.deliver_wakes();
+            self.hear_bus();
             self.take_results();
             self.accept_waiting();
             self.with_datagrams(Datagrams::receive);
@@ -166,6 +170,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             self.expire();
             self.hand_over_jobs();
             self.flush_touched();
+            self.flush_bus();
             self.with_datagrams(Datagrams::flush);
             self.readmit_listeners();
             self.datagrams.readmit(&self.epoll, self.now_ms);
@@ -176,7 +181,10 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     // --- wait ----------------------------------------------------------------------------------
 
     fn wait(&mut self, events: &mut [EpollEvent]) -> io::Result<usize> {
-        let at_once = self.wakes_waiting || self.orders_waiting || !self.ready.is_empty();
+        let at_once = self.wakes_waiting
+            || self.bus.readable
+            || self.orders_waiting
+            || !self.ready.is_empty();
         let wait_ms = if at_once { 0 } else { self.quiet_ms() };
         let timeout = EpollTimeout::try_from(wait_ms).expect("WAIT_MS_MAX fits");
         let heard = match self.epoll.wait(events, timeout) {
@@ -212,6 +220,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             CHANNEL => self.orders_waiting = true,
             WAKER => self.wakes_waiting = true,
             blocking::RESULTS => self.blocking.results_waiting = true,
+            bus::BUS => self.bus.note(events),
             DATAGRAM_LISTENERS..TOKENS => self.datagrams.note(about),
             // An event of a listener that has left is stale.
             _ if about < TOKENS => {
