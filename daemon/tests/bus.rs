@@ -108,8 +108,6 @@ fn both_workers_hear_the_same_once_though_the_hub_is_killed_under_traffic() {
             }
         }
         for peer in [&mut a, &mut b] {
-            let who = &peer.worker;
-            let _ = who;
             let enough = |peer: &Peer| {
                 let answers = peer.lines.iter().filter(|line| *line == "published");
                 answers.count() == 100 * (round + 1) && peer.messages().len() == 200 * (round + 1)
@@ -136,6 +134,7 @@ fn both_workers_hear_the_same_once_though_the_hub_is_killed_under_traffic() {
     texts.sort();
     expected.sort();
     assert_eq!(texts, expected, "each once");
+    drop((a, b));
     let killed = "another one is started".to_owned();
     daemon.finish(&[killed]);
 }
@@ -166,6 +165,7 @@ fn a_lease_has_one_holder_and_is_free_when_its_worker_dies() {
     b.say("claim nick.bob b s4");
     b.until("won nick.bob b");
     assert!(!a.lines.iter().any(|line| line.starts_with("lost")));
+    drop((a, b));
     daemon.finish(&["another one is started".to_owned(), "worker".to_owned()]);
 }
 
@@ -191,5 +191,6 @@ fn history_outlives_the_daemon() {
         Some(&"room 3 m2"),
         "a retry is known after a restart"
     );
+    drop(peer);
     daemon.finish(&[]);
 }
