@@ -12,12 +12,11 @@
 //! Invariant: a subscription that has not had all of its topic is in its member's `hungry`.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::rc::Rc;
 
-use super::leases::{Held, Leases, Verdict};
-use super::store::{Kept, Line, Store};
+use super::leases::{Held, Leases};
+use super::store::Store;
 use super::topic::Topic;
-use super::wire::{Ask, Garbled, Message, News, Start, VERSION};
+use super::wire::{Ask, Garbled, News, VERSION};
 
 /// A member's output up to which it is given more.
 pub const OUTPUT_BYTES_MAX: usize = 1 << 20;
@@ -30,74 +29,70 @@ pub const TOPICS_MAX: usize = 65_536;
 pub const LATEST_BYTES_MAX: usize = 64 << 20;
 /// How long after its start a hub that replaces another waits for those who knew that one.
 pub const RECOVERY_MS: u64 = 2_000;
-/// Messages read from history at a time.
-const READ_MAX: usize = 64;
-/// A number further ahead than this is no hub's.
-const AHEAD_MAX: u64 = 1 << 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId(u64);
 
 pub struct Hub<S> {
-    store: S,
-    services: Vec<Service>,
-    topics: HashMap<usize, Topic>,
-    topics_made: usize,
-    members: BTreeMap<MemberId, Member>,
-    members_made: u64,
-    recovery: Option<Recovery>,
-    latest_bytes: usize,
-    touched: Vec<MemberId>,
+    pub(super) store: S,
+    pub(super) services: Vec<Service>,
+    pub(super) topics: HashMap<usize, Topic>,
+    pub(super) topics_made: usize,
+    pub(super) members: BTreeMap<MemberId, Member>,
+    pub(super) members_made: u64,
+    pub(super) recovery: Option<Recovery>,
+    pub(super) latest_bytes: usize,
+    pub(super) touched: Vec<MemberId>,
     /// The frame that is being delivered.
-    frame: Vec<u8>,
+    pub(super) frame: Vec<u8>,
 }
 
 #[derive(Debug)]
-struct Recovery {
-    until_ms: u64,
-    awaited: usize,
+pub(super) struct Recovery {
+    pub(super) until_ms: u64,
+    pub(super) awaited: usize,
 }
 
 #[derive(Debug, Default)]
-struct Service {
-    name: String,
-    topics: HashMap<String, usize>,
-    leases: Leases,
+pub(super) struct Service {
+    pub(super) name: String,
+    pub(super) topics: HashMap<String, usize>,
+    pub(super) leases: Leases,
 }
 
 #[derive(Debug, Default)]
-struct Member {
-    service: usize,
-    output: Vec<u8>,
-    is_touched: bool,
-    welcome: bool,
-    resumed: bool,
-    is_awaited: bool,
-    subscriptions: HashMap<u64, Subscription>,
-    watches: HashMap<u64, Watch>,
-    hungry: VecDeque<u64>,
+pub(super) struct Member {
+    pub(super) service: usize,
+    pub(super) output: Vec<u8>,
+    pub(super) is_touched: bool,
+    pub(super) welcome: bool,
+    pub(super) resumed: bool,
+    pub(super) is_awaited: bool,
+    pub(super) subscriptions: HashMap<u64, Subscription>,
+    pub(super) watches: HashMap<u64, Watch>,
+    pub(super) hungry: VecDeque<u64>,
     /// Messages were sent that may not be stored yet.
-    owed_stored: bool,
+    pub(super) owed_stored: bool,
 }
 
 #[derive(Debug)]
-struct Subscription {
-    topic: usize,
-    next: u64,
+pub(super) struct Subscription {
+    pub(super) topic: usize,
+    pub(super) next: u64,
     /// Up to here it is catching up; not known before it begins.
-    until: Option<u64>,
-    caught_up: bool,
+    pub(super) until: Option<u64>,
+    pub(super) caught_up: bool,
     /// It takes what is left of history, and is told of nothing that is missing.
-    whatever: bool,
-    live: bool,
-    hungry: bool,
+    pub(super) whatever: bool,
+    pub(super) live: bool,
+    pub(super) hungry: bool,
 }
 
 #[derive(Debug)]
-struct Watch {
-    prefix: String,
+pub(super) struct Watch {
+    pub(super) prefix: String,
     /// All keys up to this one were named; `None` once every one was.
-    naming: Option<Option<String>>,
+    pub(super) naming: Option<Option<String>>,
 }
 
 impl<S: Store> Hub<S> {
@@ -329,8 +324,6 @@ impl<S: Store> Hub<S> {
         self.members.get(&id).map_or(&[], |member| &member.output)
     }
 
-    // --- topics --------------------------------------------------------------------------------
-
     fn awaited_no_more(&mut self, was_awaited: bool) {
         if let Some(recovery) = &mut self.recovery {
             recovery.awaited -= usize::from(was_awaited);
@@ -344,369 +337,7 @@ impl<S: Store> Hub<S> {
         }
     }
 
-    fn open(&mut self, service: usize, name: &str) -> usize {
-        if let Some(number) = self.services[service].topics.get(name) {
-            return *number;
-        }
-        if self.topics.len() >= TOPICS_MAX && self.store.keeps() {
-            self.forget_idle();
-        }
-        let line = Line {
-            service: &self.services[service].name,
-            topic: name,
-        };
-        let remembered = self.store.recall(line, super::topic::IDS_MAX);
-        self.topics_made += 1;
-        let number = self.topics_made;
-        self.topics
-            .insert(number, Topic::new(service, name, remembered));
-        let names = &mut self.services[service].topics;
-        names.insert(name.to_owned(), number);
-        number
-    }
-
-    /// Topics that nobody follows are all in history.
-    fn forget_idle(&mut self) {
-        let services = &mut self.services;
-        let followed: std::collections::HashSet<usize> = self
-            .members
-            .values()
-            .flat_map(|member| member.subscriptions.values().map(|it| it.topic))
-            .collect();
-        self.topics.retain(|number, topic| {
-            let stays = followed.contains(number) || !topic.restored.is_empty();
-            if !stays {
-                services[topic.service].topics.remove(&topic.name);
-            }
-            stays
-        });
-        self.latest_bytes = self.topics.values().map(Topic::weight).sum();
-    }
-
-    fn publish(&mut self, service: usize, name: &str, id: &[u8], bytes: &[u8], time: u64) -> u64 {
-        let number = self.open(service, name);
-        let Some(topic) = self.topics.get(&number) else {
-            return 0;
-        };
-        if let Some(sequence) = topic.known(id) {
-            return sequence;
-        }
-        if self.topics.len() > TOPICS_MAX && topic.last == 0 {
-            return 0;
-        }
-        let sequence = topic.last + 1;
-        let kept = Kept {
-            sequence,
-            time_ms: time,
-            id: id.into(),
-            bytes: bytes.into(),
-        };
-        self.admit(number, kept);
-        sequence
-    }
-
-    /// A message that a hub before this one has delivered.
-    fn restore(&mut self, service: usize, name: &str, message: Message<'_>) -> Result<(), Garbled> {
-        let number = self.open(service, name);
-        let recovering = self.recovery.is_some();
-        let Some(topic) = self.topics.get_mut(&number) else {
-            return Ok(());
-        };
-        if message.sequence <= topic.last {
-            return Ok(());
-        }
-        if message.sequence - topic.last > AHEAD_MAX {
-            return Err(Garbled("a number that no hub has given"));
-        }
-        let kept = Kept {
-            sequence: message.sequence,
-            time_ms: message.time_ms,
-            id: message.id.into(),
-            bytes: message.bytes.into(),
-        };
-        if recovering {
-            topic.restored.entry(message.sequence).or_insert(kept);
-        } else {
-            self.admit(number, kept);
-        }
-        Ok(())
-    }
-
-    /// A message with its number: into history, memory, and to those who follow.
-    fn admit(&mut self, number: usize, kept: Kept) {
-        let Some(topic) = self.topics.get_mut(&number) else {
-            return;
-        };
-        let line = Line {
-            service: &self.services[topic.service].name,
-            topic: &topic.name,
-        };
-        self.store.append(line, &kept);
-        let message = Rc::new(kept);
-        let (more, fewer) = topic.push(&message, self.latest_bytes < LATEST_BYTES_MAX);
-        self.latest_bytes = (self.latest_bytes + more).saturating_sub(fewer);
-        let token_at = begin_message(&mut self.frame, &message);
-        for (id, token) in &topic.followers {
-            let Some(member) = self.members.get_mut(id) else {
-                continue;
-            };
-            let Some(subscription) = member.subscriptions.get_mut(token) else {
-                continue;
-            };
-            let ready = !subscription.hungry && subscription.caught_up;
-            if ready && member.output.len() < OUTPUT_BYTES_MAX {
-                if subscription.next > message.sequence {
-                    continue;
-                }
-                subscription.next = message.sequence + 1;
-                self.frame[token_at..token_at + 8].copy_from_slice(&token.to_le_bytes());
-                member.output.extend_from_slice(&self.frame);
-                member.owed_stored = true;
-                member.touch(*id, &mut self.touched);
-            } else if !std::mem::replace(&mut subscription.hungry, true) {
-                member.hungry.push_back(*token);
-            }
-        }
-    }
-
-    fn subscribe(
-        &mut self,
-        id: MemberId,
-        token: u64,
-        name: &str,
-        start: Start,
-        live: bool,
-    ) -> Result<(), Garbled> {
-        let service = self.members[&id].service;
-        let number = self.open(service, name);
-        let recovering = self.recovery.is_some();
-        let Some(topic) = self.topics.get_mut(&number) else {
-            return Ok(());
-        };
-        let line = Line {
-            service: &self.services[service].name,
-            topic: name,
-        };
-        let next = match start {
-            Start::Last(0) => topic.last + 1,
-            Start::Last(count) => {
-                let in_memory = topic.latest.len() as u64;
-                let stored = match in_memory >= count {
-                    true => None,
-                    false => self.store.first_of_last(line, count),
-                };
-                let from_end = topic.latest.len() - in_memory.min(count) as usize;
-                let first = topic.latest.get(from_end).map(|it| it.sequence);
-                let first = [stored, first].into_iter().flatten().min();
-                first.unwrap_or(topic.last + 1)
-            }
-            Start::From(sequence) => sequence.max(1),
-            Start::Again(next) => {
-                if next > topic.last.saturating_add(AHEAD_MAX) {
-                    return Err(Garbled("a number that no hub has given"));
-                }
-                let floor = next.saturating_sub(1);
-                topic.floor = topic.floor.max(floor);
-                if !recovering {
-                    topic.last = topic.last.max(floor);
-                }
-                next.max(1)
-            }
-        };
-        if live {
-            topic.followers.push((id, token));
-        }
-        let subscription = Subscription {
-            topic: number,
-            next,
-            until: None,
-            caught_up: false,
-            whatever: matches!(start, Start::Last(_)),
-            live,
-            hungry: true,
-        };
-        let Some(member) = self.members.get_mut(&id) else {
-            return Ok(());
-        };
-        if member.subscriptions.len() >= SUBSCRIPTIONS_MAX {
-            return Err(Garbled("more subscriptions than a worker has"));
-        }
-        if member.subscriptions.insert(token, subscription).is_some() {
-            return Err(Garbled("a second subscription with the same token"));
-        }
-        member.hungry.push_back(token);
-        if !recovering {
-            self.feed(id);
-        }
-        Ok(())
-    }
-
-    fn unfollow(&mut self, id: MemberId, token: u64, topic: usize) {
-        if let Some(topic) = self.topics.get_mut(&topic) {
-            topic.followers.retain(|it| *it != (id, token));
-        }
-    }
-
-    /// Gives a member what it has not had, as far as its output has room.
-    fn feed(&mut self, id: MemberId) {
-        if self.recovery.is_some() {
-            return;
-        }
-        self.name_keys(id);
-        while let Some(member) = self.members.get_mut(&id) {
-            let Some(token) = member.hungry.front().copied() else {
-                return;
-            };
-            let Some(subscription) = member.subscriptions.get_mut(&token) else {
-                member.hungry.pop_front();
-                continue;
-            };
-            if member.output.len() >= OUTPUT_BYTES_MAX {
-                return;
-            }
-            let Some(topic) = self.topics.get(&subscription.topic) else {
-                member.hungry.pop_front();
-                continue;
-            };
-            let service = &self.services[topic.service].name;
-            let line = Line {
-                service,
-                topic: &topic.name,
-            };
-            let had = feed_one(
-                &mut self.store,
-                line,
-                topic,
-                token,
-                subscription,
-                &mut member.output,
-            );
-            member.owed_stored |= had.messages;
-            if had.all {
-                member.hungry.pop_front();
-                if subscription.caught_up && !subscription.live {
-                    member.subscriptions.remove(&token);
-                }
-            } else {
-                // Others of this member have their turn.
-                member.hungry.rotate_left(1);
-            }
-            member.touch(id, &mut self.touched);
-        }
-    }
-
-    // --- leases --------------------------------------------------------------------------------
-
-    fn claim(&mut self, service: usize, key: &str, claim: Held) {
-        let (id, token, value) = (claim.member, claim.token, claim.value.clone());
-        match self.services[service].leases.claim(key, claim) {
-            Verdict::Won(before) => {
-                if let Some(before) = before.filter(|before| before.member != id) {
-                    let token = before.token;
-                    self.say(
-                        before.member,
-                        News::Denied {
-                            token,
-                            value: &value,
-                        },
-                    );
-                }
-                self.say(id, News::Won { token });
-                self.show(service, key, Some(&value));
-            }
-            Verdict::Denied(value) => self.say(
-                id,
-                News::Denied {
-                    token,
-                    value: &value,
-                },
-            ),
-        }
-    }
-
-    fn watch(&mut self, id: MemberId, token: u64, prefix: &str) -> Result<(), Garbled> {
-        let Some(member) = self.members.get_mut(&id) else {
-            return Ok(());
-        };
-        if member.watches.len() >= WATCHES_MAX {
-            return Err(Garbled("more watches than a worker has"));
-        }
-        let watch = Watch {
-            prefix: prefix.to_owned(),
-            naming: Some(None),
-        };
-        if member.watches.insert(token, watch).is_some() {
-            return Err(Garbled("a second watch with the same token"));
-        }
-        let service = member.service;
-        self.services[service].leases.watchers.push((id, token));
-        self.feed(id);
-        Ok(())
-    }
-
-    /// Tells those who watch what became of a key.
-    fn show(&mut self, service: usize, key: &str, value: Option<&[u8]>) {
-        let watchers = self.services[service].leases.watchers.clone();
-        for (id, token) in watchers {
-            let Some(member) = self.members.get_mut(&id) else {
-                continue;
-            };
-            let full = member.output.len() >= OUTPUT_BYTES_MAX;
-            let Some(watch) = member.watches.get_mut(&token) else {
-                continue;
-            };
-            if !key.starts_with(&watch.prefix) {
-                continue;
-            }
-            match &watch.naming {
-                // It will be named when its turn comes, or is not there any more.
-                Some(named) if named.as_deref().is_none_or(|named| key > named) => {}
-                // There is no room to say it: all is named again later.
-                _ if full => watch.naming = Some(None),
-                _ => self.say(
-                    id,
-                    match value {
-                        Some(value) => News::Held { token, key, value },
-                        None => News::Free { token, key },
-                    },
-                ),
-            }
-        }
-    }
-
-    /// Names to a member's watches the keys that they have not seen, while there is room.
-    fn name_keys(&mut self, id: MemberId) {
-        let Some(member) = self.members.get_mut(&id) else {
-            return;
-        };
-        let leases = &self.services[member.service].leases;
-        for (token, watch) in &mut member.watches {
-            let token = *token;
-            while let Some(named) = &mut watch.naming {
-                if member.output.len() >= OUTPUT_BYTES_MAX {
-                    return;
-                }
-                if named.is_none() {
-                    News::Seeing { token }.write(&mut member.output);
-                }
-                match leases.next(named.as_deref(), &watch.prefix) {
-                    Some((key, value)) => {
-                        News::Held { token, key, value }.write(&mut member.output);
-                        *named = Some(key.to_owned());
-                    }
-                    None => {
-                        News::AllSeen { token }.write(&mut member.output);
-                        watch.naming = None;
-                    }
-                }
-                if !std::mem::replace(&mut member.is_touched, true) {
-                    self.touched.push(id);
-                }
-            }
-        }
-    }
-
-    fn say(&mut self, id: MemberId, news: News<'_>) {
+    pub(super) fn say(&mut self, id: MemberId, news: News<'_>) {
         if let Some(member) = self.members.get_mut(&id) {
             news.write(&mut member.output);
             member.touch(id, &mut self.touched);
@@ -715,123 +346,9 @@ impl<S: Store> Hub<S> {
 }
 
 impl Member {
-    fn touch(&mut self, id: MemberId, touched: &mut Vec<MemberId>) {
+    pub(super) fn touch(&mut self, id: MemberId, touched: &mut Vec<MemberId>) {
         if !std::mem::replace(&mut self.is_touched, true) {
             touched.push(id);
         }
-    }
-}
-
-/// Writes the message's frame; returns where its token stands.
-fn begin_message(frame: &mut Vec<u8>, message: &Kept) -> usize {
-    frame.clear();
-    write_message(frame, 0, message);
-    // Behind the length and the kind.
-    5
-}
-
-fn write_message(out: &mut Vec<u8>, token: u64, kept: &Kept) {
-    let message = Message {
-        sequence: kept.sequence,
-        time_ms: kept.time_ms,
-        id: &kept.id,
-        bytes: &kept.bytes,
-    };
-    News::Message { token, message }.write(out);
-}
-
-struct Had {
-    /// It has all there is.
-    all: bool,
-    messages: bool,
-}
-
-/// The next messages of one subscription.
-fn feed_one<S: Store>(
-    store: &mut S,
-    line: Line<'_>,
-    topic: &Topic,
-    token: u64,
-    subscription: &mut Subscription,
-    output: &mut Vec<u8>,
-) -> Had {
-    let until = *subscription.until.get_or_insert(topic.last);
-    let end = match subscription.live {
-        true => topic.last,
-        false => until,
-    };
-    let mut had = Had {
-        all: false,
-        messages: false,
-    };
-    let in_memory = topic
-        .latest
-        .front()
-        .map_or(topic.last + 1, |it| it.sequence);
-    if subscription.next <= end && subscription.next < in_memory {
-        // Memory begins later: history has it, or nobody.
-        let oldest = store.oldest(line).unwrap_or(in_memory).min(in_memory);
-        let rows = match subscription.next < oldest {
-            true => Vec::new(),
-            false => store.read(line, subscription.next, READ_MAX),
-        };
-        let mut rows = rows
-            .into_iter()
-            .take_while(|it| it.sequence < in_memory && it.sequence <= end)
-            .peekable();
-        if rows.peek().is_none() {
-            let last = if subscription.next < oldest {
-                oldest
-            } else {
-                in_memory
-            } - 1;
-            let is_hole = store.keeps() && subscription.next >= oldest;
-            if !subscription.whatever && !is_hole {
-                let from = subscription.next;
-                let to = last.min(end);
-                News::Missed { token, from, to }.write(output);
-            }
-            subscription.next = last + 1;
-        }
-        for kept in rows {
-            catch_up(token, subscription, kept.sequence - 1, output);
-            write_message(output, token, &kept);
-            subscription.next = kept.sequence + 1;
-            had.messages = true;
-        }
-    } else {
-        let first = topic.position(subscription.next);
-        for kept in topic.latest.iter().skip(first) {
-            if kept.sequence > end || output.len() >= OUTPUT_BYTES_MAX {
-                break;
-            }
-            catch_up(token, subscription, kept.sequence - 1, output);
-            write_message(output, token, kept);
-            subscription.next = kept.sequence + 1;
-            had.messages = true;
-        }
-        let left = topic.position(subscription.next);
-        let more = topic.latest.get(left).is_some_and(|it| it.sequence <= end);
-        if !more {
-            subscription.next = subscription.next.max(end + 1);
-        }
-    }
-    if subscription.next > until {
-        catch_up(token, subscription, until, output);
-    }
-    had.all = subscription.next > end;
-    if had.all {
-        subscription.hungry = false;
-    }
-    had
-}
-
-/// Says that all was told that was there at first, once everything up to `so_far` has been.
-fn catch_up(token: u64, subscription: &mut Subscription, so_far: u64, output: &mut Vec<u8>) {
-    let until = subscription.until.unwrap_or(0);
-    if !subscription.caught_up && so_far >= until {
-        subscription.caught_up = true;
-        let sequence = until;
-        News::CaughtUp { token, sequence }.write(output);
     }
 }

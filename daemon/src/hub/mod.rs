@@ -8,14 +8,18 @@
 //! number at most once, in order. What a hub has said and not stored is known to those who heard it, and
 //! they say it again to the next hub.
 
+mod claims;
 pub mod client;
 pub mod core;
+mod feeding;
+mod hearing;
 mod leases;
 pub mod process;
 
 pub mod sqlite;
 pub mod store;
 mod topic;
+mod topics;
 pub mod wire;
 
 #[cfg(test)]

@@ -1,85 +1,14 @@
 //! A world of workers around hubs that die: everything is cut into pieces, delayed and broken off by a
 //! seed, and the promises of the bus are checked all the time and once more when all is at rest.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::client::{Client, Heard};
 use super::core::{Hub, MemberId};
-use super::store::{Kept, Line, Remembered, Store};
 use super::wire::{Start, next_frame};
+use shelf::Shelf;
 
-/// History that loses what was not committed when its hub dies.
-#[derive(Clone, Debug, Default)]
-struct Shelf {
-    topics: BTreeMap<String, Vec<Kept>>,
-    committed: BTreeMap<String, usize>,
-    keep: usize,
-    broken: bool,
-}
-
-impl Shelf {
-    fn commit(&mut self) {
-        self.committed = self
-            .topics
-            .iter()
-            .map(|(name, kept)| (name.clone(), kept.len()))
-            .collect();
-    }
-
-    fn after_death(mut self) -> Shelf {
-        for (name, kept) in &mut self.topics {
-            kept.truncate(self.committed.get(name).copied().unwrap_or(0));
-        }
-        self
-    }
-}
-
-impl Store for Shelf {
-    fn keeps(&self) -> bool {
-        !self.broken
-    }
-
-    fn recall(&mut self, line: Line<'_>, _: usize) -> Remembered {
-        let kept = self.topics.get(line.topic);
-        let ids = kept
-            .into_iter()
-            .flatten()
-            .map(|it| (it.id.clone(), it.sequence))
-            .collect();
-        let last = kept.and_then(|it| it.last()).map_or(0, |it| it.sequence);
-        Remembered { last, ids }
-    }
-
-    fn append(&mut self, line: Line<'_>, message: &Kept) {
-        if !self.broken {
-            let kept = self.topics.entry(line.topic.to_owned()).or_default();
-            assert!(kept.last().is_none_or(|it| it.sequence < message.sequence));
-            kept.push(message.clone());
-        }
-    }
-
-    fn oldest(&mut self, line: Line<'_>) -> Option<u64> {
-        let kept = self.topics.get(line.topic).filter(|_| !self.broken)?;
-        let from = kept.len().saturating_sub(self.keep);
-        kept.get(from).map(|it| it.sequence)
-    }
-
-    fn first_of_last(&mut self, line: Line<'_>, count: u64) -> Option<u64> {
-        let kept = self.topics.get(line.topic).filter(|_| !self.broken)?;
-        let count = (count as usize).min(self.keep);
-        kept.get(kept.len().saturating_sub(count))
-            .map(|it| it.sequence)
-    }
-
-    fn read(&mut self, line: Line<'_>, from: u64, count: usize) -> Vec<Kept> {
-        let Some(kept) = self.topics.get(line.topic).filter(|_| !self.broken) else {
-            return Vec::new();
-        };
-        let first = kept.len().saturating_sub(self.keep);
-        let wanted = kept[first..].iter().filter(|it| it.sequence >= from);
-        wanted.take(count).cloned().collect()
-    }
-}
+mod shelf;
 
 struct Random(u64);
 
@@ -113,7 +42,7 @@ struct Worker {
     logs: BTreeMap<u64, Log>,
     /// Keys, with the claims that won them.
     holds: BTreeMap<String, u64>,
-    claims: HashMap<u64, String>,
+    claims: BTreeMap<u64, String>,
     seen: BTreeMap<String, Vec<u8>>,
     heard: BTreeSet<(String, u64)>,
     answered: usize,
@@ -172,7 +101,7 @@ impl World {
             outbound: Vec::new(),
             logs: BTreeMap::new(),
             holds: BTreeMap::new(),
-            claims: HashMap::new(),
+            claims: BTreeMap::new(),
             seen: BTreeMap::new(),
             heard: BTreeSet::new(),
             answered: 0,
@@ -248,6 +177,7 @@ impl World {
         let Some(hub) = &mut self.hub else {
             return false;
         };
+        hub.expire(self.now_ms);
         let worker = &mut self.workers[nth];
         let member = worker.member.expect("attached to the hub that is there");
         let part = |length: usize, random: &mut Random| match all {
@@ -350,7 +280,11 @@ impl World {
         match choice {
             0..25 => {
                 let content = format!("message {token}").into_bytes();
-                let id: &[u8] = if token % 2 == 0 { &content } else { &[] };
+                let id: &[u8] = if token.is_multiple_of(2) {
+                    &content
+                } else {
+                    &[]
+                };
                 if worker.client.publish(token, topic, id, &content).is_ok() {
                     self.published += 1;
                 }
@@ -490,13 +424,8 @@ fn whatever_dies_all_hear_the_same_once_and_a_key_has_one_holder() {
             world.check_at_rest();
             world.truth.len()
         });
-        match std::panic::catch_unwind(run) {
-            Ok(messages) => heard += messages,
-            Err(panic) => {
-                eprintln!("the world of seed {seed} broke a promise");
-                std::panic::resume_unwind(panic);
-            }
-        }
+        let broken = format!("the world of seed {seed} broke a promise: see above");
+        heard += std::panic::catch_unwind(run).ok().expect(&broken);
     }
     assert!(heard > 1000, "{heard} messages were heard");
 }

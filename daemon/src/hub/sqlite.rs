@@ -223,7 +223,7 @@ impl Store for Sqlite {
                 .prepare_cached(mark)?
                 .execute(params![number, sequence])?;
             // Not each time: a message more or less is not what an administrator counts.
-            if message.sequence % 64 == 0 {
+            if message.sequence.is_multiple_of(64) {
                 let first = sequence.saturating_sub(retention.messages as i64);
                 let cut = "DELETE FROM messages WHERE topic = ?1 AND sequence <= ?2";
                 database
