@@ -8,9 +8,9 @@ use crate::hub::store::{Kept, Line, Remembered, Store};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shelf {
     pub(super) topics: BTreeMap<String, Vec<Kept>>,
-    committed: BTreeMap<String, usize>,
+    pub(super) committed: BTreeMap<String, usize>,
     pub(super) keep: usize,
-    broken: bool,
+    pub(super) broken: bool,
 }
 
 impl Shelf {
