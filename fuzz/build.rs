@@ -12,7 +12,15 @@ fn main() {
     let folder = std::env::var("OUT_DIR").expect("cargo names it");
     let built = Path::new(&folder).join("asks.so");
     let status = Command::new("cc")
-        .args(["-std=c99", "-shared", "-fPIC", "-pthread", "-D_GNU_SOURCE", "-I", include])
+        .args([
+            "-std=c99",
+            "-shared",
+            "-fPIC",
+            "-pthread",
+            "-D_GNU_SOURCE",
+            "-I",
+            include,
+        ])
         .args(["-o".as_ref(), built.as_os_str(), source.as_ref()])
         .status()
         .expect("cc is installed");

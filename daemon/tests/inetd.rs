@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use support::daemon::{Daemon, Directory, PATIENCE};
 use support::dice::Dice;
+use support::namespace;
 use support::program::program;
 
 const NAME: &str = "what_inetd_echoes_is_echoed_the_same";
@@ -26,7 +27,7 @@ fn what_inetd_echoes_is_echoed_the_same() {
     let address = SocketAddr::from((Ipv4Addr::new(127, 7, high, low), 7));
     match TcpListener::bind(address) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return play_in_a_network_of_its_own();
+            return namespace::play(NAME);
         }
         bound => drop(bound.expect("nobody uses this address")),
     }
@@ -53,26 +54,6 @@ fn what_inetd_echoes_is_echoed_the_same() {
     }
     drop(inetd);
     daemon.finish(&[]);
-}
-
-fn play_in_a_network_of_its_own() {
-    drop(program("ip", "iproute2"));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let status = program("unshare", "util-linux")
-        .args(["--map-root-user", "--net", "sh", "-c"])
-        .args([
-            "PATH=$PATH:/usr/sbin:/sbin; ip link set lo up && exec \"$@\"",
-            "sh",
-        ])
-        .arg(std::env::current_exe().expect("this program"))
-        .args(["--exact", NAME, "--nocapture"])
-        .env("PATH", path)
-        .status()
-        .expect("unshare runs");
-    assert!(
-        status.success(),
-        "port 7 is not for this user, and in a network of its own: {status}"
-    );
 }
 
 /// In the foreground, with one service.

@@ -89,13 +89,17 @@ fn settings_are_accepted_or_each_refusal_has_its_place() {
     ];
     let telling = br#"{}[]",:0 9.-tfnloue"#;
     let (mut accepted, mut refused) = (0, 0);
-    mutation::each("settings", &right, telling, 20_000, |bytes| {
-        match written::settings(&plugin, bytes) {
+    mutation::each(
+        "settings",
+        &right,
+        telling,
+        20_000,
+        |bytes| match written::settings(&plugin, bytes) {
             Some(true) => accepted += 1,
             Some(false) => refused += 1,
             None => {}
-        }
-    });
+        },
+    );
     assert!(accepted > 100 && refused > 100, "{accepted} and {refused}");
 }
 

@@ -15,6 +15,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::daemon::{Daemon, PATIENCE};
 use super::limits;
+use super::namespace;
 use super::peer::Peer;
 use super::plugins;
 use super::sockets::{Sockets, expect_option};
@@ -37,6 +38,10 @@ pub fn play(name: &str) {
         .join(name);
     let path = path.with_extension("case");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    // Only root can see which descriptors a worker has.
+    if text.lines().any(|line| line.starts_with("descriptors ")) && !namespace::is_root() {
+        return namespace::play(name);
+    }
     let mut case = Case {
         name: name.to_owned(),
         config: String::new(),
