@@ -11,6 +11,7 @@
 use std::path::{Path, PathBuf};
 
 use super::daemon::Directory;
+use super::plugins;
 use super::program::program;
 
 const INSIDE: &str = "POLYPORT_TEST_INSIDE_A_NAMESPACE";
@@ -29,6 +30,7 @@ pub fn is_inside() -> bool {
 pub fn play(test: &str) {
     assert!(!is_inside(), "a namespace in a namespace would not help");
     drop(program("ip", "iproute2"));
+    plugins::folder();
     let itself = std::env::current_exe().expect("a running program");
     let root = Directory::new(&format!("root-{test}"));
     let output = program("unshare", "util-linux")
