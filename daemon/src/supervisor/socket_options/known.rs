@@ -2,7 +2,7 @@
 //!
 //! From socket(7), ip(7), ipv6(7), tcp(7), udp(7) and the kernel's headers. Options that can only be
 //! set, that hand out descriptors, take something away by being read, or are filled-in questions
-//! rather than values, are listed and not read.
+//! rather than values, or name this one socket, are listed and not read.
 //!
 //! Invariant: reading any of these changes nothing.
 
@@ -56,7 +56,7 @@ pub(super) const SOCKET: Level = Level {
     number: libc::SOL_SOCKET,
     options: options! {
         Number: SO_ACCEPTCONN, SO_BROADCAST, SO_BUSY_POLL, SO_BUSY_POLL_BUDGET, SO_BUF_LOCK,
-            SO_COOKIE, SO_DEBUG, SO_DOMAIN, SO_DONTROUTE, SO_INCOMING_CPU, SO_INCOMING_NAPI_ID,
+            SO_DEBUG, SO_DOMAIN, SO_DONTROUTE, SO_INCOMING_CPU, SO_INCOMING_NAPI_ID,
             SO_KEEPALIVE, SO_LOCK_FILTER, SO_MARK, SO_MAX_PACING_RATE, SO_NETNS_COOKIE, SO_NOFCS,
             SO_NO_CHECK, SO_OOBINLINE, SO_PASSCRED, SO_PASSPIDFD, SO_PASSRIGHTS = 83, SO_PASSSEC,
             SO_PEEK_OFF, SO_PREFER_BUSY_POLL, SO_PRIORITY, SO_PROTOCOL, SO_RCVBUF, SO_RCVLOWAT,
@@ -69,7 +69,7 @@ pub(super) const SOCKET: Level = Level {
         Text: SO_BINDTODEVICE, SO_PEERSEC;
         Numbers: SO_MEMINFO, SO_PEERCRED, SO_TXTIME;
         Unread: SO_ATTACH_BPF, SO_ATTACH_FILTER, SO_ATTACH_REUSEPORT_CBPF,
-            SO_ATTACH_REUSEPORT_EBPF, SO_CNX_ADVICE, SO_DETACH_FILTER, SO_DETACH_REUSEPORT_BPF,
+            SO_ATTACH_REUSEPORT_EBPF, SO_CNX_ADVICE, SO_COOKIE, SO_DETACH_FILTER, SO_DETACH_REUSEPORT_BPF,
             SO_DEVMEM_DONTNEED = 80, SO_ERROR, SO_PEERGROUPS, SO_PEERNAME, SO_PEERPIDFD,
             SO_RCVBUFFORCE, SO_SNDBUFFORCE;
     },
