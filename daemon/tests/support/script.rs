@@ -62,7 +62,10 @@ pub fn play(name: &str) {
         } else if !line.is_empty() && !line.starts_with('#') {
             eprintln!("{name}.case:{number}: {line}");
             let words = words(line).unwrap_or_else(|why| panic!("{name}.case:{number}: {why}"));
-            let words: Vec<String> = words.iter().map(|w| case.sockets.fill_in(w)).collect();
+            let words: Vec<String> = words
+                .iter()
+                .map(|w| case.sockets.fill_in(&limits::fill_in(w)))
+                .collect();
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             case.step(&words);
             steps += 1;
