@@ -2,7 +2,8 @@
 //!
 //! From socket(7), ip(7), ipv6(7), tcp(7), udp(7) and the kernel's headers. Options that can only be
 //! set, that hand out descriptors, take something away by being read, or are filled-in questions
-//! rather than values, or name this one socket, are listed and not read.
+//! rather than values, or name this one socket or this
+//! moment, are listed and not read.
 //!
 //! Invariant: reading any of these changes nothing.
 
@@ -123,13 +124,13 @@ pub(super) const TCP: Level = Level {
             TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE, TCP_IS_MPTCP = 43, TCP_KEEPCNT,
             TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_LINGER2, TCP_MAXSEG, TCP_NODELAY, TCP_NOTSENT_LOWAT,
             TCP_QUICKACK, TCP_REPAIR, TCP_RTO_MAX_MS = 44, TCP_RTO_MIN_US = 45, TCP_SAVE_SYN,
-            TCP_SYNCNT, TCP_THIN_DUPACK, TCP_THIN_LINEAR_TIMEOUTS, TCP_TIMESTAMP, TCP_TX_DELAY = 37,
+            TCP_SYNCNT, TCP_THIN_DUPACK, TCP_THIN_LINEAR_TIMEOUTS, TCP_TX_DELAY = 37,
             TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP;
         Text: TCP_CONGESTION, TCP_ULP;
         Unread: TCP_AO_ADD_KEY = 38, TCP_AO_DEL_KEY = 39, TCP_AO_GET_KEYS = 41, TCP_AO_INFO = 40,
             TCP_AO_REPAIR = 42, TCP_CC_INFO, TCP_FASTOPEN_KEY, TCP_INFO, TCP_MD5SIG,
             TCP_MD5SIG_EXT, TCP_QUEUE_SEQ, TCP_REPAIR_OPTIONS, TCP_REPAIR_QUEUE,
-            TCP_REPAIR_WINDOW, TCP_SAVED_SYN, TCP_ZEROCOPY_RECEIVE;
+            TCP_REPAIR_WINDOW, TCP_SAVED_SYN, TCP_TIMESTAMP, TCP_ZEROCOPY_RECEIVE;
     },
 };
 
