@@ -135,7 +135,13 @@ fn a_packet_on_the_channel_is_a_message_or_garbled() {
             },
         ],
     );
-    tell("orders", &[Order::Drain { grace_ms: 30_000 }]);
+    tell(
+        "orders",
+        &[Order::Drain {
+            grace_ms: 30_000,
+            leaving: vec!["tcp://[::]:7".to_owned()],
+        }],
+    );
 }
 
 #[test]

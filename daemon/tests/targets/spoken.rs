@@ -77,10 +77,7 @@ pub fn control_request(bytes: &[u8]) -> bool {
         let mut asked = None;
         control.server.turn(0, |request, _| {
             asked = Some(request.clone());
-            Answer {
-                reply: Reply::done(json!(request)),
-                hold: false,
-            }
+            Answer::Now(Reply::done(json!(request)))
         });
         let mut answer = String::new();
         caller.read_to_string(&mut answer).expect("answered");

@@ -1,9 +1,8 @@
 //! The socket options that Linux knows, as data: level, name, number, and what its value looks like.
 //!
 //! From socket(7), ip(7), ipv6(7), tcp(7), udp(7) and the kernel's headers. Options that can only be
-//! set, that hand out descriptors, take something away by being read, or are filled-in questions
-//! rather than values, or name this one socket or this
-//! moment, are listed and not read.
+//! set, that hand out descriptors, take something away by being read, are filled-in questions rather
+//! than values, or name this one socket or this moment, are listed and not read.
 //!
 //! Invariant: reading any of these changes nothing.
 
