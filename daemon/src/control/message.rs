@@ -28,6 +28,12 @@ pub enum Request {
         network: IpNet,
     },
     Bans,
+    /// Deaths of workers that are on record.
+    Crashes,
+    /// All that is known of one.
+    CrashReport {
+        id: u64,
+    },
 }
 
 /// Who may ask for it.
@@ -42,7 +48,11 @@ pub enum Role {
 impl Request {
     pub fn needs(&self) -> Role {
         match self {
-            Request::Status | Request::SocketOptions { .. } | Request::Bans => Role::Read,
+            Request::Status
+            | Request::SocketOptions { .. }
+            | Request::Bans
+            | Request::Crashes
+            | Request::CrashReport { .. } => Role::Read,
             Request::Stop { .. } | Request::Ban { .. } | Request::Unban { .. } => Role::Admin,
         }
     }
@@ -57,6 +67,8 @@ impl Request {
             Request::Ban { .. } => "ban",
             Request::Unban { .. } => "unban",
             Request::Bans => "bans",
+            Request::Crashes => "crashes",
+            Request::CrashReport { .. } => "crashes show",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bans;
 pub mod client;
+mod crashes;
 mod message;
 mod server;
 mod socket_options;
@@ -11,6 +12,7 @@ mod status;
 pub const SOCKET: &str = "control.sock";
 
 pub use bans::{BanList, BanStatus};
+pub use crashes::{CrashBlame, CrashList, CrashReport, CrashSummary, Frame, RecordedCrash};
 pub use message::{Reply, Request, Role};
 pub use server::{Answer, Credentials, Interest, Server};
 pub use socket_options::{ListenerOptions, SocketOption, SocketOptions};

@@ -116,7 +116,11 @@ pub(super) fn answer(bans: &mut Bans, request: &Request, caller: Credentials) ->
                 }
             }
         }
-        Request::Status | Request::SocketOptions { .. } | Request::Stop { .. } => {
+        Request::Status
+        | Request::SocketOptions { .. }
+        | Request::Stop { .. }
+        | Request::Crashes
+        | Request::CrashReport { .. } => {
             unreachable!("these are about no bans")
         }
     };

@@ -44,6 +44,9 @@ struct Entry {
     until_ms: Option<u64>,
     since_ms: u64,
     why: String,
+    /// Of a penalty, which does not outlive the daemon.
+    #[serde(skip)]
+    passing: bool,
 }
 
 /// The file's form; it only ever grows.
@@ -103,6 +106,7 @@ impl Bans {
             until_ms: for_ms.map(|for_ms| utc_ms.saturating_add(for_ms)),
             since_ms: utc_ms,
             why: why.to_owned(),
+            passing: false,
         };
         if !self.list.contains_key(&network) {
             self.make_room(utc_ms);
@@ -120,6 +124,21 @@ impl Bans {
         let nearly = |entry: &Entry| entry.until_ms.is_none_or(|at| at + 1_000 >= until_ms);
         if !known.is_some_and(nearly) {
             self.ban(source, Some(for_ms), why, utc_ms);
+        }
+    }
+
+    /// For having brought a worker down; it changes nothing for whom somebody has banned.
+    pub(super) fn penalise(&mut self, source: IpNet, for_ms: u64, why: &str, utc_ms: u64) {
+        let known = self.list.get(&source.trunc());
+        if known.is_some_and(|entry| !entry.passing && !entry.is_over(utc_ms)) {
+            return;
+        }
+        // An entry that is over may still be in the file: then it is written without.
+        let changed = self.changed || known.is_some_and(|entry| !entry.passing);
+        self.ban(source, Some(for_ms), why, utc_ms);
+        self.changed = changed;
+        if let Some(entry) = self.list.get_mut(&source.trunc()) {
+            entry.passing = true;
         }
     }
 
@@ -206,7 +225,8 @@ impl Bans {
     }
 
     fn write(&self) -> io::Result<()> {
-        let bans = self.list.iter().map(|(network, entry)| KeptBan {
+        let kept = self.list.iter().filter(|(_, entry)| !entry.passing);
+        let bans = kept.map(|(network, entry)| KeptBan {
             network: *network,
             entry: entry.clone(),
         });

@@ -14,6 +14,7 @@ use nix::sys::signal::Signal as UnixSignal;
 use super::banning::{self, Reported};
 use super::bans::{Bans, utc_ms};
 use super::children::{Child, Children, Kind};
+use super::crashes::Crashes;
 use super::directories::Directories;
 use super::listeners::Listener;
 use super::preparation::{Candidate, Prepared};
@@ -38,6 +39,7 @@ pub(super) struct Life {
     control: Server,
     pub(super) bans: Bans,
     pub(super) reported: Reported,
+    crashes: Crashes,
     watch: Watch,
     announce_due: bool,
     over: bool,
@@ -56,7 +58,7 @@ pub(super) struct Service {
     pub(super) retired: [u64; Counter::ALL.len()],
     /// Where its workers count connections by source.
     sources: Option<SourceTable>,
-    code: Option<StoredPlugin>,
+    pub(super) code: Option<StoredPlugin>,
     refusal: Option<String>,
 }
 
@@ -77,6 +79,7 @@ impl Life {
             hang_timeout_ms: plan.daemon.hang_timeout_ms,
         };
         let bans = Bans::load(&plan.daemon.state_dir, utc_ms());
+        let crashes = Crashes::load(&plan.daemon.state_dir);
         let names = services.iter().map(|service| service.name.clone());
         Life {
             lifecycle: Lifecycle::new(policy, names, seed),
@@ -85,6 +88,7 @@ impl Life {
             control,
             bans,
             reported: Reported::default(),
+            crashes,
             watch: Watch::default(),
             announce_due: false,
             over: false,
@@ -170,8 +174,13 @@ impl Life {
                     sources.clear(worker.slot);
                 }
             }
-            let glance = board.blame();
-            blame = glance.map(|glance| format!("in {}", glance.callback.name()));
+        }
+        if let Some(service) = self.services.get(worker.service.0 as usize) {
+            let around = (&mut self.bans, now_ms);
+            let blamed = self
+                .crashes
+                .worker_ended(worker, child, exit, service, around);
+            blame = blamed.map(|blame| blame.to_string());
         }
         let blame = child.offence.clone().or(blame);
         self.handle(
@@ -238,6 +247,8 @@ impl Life {
                     Signal::Abort => UnixSignal::SIGABRT,
                     Signal::Kill => UnixSignal::SIGKILL,
                 };
+                self.crashes
+                    .told_to_end(worker, signal == UnixSignal::SIGABRT);
                 if let Some((pid, _)) = children.of_worker(worker) {
                     children.kill(pid, signal);
                 }
@@ -301,7 +312,7 @@ impl Life {
     pub(super) fn requests(&mut self, children: &Children, now_ms: u64) -> Vec<Request> {
         let mut to_do = Vec::new();
         let (services, lifecycle) = (&self.services, &self.lifecycle);
-        let bans = &mut self.bans;
+        let (bans, crashes) = (&mut self.bans, &self.crashes);
         self.control.turn(now_ms, |request, caller| match request {
             Request::Status => {
                 let status = status::of(services, &lifecycle.view(), children, now_ms);
@@ -318,6 +329,7 @@ impl Life {
             Request::Ban { .. } | Request::Unban { .. } | Request::Bans => {
                 banning::answer(bans, request, caller)
             }
+            Request::Crashes | Request::CrashReport { .. } => crashes.answer(request),
             Request::Stop { .. } => {
                 tracing::info!(
                     "`{}` was asked by uid {} (pid {})",

@@ -10,6 +10,7 @@
 mod banning;
 mod bans;
 mod children;
+mod crashes;
 mod directories;
 mod life;
 mod listeners;
@@ -418,6 +419,8 @@ impl Supervisor {
                 Request::Status
                 | Request::SocketOptions { .. }
                 | Request::Bans
+                | Request::Crashes
+                | Request::CrashReport { .. }
                 | Request::Ban { .. }
                 | Request::Unban { .. } => {}
                 Request::Stop { fast } => life.stop(fast, &mut self.children, now_ms),

@@ -84,6 +84,11 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
         .filter(Scoreboard::has_known_layout)
         .ok_or_else(|| about("scoreboard", &"its layout is not this program's"))?;
 
+    board
+        .record_crashes()
+        .map_err(|error| about("crash record", &error))?;
+    publish_code(&board).map_err(|error| about("crash record", &error))?;
+
     // 2. The log's file, which the later identity may not be allowed to open.
     log::begin(&brief.daemon.log, who).map_err(|error| error.to_string())?;
 
@@ -107,6 +112,7 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
     let plugin = &brief.plan.plugin;
     let refused = |error: plugin_host::LoadError| error.about(service, plugin);
     let admitted = plugin_host::load(&brief.code, Some(&slot)).map_err(refused)?;
+    publish_code(&board).map_err(|error| about("crash record", &error))?;
     // Settings were complained of by the probe, with their places; here they are only typed.
     let places = BTreeMap::new();
     let chosen = admitted
@@ -155,6 +161,12 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
         board,
         sandbox,
     })
+}
+
+/// Where code lies, so that addresses in a crash mean something; a closed process may not ask.
+fn publish_code(board: &Scoreboard) -> io::Result<()> {
+    board.publish_code(&std::fs::read_to_string("/proc/self/maps")?);
+    Ok(())
 }
 
 /// Jobs of the instance that may run or wait.
