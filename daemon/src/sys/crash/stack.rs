@@ -149,23 +149,23 @@ mod tests {
         assert_eq!(addresses(&[1_500; 9], 0).len(), FEW);
     }
 
-    /// Rows of stack pointer, fault, and what is read of a stack from 0x10000 to 0x90000.
+    /// Rows of stack pointer, fault, and what is read of a stack from 0x110000 to 0x190000.
     #[test]
     fn nothing_below_the_stack_pointer_or_on_the_page_of_a_fault_is_read() {
         for (sp, fault, expected) in [
-            (0x80000, 0, 0x80000..0x90000),
-            (0x80003, 0, 0x80008..0x90000),
-            (0x20000, 0, 0x20000..0x30000),
-            (0x10010, 0xfff8, 0x10010..0x20010),
-            (0xff00, 0xff00, 0x10000..0x20000),
-            (0xff00, 0, 0..0),
-            (0x10010, 0x10008, 0x11000..0x21000),
-            (0xff00, 0x10008, 0x11000..0x21000),
+            (0x180000, 0, 0x180000..0x190000),
+            (0x180003, 0, 0x180008..0x190000),
+            (0x120000, 0, 0x120000..0x130000),
+            (0x110010, 0x10fff8, 0x110010..0x120010),
+            (0x10ff00, 0x10ff00, 0x110000..0x120000),
+            (0x10ff00, 0x195000, 0..0),
+            (0x110010, 0x110008, 0x111000..0x121000),
+            (0x10ff00, 0x110008, 0x111000..0x121000),
             (0x5, 0, 0..0),
-            (0x90000, 0, 0..0),
+            (0x190000, 0, 0..0),
         ] {
             assert_eq!(
-                readable(sp, fault, 0x10000..0x90000),
+                readable(sp, fault, 0x110000..0x190000),
                 expected,
                 "{sp:x} {fault:x}"
             );
