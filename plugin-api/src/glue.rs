@@ -140,6 +140,7 @@ impl<P: Protocol> Style for Events<P> {
     const OPTIONS: &'static [Opt] = P::OPTIONS;
     const PEER_FIRST: bool = P::PEER_FIRST;
     const NEEDS: Needs = P::NEEDS;
+    const REFUSAL: &'static [u8] = P::REFUSAL;
 }
 
 /// What `create` makes and every callback gets back.

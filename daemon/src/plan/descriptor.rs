@@ -15,6 +15,9 @@ pub struct Descriptor {
     /// It serves by calls that may block, each on a thread.
     pub blocking: bool,
     pub peer_first: bool,
+    /// What its peers are told while it keeps failing and nothing of it runs.
+    #[serde(default)]
+    pub refusal: Vec<u8>,
     pub options: Vec<OptionFacts>,
     pub needs: Needs,
 }

@@ -23,7 +23,7 @@ mod network;
 mod resolve;
 mod socket;
 
-pub use crate::config::{LogFormat, LogLevel, SandboxPolicy};
+pub use crate::config::{LogFormat, LogLevel, SandboxPolicy, WhenFailing};
 pub use descriptor::{Descriptor, Needs, OptionFacts};
 pub use facts::{Facts, Looked, UserNumbers};
 pub use hours::Hours;
@@ -87,6 +87,8 @@ pub struct ServicePlan {
     pub plugin: PathBuf,
     pub endpoints: Vec<Endpoint>,
     pub workers: u16,
+    #[serde(default)]
+    pub when_failing: WhenFailing,
     pub limits: Limits,
     pub access: Access,
     pub socket: SocketPlan,

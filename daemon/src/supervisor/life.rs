@@ -285,6 +285,7 @@ impl Life {
             daemon: self.daemon.clone(),
             plan: service.plan.clone(),
             code,
+            stand_in: None,
             listeners: briefs,
             udp_ports: self.udp_ports(),
             bans: self.bans.brief(utc_ms()),

@@ -25,6 +25,7 @@ mod gate;
 mod listener;
 mod reserve;
 mod sending;
+mod stand_in;
 mod start;
 mod stream;
 mod turn;

@@ -69,6 +69,7 @@ impl<B: Blocking> Style for OnThreads<B> {
     const OPTIONS: &'static [Opt] = B::OPTIONS;
     const PEER_FIRST: bool = B::PEER_FIRST;
     const NEEDS: Needs = B::NEEDS;
+    const REFUSAL: &'static [u8] = B::REFUSAL;
 }
 
 impl<B: Blocking> OnThreads<B> {
