@@ -331,7 +331,7 @@ unsafe fn read_refusal(table: &abi::Plugin) -> Result<Vec<u8>, LoadError> {
     if table.refusal.is_null() || length == 0 {
         return Ok(Vec::new());
     }
-    if length > abi::REFUSAL_MAX {
+    if length as u64 > abi::REFUSAL_MAX {
         return Err(LoadError::BadText {
             field: "refusal",
             why: format!("is longer than {} bytes", abi::REFUSAL_MAX),

@@ -1,7 +1,7 @@
 //! Who is blamed for a crash: each way to crash in each callback, and what `crashes` says of it.
 //!
 //! One daemon a callback, with a service for each way, so that no death waits for the one before. With
-//! POLYPORT_ROUNDS in the environment, as often as that says, divided by a thousand.
+//! POLYPORT_ROUNDS in the environment, as often as that says, divided by ten thousand.
 
 use std::process::Command;
 
@@ -55,7 +55,7 @@ const WAYS: [Way; 9] = [
 fn rounds() -> u64 {
     let asked = std::env::var("POLYPORT_ROUNDS").ok();
     let asked = asked.and_then(|rounds| rounds.parse::<u64>().ok());
-    asked.map_or(1, |rounds| (rounds / 1_000).max(1))
+    asked.map_or(1, |rounds| (rounds / 10_000).max(1))
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub const INFO_TO_MANY: u32 = 4;
 
 /// A reply token is good while its datagram is one of so many last ones.
 pub const REPLIES: u64 = 960;
-pub const REFUSAL_MAX: usize = 1024;
+pub const REFUSAL_MAX: u64 = 1024;
 
 pub const FAMILY_UNIX: u16 = 1;
 pub const FAMILY_IPV4: u16 = 4;

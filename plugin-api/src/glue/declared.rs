@@ -98,7 +98,7 @@ impl<S: Style> Declared<S> {
 /// Null where there is none, so that nobody wonders at an address.
 const fn refusal<S: Style>() -> *const c_void {
     assert!(
-        S::REFUSAL.len() <= abi::REFUSAL_MAX,
+        S::REFUSAL.len() as u64 <= abi::REFUSAL_MAX,
         "a refusal has at most 1,024 bytes"
     );
     if S::REFUSAL.is_empty() {
