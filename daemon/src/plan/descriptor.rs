@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What a plugin's peers are told in its place is no longer than this.
+pub const REFUSAL_BYTES_MAX: usize = 1024;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Descriptor {
     pub name: String,

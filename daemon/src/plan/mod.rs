@@ -24,7 +24,7 @@ mod resolve;
 mod socket;
 
 pub use crate::config::{LogFormat, LogLevel, SandboxPolicy, WhenFailing};
-pub use descriptor::{Descriptor, Needs, OptionFacts};
+pub use descriptor::{Descriptor, Needs, OptionFacts, REFUSAL_BYTES_MAX};
 pub use facts::{Facts, Looked, UserNumbers};
 pub use hours::Hours;
 pub use network::parse_network;

@@ -17,7 +17,7 @@ use super::extension::{self, table_of};
 use super::needs::{self, DeclaredNeeds};
 use super::options::DeclaredOption;
 use super::text::{NAME_BYTES_MAX, clean};
-use crate::plan::{Descriptor, Needs};
+use crate::plan::{Descriptor, Needs, REFUSAL_BYTES_MAX};
 
 /// The first fields, which no minor and no major moves.
 const HEAD_BYTES: u32 = 16;
@@ -30,6 +30,9 @@ const REQUIRED_MAX: usize = 64;
 const HELP_BYTES_MAX: usize = 1024;
 /// Extensions of the host's side that a plugin may require.
 const HOST_EXTENSIONS: [&str; 1] = [abi::EXT_WORK];
+
+// The header promises what the plan keeps.
+const _: () = assert!(REFUSAL_BYTES_MAX as u64 == abi::REFUSAL_MAX);
 
 /// A plugin that passed the handshake.
 #[derive(Debug)]
@@ -331,10 +334,10 @@ unsafe fn read_refusal(table: &abi::Plugin) -> Result<Vec<u8>, LoadError> {
     if table.refusal.is_null() || length == 0 {
         return Ok(Vec::new());
     }
-    if length as u64 > abi::REFUSAL_MAX {
+    if length > REFUSAL_BYTES_MAX {
         return Err(LoadError::BadText {
             field: "refusal",
-            why: format!("is longer than {} bytes", abi::REFUSAL_MAX),
+            why: format!("is longer than {REFUSAL_BYTES_MAX} bytes"),
         });
     }
     // SAFETY: the caller's promise; the bytes are only copied.

@@ -322,6 +322,31 @@ mod tests {
     }
 
     #[test]
+    fn a_penalty_is_listed_but_not_kept_and_changes_no_ban() {
+        let folder = folder("penalty");
+        let mut bans = Bans::load(&folder, 1_000);
+        bans.ban(net("192.0.2.8/32"), Some(5_000), "by hand", 1_000);
+        bans.save_if_due(0);
+        bans.take_news();
+        bans.penalise(net("192.0.2.7/32"), 90_000, "penalty", 1_000);
+        bans.penalise(net("192.0.2.8/32"), 90_000, "penalty", 1_000);
+        assert_eq!(bans.take_news().len(), 1, "workers are told of the new one");
+        assert_eq!(
+            bans.next_deadline_ms(),
+            None,
+            "and there is nothing to write"
+        );
+        let status = bans.status(1_000);
+        let whys: Vec<&str> = status.iter().map(|ban| ban.why.as_str()).collect();
+        assert_eq!(whys, ["penalty", "by hand"]);
+        bans.ban(net("192.0.2.9/32"), None, "another", 1_000);
+        bans.save().expect("written");
+        let again = Bans::load(&folder, 1_000);
+        assert_eq!(networks(&again, 1_000), ["192.0.2.8/32", "192.0.2.9/32"]);
+        fs::remove_dir_all(folder).expect("removed");
+    }
+
+    #[test]
     fn a_file_that_makes_no_sense_is_put_aside() {
         for text in [
             "",

@@ -332,3 +332,80 @@ fn recorded(record: &CrashRecord, ranges: &[CodeRange]) -> RecordedCrash {
         frames: record.frames.iter().map(frame).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("pp-crashes-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).expect("a folder for the test");
+        path
+    }
+
+    fn crash(service: &str) -> CrashReport {
+        CrashReport {
+            summary: CrashSummary {
+                id: 0,
+                when: String::new(),
+                service: service.to_owned(),
+                worker: 1,
+                pid: 1,
+                generation: 1,
+                ended: "signal 11 (SIGSEGV)".to_owned(),
+                plugin: "p".to_owned(),
+                blame: None,
+            },
+            code: String::new(),
+            hash: String::new(),
+            record: None,
+            decided: Vec::new(),
+        }
+    }
+
+    fn ids(crashes: &Crashes) -> Vec<u64> {
+        crashes.kept.iter().map(|summary| summary.id).collect()
+    }
+
+    #[test]
+    fn the_latest_are_kept_over_restarts_and_numbers_are_not_used_again() {
+        let folder = folder("kept");
+        let mut crashes = Crashes::load(&folder);
+        let most = CRASHES_MAX as u64;
+        for _ in 0..most + 3 {
+            crashes.keep(crash("a"));
+        }
+        let expected: Vec<u64> = (4..=most + 3).collect();
+        assert_eq!(ids(&crashes), expected);
+        // What is not a whole record is passed over.
+        let directory = folder.join("crashes");
+        fs::write(directory.join("9999.json"), "{\"half").expect("written");
+        fs::write(directory.join("9998.new"), "").expect("written");
+        let mut crashes = Crashes::load(&folder);
+        assert_eq!(ids(&crashes), expected);
+        crashes.keep(crash("b"));
+        assert_eq!(crashes.kept.last().map(|last| last.id), Some(most + 4));
+        let mode = fs::metadata(crashes.path(most + 4))
+            .expect("a file")
+            .permissions();
+        assert_eq!(
+            std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777,
+            0o600
+        );
+        fs::remove_dir_all(folder).expect("removed");
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_costs_the_record_only() {
+        let folder = folder("full");
+        let mut crashes = Crashes::load(&folder);
+        fs::remove_dir(folder.join("crashes")).expect("empty");
+        crashes.keep(crash("a"));
+        assert_eq!(ids(&crashes), Vec::<u64>::new());
+        fs::create_dir(folder.join("crashes")).expect("made");
+        crashes.keep(crash("a"));
+        assert_eq!(ids(&crashes), [1]);
+        fs::remove_dir_all(folder).expect("removed");
+    }
+}

@@ -167,15 +167,13 @@ impl Life {
         self.watch.forget(worker);
         self.reported.forget(worker);
         let mut blame = None;
-        if let Some(board) = &child.scoreboard {
-            if let Some(service) = self.services.get_mut(worker.service.0 as usize) {
+        if let Some(service) = self.services.get_mut(worker.service.0 as usize) {
+            if let Some(board) = &child.scoreboard {
                 service.retire(board);
                 if let Some(sources) = &service.sources {
                     sources.clear(worker.slot);
                 }
             }
-        }
-        if let Some(service) = self.services.get(worker.service.0 as usize) {
             let around = (&mut self.bans, now_ms);
             let blamed = self
                 .crashes

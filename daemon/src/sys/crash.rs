@@ -80,7 +80,7 @@ const SIGNALS: [c_int; 7] = [
 ];
 
 static RECORD: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut());
-static THREADS: [Thread; THREADS_MAX] = [const { Thread::NONE }; THREADS_MAX];
+static THREADS: [Thread; THREADS_MAX] = [const { Thread::none() }; THREADS_MAX];
 static RANGES: [(AtomicUsize, AtomicUsize); RANGES_MAX] =
     [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; RANGES_MAX];
 
@@ -94,12 +94,14 @@ struct Thread {
 }
 
 impl Thread {
-    const NONE: Thread = Thread {
-        tid: AtomicI32::new(0),
-        slot: AtomicPtr::new(std::ptr::null_mut()),
-        stack_low: AtomicUsize::new(0),
-        stack_high: AtomicUsize::new(0),
-    };
+    const fn none() -> Thread {
+        Thread {
+            tid: AtomicI32::new(0),
+            slot: AtomicPtr::new(std::ptr::null_mut()),
+            stack_low: AtomicUsize::new(0),
+            stack_high: AtomicUsize::new(0),
+        }
+    }
 }
 
 /// From now on crashes of this process are recorded at `record_at`. Thread `n` has its slot at

@@ -51,7 +51,7 @@ pub fn play(channel: Channel, brief: WorkerBrief, board: OwnedFd) -> u8 {
             serve(share, *instance, wakes, orders, board)
                 .map(|(outcome, instance)| (outcome, instance.is_some()))
         }
-        Server::StandIn(stand_in, wakes) => serve(share, stand_in, wakes, orders, board)
+        Server::StandIn(stand_in, wakes) => serve(share, *stand_in, wakes, orders, board)
             .map(|(outcome, stand_in)| (outcome, stand_in.is_some())),
     };
     match served {
@@ -82,7 +82,7 @@ struct Started {
 /// Who speaks with peers.
 enum Server {
     Plugin(Box<Instance>),
-    StandIn(StandIn, NoWakes),
+    StandIn(Box<StandIn>, NoWakes),
 }
 
 fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, String> {
@@ -202,7 +202,7 @@ fn stand_in(
         .map_err(|error| about(service, "sandbox", &error))?;
     let wakes = NoWakes::new().map_err(|error| about(service, "eventfd", &error))?;
     let stand_in = StandIn::new(told, board.clone());
-    Ok((Server::StandIn(stand_in, wakes), sandbox))
+    Ok((Server::StandIn(Box::new(stand_in), wakes), sandbox))
 }
 
 /// What the supervisor is told of a step that failed.

@@ -232,3 +232,39 @@ fn crashes_outlive_the_daemon_and_an_unknown_one_is_said_to_be() {
     assert_eq!(crash_of(&daemon, "bad"), before);
     daemon.finish(&[]);
 }
+
+/// A source that brings a worker down is kept out, and nobody else is.
+#[test]
+fn a_source_that_crashes_a_worker_gets_a_penalty() {
+    let plugin = build_fixture("crashes-feed");
+    let access = "[services.bad.access]\nproxy_from = [\"127.0.0.1\"]\n";
+    let text = format!("[daemon]\n{}", service_table("bad", &plugin, access));
+    let daemon = Daemon::start("blame-penalty", &text);
+    let from = |source: &str, word: &str| {
+        let mut peer = Peer::connect(daemon.address("bad", 0));
+        peer.say(&format!(
+            "PROXY TCP4 {source} 192.0.2.1 5000 5001\r\n{word}"
+        ));
+        peer
+    };
+    from("192.0.2.7", "n").is_dropped();
+    daemon.wait_for("its death", |status| {
+        status["services"]["bad"]["workers"][0]["restarts"] == 1
+    });
+    let (summary, report) = crash_of(&daemon, "bad");
+    assert_eq!(summary["blame"]["source"], "192.0.2.7/32");
+    assert_eq!(
+        report["decided"],
+        json!(["192.0.2.7/32 is kept out for 90 s"])
+    );
+    let bans = document(&daemon, &["bans", "--json"]);
+    let ban = &bans["bans"][0];
+    assert_eq!(ban["network"], "192.0.2.7/32");
+    assert_eq!(ban["why"], "penalty: brought down a worker of bad");
+    from("192.0.2.7", "n").is_dropped();
+    from("192.0.2.8", "x").hears("x");
+    let status = daemon.status();
+    assert_eq!(status["services"]["bad"]["totals"]["refused_banned"], 1);
+    assert_eq!(status["services"]["bad"]["workers"][0]["restarts"], 1);
+    daemon.finish(&[]);
+}

@@ -68,7 +68,7 @@ pub(super) unsafe fn walk(
     let read = |address: usize| -> Option<usize> {
         let inside = span.contains(&address) && span.end - address >= WORD;
         // SAFETY: the caller's promise, and the two checks.
-        (inside && address % WORD == 0)
+        (inside && address.is_multiple_of(WORD))
             .then(|| unsafe { (address as *const usize).read_volatile() })
     };
     let next = |frame: usize| {
