@@ -34,6 +34,30 @@ pub enum Request {
     CrashReport {
         id: u64,
     },
+    /// Read the configuration again and change to it.
+    Reload {
+        wait: bool,
+        dry_run: bool,
+    },
+    /// How the last change went.
+    LastReload,
+    /// Change back to what served before the last change.
+    Rollback,
+    /// New workers for all services, or for one.
+    Restart {
+        service: Option<String>,
+    },
+    /// Serve nobody, until resumed.
+    Drain {
+        service: Option<String>,
+    },
+    Resume {
+        service: Option<String>,
+    },
+    Scale {
+        service: String,
+        workers: u16,
+    },
 }
 
 /// Who may ask for it.
@@ -52,9 +76,26 @@ impl Request {
             | Request::SocketOptions { .. }
             | Request::Bans
             | Request::Crashes
-            | Request::CrashReport { .. } => Role::Read,
-            Request::Stop { .. } | Request::Ban { .. } | Request::Unban { .. } => Role::Admin,
+            | Request::CrashReport { .. }
+            | Request::LastReload => Role::Read,
+            Request::Stop { .. }
+            | Request::Ban { .. }
+            | Request::Unban { .. }
+            | Request::Reload { .. }
+            | Request::Rollback
+            | Request::Restart { .. }
+            | Request::Drain { .. }
+            | Request::Resume { .. }
+            | Request::Scale { .. } => Role::Admin,
         }
+    }
+
+    /// These keep their own record of who asked, and for whom.
+    pub fn is_about_bans(&self) -> bool {
+        matches!(
+            self,
+            Request::Ban { .. } | Request::Unban { .. } | Request::Bans
+        )
     }
 
     /// As the audit line has it.
@@ -69,6 +110,14 @@ impl Request {
             Request::Bans => "bans",
             Request::Crashes => "crashes",
             Request::CrashReport { .. } => "crashes show",
+            Request::Reload { dry_run: false, .. } => "reload",
+            Request::Reload { dry_run: true, .. } => "reload --dry-run",
+            Request::LastReload => "reload --last",
+            Request::Rollback => "rollback",
+            Request::Restart { .. } => "restart",
+            Request::Drain { .. } => "drain",
+            Request::Resume { .. } => "resume",
+            Request::Scale { .. } => "scale",
         }
     }
 }
@@ -84,6 +133,11 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// A document as the answer.
+    pub fn of(answer: &impl Serialize) -> Reply {
+        Reply::done(serde_json::to_value(answer).expect("an answer is plain data"))
+    }
+
     pub fn done(answer: serde_json::Value) -> Reply {
         Reply {
             exit: crate::exit::DONE,

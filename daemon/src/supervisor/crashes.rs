@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::bans::{Bans, utc_ms};
 use super::children::Child;
-use super::life::Service;
+use super::service::{Edition, Service};
 use crate::control::{
     Answer, CrashBlame, CrashList, CrashReport, CrashSummary, Frame, RecordedCrash, Reply, Request,
 };
@@ -96,7 +96,8 @@ impl Crashes {
         (bans, now_ms): (&mut Bans, u64),
     ) -> Option<Blame> {
         let (told, hung) = (self.told.remove(&worker), self.hung.remove(&worker));
-        let left = self.examine(child, exit, hung, service);
+        let edition = service.editions.get(&worker.generation);
+        let left = self.examine(child, exit, hung, edition);
         let asked_for = match exit {
             Exit::Code(0) => left.blame.is_none(),
             Exit::Code(_) => false,
@@ -121,7 +122,13 @@ impl Crashes {
         blame
     }
 
-    fn examine(&mut self, child: &Child, exit: Exit, hung: bool, service: &Service) -> Left {
+    fn examine(
+        &mut self,
+        child: &Child,
+        exit: Exit,
+        hung: bool,
+        edition: Option<&Edition>,
+    ) -> Left {
         let Some(board) = &child.scoreboard else {
             return Left {
                 record: None,
@@ -145,10 +152,7 @@ impl Crashes {
             record: record.as_ref(),
             slots: &slots,
         };
-        let path = service
-            .code
-            .as_ref()
-            .map(|code| code.path.display().to_string());
+        let path = edition.map(|edition| edition.code.path.display().to_string());
         let of_plugin = |range: &&CodeRange| Some(&range.path) == path.as_ref();
         let blame = blame::blame(&evidence, |address| {
             let mut ranges = ranges.iter().filter(of_plugin);
@@ -242,7 +246,7 @@ impl Crashes {
                 crashes: self.kept.clone(),
             })),
         };
-        Answer { reply, hold: false }
+        Answer::Now(reply)
     }
 }
 
@@ -279,9 +283,10 @@ fn report(
     left: Left,
     decided: Vec<String>,
 ) -> CrashReport {
-    let said = service.descriptor.as_ref();
+    let edition = service.editions.get(&worker.generation);
+    let said = edition.map(|edition| &edition.descriptor);
     let plugin = said.map(|it| format!("{} {}", it.name, it.version));
-    let code = service.code.as_ref();
+    let code = edition.map(|edition| &edition.code);
     let now = utc_ms();
     let blame = left.blame.map(|blame| CrashBlame {
         callback: blame.callback.map(|it| it.name().to_owned()),
