@@ -95,6 +95,7 @@ static void constants(void) {
   TEXT(PP_EXT_NEEDS);
   TEXT(PP_EXT_BLOCKING);
   TEXT(PP_EXT_WORK);
+  TEXT(PP_EXT_FILE);
 }
 
 static void entry(void) {
