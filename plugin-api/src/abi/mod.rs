@@ -97,7 +97,7 @@ pub const EXT_WORK: &str = "polyport.work/1";
 
 pub const EXT_FILE: &str = "polyport.file/1";
 /// Ranges of files that one session may have queued at once.
-pub const FILE_RANGES: usize = 32;
+pub const FILE_RANGES: u32 = 32;
 
 /// Slot and epoch of a session; 0 is never valid.
 pub type Session = u64;
