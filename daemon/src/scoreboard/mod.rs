@@ -165,10 +165,12 @@ pub enum Counter {
     ClosedBanned,
     /// Turned away because too many waited for a thread.
     RefusedBusy,
+    /// Closed because a file became shorter while it was sent, or could not be read.
+    FilesShort,
 }
 
 impl Counter {
-    pub const ALL: [Counter; 33] = [
+    pub const ALL: [Counter; 34] = [
         Counter::Connections,
         Counter::Accepted,
         Counter::Refused,
@@ -202,6 +204,7 @@ impl Counter {
         Counter::ClosedProxy,
         Counter::ClosedBanned,
         Counter::RefusedBusy,
+        Counter::FilesShort,
     ];
 
     pub fn name(self) -> &'static str {
@@ -239,6 +242,7 @@ impl Counter {
             Counter::ClosedProxy => "closed_proxy",
             Counter::ClosedBanned => "closed_banned",
             Counter::RefusedBusy => "refused_busy",
+            Counter::FilesShort => "files_short",
         }
     }
 }

@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "this is one of the two rooms for it")]
 
 pub mod datagram;
+pub mod file;
 pub mod jail;
 pub mod orphan;
 pub mod reap;
