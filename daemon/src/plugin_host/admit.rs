@@ -29,7 +29,7 @@ const OPTION_BYTES_MAX: u32 = 4096;
 const REQUIRED_MAX: usize = 64;
 const HELP_BYTES_MAX: usize = 1024;
 /// Extensions of the host's side that a plugin may require.
-const HOST_EXTENSIONS: [&str; 1] = [abi::EXT_WORK];
+const HOST_EXTENSIONS: [&str; 2] = [abi::EXT_WORK, abi::EXT_FILE];
 
 /// A plugin that passed the handshake.
 #[derive(Debug)]
