@@ -176,8 +176,8 @@ fn a_file_that_becomes_shorter_resets_its_connection_and_is_counted() {
     };
     let (scene, _, answer) = changed_meanwhile("shorter", shorten);
     assert_eq!(answer, Err(ErrorKind::ConnectionReset));
-    scene.daemon.wait_log("closed: File");
     scene.daemon.wait_log("it became shorter");
+    scene.daemon.wait_log("closed: File");
     let status = scene.daemon.wait_for("it is counted", |status| {
         status["services"]["sends"]["totals"]["files_short"] == 1
     });
