@@ -29,7 +29,10 @@ impl World {
                 0 => return,
                 _ => 1 + self.random.below(most as u64) as usize,
             };
-            let content = piece.file.as_kind::<Vec<u8>>().expect("a file of the script");
+            let content = piece
+                .file
+                .as_kind::<Vec<u8>>()
+                .expect("a file of the script");
             let from = piece.offset as usize;
             let peer = self.peers.get_mut(&token).expect("it is not parted with");
             assert!(!peer.fin_heard, "nothing follows our FIN");
