@@ -156,7 +156,7 @@ fn changed_meanwhile(
     change: fn(&Path),
 ) -> (Scene, Vec<u8>, Result<Vec<u8>, ErrorKind>) {
     let scene = Scene::new(name, "");
-    let content = scene.file("large", 32 << 20);
+    let content = scene.file("large", 12 << 20);
     let mut peer = scene.connect();
     setsockopt(&peer, sockopt::RcvBuf, &16_384).expect("it is a socket");
     let orders = format!("file large 0 {}\nsay after\nclose\n", content.len());
