@@ -183,6 +183,8 @@ pub enum End {
     Drain,
     /// The plugin broke a rule.
     Fault,
+    /// A file that was being sent became shorter, or could not be read.
+    File,
     /// A reason that this release does not know.
     Other(u32),
 }
@@ -197,6 +199,7 @@ impl End {
             abi::END_LIMIT => End::Limit,
             abi::END_DRAIN => End::Drain,
             abi::END_FAULT => End::Fault,
+            abi::END_FILE => End::File,
             other => End::Other(other),
         }
     }
@@ -210,6 +213,7 @@ impl End {
             End::Limit => abi::END_LIMIT,
             End::Drain => abi::END_DRAIN,
             End::Fault => abi::END_FAULT,
+            End::File => abi::END_FILE,
             End::Other(other) => other,
         }
     }

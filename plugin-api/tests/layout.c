@@ -74,6 +74,7 @@ static void constants(void) {
   CONSTANT(PP_END_LIMIT);
   CONSTANT(PP_END_DRAIN);
   CONSTANT(PP_END_FAULT);
+  CONSTANT(PP_END_FILE);
   CONSTANT(PP_PEER_FIRST);
   CONSTANT(PP_KIND_TEXT);
   CONSTANT(PP_KIND_INTEGER);
@@ -93,9 +94,11 @@ static void constants(void) {
   CONSTANT(PP_NEEDS_EXEC);
   CONSTANT(PP_NEEDS_JIT);
   CONSTANT(PP_READ_PEEK);
+  CONSTANT(PP_FILE_RANGES);
   TEXT(PP_EXT_NEEDS);
   TEXT(PP_EXT_BLOCKING);
   TEXT(PP_EXT_WORK);
+  TEXT(PP_EXT_FILE);
 }
 
 static void entry(void) {
@@ -288,6 +291,13 @@ static void work_sink(void) {
   FUNCTION(void, done, (void *, uint64_t, void *, int32_t));
 }
 
+static void file(void) {
+  STRUCT(pp_file_1);
+  FIELD(uint32_t, size);
+  FIELD(uint32_t, reserved0);
+  FUNCTION(int32_t, send, (pp_host *, uint64_t, int32_t, uint64_t, uint64_t));
+}
+
 int main(void) {
   constants();
   entry();
@@ -306,5 +316,6 @@ int main(void) {
   blocking();
   work();
   work_sink();
+  file();
   return 0;
 }

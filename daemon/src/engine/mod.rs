@@ -13,6 +13,7 @@ mod connection;
 mod datagrams;
 mod deadlines;
 pub mod desk;
+pub mod files;
 pub mod handler;
 mod introducing;
 mod limiting;

@@ -29,7 +29,7 @@ const OPTION_BYTES_MAX: u32 = 4096;
 const REQUIRED_MAX: usize = 64;
 const HELP_BYTES_MAX: usize = 1024;
 /// Extensions of the host's side that a plugin may require.
-const HOST_EXTENSIONS: [&str; 1] = [abi::EXT_WORK];
+const HOST_EXTENSIONS: [&str; 2] = [abi::EXT_WORK, abi::EXT_FILE];
 
 // The header promises what the plan keeps.
 const _: () = assert!(REFUSAL_BYTES_MAX as u64 == abi::REFUSAL_MAX);

@@ -170,6 +170,8 @@ pub enum Counter {
     RefusedBusy,
     /// Turned away because the plugin keeps failing and its service is suspended.
     RefusedFailing,
+    /// Closed because a file became shorter while it was sent, or could not be read.
+    FilesShort,
 }
 
 impl Counter {
@@ -208,6 +210,7 @@ impl Counter {
         Counter::ClosedBanned,
         Counter::RefusedBusy,
         Counter::RefusedFailing,
+        Counter::FilesShort,
     ];
 
     pub fn name(self) -> &'static str {
@@ -246,6 +249,7 @@ impl Counter {
             Counter::ClosedBanned => "closed_banned",
             Counter::RefusedBusy => "refused_busy",
             Counter::RefusedFailing => "refused_failing",
+            Counter::FilesShort => "files_short",
         }
     }
 }

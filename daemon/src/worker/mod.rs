@@ -21,6 +21,7 @@ mod blocking;
 mod complaints;
 mod datagram;
 mod entry;
+mod files;
 mod gate;
 mod listener;
 mod obey;

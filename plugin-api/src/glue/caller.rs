@@ -87,7 +87,8 @@ impl Plugin {
         if table.datagram.is_some() && self.serves_datagrams_on_threads() {
             return Err("the plugin has both `datagram` and `serve_datagram`".to_owned());
         }
-        let missing = required(table).find(|id| id.as_deref() != Some(abi::EXT_WORK));
+        let known = [Some(abi::EXT_WORK), Some(abi::EXT_FILE)];
+        let missing = required(table).find(|id| !known.contains(&id.as_deref()));
         match missing {
             None => Ok(()),
             Some(id) => Err(format!(
