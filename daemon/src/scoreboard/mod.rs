@@ -175,7 +175,7 @@ pub enum Counter {
 }
 
 impl Counter {
-    pub const ALL: [Counter; 34] = [
+    pub const ALL: [Counter; 35] = [
         Counter::Connections,
         Counter::Accepted,
         Counter::Refused,
