@@ -4,7 +4,9 @@
 //! Servers have one core and the load generator another. What counts are the ratios: 1.00 is the
 //! limit, higher is better, and the second copy of the limit shows how much of a difference is noise.
 //!
-//!     polyport-bench [--quick] [--only WORKLOAD]
+//!     polyport-bench [--quick] [--only WORKLOAD] [--alone] [--before FOLDER]
+//!
+//! `--alone` leaves the peers out, and `--before` sets another build of the daemon beside this one.
 
 mod calls;
 mod comparison;
@@ -34,10 +36,11 @@ use comparison::{DATAGRAMS, Pace, STREAMS};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use servers::{Limit, Server};
+use table::Company;
 
 const SERVICES: usize = 10;
 const IDLE_CONNECTIONS: usize = 10_000;
-const USAGE: &str = "usage: polyport-bench [--quick] [--only WORKLOAD]";
+const USAGE: &str = "usage: polyport-bench [--quick] [--only WORKLOAD] [--alone] [--before FOLDER]";
 /// What is no comparison: the daemon's life, and, only if asked for, very many idle connections.
 const LIFE: &str = "life";
 const IDLE: &str = "idle";
@@ -46,6 +49,7 @@ const IDLE: &str = "idle";
 struct Wanted {
     quick: bool,
     only: Option<String>,
+    company: Company,
 }
 
 fn main() -> ExitCode {
@@ -75,11 +79,22 @@ impl Wanted {
         let mut wanted = Wanted {
             quick: false,
             only: None,
+            company: Company {
+                peers: true,
+                before: None,
+            },
         };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match (argument.as_str(), arguments.as_slice().first()) {
                 ("--quick", _) => wanted.quick = true,
+                ("--alone", _) => wanted.company.peers = false,
+                ("--before", Some(folder)) => {
+                    wanted.company.before = Some(fs::canonicalize(folder).map_err(|error| {
+                        format!("--before {folder}: {error}; it is to hold another build")
+                    })?);
+                    arguments.next();
+                }
                 ("--only", Some(name)) => {
                     let workloads = || STREAMS.iter().chain(&DATAGRAMS);
                     let known = || workloads().map(|w| w.name).chain([LIFE, IDLE]);
@@ -144,8 +159,9 @@ fn measure(wanted: &Wanted) -> io::Result<()> {
         ))
     })?;
     let descriptors = process::raise_descriptor_limit()?;
-    table::streams(|name| wanted.wants(name), wanted.pace())?;
-    table::datagrams(|name| wanted.wants(name), wanted.pace())?;
+    let company = &wanted.company;
+    table::streams(|name| wanted.wants(name), company, wanted.pace())?;
+    table::datagrams(|name| wanted.wants(name), company, wanted.pace())?;
     if wanted.wants(LIFE) {
         live(wanted)?;
     }

@@ -92,7 +92,6 @@ impl Piece {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     queued: usize,
-    output_bytes_max: usize,
     /// A write was refused as full since `writable` was last told.
     refused: bool,
     /// Nothing can be written any more.
@@ -103,6 +102,8 @@ struct Entry {
 #[derive(Debug, Default)]
 pub struct Desk {
     ledger: SecondaryMap<Token, Entry>,
+    /// Of any session: the same for all, and said with each that is opened.
+    output_bytes_max: usize,
     timers: SlotMap<TimerToken, u64>,
     asks: Vec<Ask>,
     bytes: Vec<u8>,
@@ -132,9 +133,9 @@ impl Desk {
     // --- the engine's side ---------------------------------------------------------------------
 
     pub fn opened(&mut self, session: Token, output_bytes_max: usize) {
+        self.output_bytes_max = output_bytes_max;
         let entry = Entry {
             queued: 0,
-            output_bytes_max,
             refused: false,
             finished: false,
             closed: false,
@@ -286,7 +287,7 @@ impl Desk {
             Said::Lent(start, end) => end - start,
             Said::Bytes(bytes) => bytes.len(),
         };
-        if entry.queued.saturating_add(length) > entry.output_bytes_max {
+        if entry.queued.saturating_add(length) > self.output_bytes_max {
             if !entry.refused {
                 self.refusals.push(session);
             }

@@ -25,6 +25,8 @@ pub(super) struct Stream {
     pub(super) writable: bool,
     /// The peer finished or broke: its last word has to be read up to the end.
     hung: bool,
+    /// It has failed, which has to be noticed even where nothing is read.
+    pub(super) broken: bool,
     /// It is on the ready list.
     pub(super) listed: bool,
     /// The engine has something to tell the protocol about it.
@@ -47,6 +49,7 @@ impl Stream {
             readable: false,
             writable: true,
             hung: false,
+            broken: false,
             listed: false,
             resumed: false,
         }
@@ -57,11 +60,15 @@ impl Stream {
         EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET
     }
 
-    pub(super) fn note(&mut self, events: EpollFlags) {
+    /// True if it takes bytes again.
+    pub(super) fn note(&mut self, events: EpollFlags) -> bool {
+        let unblocked = !self.writable && events.contains(EpollFlags::EPOLLOUT);
         let hung = EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
         self.hung |= events.intersects(hung);
         self.readable |= events.intersects(EpollFlags::EPOLLIN | hung);
-        self.writable |= events.contains(EpollFlags::EPOLLOUT);
+        self.broken |= events.contains(EpollFlags::EPOLLERR);
+        self.writable |= unblocked;
+        unblocked
     }
 
     /// True if it can go on and was not on the ready list; now it is.
