@@ -81,10 +81,21 @@ impl Output {
         lent: &'a [u8],
     ) -> Pieces<'a> {
         let queue = &self.queue[self.head..];
-        let mut pieces = Pieces {
-            room,
-            ..Pieces::default()
-        };
+        match splices.0.as_slice() {
+            [] => Pieces::one(queue, room),
+            [echo] if queue.is_empty() => Pieces::one(&lent[echo.range.clone()], room),
+            _ => Self::many_pieces(queue, room, splices, lent),
+        }
+    }
+
+    #[cold]
+    fn many_pieces<'a>(
+        queue: &'a [u8],
+        room: usize,
+        splices: &Splices,
+        lent: &'a [u8],
+    ) -> Pieces<'a> {
+        let mut pieces = Pieces::one(&[], room);
         let mut from = 0;
         for splice in &splices.0 {
             pieces.add(&queue[from..splice.at]);
@@ -103,6 +114,11 @@ impl Output {
         lent: &[u8],
         spares: &mut Spares,
     ) {
+        if self.queue.capacity() == 0 && n == splices.bytes() {
+            // Nearly always: what was said has left from where it was read.
+            splices.0.clear();
+            return;
+        }
         if splices.0.is_empty() {
             self.head += n;
         } else if n == self.queued() + splices.bytes() {
@@ -193,14 +209,20 @@ enum Offer<'a> {
 
 impl Default for Pieces<'_> {
     fn default() -> Self {
-        Pieces {
-            offer: Offer::One(IoSlice::new(&[])),
-            room: usize::MAX,
-        }
+        Pieces::one(&[], usize::MAX)
     }
 }
 
 impl<'a> Pieces<'a> {
+    /// The first `room` bytes of these.
+    fn one(bytes: &'a [u8], room: usize) -> Pieces<'a> {
+        let bytes = &bytes[..bytes.len().min(room)];
+        Pieces {
+            offer: Offer::One(IoSlice::new(bytes)),
+            room: room - bytes.len(),
+        }
+    }
+
     pub fn as_slice(&self) -> &[IoSlice<'a>] {
         match &self.offer {
             Offer::One(piece) if piece.is_empty() => &[],

@@ -98,20 +98,24 @@ impl Stream {
 
     /// How many bytes of the pieces the socket took; all others wait for it to be writable.
     pub(super) fn send(&mut self, pieces: &Pieces<'_>) -> nix::Result<usize> {
-        if pieces.is_empty() || !self.writable {
+        if !self.writable {
             return Ok(0);
         }
         let fd = self.socket.as_raw_fd();
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        let result = uninterrupted(|| match pieces.as_slice() {
-            [piece] => send(fd, piece, flags),
-            pieces => sendmsg::<SockaddrStorage>(fd, pieces, &[], flags, None),
-        });
+        let (result, offered) = match pieces.as_slice() {
+            [] => return Ok(0),
+            [piece] => (uninterrupted(|| send(fd, piece, flags)), piece.len()),
+            many => {
+                let sent = || sendmsg::<SockaddrStorage>(fd, many, &[], flags, None);
+                (uninterrupted(sent), pieces.len())
+            }
+        };
         let sent = match result {
             Err(Errno::EAGAIN) => 0,
             result => result?,
         };
-        self.writable = sent == pieces.len();
+        self.writable = sent == offered;
         Ok(sent)
     }
 
