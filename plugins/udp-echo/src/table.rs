@@ -1,21 +1,21 @@
 //! A table of fixed size from keys to what is known of them; who was not heard of for longest makes
 //! room. Keys are expected to be spread already, so a row is chosen by their low bits.
 //!
-//! Keys, moments and values lie apart: a search reads the keys of one row, which are one line of
-//! memory, and of the rest only what it has found.
-//!
 //! Invariant: the table never grows, and a key is in it once at most.
-
-use std::ops::Range;
 
 const WAYS: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Table<T> {
-    keys: Vec<u64>,
-    /// When each was last asked for; `None` if the place was never taken.
-    heard_ms: Vec<Option<u64>>,
-    values: Vec<T>,
+    places: Vec<Place<T>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Place<T> {
+    key: u64,
+    /// When it was last asked for; `None` if the place was never taken.
+    heard_ms: Option<u64>,
+    value: T,
 }
 
 impl<T: Default + Clone> Table<T> {
@@ -23,49 +23,41 @@ impl<T: Default + Clone> Table<T> {
     pub(crate) fn new(places: usize) -> Table<T> {
         assert!(places.is_power_of_two() && places >= WAYS);
         Table {
-            keys: vec![0; places],
-            heard_ms: vec![None; places],
-            values: vec![T::default(); places],
+            places: vec![Place::default(); places],
         }
     }
 
     /// What is known of a key, if it is.
     pub(crate) fn find(&mut self, key: u64) -> Option<&mut T> {
-        let place = self.place_of(key)?;
-        Some(&mut self.values[place])
+        let known = |place: &&mut Place<T>| place.key == key && place.heard_ms.is_some();
+        self.row(key)
+            .iter_mut()
+            .find(known)
+            .map(|place| &mut place.value)
     }
 
     /// What is known of a key, which is nothing if it is new.
     pub(crate) fn hear(&mut self, key: u64, now_ms: u64) -> &mut T {
-        let place = self.place_of(key).unwrap_or_else(|| self.make_room(key));
-        self.heard_ms[place] = Some(now_ms);
-        &mut self.values[place]
+        let row = self.row(key);
+        let known = |place: &Place<T>| place.key == key && place.heard_ms.is_some();
+        let way = row.iter().position(known).unwrap_or_else(|| {
+            let oldest = (0..WAYS).min_by_key(|way| row[*way].heard_ms).unwrap_or(0);
+            row[oldest].key = key;
+            row[oldest].value = T::default();
+            oldest
+        });
+        row[way].heard_ms = Some(now_ms);
+        &mut row[way].value
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
-        self.values.iter()
+        self.places.iter().map(|place| &place.value)
     }
 
-    fn place_of(&self, key: u64) -> Option<usize> {
-        let row = self.row(key);
-        let found = |place: &usize| self.keys[*place] == key && self.heard_ms[*place].is_some();
-        row.into_iter().find(found)
-    }
-
-    fn make_room(&mut self, key: u64) -> usize {
-        let row = self.row(key);
-        let first = row.start;
-        let oldest = row.min_by_key(|place| self.heard_ms[*place]);
-        let place = oldest.unwrap_or(first);
-        self.keys[place] = key;
-        self.values[place] = T::default();
-        place
-    }
-
-    fn row(&self, key: u64) -> Range<usize> {
-        let rows = self.keys.len() / WAYS;
+    fn row(&mut self, key: u64) -> &mut [Place<T>] {
+        let rows = self.places.len() / WAYS;
         let first = key as usize % rows * WAYS;
-        first..first + WAYS
+        &mut self.places[first..first + WAYS]
     }
 }
 
