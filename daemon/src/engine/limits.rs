@@ -16,7 +16,7 @@ pub const HEADER_MS: u64 = 5_000;
 
 /// Which limit, or other rule of the administrator's, a connection was closed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
+#[repr(u8)]
 pub enum Passed {
     Lifetime = 0,
     /// Input waited too long for the plugin to consume it.
@@ -69,8 +69,10 @@ impl Spans {
     }
 }
 
-/// The moments at which one connection passes its limits.
+/// The moments at which one connection passes its limits; in this order, as every round of an echo
+/// looks at the last three.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Until {
     pub(super) lifetime_ms: u64,
     pub(super) progress_ms: u64,
