@@ -43,7 +43,12 @@ cases! {
     blocking_limits
     blocking_half_close
     blocking_stays
-    blocking_unkept
+    blocking_ban
+    blocking_bandwidth
+    blocking_lifetime_alone
+    blocking_patience
+    blocking_pending
+    blocking_proxy
     blocking_crash
     work
     work_faults
