@@ -10,6 +10,7 @@ use crate::plan::LogLevel;
 const POLICY: Policy = Policy {
     drain_timeout_ms: 5_000,
     hang_timeout_ms: 10_000,
+    thread_hang_timeout_ms: 30_000,
 };
 
 type Row = (u64, Event, &'static [&'static str]);
@@ -141,6 +142,7 @@ fn stuck(place: &str, since_ms: u64) -> Event {
         News::Stuck {
             callback: "feed".to_owned(),
             since_ms,
+            on_thread: false,
         },
     )
 }

@@ -17,7 +17,7 @@ use super::children::{Child, Children, Kind};
 use super::directories::Directories;
 use super::listeners::Listener;
 use super::preparation::{Candidate, Prepared};
-use super::watch::{Finding, Watch};
+use super::watch::Watch;
 use super::{Announcement, Ending, Wish};
 use super::{socket_options, status};
 use crate::channel::{self, Brief, ListenerBrief, StoredPlugin, WorkerBrief};
@@ -29,7 +29,7 @@ use crate::lifecycle::{
 use crate::plan::{Address, DaemonPlan, Descriptor, LogLevel, ServicePlan};
 use crate::plugin_host::verify;
 use crate::scoreboard::sources::SourceTable;
-use crate::scoreboard::{Counter, Scoreboard};
+use crate::scoreboard::{Counter, SLOTS, Scoreboard};
 
 pub(super) struct Life {
     lifecycle: Lifecycle,
@@ -75,6 +75,7 @@ impl Life {
         let policy = Policy {
             drain_timeout_ms: plan.daemon.drain_timeout_ms,
             hang_timeout_ms: plan.daemon.hang_timeout_ms,
+            thread_hang_timeout_ms: plan.daemon.thread_hang_timeout_ms,
         };
         let bans = Bans::load(&plan.daemon.state_dir, utc_ms());
         let names = services.iter().map(|service| service.name.clone());
@@ -85,7 +86,7 @@ impl Life {
             control,
             bans,
             reported: Reported::default(),
-            watch: Watch::default(),
+            watch: Watch::new(policy),
             announce_due: false,
             over: false,
             directories,
@@ -189,19 +190,14 @@ impl Life {
         let mut findings = Vec::new();
         for (_, child) in children.iter() {
             if let (Kind::Worker { id, .. }, Some(board)) = (&child.kind, &child.scoreboard) {
-                let finding = self.watch.look(*id, board.glance(0), now_ms);
+                let glances = (0..SLOTS).map(|slot| board.glance(slot));
+                let finding = self.watch.look(*id, glances, now_ms);
                 findings.extend(finding.map(|finding| (*id, finding)));
             }
         }
+        self.watch.end(now_ms);
         for (worker, finding) in findings {
-            let news = match finding {
-                Finding::Stuck { callback, since_ms } => News::Stuck {
-                    callback: callback.to_owned(),
-                    since_ms,
-                },
-                Finding::Unstuck => News::Unstuck,
-            };
-            self.handle(Event::Worker(worker, news), children, now_ms);
+            self.handle(Event::Worker(worker, finding.news()), children, now_ms);
         }
     }
 

@@ -126,7 +126,7 @@ impl Preparation {
 
     /// Once all verdicts are there: the bound services, or why the daemon cannot start.
     pub(super) fn bind(mut self) -> Result<Prepared, Ending> {
-        let shards = shard_count(cpus());
+        let cpus = cpus();
         let mut candidates = Vec::new();
         let mut complaints = Vec::new();
         for (name, plan) in &self.plan.services {
@@ -137,6 +137,7 @@ impl Preparation {
             let code = self.codes.remove(name);
             let verdict = match (verdict, code) {
                 (Ok(descriptor), Some(code)) => {
+                    let shards = shard_count(cpus, plan.workers);
                     let listeners = bind_service(name, plan, descriptor.peer_first, shards);
                     let sources = SourceTable::new(plan.workers);
                     match (listeners, sources) {
