@@ -45,6 +45,7 @@ cases! {
     blocking_stays
     blocking_ban
     blocking_bandwidth
+    blocking_hang
     blocking_lifetime_alone
     blocking_patience
     blocking_pending

@@ -45,11 +45,16 @@ impl Session {
 
     /// From the loop: whatever its handler does, the session is over. What was sent still leaves.
     pub(super) fn end(&self, passed: Passed) {
+        self.condemn(passed);
+        // Fails only when the peer is gone already.
+        let _ = shutdown(self.socket.socket.as_raw_fd(), Shutdown::Both);
+    }
+
+    /// The first half of that: it has no effect before the next call of its handler.
+    pub(super) fn condemn(&self, passed: Passed) {
         let number = passed as u8 + 1;
         // The first reason counts.
         let _ = (self.ended_for).compare_exchange(0, number, Ordering::AcqRel, Ordering::Acquire);
-        // Fails only when the peer is gone already.
-        let _ = shutdown(self.socket.socket.as_raw_fd(), Shutdown::Both);
     }
 
     pub(super) fn ended_for(&self) -> Option<Passed> {

@@ -108,9 +108,10 @@ impl Sessions {
     }
 
     pub(super) fn end_banned(&self, is_banned: impl Fn(Guest) -> bool) {
-        for open in self.open.values().filter(|open| is_banned(open.guest)) {
-            open.session.end(Passed::Banned);
-        }
+        let banned = || self.open.values().filter(|open| is_banned(open.guest));
+        // All of them first: the first that ends frees its thread for one that waits for it.
+        banned().for_each(|open| open.session.condemn(Passed::Banned));
+        banned().for_each(|open| open.session.end(Passed::Banned));
     }
 
     pub(super) fn next_deadline_ms(&self) -> Option<u64> {
