@@ -345,3 +345,6 @@ fn timeout(wait_ms: u64) -> PollTimeout {
         wait_ms => PollTimeout::try_from(wait_ms).unwrap_or(PollTimeout::MAX),
     }
 }
+
+#[cfg(test)]
+mod tests;
