@@ -230,6 +230,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         if let Some((guest, _socket)) = self.blocking.sessions.leave(token) {
             self.gate.turn_back(guest);
         }
+        self.blocking.sessions.end_silent();
         self.scoreboard.add(Counter::Refused, 1);
         self.scoreboard.add(Counter::RefusedBusy, 1);
     }
