@@ -64,7 +64,10 @@ mod tests {
     use crate::channel::{Channel, Received};
 
     fn order(nth: u64) -> Order {
-        Order::Drain { grace_ms: nth }
+        Order::Drain {
+            grace_ms: nth,
+            leaving: Vec::new(),
+        }
     }
 
     fn read(worker: &Channel) -> Option<Order> {

@@ -30,7 +30,7 @@ const THREAD_WARNED_AFTER: u64 = 3;
 
 #[derive(Debug)]
 pub(super) struct Watch {
-    policy: Policy,
+    pub(super) policy: Policy,
     next_look_ms: u64,
     /// Since the last look began, something has moved or was in a callback.
     stirred: bool,

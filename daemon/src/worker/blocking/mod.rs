@@ -52,6 +52,8 @@ pub(super) struct Blocking {
     threads: Threads<Task, Done>,
     handler: Option<SharedHandler>,
     sessions: Sessions,
+    /// Of sessions that come; those that are with a thread keep what they came with.
+    patience: Patience,
     lifetime_ms: u64,
     pub(super) results_waiting: bool,
     stop: Arc<Stop>,
@@ -72,6 +74,7 @@ struct Visit {
     endpoint: String,
     /// What came before the thread had the socket.
     kept: Vec<u8>,
+    patience: Patience,
 }
 
 enum Done {
@@ -106,7 +109,6 @@ impl Blocking {
         let runner = Runner {
             handler: handler.clone(),
             stop: stop.clone(),
-            patience: Patience::of(&share.limits),
             board: board.clone(),
         };
         let bounds = bounds(&share.limits, handler.as_ref());
@@ -118,11 +120,19 @@ impl Blocking {
             threads,
             handler,
             sessions: Sessions::new(share.share_of(share.limits.pending)),
+            patience: Patience::of(&share.limits),
             lifetime_ms: share.limits.lifetime_ms,
             results_waiting: false,
             stop,
             end_ms: None,
         })
+    }
+
+    /// A reload has changed limits; `pending` is this worker's share.
+    pub(super) fn adjust(&mut self, limits: &Limits) {
+        self.patience = Patience::of(limits);
+        self.lifetime_ms = limits.lifetime_ms;
+        self.sessions.adjust(limits.pending);
     }
 
     /// Whether sessions are served by threads.
@@ -178,6 +188,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             facts,
             endpoint,
             kept: Vec::new(),
+            patience: self.blocking.patience,
         });
     }
 
@@ -204,6 +215,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             facts,
             endpoint,
             kept,
+            patience: self.blocking.patience,
         });
     }
 

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use slotmap::Key;
 
-use super::patience::Patience;
 use super::session::Cut;
 use super::stream::{Named, Stop, Waiting};
 use super::{Done, Fate, Task, Visit};
@@ -23,7 +22,6 @@ use crate::scoreboard::{Callback, Scoreboard, Slot};
 pub(super) struct Runner {
     pub(super) handler: Option<SharedHandler>,
     pub(super) stop: Arc<Stop>,
-    pub(super) patience: Patience,
     pub(super) board: Scoreboard,
 }
 
@@ -43,6 +41,7 @@ impl Runner {
             facts,
             endpoint,
             kept,
+            patience,
         } = visit;
         if let Some(passed) = session.ended_for() {
             return never_served(token, passed);
@@ -59,7 +58,7 @@ impl Runner {
             session: token.data().as_ffi(),
             source: facts.peer.source(),
         };
-        let mut stream = Waiting::new((&session, kept), &self.stop, self.patience, slot, named);
+        let mut stream = Waiting::new((&session, kept), &self.stop, patience, slot, named);
         slot.enter(Callback::Serve, named.session, named.source);
         let served = handler.serve(token, &facts, &mut stream);
         slot.leave();

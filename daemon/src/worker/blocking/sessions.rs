@@ -49,6 +49,11 @@ impl Sessions {
         }
     }
 
+    /// Of those who are silent now the oldest go with the next that comes.
+    pub(super) fn adjust(&mut self, pending_max: u32) {
+        self.pending_max = pending_max as usize;
+    }
+
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }
