@@ -123,16 +123,20 @@ fn after(now_ms: u64, span_ms: u64) -> u64 {
 
 /// Bytes a second, each way: allowances that are used up and come back.
 #[derive(Debug)]
-pub(super) struct Pace {
-    pub(super) input: Way,
-    pub(super) output: Way,
+pub struct Pace {
+    pub input: Way,
+    pub output: Way,
 }
 
 impl Pace {
-    /// Most connections have no such limit, and pay a pointer for it.
     pub(super) fn of(spans: &Spans, now_ms: u64) -> Option<Box<Pace>> {
-        let way = || Way::new(spans.bandwidth, now_ms);
-        (spans.bandwidth > 0).then(|| {
+        Pace::new(spans.bandwidth, now_ms)
+    }
+
+    /// So many bytes a second; 0 is no limit. Most connections have none, and pay a pointer for it.
+    pub fn new(bytes_per_s: u64, now_ms: u64) -> Option<Box<Pace>> {
+        let way = || Way::new(bytes_per_s, now_ms);
+        (bytes_per_s > 0).then(|| {
             Box::new(Pace {
                 input: way(),
                 output: way(),
@@ -146,7 +150,7 @@ impl Pace {
 }
 
 #[derive(Debug)]
-pub(super) struct Way {
+pub struct Way {
     bucket: Bucket,
     /// What may be moved next; at least one unless it rests.
     allowance: u64,
@@ -165,11 +169,16 @@ impl Way {
         }
     }
 
-    pub(super) fn rests(&self) -> bool {
+    pub fn rests(&self) -> bool {
         self.until_ms != NEVER
     }
 
-    pub(super) fn allowance(&self) -> usize {
+    /// When its rest is over.
+    pub fn until_ms(&self) -> u64 {
+        self.until_ms
+    }
+
+    pub fn allowance(&self) -> usize {
         match self.rests() {
             true => 0,
             false => usize::try_from(self.allowance).unwrap_or(usize::MAX),
@@ -177,7 +186,7 @@ impl Way {
     }
 
     /// So many bytes were moved; true if that was all that was allowed, and there is more now.
-    pub(super) fn moved(&mut self, bytes: usize, now_ms: u64) -> bool {
+    pub fn moved(&mut self, bytes: usize, now_ms: u64) -> bool {
         let all = bytes > 0 && bytes as u64 >= self.allowance;
         self.bucket.use_up(bytes as u64);
         self.allowance = self.bucket.units(now_ms);
@@ -188,7 +197,7 @@ impl Way {
     }
 
     /// True if its rest is over now.
-    pub(super) fn wake(&mut self, now_ms: u64) -> bool {
+    pub fn wake(&mut self, now_ms: u64) -> bool {
         let over = self.until_ms <= now_ms;
         if over {
             self.allowance = self.bucket.units(now_ms).max(1);

@@ -440,7 +440,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     }
 }
 
-fn closed_for(passed: Passed) -> Counter {
+pub(super) fn closed_for(passed: Passed) -> Counter {
     match passed {
         Passed::Lifetime => Counter::ClosedLifetime,
         Passed::Progress => Counter::ClosedProgress,
