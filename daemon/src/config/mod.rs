@@ -19,6 +19,7 @@ mod rescue;
 pub mod schema;
 mod sources;
 pub mod units;
+mod variables;
 mod walk;
 mod written;
 
@@ -30,5 +31,5 @@ pub use rescue::run_dir;
 pub use sources::{BUILT_IN_FILE, Sources, Surroundings};
 pub use written::{
     Access, Config, Daemon, Limits, Log, LogFormat, LogLevel, LogTarget, SandboxPolicy, Service,
-    Socket, Workers,
+    Socket, WhenFailing, Workers,
 };

@@ -159,6 +159,15 @@ const GENERAL: &[Key] = &[
         "A plugin that does not return from a call for so long has its worker killed and replaced.",
     ),
     key(
+        "daemon.thread_hang_timeout",
+        Kind::Duration {
+            min_ms: 100,
+            max_ms: YEAR_MS,
+        },
+        Is(r#""30s""#),
+        "The same for a handler or job on a thread; time in which it waits for its peer does not count.",
+    ),
+    key(
         "daemon.sandbox",
         Kind::Choice {
             words: &["best-effort", "required", "off"],
@@ -229,6 +238,16 @@ const GENERAL: &[Key] = &[
         Kind::AutoOrCount { min: 1, max: 256 },
         Is(r#""auto""#),
         "Processes that serve it: a number, or \"auto\" for one per CPU.",
+    ),
+    key(
+        "services.*.when_failing",
+        Kind::Choice {
+            words: &["refuse", "close"],
+            refused: WORDS_ONLY,
+        },
+        Is(r#""refuse""#),
+        "While its plugin keeps crashing and is not run: connections are told the plugin's refusal, if \
+         it has one, and closed, or only closed.",
     ),
     key(
         "services.*.enabled",

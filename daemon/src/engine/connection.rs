@@ -14,6 +14,7 @@
 //! Invariant: after `Closed` every event is answered with nothing.
 
 use super::deadlines::NEVER;
+use super::files::Ranges;
 use super::limits::{Pace, Passed, Spans, Until};
 use super::output::{Output, Watermarks};
 use super::session::End;
@@ -50,19 +51,33 @@ pub(super) enum Next {
     },
 }
 
+/// In this order: what a round of receiving, feeding and flushing touches lies together at the end,
+/// beside the version by which a token finds it. With very many connections each line of memory
+/// more is one more to wait for.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Connection<S> {
-    /// The protocol's state; `None` while its `open` runs.
-    pub(super) session: Option<S>,
-    state: State,
+    /// Bytes read and dropped while finishing.
+    dropped: usize,
+    /// What was queued when a write was last refused: `writable` is worth telling below it.
+    pub(super) refused_at: usize,
+    linger_until_ms: u64,
+    pub(super) drain_at_ms: u64,
+    idle_ms: u64,
+    /// The earliest entry in `deadlines` that counts.
+    pub(super) armed_ms: u64,
+    pub(super) until: Until,
+    active_ms: u64,
+    pub(super) pace: Option<Box<Pace>>,
     /// Input that the protocol has not consumed.
     pub(super) kept: Vec<u8>,
     pub(super) output: Output,
+    /// The protocol's state; `None` while its `open` runs.
+    pub(super) session: Option<S>,
+    state: State,
     pub(super) paused: bool,
     /// The last feed was answered as full: no feed before `writable`.
     pub(super) full: bool,
-    /// What was queued when a write was last refused: `writable` is worth telling below it.
-    pub(super) refused_at: usize,
     /// The kept input is to be fed again although nothing was added to it.
     pub(super) feed_again: bool,
     /// The output went past the high watermark and has not come below the low one.
@@ -77,20 +92,10 @@ pub(super) struct Connection<S> {
     pub(super) resumed: bool,
     /// Its moment in the drain has come.
     leaving: bool,
-    /// Bytes read and dropped while finishing.
-    dropped: usize,
-    active_ms: u64,
-    idle_ms: u64,
-    linger_until_ms: u64,
-    pub(super) drain_at_ms: u64,
-    pub(super) until: Until,
-    pub(super) pace: Option<Box<Pace>>,
-    /// The limit it is closed for.
-    pub(super) passed: Option<Passed>,
     /// Its peer has not sent a byte, and that is counted.
     pub(super) silent: bool,
-    /// The earliest entry in `deadlines` that counts.
-    pub(super) armed_ms: u64,
+    /// The limit it is closed for.
+    pub(super) passed: Option<Passed>,
 }
 
 impl<S> Connection<S> {
@@ -176,7 +181,8 @@ impl<S> Connection<S> {
     /// A refused writer may try again: there is room, and more than when it was refused.
     pub(super) fn is_writable(&self, marks: Watermarks) -> bool {
         let queued = self.output.queued();
-        queued == 0 || (queued <= marks.low && queued < self.refused_at)
+        let less = queued <= marks.low && queued < self.refused_at;
+        queued == 0 || (less && self.output.takes_ranges())
     }
 
     /// The peer's FIN may be told: it was read, and all input before it was fed.
@@ -186,6 +192,17 @@ impl<S> Connection<S> {
 
     pub(super) fn awaits_header(&self) -> bool {
         self.until.header_ms != NEVER
+    }
+
+    /// A flush that has left nothing behind changes nothing for it.
+    pub(super) fn goes_on(&self) -> bool {
+        let live = matches!(self.state, State::Open | State::PeerFinished);
+        live && !self.fin_asked && !self.leaving && self.pace.is_none()
+    }
+
+    /// A feed that has consumed everything changes nothing for it.
+    pub(super) fn left_nothing(&self) -> bool {
+        self.kept.capacity() == 0 && self.until.progress_ms == NEVER && !self.leaving
     }
 
     // --- events --------------------------------------------------------------------------------
@@ -295,6 +312,13 @@ impl<S> Connection<S> {
         was_stalled && !self.stalled
     }
 
+    /// A part of a file that was waited for can be sent.
+    pub(super) fn file_read(&mut self, spans: &Spans, now_ms: u64) {
+        self.active_ms = now_ms;
+        let queued = self.output.queued();
+        self.until.output_left(queued, true, spans, now_ms);
+    }
+
     /// What follows once a flush has left nothing behind.
     pub(super) fn drained(&mut self, now_ms: u64) -> Next {
         if self.leaving && self.is_quiet() {
@@ -396,9 +420,10 @@ impl<S> Connection<S> {
         }
     }
 
-    /// While we rest it is not the peer who keeps output waiting.
+    /// While we rest, or read a file, it is not the peer who keeps output waiting.
     fn stall_until_ms(&self) -> u64 {
         match &self.pace {
+            _ if self.output.ranges().is_some_and(Ranges::is_awaited) => NEVER,
             Some(pace) if pace.output.rests() => NEVER,
             Some(_) | None => self.until.stall_ms,
         }

@@ -13,6 +13,7 @@ mod connection;
 mod datagrams;
 mod deadlines;
 pub mod desk;
+pub mod files;
 pub mod handler;
 mod introducing;
 mod limiting;
@@ -35,8 +36,8 @@ mod cases;
 mod simulation;
 
 pub use connection::{LINGER_BYTES_MAX, LINGER_MS};
-pub use introducing::Introduced;
-pub use limits::{HEADER_MS, Passed};
+pub use introducing::{GivenAway, Introduced};
+pub use limits::{HEADER_MS, Pace, Passed, Way};
 pub use lists::Parted;
 pub use networks::source_of;
 pub use output::{PIECES_MAX, Pieces};

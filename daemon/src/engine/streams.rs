@@ -15,7 +15,6 @@
 
 use slotmap::SlotMap;
 
-use super::carrying::arm;
 use super::connection::{Connection, Next};
 use super::deadlines::{Deadlines, NEVER, What};
 use super::handler::{Job, JobEnd, JobToken, SharedHandler};
@@ -55,6 +54,8 @@ pub struct Streams<P: Protocol> {
 pub enum After {
     Nothing,
     ShutWriting,
+    /// A file comes next, and may leave at once: see `file_piece`.
+    SendFile,
 }
 
 /// What happened since the last `take_tally`.
@@ -63,6 +64,8 @@ pub struct Tally {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub faults: u64,
+    /// Sessions closed because a file was shorter than promised, or could not be read.
+    pub files_short: u64,
     pub closed_idle: u64,
     pub closed_limit: u64,
     /// Datagrams that the protocol could not deal with.
@@ -146,17 +149,14 @@ impl<P: Protocol> Streams<P> {
         };
         self.tally.bytes_in += bytes as u64;
         let next = connection.received(bytes, now_ms);
-        self.note_input(token, bytes, now_ms);
-        let connection = &self.connections[token];
+        let length = connection.kept.len() + bytes;
+        let awaits_header = connection.awaits_header();
+        if connection.silent || connection.pace.is_some() {
+            self.note_input(token, bytes, now_ms);
+        }
         match next {
-            Next::Feed if connection.awaits_header() => {
-                let length = connection.kept.len() + bytes;
-                self.hear_header(token, length);
-            }
-            Next::Feed => {
-                let length = connection.kept.len() + bytes;
-                self.feed(token, length, now_ms);
-            }
+            Next::Feed if awaits_header => self.hear_header(token, length),
+            Next::Feed => self.feed(token, length, now_ms),
             Next::Close { why, reset } => self.close(token, why, reset),
             Next::Nothing | Next::ShutWriting => {}
         }
@@ -277,7 +277,9 @@ impl<P: Protocol> Streams<P> {
                 What::DrainEnd => {
                     let tokens: Vec<Token> = self.connections.keys().collect();
                     for token in tokens {
-                        self.close(token, End::Drain, false);
+                        // Half a file that ends in order would pass for a whole one.
+                        let reset = !self.holds_no_file(token);
+                        self.close(token, End::Drain, reset);
                     }
                 }
             }
@@ -350,20 +352,31 @@ impl<P: Protocol> Streams<P> {
     /// The socket took so many bytes of the pieces; the rest is kept.
     pub fn sent(&mut self, token: Token, bytes: usize, now_ms: u64) -> After {
         self.taken(token, bytes);
+        self.account(token, bytes, now_ms)
+    }
+
+    /// So many bytes have left, and the output knows it.
+    pub(super) fn account(&mut self, token: Token, bytes: usize, now_ms: u64) -> After {
         let Some(connection) = self.connections.get_mut(token) else {
             return After::Nothing;
         };
         connection.touched = false;
+        // Nearly always it was touched last: then nobody has to look at it again.
+        self.lists.touched.pop_if(|touched| *touched == token);
         self.tally.bytes_out += bytes as u64;
         let queued = connection.output.queued();
         let released = connection.flushed(bytes, self.marks, &self.spans, now_ms);
-        let refused = self.protocol.desk().settle(token, queued);
+        let has_files = connection.output.ranges().is_some();
+        let refused = self.protocol.desk().settle(token, &connection.output);
+        if queued == 0 && !has_files && !released && !refused && connection.goes_on() {
+            // Its deadlines have only moved away.
+            return After::Nothing;
+        }
         let writable = refused && connection.is_writable(self.marks);
         let next = match queued {
             0 => connection.drained(now_ms),
             _ => Next::Nothing,
         };
-        arm(&mut self.deadlines, token, connection);
         if released || writable {
             self.mark_resumed(token);
         }
@@ -380,6 +393,9 @@ impl<P: Protocol> Streams<P> {
                 self.close(token, why, reset);
                 self.end_sessions(now_ms);
                 After::Nothing
+            }
+            Next::Nothing | Next::Feed if has_files && self.file_piece(token).is_some() => {
+                After::SendFile
             }
             Next::Nothing | Next::Feed => After::Nothing,
         }

@@ -41,6 +41,10 @@ impl<P: Protocol> Streams<P> {
             }
         };
         self.carry_out(Some(token), now_ms);
+        let connection = self.connections.get(token);
+        if consumed == length && connection.is_some_and(Connection::left_nothing) {
+            return;
+        }
         self.keep(token, consumed, length);
         self.note_left(token, consumed > 0 || again, now_ms);
     }
@@ -194,7 +198,7 @@ impl<P: Protocol> Streams<P> {
                     Some(passed) => self.tally.passed[passed as usize] += 1,
                     None => self.tally.closed_limit += 1,
                 },
-                End::Finished | End::Aborted | End::Lost | End::Drain | End::Fault => {}
+                End::Finished | End::Aborted | End::Lost | End::Drain | End::Fault | End::File => {}
             }
             self.lists.parted.push(Parted { token, why, reset });
             if let Some(session) = connection.session {

@@ -12,18 +12,22 @@
 //! and `Exit` are ordered at most once; after a stop nobody is spawned; each `Change` is answered once.
 
 mod back_off;
+mod breaker;
 mod ending;
 mod event;
 mod handover;
 mod order;
+mod penalty;
 mod pool;
 mod slot;
 #[cfg(test)]
 mod tests;
 mod view;
 
+pub use breaker::{Breaker, Cause, Course as BreakerCourse};
 pub use event::{Beginning, Changes, Event, Exit, News, ServiceId, WorkerId};
 pub use order::{Change, Order, Signal, State};
+pub use penalty::Penalties;
 pub use view::{ServiceView, WorkerView};
 
 use back_off::Jitter;
@@ -38,6 +42,17 @@ const FIRST_GENERATION: u32 = 1;
 pub struct Policy {
     pub drain_timeout_ms: u64,
     pub hang_timeout_ms: u64,
+    pub thread_hang_timeout_ms: u64,
+}
+
+impl Policy {
+    /// What a callback may take: on a thread, or on the event loop.
+    pub fn hang_ms(self, on_thread: bool) -> u64 {
+        match on_thread {
+            true => self.thread_hang_timeout_ms,
+            false => self.hang_timeout_ms,
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What a plugin's peers are told in its place is no longer than this.
+pub const REFUSAL_BYTES_MAX: usize = 1024;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Descriptor {
     pub name: String,
@@ -18,6 +21,9 @@ pub struct Descriptor {
     #[serde(default)]
     pub bus: bool,
     pub peer_first: bool,
+    /// What its peers are told while it keeps failing and nothing of it runs.
+    #[serde(default)]
+    pub refusal: Vec<u8>,
     pub options: Vec<OptionFacts>,
     pub needs: Needs,
 }

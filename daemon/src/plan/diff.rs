@@ -116,6 +116,7 @@ fn of_service(old: &ServicePlan, new: &ServicePlan) -> Vec<String> {
         ("listen", written(old) != written(new)),
         ("workers", old.workers != new.workers),
         ("socket", old.socket != new.socket),
+        ("when_failing", old.when_failing != new.when_failing),
         ("settings", old.settings != new.settings),
         ("limits.threads", old.limits.threads != new.limits.threads),
         (
@@ -178,6 +179,7 @@ mod tests {
                 address: Address::Unix(UnixName::Abstract("x".to_owned())),
             }],
             workers: 1,
+            when_failing: crate::plan::WhenFailing::default(),
             limits: Limits::default(),
             access: Access::default(),
             socket: SocketPlan::default(),
@@ -194,6 +196,7 @@ mod tests {
                 identity: None,
                 drain_timeout_ms: 1,
                 hang_timeout_ms: 1,
+                thread_hang_timeout_ms: 30_000,
                 sandbox: SandboxPolicy::BestEffort,
                 bus: BusPlan {
                     history: 0,

@@ -24,8 +24,8 @@ mod network;
 mod resolve;
 mod socket;
 
-pub use crate::config::{LogFormat, LogLevel, SandboxPolicy};
-pub use descriptor::{Descriptor, Needs, OptionFacts};
+pub use crate::config::{LogFormat, LogLevel, SandboxPolicy, WhenFailing};
+pub use descriptor::{Descriptor, Needs, OptionFacts, REFUSAL_BYTES_MAX};
 pub use diff::{Seen, Step, needs_restart, steps};
 pub use facts::{Facts, Looked, UserNumbers};
 pub use hours::Hours;
@@ -58,6 +58,7 @@ pub struct DaemonPlan {
     pub identity: Option<Identity>,
     pub drain_timeout_ms: u64,
     pub hang_timeout_ms: u64,
+    pub thread_hang_timeout_ms: u64,
     pub sandbox: SandboxPolicy,
     pub log: LogPlan,
     pub bus: BusPlan,
@@ -98,6 +99,8 @@ pub struct ServicePlan {
     pub plugin: PathBuf,
     pub endpoints: Vec<Endpoint>,
     pub workers: u16,
+    #[serde(default)]
+    pub when_failing: WhenFailing,
     pub limits: Limits,
     pub access: Access,
     pub socket: SocketPlan,

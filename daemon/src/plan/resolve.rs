@@ -48,6 +48,7 @@ pub fn resolve(config: Config, facts: &Facts) -> Result<Plan, Vec<Complaint>> {
         identity,
         drain_timeout_ms: daemon.drain_timeout_ms,
         hang_timeout_ms: daemon.hang_timeout_ms,
+        thread_hang_timeout_ms: daemon.thread_hang_timeout_ms,
         sandbox: daemon.sandbox,
         log,
         bus: BusPlan {
@@ -182,6 +183,7 @@ impl Resolving<'_> {
             plugin,
             endpoints,
             workers,
+            when_failing: service.when_failing,
             limits: self.limits(&path, &service.limits),
             access: self.access(&path, &service.access),
             socket,

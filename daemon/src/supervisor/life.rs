@@ -14,12 +14,13 @@ use nix::sys::signal::Signal as UnixSignal;
 use super::banning::Reported;
 use super::bans::{Bans, utc_ms};
 use super::children::{Child, Children, Kind};
+use super::crashes::Crashes;
 use super::directories::Directories;
 use super::hub::Bus;
 use super::preparation::Candidate;
 use super::service::{Edition, Service};
 use super::status;
-use super::watch::{Finding, Watch};
+use super::watch::Watch;
 use super::wishes::Reloads;
 use super::{Announcement, Ending, Wish};
 use crate::channel::{self, Brief, CheckBrief, ListenerBrief, StoredPlugin, WorkerBrief};
@@ -30,7 +31,7 @@ use crate::lifecycle::{
 };
 use crate::plan::{LogLevel, Plan, ServicePlan};
 use crate::plugin_host::verify;
-use crate::scoreboard::{Counter, Scoreboard};
+use crate::scoreboard::{Counter, SLOTS, Scoreboard};
 
 pub(super) struct Life {
     pub(super) lifecycle: Lifecycle,
@@ -41,6 +42,7 @@ pub(super) struct Life {
     pub(super) control: Server,
     pub(super) bans: Bans,
     pub(super) reported: Reported,
+    pub(super) crashes: Crashes,
     pub(super) changes: Reloads,
     /// Where the configuration is.
     pub(super) sources: CheckBrief,
@@ -62,6 +64,7 @@ impl Life {
         seed: u64,
     ) -> Life {
         let bans = Bans::load(&plan.daemon.state_dir, utc_ms());
+        let crashes = Crashes::load(&plan.daemon.state_dir);
         let names = candidates.iter().map(|candidate| candidate.name.clone());
         let mut life = Life {
             lifecycle: Lifecycle::new(policy(&plan), names, seed),
@@ -70,10 +73,11 @@ impl Life {
             control,
             bans,
             reported: Reported::default(),
+            crashes,
             changes: Reloads::default(),
             sources,
             bus: Bus::default(),
-            watch: Watch::default(),
+            watch: Watch::new(policy(&plan)),
             announce_due: false,
             over: false,
             directories,
@@ -200,12 +204,15 @@ impl Life {
         self.watch.forget(worker);
         self.reported.forget(worker);
         let mut blame = None;
-        if let Some(board) = &child.scoreboard {
-            if let Some(service) = self.services.get_mut(&worker.service) {
+        if let Some(service) = self.services.get_mut(&worker.service) {
+            let around = (&mut self.bans, now_ms);
+            let blamed = self
+                .crashes
+                .worker_ended(worker, child, exit, service, around);
+            blame = blamed.map(|blame| blame.to_string());
+            if let Some(board) = &child.scoreboard {
                 service.retire(worker, board);
             }
-            let glance = board.blame();
-            blame = glance.map(|glance| format!("in {}", glance.callback.name()));
         }
         let blame = child.offence.clone().or(blame);
         self.handle(
@@ -217,25 +224,22 @@ impl Life {
 
     /// Looks at the scoreboards for workers that are stuck.
     pub(super) fn watch(&mut self, children: &mut Children, now_ms: u64) {
+        // A reload may have changed it.
+        self.watch.policy = policy(&self.plan);
         if !self.watch.begin(now_ms) {
             return;
         }
         let mut findings = Vec::new();
         for (_, child) in children.iter() {
             if let (Kind::Worker { id, .. }, Some(board)) = (&child.kind, &child.scoreboard) {
-                let finding = self.watch.look(*id, board.glance(0), now_ms);
+                let glances = (0..SLOTS).map(|slot| board.glance(slot));
+                let finding = self.watch.look(*id, glances, now_ms);
                 findings.extend(finding.map(|finding| (*id, finding)));
             }
         }
+        self.watch.end(now_ms);
         for (worker, finding) in findings {
-            let news = match finding {
-                Finding::Stuck { callback, since_ms } => News::Stuck {
-                    callback: callback.to_owned(),
-                    since_ms,
-                },
-                Finding::Unstuck => News::Unstuck,
-            };
-            self.handle(Event::Worker(worker, news), children, now_ms);
+            self.handle(Event::Worker(worker, finding.news()), children, now_ms);
         }
     }
 
@@ -287,6 +291,8 @@ impl Life {
                     Signal::Abort => UnixSignal::SIGABRT,
                     Signal::Kill => UnixSignal::SIGKILL,
                 };
+                self.crashes
+                    .told_to_end(worker, signal == UnixSignal::SIGABRT);
                 if let Some((pid, _)) = children.of_worker(worker) {
                     children.kill(pid, signal);
                 }
@@ -322,6 +328,7 @@ impl Life {
             daemon: self.plan.daemon.clone(),
             plan: edition.plan.clone(),
             code: edition.code.clone(),
+            stand_in: None,
             listeners: briefs,
             udp_ports: self.udp_ports(),
             bans: self.bans.brief(utc_ms()),
@@ -408,8 +415,8 @@ impl Life {
     }
 }
 
-pub(super) fn tell(children: &Children, worker: WorkerId, order: &channel::Order) {
-    if let Some((pid, _)) = children.of_worker(worker)
+pub(super) fn tell(children: &mut Children, worker: WorkerId, order: &channel::Order) {
+    if let Some(pid) = children.of_worker(worker).map(|(pid, _)| pid)
         && let Err(error) = children.tell(pid, order)
     {
         tracing::error!("the worker {pid} cannot be told {order:?}: {error}");
@@ -421,6 +428,7 @@ pub(super) fn policy(plan: &Plan) -> Policy {
     Policy {
         drain_timeout_ms: plan.daemon.drain_timeout_ms,
         hang_timeout_ms: plan.daemon.hang_timeout_ms,
+        thread_hang_timeout_ms: plan.daemon.thread_hang_timeout_ms,
     }
 }
 

@@ -11,6 +11,7 @@ mod banning;
 mod bans;
 mod children;
 mod commit;
+mod crashes;
 mod directories;
 mod hearing;
 mod hub;
@@ -24,6 +25,7 @@ mod service;
 mod signals;
 mod socket_options;
 mod status;
+mod unsent;
 mod watch;
 mod wishes;
 
@@ -79,8 +81,9 @@ struct Ending {
     text: String,
 }
 
-/// From the command line to the end of the daemon; returns the exit code.
-pub fn run(wish: Wish) -> u8 {
+/// From the command line to the end of the daemon; returns the exit code. Why it ends is said
+/// `as_typed`: whoever wrote no configuration knows none of its keys.
+pub fn run(wish: Wish, as_typed: impl Fn(&str) -> String) -> u8 {
     let ending = match Supervisor::begin(wish) {
         Ok(mut supervisor) => loop {
             if let Err(ending) = supervisor.turn() {
@@ -92,7 +95,7 @@ pub fn run(wish: Wish) -> u8 {
             text: format!("cannot start: {error}"),
         },
     };
-    complain(ending.exit, &ending.text)
+    complain(ending.exit, &as_typed(&ending.text))
 }
 
 struct Supervisor {
@@ -161,7 +164,7 @@ impl Supervisor {
                 life.tick(&mut self.children, now_ms);
                 life.tend_bus(&mut self.children, now_ms);
                 life.advance(&mut self.children, now_ms);
-                life.spread_bans(&self.children);
+                life.spread_bans(&mut self.children);
                 life.conclude(&self.wish, &self.children, now_ms)
             }
             Phase::Leaving(ending) if self.children.is_empty() => {
@@ -185,7 +188,7 @@ impl Supervisor {
         let mut pids = Vec::new();
         for (pid, channel) in self.children.channels() {
             pids.push(pid);
-            fds.push(PollFd::new(channel, PollFlags::POLLIN));
+            fds.push(channel);
         }
         if let Phase::Living(life) = &self.phase {
             for (fd, interest) in life.control().sources() {

@@ -1,14 +1,16 @@
 //! A stream socket: the only place that reads from, writes to or resets one.
 //!
 //! Sockets stay in blocking mode and every call says "do not wait" itself: accepting then costs one
-//! call and not two. Remembered here is what the edge-triggered event queue said and will not say
+//! call and not two; only one that sends a file is switched over, once. Remembered here is what the edge-triggered event queue said and will not say
 //! again; what it means for the connection is the engine's business.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::libc::linger;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc::{MSG_MORE, linger};
 use nix::sys::epoll::EpollFlags;
+use nix::sys::sendfile::sendfile;
 use nix::sys::socket::{
     MsgFlags, Shutdown, SockaddrStorage, recv, send, sendmsg, setsockopt, shutdown, sockopt,
 };
@@ -25,10 +27,27 @@ pub(super) struct Stream {
     pub(super) writable: bool,
     /// The peer finished or broke: its last word has to be read up to the end.
     hung: bool,
+    /// It has failed, which has to be noticed even where nothing is read.
+    pub(super) broken: bool,
     /// It is on the ready list.
     pub(super) listed: bool,
     /// The engine has something to tell the protocol about it.
     pub(super) resumed: bool,
+    /// It has sent enough in its turn, and could have gone on.
+    pub(super) unsent: bool,
+    /// Of a file, the kernel would otherwise wait.
+    non_blocking: bool,
+}
+
+/// What the socket took of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Took {
+    /// At least one.
+    Bytes(usize),
+    /// It is full.
+    Nothing,
+    /// There was nothing to take: the file ends here.
+    End,
 }
 
 /// What a read brought.
@@ -47,8 +66,11 @@ impl Stream {
             readable: false,
             writable: true,
             hung: false,
+            broken: false,
             listed: false,
             resumed: false,
+            unsent: false,
+            non_blocking: false,
         }
     }
 
@@ -57,16 +79,21 @@ impl Stream {
         EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET
     }
 
-    pub(super) fn note(&mut self, events: EpollFlags) {
+    /// True if it takes bytes again.
+    pub(super) fn note(&mut self, events: EpollFlags) -> bool {
+        let unblocked = !self.writable && events.contains(EpollFlags::EPOLLOUT);
         let hung = EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
         self.hung |= events.intersects(hung);
         self.readable |= events.intersects(EpollFlags::EPOLLIN | hung);
-        self.writable |= events.contains(EpollFlags::EPOLLOUT);
+        self.broken |= events.contains(EpollFlags::EPOLLERR);
+        self.writable |= unblocked;
+        unblocked
     }
 
     /// True if it can go on and was not on the ready list; now it is.
     pub(super) fn list(&mut self) -> bool {
-        (self.readable || self.resumed) && !std::mem::replace(&mut self.listed, true)
+        let can_go_on = self.readable || self.resumed || self.unsent;
+        can_go_on && !std::mem::replace(&mut self.listed, true)
     }
 
     /// A read that does not fill the space has emptied the socket: whatever comes later is a new
@@ -91,21 +118,51 @@ impl Stream {
 
     /// How many bytes of the pieces the socket took; all others wait for it to be writable.
     pub(super) fn send(&mut self, pieces: &Pieces<'_>) -> nix::Result<usize> {
-        if pieces.is_empty() || !self.writable {
+        if !self.writable {
             return Ok(0);
         }
         let fd = self.socket.as_raw_fd();
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        let result = uninterrupted(|| match pieces.as_slice() {
-            [piece] => send(fd, piece, flags),
-            pieces => sendmsg::<SockaddrStorage>(fd, pieces, &[], flags, None),
-        });
+        let mut flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        if pieces.file_follows() {
+            flags |= MsgFlags::from_bits_retain(MSG_MORE);
+        }
+        let (result, offered) = match pieces.as_slice() {
+            [] => return Ok(0),
+            [piece] => (uninterrupted(|| send(fd, piece, flags)), piece.len()),
+            many => {
+                let sent = || sendmsg::<SockaddrStorage>(fd, many, &[], flags, None);
+                (uninterrupted(sent), pieces.len())
+            }
+        };
         let sent = match result {
             Err(Errno::EAGAIN) => 0,
             result => result?,
         };
-        self.writable = sent == pieces.len();
+        self.writable = sent == offered;
         Ok(sent)
+    }
+
+    /// Sends of a file without a copy. What was not taken waits for the socket to be writable.
+    pub(super) fn send_file(
+        &mut self,
+        file: &OwnedFd,
+        offset: u64,
+        length: usize,
+    ) -> nix::Result<Took> {
+        // sendfile(2) has no flag for it.
+        if !std::mem::replace(&mut self.non_blocking, true) {
+            fcntl(&self.socket, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
+        let mut at = i64::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
+        match uninterrupted(|| sendfile(&self.socket, file, Some(&mut at), length)) {
+            Ok(0) => Ok(Took::End),
+            Ok(bytes) => Ok(Took::Bytes(bytes)),
+            Err(Errno::EAGAIN) => {
+                self.writable = false;
+                Ok(Took::Nothing)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn shut_writing(&self) {

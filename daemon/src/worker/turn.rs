@@ -237,16 +237,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         let Some(stream) = self.sockets.get_mut(token) else {
             return;
         };
-        let unblocked = !stream.writable && events.contains(EpollFlags::EPOLLOUT);
-        stream.note(events);
-        if self.streams.wants_read(token) {
-            if stream.list() {
-                self.ready.push_back(token);
-            }
-        } else if events.contains(EpollFlags::EPOLLERR) {
-            self.streams.lost(token, self.now_ms);
-            self.part();
-            return;
+        let unblocked = stream.note(events);
+        // Whether it is to be read is asked at the visit: of very many connections, each would be
+        // fetched from memory here and, by then forgotten by the caches, there once more.
+        if stream.list() {
+            self.ready.push_back(token);
         }
         if unblocked && self.streams.queued(token) > 0 {
             self.flush(token);
@@ -266,7 +261,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         work(&mut self.datagrams, &mut around);
     }
 
-    fn make_ready(&mut self, token: Token) {
+    pub(super) fn make_ready(&mut self, token: Token) {
         if let Some(stream) = self.sockets.get_mut(token)
             && stream.list()
         {
@@ -307,25 +302,34 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             return;
         };
         stream.listed = false;
-        if std::mem::take(&mut stream.resumed) {
+        let resumed = std::mem::take(&mut stream.resumed);
+        if std::mem::take(&mut stream.unsent) {
+            self.flush(token);
+        }
+        if resumed {
             self.streams.resume(token, self.now_ms);
             self.flush_lent(token);
         }
         if self.streams.wants_read(token) {
-            self.read(token);
+            let more = self.read(token);
             // Nearly always the socket is empty now: the cheaper question comes first.
-            let more = self.sockets.get(token).is_some_and(|s| s.readable);
             if more && self.streams.wants_read(token) {
                 self.make_ready(token);
             }
+        } else if self.sockets.get(token).is_some_and(|s| s.broken) {
+            self.streams.lost(token, self.now_ms);
+            self.part();
         }
     }
 
-    fn read(&mut self, token: Token) {
+    /// True if there may be more to read.
+    fn read(&mut self, token: Token) -> bool {
         let Some(stream) = self.sockets.get_mut(token).filter(|stream| stream.readable) else {
-            return;
+            return false;
         };
-        match stream.read(self.streams.space(token)) {
+        let heard = stream.read(self.streams.space(token));
+        let more = stream.readable;
+        match heard {
             Heard::Bytes(bytes) => {
                 self.streams.received(token, bytes, self.now_ms);
                 self.introduce_waiting();
@@ -335,11 +339,13 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             Heard::Lost => self.streams.lost(token, self.now_ms),
         }
         self.flush_lent(token);
+        more
     }
 
     fn expire(&mut self) {
         self.streams.expire(self.now_ms);
         self.expire_blocking();
+        self.expire_reads();
         self.part();
     }
 
@@ -366,18 +372,30 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
     }
 
-    fn flush(&mut self, token: Token) {
-        let Some(stream) = self.sockets.get_mut(token) else {
-            return;
-        };
-        match stream.send(&self.streams.pieces(token)) {
-            Ok(sent) => match self.streams.sent(token, sent, self.now_ms) {
-                After::Nothing => {}
-                After::ShutWriting => stream.shut_writing(),
-            },
-            Err(_) => self.streams.lost(token, self.now_ms),
+    pub(super) fn flush(&mut self, token: Token) {
+        if self.flush_bytes(token) == After::SendFile {
+            self.send_files(token);
         }
         self.part();
+    }
+
+    pub(super) fn flush_bytes(&mut self, token: Token) -> After {
+        let Some(stream) = self.sockets.get_mut(token) else {
+            return After::Nothing;
+        };
+        match stream.send(&self.streams.pieces(token)) {
+            Ok(sent) => {
+                let after = self.streams.sent(token, sent, self.now_ms);
+                if after == After::ShutWriting {
+                    stream.shut_writing();
+                }
+                after
+            }
+            Err(_) => {
+                self.streams.lost(token, self.now_ms);
+                After::Nothing
+            }
+        }
     }
 
     /// Closes the sockets of connections that are over.
@@ -405,6 +423,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             (Counter::BytesIn, tally.bytes_in),
             (Counter::BytesOut, tally.bytes_out),
             (Counter::PluginFaults, tally.faults),
+            (Counter::FilesShort, tally.files_short),
             (Counter::ClosedIdle, tally.closed_idle),
             (Counter::ClosedLimit, tally.closed_limit),
             (Counter::DatagramsFailed, tally.datagrams_failed),
@@ -430,7 +449,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     }
 }
 
-fn closed_for(passed: Passed) -> Counter {
+pub(super) fn closed_for(passed: Passed) -> Counter {
     match passed {
         Passed::Lifetime => Counter::ClosedLifetime,
         Passed::Progress => Counter::ClosedProgress,

@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod blame;
 mod channel;
 mod control;
 mod crimes;
@@ -14,5 +15,7 @@ mod probes;
 mod procfs;
 mod refused;
 mod rows;
+mod scarce;
 mod scene;
 mod start;
+mod totals;

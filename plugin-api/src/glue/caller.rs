@@ -98,7 +98,7 @@ impl Plugin {
         {
             return Err("a function of its sink for the bus is missing".to_owned());
         }
-        let known = [Some(abi::EXT_WORK), Some(abi::EXT_BUS)];
+        let known = [abi::EXT_WORK, abi::EXT_FILE, abi::EXT_BUS].map(Some);
         let missing = required(table).find(|id| !known.contains(&id.as_deref()));
         match missing {
             None => Ok(()),

@@ -33,6 +33,7 @@
 //! ```
 
 pub(crate) mod bus;
+pub(crate) mod files;
 pub(crate) mod host;
 pub(crate) mod ledger;
 pub(crate) mod script;
@@ -89,6 +90,7 @@ pub struct Setup {
     sends_max: usize,
     appetite: usize,
     bus: Option<FakeBus>,
+    cold_files: bool,
 }
 
 impl Setup {
@@ -123,6 +125,7 @@ impl Setup {
             sends_max: 256,
             appetite: usize::MAX,
             bus: None,
+            cold_files: false,
         }
     }
 
@@ -201,6 +204,12 @@ impl Setup {
     /// Which bus it is on, with others that are set up so; one of its own unless said.
     pub fn bus(mut self, bus: &FakeBus) -> Setup {
         self.bus = Some(bus.clone());
+        self
+    }
+
+    /// Files are not in memory: what is sent of them waits for [`FakeHost::read_files`].
+    pub fn cold_files(mut self) -> Setup {
+        self.cold_files = true;
         self
     }
 
