@@ -1,3 +1,5 @@
+//! Frames as they are written and read, whole, cut and mutated.
+
 use super::*;
 
 fn asks() -> Vec<Ask<'static>> {
