@@ -281,3 +281,6 @@ impl Store for Sqlite {
         rows.unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;
