@@ -151,7 +151,10 @@ fn a_limit_on_bandwidth_holds_for_files_and_loses_nothing() {
 }
 
 /// What happens to a file after its first bytes have arrived.
-fn changed_meanwhile(name: &str, change: fn(&Path)) -> (Scene, Vec<u8>, Result<Vec<u8>, ErrorKind>) {
+fn changed_meanwhile(
+    name: &str,
+    change: fn(&Path),
+) -> (Scene, Vec<u8>, Result<Vec<u8>, ErrorKind>) {
     let scene = Scene::new(name, "");
     let content = scene.file("large", 32 << 20);
     let mut peer = scene.connect();

@@ -113,7 +113,9 @@ fn carry_out_one<S>(
                 } else {
                     // Whose splices these are, they are not this one's.
                     let none = &mut Splices::default();
-                    connection.output.push_range(range.clone(), &[], none, spares);
+                    connection
+                        .output
+                        .push_range(range.clone(), &[], none, spares);
                 }
                 lists.touch(session, connection);
             }

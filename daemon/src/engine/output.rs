@@ -53,7 +53,8 @@ impl Output {
     }
 
     pub(super) fn takes_ranges(&self) -> bool {
-        self.ranges().is_none_or(|ranges| ranges.len() < FILE_RANGES_MAX)
+        self.ranges()
+            .is_none_or(|ranges| ranges.len() < FILE_RANGES_MAX)
     }
 
     /// Says a range of a file behind everything else. What lies in the lent input is copied now, so

@@ -194,12 +194,7 @@ impl<P: Protocol> Streams<P> {
                     Some(passed) => self.tally.passed[passed as usize] += 1,
                     None => self.tally.closed_limit += 1,
                 },
-                End::Finished
-                | End::Aborted
-                | End::Lost
-                | End::Drain
-                | End::Fault
-                | End::File => {}
+                End::Finished | End::Aborted | End::Lost | End::Drain | End::Fault | End::File => {}
             }
             self.lists.parted.push(Parted { token, why, reset });
             if let Some(session) = connection.session {

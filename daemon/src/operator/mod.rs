@@ -13,6 +13,7 @@ mod plugins;
 mod running;
 mod scratch;
 mod try_plugin;
+mod unconfigured;
 
 use std::path::PathBuf;
 

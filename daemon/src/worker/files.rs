@@ -266,12 +266,7 @@ impl Read {
         let as_signed = |n: u64| i64::try_from(n).map_err(|_| Errno::EOVERFLOW);
         let (mut offset, mut left) = (as_signed(self.offset)?, as_signed(self.length)?);
         // All of it is asked for at once; a file system that takes no advice is read all the same.
-        let _ = posix_fadvise(
-            file,
-            offset,
-            left,
-            PosixFadviseAdvice::POSIX_FADV_WILLNEED,
-        );
+        let _ = posix_fadvise(file, offset, left, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
         let mut buffer = vec![0; READ_BYTES];
         while left > 0 {
             let length = READ_BYTES.min(left as usize);

@@ -86,8 +86,11 @@ pub fn written(items: &[Item], here: &Here, style: Style) -> Vec<u8> {
 
 /// One line of it.
 pub(crate) fn line(menu: &mut Vec<u8>, item: &Item, here: &Here, style: Style) {
-    menu.push(item.kind);
-    menu.extend_from_slice(&cut(&shown(&item.name), style.width));
+    let is_letter = item.kind.is_ascii_graphic();
+    menu.push(if is_letter { item.kind } else { b'?' });
+    // A text was laid out by whoever wrote it.
+    let width = if item.is_text() { 0 } else { style.width };
+    menu.extend_from_slice(&cut(&shown(&item.name), width));
     menu.push(b'\t');
     menu.extend_from_slice(&encoded(&item.selector));
     menu.push(b'\t');

@@ -11,11 +11,13 @@ use polyport_plugin::prelude::*;
 use crate::answer::{Body, Reply};
 use crate::text::Lines;
 
-/// How much is offered at once, at first.
-const CHUNK_BYTES: usize = 64 * 1024;
+/// Bytes of one write: a larger one might be more than the whole of `limits.output`, and then end
+/// the session. All writes of one call leave together.
+const WRITE_BYTES_MAX: usize = 1024;
 
 #[derive(Debug)]
 pub(crate) struct Sending {
+    /// Small: the line or the few lines that a manner puts in front.
     head: Vec<u8>,
     bytes: Arc<[u8]>,
     /// Bytes of `bytes` that are queued.
@@ -47,10 +49,10 @@ impl Sending {
         sending
     }
 
-    pub(crate) fn of_bytes(head: Vec<u8>, outcome: &'static str) -> Sending {
+    pub(crate) fn of_bytes(bytes: Vec<u8>, outcome: &'static str) -> Sending {
         Sending {
-            head,
-            bytes: Arc::new([]),
+            head: Vec::new(),
+            bytes: bytes.into(),
             at: 0,
             file: None,
             lines: None,
@@ -69,17 +71,14 @@ impl Sending {
         if !self.head.is_empty() {
             match cx.write(id, &self.head) {
                 Ok(()) => self.head = Vec::new(),
-                Err(Error::Full) => return self.in_parts(cx, id),
+                Err(Error::Full) => return Ok(Next::Wait),
                 Err(error) => return Err(error),
             }
         }
-        let mut chunk = CHUNK_BYTES;
         while self.at < self.bytes.len() {
-            let end = self.bytes.len().min(self.at + chunk);
+            let end = self.bytes.len().min(self.at + WRITE_BYTES_MAX);
             match cx.write(id, &self.bytes[self.at..end]) {
                 Ok(()) => self.at = end,
-                // With nothing in front of it, it will never fit as it is.
-                Err(Error::Full) if cx.queued(id)? == 0 && chunk > 1 => chunk /= 2,
                 Err(Error::Full) => return Ok(Next::Wait),
                 Err(error) => return Err(error),
             }
@@ -95,17 +94,6 @@ impl Sending {
                 cx.close(id, self.outcome)?;
                 Ok(Next::Done)
             }
-        }
-    }
-
-    /// A head that does not fit as a whole becomes bytes, which are cut as needed.
-    fn in_parts(&mut self, cx: &mut Context, id: SessionId) -> Result<Next> {
-        let mut bytes = std::mem::take(&mut self.head);
-        bytes.extend_from_slice(&self.bytes);
-        self.bytes = bytes.into();
-        match cx.queued(id)? {
-            0 => self.pour(cx, id),
-            _ => Ok(Next::Wait),
         }
     }
 }

@@ -61,9 +61,10 @@ fn is_extension(bytes: &[u8]) -> bool {
 fn item(line: &[u8]) -> Line {
     let mut fields = line.split(|byte| *byte == b'\t');
     let first = fields.next().unwrap_or_default();
-    let Some((kind, name)) = first.split_first() else {
-        // A line that begins with a TAB has neither a letter nor a name.
-        return Line::Item(Item::text(line.trim_ascii()));
+    let letter = first.split_first();
+    let Some((kind, name)) = letter.filter(|(kind, _)| kind.is_ascii_graphic()) else {
+        // Such as a line that begins with a TAB: it has neither a letter nor a name.
+        return Line::Item(Item::text(line.trim_ascii_start()));
     };
     let mut field = || fields.next().filter(|field| !field.is_empty());
     let (selector, host, port) = (field(), field(), field());

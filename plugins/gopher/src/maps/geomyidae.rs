@@ -9,7 +9,8 @@ use crate::menu::Item;
 /// What one line says.
 pub fn line(line: &[u8]) -> Option<Line> {
     if let Some([kind, name, selector, host, port]) = item_fields(line).as_deref() {
-        let (Some(kind), port) = (kind.first(), std::str::from_utf8(port)) else {
+        let letter = kind.first().filter(|kind| kind.is_ascii_graphic());
+        let (Some(kind), port) = (letter, std::str::from_utf8(port)) else {
             return Some(text(line));
         };
         let item = Item {
