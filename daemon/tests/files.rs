@@ -156,7 +156,7 @@ fn changed_meanwhile(
     change: fn(&Path),
 ) -> (Scene, Vec<u8>, Result<Vec<u8>, ErrorKind>) {
     let scene = Scene::new(name, "");
-    let content = scene.file("large", 32 << 20);
+    let content = scene.file("large", 12 << 20);
     let mut peer = scene.connect();
     setsockopt(&peer, sockopt::RcvBuf, &16_384).expect("it is a socket");
     let orders = format!("file large 0 {}\nsay after\nclose\n", content.len());
@@ -179,8 +179,8 @@ fn a_file_that_becomes_shorter_resets_its_connection_and_is_counted() {
     };
     let (scene, _, answer) = changed_meanwhile("shorter", shorten);
     assert_eq!(answer, Err(ErrorKind::ConnectionReset));
-    scene.daemon.wait_log("closed: File");
     scene.daemon.wait_log("it became shorter");
+    scene.daemon.wait_log("closed: File");
     let status = scene.daemon.wait_for("it is counted", |status| {
         status["services"]["sends"]["totals"]["files_short"] == 1
     });

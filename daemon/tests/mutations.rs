@@ -211,7 +211,13 @@ fn a_packet_on_the_channel_is_a_message_or_garbled() {
             },
         ],
     );
-    tell("orders", &[Order::Drain { grace_ms: 30_000 }]);
+    tell(
+        "orders",
+        &[Order::Drain {
+            grace_ms: 30_000,
+            leaving: vec!["tcp://[::]:7".to_owned()],
+        }],
+    );
 }
 
 #[test]
@@ -239,10 +245,7 @@ fn a_line_on_the_control_socket_has_one_answer() {
         let mut asked = None;
         server.turn(0, |request, _| {
             asked = Some(request.clone());
-            Answer {
-                reply: Reply::done(json!(request)),
-                hold: false,
-            }
+            Answer::Now(Reply::done(json!(request)))
         });
         let mut answer = String::new();
         caller.read_to_string(&mut answer).expect("answered");

@@ -552,9 +552,9 @@ typedef struct pp_file_1 {
    * If it has become shorter or cannot be read, the session ends with PP_END_FILE: what was queued
    * behind is dropped and the connection reset, so that the peer notices.
    * A `feed` that answers PP_E_FULL takes this back as well, and the descriptor is closed.
-   * PP_E_FULL: the session has PP_FILE_RANGES queued, which are not sent yet; `writable` follows once.
+   * PP_E_FULL: the session has PP_FILE_RANGES queued that have not left; `writable` follows once.
    * PP_E_GONE: as for write.
-   * PP_E_ARG: not a regular file that is open for reading, or the range does not lie in it now. */
+   * PP_E_ARG: not a regular file, or the range does not lie in it now. */
   pp_status (*send)(pp_host *host, pp_session session, int32_t fd, uint64_t offset, uint64_t length);
 } pp_file_1;
 

@@ -6,6 +6,7 @@
 //! error.
 
 mod bans;
+mod change;
 mod check;
 mod doctor;
 mod one_service;
@@ -79,6 +80,8 @@ enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    #[command(flatten)]
+    Change(change::Verb),
     /// Stop the daemon: finish what is open, then go
     Stop {
         #[command(flatten)]
@@ -207,6 +210,7 @@ pub fn main() -> u8 {
         }),
         Verb::Check { sources, output } => check::run(&sources.into(), output.json),
         Verb::Status { daemon, output } => running::status(&daemon, output.json),
+        Verb::Change(verb) => change::run(verb),
         Verb::Stop {
             daemon,
             fast,

@@ -4,8 +4,8 @@
 //! A part of a file is looked for before it is sent, so many bytes at once. What to send next, and
 //! what a part that is missing means, is the engine's to say.
 //!
-//! Invariant: `send_file` is asked for no byte that was not found in memory, or read, before; so it
-//! waits for no disk, unless memory ran so short meanwhile that the bytes were given up again.
+//! Invariant: `send_file` is asked for no window that was not found in memory, or read, before; so it
+//! waits for no disk, unless memory is so short that parts of a window were given up again.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -216,11 +216,12 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 }
 
 /// Whether the piece's next bytes are in memory. Files are read and forgotten in runs, so the last of
-/// them speaks for those before it, and where the run began the first one does.
+/// them speaks for those before it. Of a long range the first one is asked as well: what was read
+/// long ago is forgotten from the front. For a short one that would cost more than it is worth.
 fn look_for(file: &OwnedFd, piece: &FilePiece<'_>) -> Found {
     let length = piece.left.min(WINDOW_BYTES);
     let last = piece.offset + length - 1;
-    let first = (piece.untried && length > 1).then_some(piece.offset);
+    let first = (piece.untried && piece.left > WINDOW_BYTES).then_some(piece.offset);
     for offset in [Some(last), first].into_iter().flatten() {
         match read_in_memory(file, &mut [0], offset) {
             Ok(0) => return Found::Short,

@@ -45,6 +45,7 @@ impl Orders for TestOrders {
             Ok(0) => NextOrder::Closed,
             Ok(_) => NextOrder::Order(Order::Drain {
                 grace_ms: u64::from(tenths[0]) * 100,
+                leaving: Vec::new(),
             }),
             Err(_) => NextOrder::Empty,
         }

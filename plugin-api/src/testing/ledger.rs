@@ -424,7 +424,11 @@ impl Ledger {
         self.faulted = true;
     }
 
-    pub(crate) fn alive(&mut self, call: &str, session: abi::Session) -> Result<&mut Output, abi::Status> {
+    pub(crate) fn alive(
+        &mut self,
+        call: &str,
+        session: abi::Session,
+    ) -> Result<&mut Output, abi::Status> {
         self.in_callback(call);
         if !self.sessions.contains_key(&session) && !self.ended.contains(&session) {
             self.broke(format!("{call} names {session}, which never was a session"));
