@@ -104,9 +104,8 @@ impl Server {
 
     /// What to poll for reading, and what for writing.
     pub fn sources(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Interest)> {
-        let own = self
-            .has_room()
-            .then(|| (self.listener.as_fd(), Interest::Read));
+        let is_here = self.has_room() && self.away_until_ms.is_none();
+        let own = is_here.then(|| (self.listener.as_fd(), Interest::Read));
         own.into_iter().chain(self.callers.iter().map(|caller| {
             let interest = match caller.state {
                 State::Answered { .. } => Interest::Write,

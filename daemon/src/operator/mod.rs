@@ -203,11 +203,14 @@ pub fn main() -> u8 {
             sources,
             announce,
             json,
-        } => supervisor::run(supervisor::Wish {
-            sources: sources.into(),
-            announce: (announce || json).then_some(supervisor::Announcement { json }),
-            all_or_nothing: false,
-        }),
+        } => {
+            let wish = supervisor::Wish {
+                sources: sources.into(),
+                announce: (announce || json).then_some(supervisor::Announcement { json }),
+                all_or_nothing: false,
+            };
+            supervisor::run(wish, str::to_owned)
+        }
         Verb::Check { sources, output } => check::run(&sources.into(), output.json),
         Verb::Status { daemon, output } => running::status(&daemon, output.json),
         Verb::Change(verb) => change::run(verb),

@@ -78,8 +78,9 @@ struct Ending {
     text: String,
 }
 
-/// From the command line to the end of the daemon; returns the exit code.
-pub fn run(wish: Wish) -> u8 {
+/// From the command line to the end of the daemon; returns the exit code. Why it ends is said
+/// `as_typed`: whoever wrote no configuration knows none of its keys.
+pub fn run(wish: Wish, as_typed: impl Fn(&str) -> String) -> u8 {
     let ending = match Supervisor::begin(wish) {
         Ok(mut supervisor) => loop {
             if let Err(ending) = supervisor.turn() {
@@ -91,7 +92,7 @@ pub fn run(wish: Wish) -> u8 {
             text: format!("cannot start: {error}"),
         },
     };
-    complain(ending.exit, &ending.text)
+    complain(ending.exit, &as_typed(&ending.text))
 }
 
 struct Supervisor {

@@ -193,6 +193,20 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
+    fn two_fresh_sockets_have_the_same_defaults() {
+        for (family, stream) in [
+            (AddressFamily::Inet, true),
+            (AddressFamily::Inet6, true),
+            (AddressFamily::Inet6, false),
+            (AddressFamily::Unix, true),
+        ] {
+            let levels = [known::SOCKET, known::IP, known::IPV6, known::TCP];
+            let defaults = || all(fresh(family, stream).expect("a socket"), &levels);
+            assert_eq!(defaults(), defaults());
+        }
+    }
+
+    #[test]
     fn every_option_is_listed_once() {
         for level in [
             known::SOCKET,
