@@ -18,7 +18,8 @@ CARGO = umask 022 && cargo
 .PHONY: help run test soak check build bench install clean
 
 # Programs that the tests set on the daemon, and files, each with its Debian package.
-PEERS = nc:netcat-openbsd ncat:ncat socat:socat curl:curl lynx:lynx w3m:w3m gopher:gopher python3:python3 telnet:telnet \
+PEERS = nc:netcat-openbsd ncat:ncat socat:socat curl:curl python3:python3 telnet:telnet \
+    lynx:lynx w3m:w3m gopher:gopher \
     script:bsdutils inetd:openbsd-inetd ip:iproute2 unshare:util-linux /etc/services:netbase
 
 help:

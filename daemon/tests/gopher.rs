@@ -84,7 +84,9 @@ fn the_debian_client_browses_by_gopher_plus() {
     let client = format!("gopher {} {}", address.ip(), address.port());
     script
         .args(["-qec", &client, "/dev/null"])
-        .env("TERM", "vt100");
+        .env("TERM", "vt100")
+        // Its first run in a home begins with a prompt.
+        .env("HOME", plain.path());
     let conversation = Talk {
         prompt: "continue",
         input: b"\r",
@@ -121,6 +123,15 @@ fn a_binary_arrives_whole_whoever_asks() {
         );
     }
     daemon.finish(&[]);
+}
+
+#[test]
+fn the_hole_shows_the_examples_byte_for_byte() {
+    for file in ["smallest.rs", "smallest.c"] {
+        let shown = fs::read(format!("../etc/gopher/plugins/{file}")).expect("in the hole");
+        let example = fs::read(format!("../plugin-api/examples/{file}")).expect("an example");
+        assert!(shown == example, "etc/gopher/plugins/{file} is not the example");
+    }
 }
 
 #[test]
