@@ -210,6 +210,9 @@ typedef struct pp_session_info {
  * the next PP_REPLIES - 1 datagrams of the instance; later it is gone. */
 #define PP_REPLIES 960
 
+/* Bytes of a plugin's `refusal`. */
+#define PP_REFUSAL_MAX 1024
+
 typedef struct pp_datagram {
   uint32_t size;
   uint32_t flags;       /* PP_INFO_* */
@@ -403,6 +406,11 @@ typedef struct pp_plugin {
 
   /* [loop] A waker was used. Default: nothing. */
   void (*wake)(void *instance, uint64_t token);
+
+  /* What whoever connects is told, before an orderly close, while the host does not run the plugin
+   * because it keeps crashing: `refusal_length` static bytes, at most PP_REFUSAL_MAX. NULL: nothing. */
+  const void *refusal;
+  size_t refusal_length;
 } pp_plugin;
 
 /* [probe] [loop] THE entry point. Pure: may be called twice and returns the same static table. NULL

@@ -141,6 +141,7 @@ impl<P: Protocol> Style for Events<P> {
     const NEEDS: Needs = P::NEEDS;
     const EXTENSION: (&'static str, *const c_void) =
         (abi::EXT_WORK, ptr::from_ref(Self::WORK_SINK).cast());
+    const REFUSAL: &'static [u8] = P::REFUSAL;
 }
 
 /// What `create` makes and every callback gets back.

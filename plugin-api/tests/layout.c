@@ -86,6 +86,7 @@ static void constants(void) {
   CONSTANT(PP_INFO_PROXIED);
   CONSTANT(PP_INFO_TO_MANY);
   CONSTANT(PP_REPLIES);
+  CONSTANT(PP_REFUSAL_MAX);
   CONSTANT(PP_FAMILY_UNIX);
   CONSTANT(PP_FAMILY_IPV4);
   CONSTANT(PP_FAMILY_IPV6);
@@ -245,6 +246,8 @@ static void plugin(void) {
   FUNCTION(int32_t, datagram, (void *, const pp_datagram *, const uint8_t *, size_t));
   FUNCTION(void, timer, (void *, uint64_t, uint64_t));
   FUNCTION(void, wake, (void *, uint64_t));
+  FIELD(const void *, refusal);
+  FIELD(size_t, refusal_length);
 }
 
 static void needs(void) {

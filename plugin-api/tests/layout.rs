@@ -182,7 +182,7 @@ fn printed_by_rust() -> String {
         PEER_FIRST,
         KIND_TEXT, KIND_INTEGER, KIND_BOOLEAN, KIND_DURATION, KIND_SIZE, KIND_LIST,
         INFO_CREDENTIALS, INFO_PROXIED, INFO_TO_MANY,
-        REPLIES,
+        REPLIES, REFUSAL_MAX,
         FAMILY_UNIX, FAMILY_IPV4, FAMILY_IPV6,
         NEEDS_CONNECT, NEEDS_EXEC, NEEDS_JIT,
         READ_PEEK,
@@ -220,6 +220,7 @@ fn printed_by_rust() -> String {
         magic, size, major, minor, min_host_minor, reserved0, flags, name, version, build_info,
         options, option_count, option_stride, required_ext, extension, check, create, drain,
         destroy, open, feed, peer_finished, writable, closed, datagram, timer, wake,
+        refusal, refusal_length,
     ]);
     layout!(out, "pp_needs_1", abi::Needs1, [size, flags, files_read, files_write]);
     layout!(out, "pp_stream", abi::Stream, [

@@ -27,6 +27,7 @@ mod listener;
 mod obey;
 mod reserve;
 mod sending;
+mod stand_in;
 mod start;
 mod stream;
 mod turn;

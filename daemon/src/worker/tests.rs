@@ -25,6 +25,7 @@ use crate::sys::shared_memory::SharedWords;
 mod datagrams;
 mod endings;
 mod script;
+mod stand_in;
 mod unix;
 
 use script::{CHUNK, Event, Mode, Script};

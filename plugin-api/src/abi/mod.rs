@@ -78,6 +78,7 @@ pub const INFO_TO_MANY: u32 = 4;
 
 /// A reply token is good while its datagram is one of so many last ones.
 pub const REPLIES: u64 = 960;
+pub const REFUSAL_MAX: u64 = 1024;
 
 pub const FAMILY_UNIX: u16 = 1;
 pub const FAMILY_IPV4: u16 = 4;
@@ -287,6 +288,8 @@ pub struct Plugin {
     pub datagram: Fn4<*mut c_void, *const Datagram, *const u8, usize, Status>,
     pub timer: Fn3<*mut c_void, Timer, u64>,
     pub wake: Fn2<*mut c_void, u64>,
+    pub refusal: *const c_void,
+    pub refusal_length: usize,
 }
 
 /// `polyport.needs/1`, plugin side: what its sandbox must allow, asked for before `create`.
