@@ -130,7 +130,10 @@ fn the_hole_shows_the_examples_byte_for_byte() {
     for file in ["smallest.rs", "smallest.c"] {
         let shown = fs::read(format!("../etc/gopher/plugins/{file}")).expect("in the hole");
         let example = fs::read(format!("../plugin-api/examples/{file}")).expect("an example");
-        assert!(shown == example, "etc/gopher/plugins/{file} is not the example");
+        assert!(
+            shown == example,
+            "etc/gopher/plugins/{file} is not the example"
+        );
     }
 }
 
