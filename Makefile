@@ -6,6 +6,7 @@ DESTDIR ?=
 bindir     = $(DESTDIR)$(PREFIX)/bin
 plugindir  = $(DESTDIR)$(PREFIX)/lib/polyport/plugins
 includedir = $(DESTDIR)$(PREFIX)/include
+holedir    = $(DESTDIR)$(PREFIX)/share/polyport/gopher
 confdir    = $(DESTDIR)/etc/polyport
 
 # The store refuses what others could have written, and so must the build.
@@ -18,6 +19,7 @@ CARGO = umask 022 && cargo
 
 # Programs that the tests set on the daemon, and files, each with its Debian package.
 PEERS = nc:netcat-openbsd ncat:ncat socat:socat curl:curl python3:python3 telnet:telnet \
+    lynx:lynx w3m:w3m gopher:gopher \
     script:bsdutils inetd:openbsd-inetd ip:iproute2 unshare:util-linux /etc/services:netbase
 
 help:
@@ -33,7 +35,8 @@ run: build
 	@mkdir -p run/state
 	@./target/release/polyport run --announce -c etc/polyport.toml \
 	    --set daemon.plugin_dir=target/release \
-	    --set daemon.run_dir=run --set daemon.state_dir=run/state
+	    --set daemon.run_dir=run --set daemon.state_dir=run/state \
+	    --set services.gopher.settings.root='$(CURDIR)/etc/gopher'
 
 build:
 	@./scripts/require.sh
@@ -73,9 +76,11 @@ install:
 	    > target/polyport.toml
 	test -e $(confdir)/polyport.toml || install -D -m 0644 target/polyport.toml $(confdir)/polyport.toml
 	for file in etc/conf.d/*.toml; do \
+	    sed 's|/usr/local/share|$(PREFIX)/share|' $$file > target/$${file##*/} || exit 1; \
 	    test -e $(confdir)/conf.d/$${file##*/} \
-	        || install -D -m 0644 $$file $(confdir)/conf.d/$${file##*/} || exit 1; \
+	        || install -D -m 0644 target/$${file##*/} $(confdir)/conf.d/$${file##*/} || exit 1; \
 	done
+	cd etc/gopher && find . -type f -exec install -D -m 0644 {} $(abspath $(holedir))/{} \;
 
 clean:
 	cargo clean

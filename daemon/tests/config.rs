@@ -157,6 +157,7 @@ fn the_shipped_example_resolves_and_serves_on_ipv4_loopback_only() {
         listens.collect::<Vec<_>>(),
         [
             "echo tcp://127.0.0.1:7007",
+            "gopher tcp://127.0.0.1:7070",
             "greeter tcp://127.0.0.1:51423",
             "udp-echo udp://127.0.0.1:7007"
         ]

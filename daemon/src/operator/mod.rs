@@ -15,6 +15,7 @@ mod plugins;
 mod running;
 mod scratch;
 mod try_plugin;
+mod unconfigured;
 
 use std::path::PathBuf;
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::check::probe;
 use super::scratch::Scratch;
+use super::unconfigured;
 use super::{Output, Sources, fail, lines, one_service, say_json};
 use crate::channel::{CheckBrief, Depth};
 use crate::control::client::Failure;
@@ -232,6 +233,9 @@ pub(super) fn find(plugin: &str, sources: &CheckBrief) -> Result<PathBuf, Failur
             exit: exit::FAILED,
             text: format!("{plugin}: {error}"),
         });
+    }
+    if let Some(found) = unconfigured::find(plugin, sources) {
+        return Ok(found);
     }
     let plan = plan::run_check(sources).map_err(|complaints| Failure {
         exit: exit::REJECTED,

@@ -9,6 +9,7 @@ use clap::Args;
 use super::one_service::OneService;
 use super::plugins;
 use super::scratch::Scratch;
+use super::unconfigured;
 use crate::channel::{CheckBrief, Depth};
 use crate::exit;
 use crate::supervisor;
@@ -45,7 +46,8 @@ pub(super) fn run(wish: Try) -> u8 {
         Ok(scratch) => scratch,
         Err(error) => return complain(exit::FAILED, &error.to_string()),
     };
-    let service = OneService::new(&plugin, &wish.listen, &wish.set, scratch.path());
+    let settings = unconfigured::absolute(&plugin, &wish.set);
+    let service = OneService::new(&plugin, &wish.listen, &settings, scratch.path());
     // The supervisor would refuse it too, but in the words of a configuration that nobody wrote.
     if let Err(text) = service.probe(scratch.path(), Depth::Settings) {
         return complain(exit::REJECTED, &text);

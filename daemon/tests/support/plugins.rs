@@ -30,6 +30,8 @@ pub fn folder() -> PathBuf {
                 "-p",
                 "polyport-udp-echo",
                 "-p",
+                "polyport-gopher",
+                "-p",
                 "polyport-fixture-panics",
                 "-p",
                 "polyport-fixture-talks",

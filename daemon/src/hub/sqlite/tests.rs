@@ -100,7 +100,7 @@ fn a_damaged_file_stops_history_and_says_so_once() {
     let complaint = sqlite.take_complaint().expect("it says so");
     assert!(complaint.contains("history.sqlite"), "{complaint}");
     sqlite.append(LINE, &message(1));
-    assert_eq!(sequences(&mut sqlite, 1), []);
+    assert!(sequences(&mut sqlite, 1).is_empty());
     assert!(!sqlite.commit());
     assert_eq!(sqlite.take_complaint(), None);
 }

@@ -1,0 +1,106 @@
+//! What an operator means who has no configuration: where a plugin of a name is, and which folder.
+//!
+//! Nothing here decides what is allowed: a file that is found is judged like any other. Invariant: where
+//! there is a configuration, its `plugin_dir` alone says what a name means.
+
+use std::path::{Path, PathBuf};
+
+use super::one_service;
+use crate::channel::CheckBrief;
+use crate::config::BUILT_IN_FILE;
+use crate::plan::{Descriptor, plugin_file};
+
+/// The plugin of that name in a folder where plugins are put: beside this program, where cargo puts
+/// them, or where an installation with this prefix does.
+pub(super) fn find(plugin: &str, sources: &CheckBrief) -> Option<PathBuf> {
+    if sources.file.is_some() || Path::new(BUILT_IN_FILE).exists() {
+        return None;
+    }
+    let program = std::env::current_exe().ok()?;
+    find_beside(plugin, program.parent()?)
+}
+
+fn find_beside(plugin: &str, folder: &Path) -> Option<PathBuf> {
+    let folders = [folder.to_owned(), folder.join("../lib/polyport/plugins")];
+    let mut files = folders
+        .iter()
+        .map(|folder| plugin_file(folder, plugin, Path::exists));
+    files.find(|file| file.exists())
+}
+
+/// Settings "key=value" in which a file or a folder that the plugin needs may be written as seen from
+/// where the operator is.
+pub(super) fn absolute(plugin: &Path, settings: &[String]) -> Vec<String> {
+    match one_service::look_at(plugin) {
+        Ok(descriptor) => settings
+            .iter()
+            .map(|setting| absolute_setting(&descriptor, setting))
+            .collect(),
+        // Whatever is wrong with it will be said when it is to serve.
+        Err(_) => settings.to_vec(),
+    }
+}
+
+fn absolute_setting(descriptor: &Descriptor, setting: &str) -> String {
+    let needs = &descriptor.needs;
+    let names_path = |key: &str| {
+        let paths = needs.files_read.iter().chain(&needs.files_write);
+        paths
+            .filter_map(|path| path.strip_prefix('$'))
+            .any(|name| name == key)
+    };
+    match setting.split_once('=') {
+        // What is quoted or a list was written for a configuration, and is left as it is.
+        Some((key, value)) if names_path(key.trim()) && !value.starts_with(['"', '\'', '[']) => {
+            match std::path::absolute(value.trim()) {
+                Ok(path) => format!("{key}={}", path.display()),
+                Err(_) => setting.to_owned(),
+            }
+        }
+        _ => setting.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Needs;
+
+    #[test]
+    fn paths_that_a_plugin_needs_are_taken_from_here() {
+        let descriptor = Descriptor {
+            needs: Needs {
+                files_read: vec!["$root".into(), "/etc/passwd".into()],
+                ..Needs::default()
+            },
+            ..Descriptor::default()
+        };
+        let here = std::env::current_dir().expect("we are somewhere");
+        let here = here.display();
+        for (written, expected) in [
+            ("root=public", format!("root={here}/public")),
+            ("root=.", format!("root={here}")),
+            ("root=/srv", "root=/srv".to_owned()),
+            ("root=\"public\"", "root=\"public\"".to_owned()),
+            ("root=", "root=".to_owned()),
+            ("mode=public", "mode=public".to_owned()),
+            ("root", "root".to_owned()),
+        ] {
+            assert_eq!(absolute_setting(&descriptor, written), expected);
+        }
+    }
+
+    #[test]
+    fn a_plugin_is_found_beside_the_program_and_where_it_was_installed() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/unconfigured-test");
+        let installed = folder.join("lib/polyport/plugins");
+        std::fs::create_dir_all(folder.join("bin")).expect("a folder");
+        std::fs::create_dir_all(&installed).expect("a folder");
+        std::fs::write(installed.join("one.so"), "").expect("a file");
+        std::fs::write(folder.join("bin/libpolyport_the_other.so"), "").expect("a file");
+        let bin = folder.join("bin");
+        assert!(find_beside("one", &bin).is_some_and(|file| file.ends_with("one.so")));
+        assert!(find_beside("the-other", &bin).is_some());
+        assert_eq!(find_beside("none", &bin), None);
+    }
+}

@@ -1,0 +1,221 @@
+//! Gopher through the real daemon, read by programs that everybody has: curl, lynx, w3m and the Debian
+//! client `gopher`, and by a browser's requests.
+//!
+//! The hole is the one that is shipped, so what it links to is shown to be there. What the answers are
+//! in detail is tested with the plugin.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use support::daemon::{Daemon, Directory, polyport, run_to_end};
+use support::dice::Dice;
+use support::program::{End, Talk, holds, program, talk};
+
+/// The shipped hole as `gopher`, a folder without maps as `plain`.
+fn serve(name: &str, plain: &Path) -> Daemon {
+    support::plugins::folder();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../etc/gopher");
+    let service = |name: &str, root: &Path| {
+        format!(
+            "[services.{name}]\nplugin = \"gopher\"\nworkers = 1\nlisten = [\"tcp://127.0.0.1:0\"]\n\
+             [services.{name}.settings]\nroot = \"{}\"\n",
+            root.display()
+        )
+    };
+    let config = service("gopher", &shipped) + &service("plain", plain);
+    Daemon::start(name, &config)
+}
+
+fn output(mut command: Command, arguments: &[&str]) -> Vec<u8> {
+    command.args(arguments).env("TERM", "vt100");
+    let output = run_to_end(command);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    output.stdout
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn clients_read_menus_texts_searches_addresses_and_errors() {
+    let plain = Directory::new("gopher-clients-plain");
+    let daemon = serve("gopher-clients", plain.path());
+    let address = daemon.address("gopher", 0);
+    let lynx: &[&str] = &["-dump", "-nolist"];
+    let w3m: &[&str] = &["-dump"];
+    let curl: &[&str] = &["--silent", "--max-time", "20"];
+    for (item, expected) in [
+        ("", "Writing a plugin"),
+        ("1/plugins", "The idea"),
+        ("0/about.txt", "WHAT POLYPORT IS"),
+        ("0/plugins/smallest.rs", "export_plugin!"),
+        ("0/missing.txt", "There is nothing here by that name."),
+        ("0/caps.txt", "CapsVersion=1"),
+        ("7/search%09shared", "plugins/idea.txt"),
+        ("hURL:http://example.org/", "http://example.org/"),
+    ] {
+        for (name, arguments) in [("curl", curl), ("lynx", lynx), ("w3m", w3m)] {
+            let item = match name {
+                // These two ask for a search in their own way.
+                "lynx" | "w3m" => item.replace("%09", "?"),
+                _ => item.to_owned(),
+            };
+            let url = format!("gopher://{address}/{item}");
+            let mut arguments = arguments.to_vec();
+            arguments.push(&url);
+            let printed = text(&output(program(name, name), &arguments));
+            assert!(printed.contains(expected), "{name} {url}: {printed}");
+        }
+    }
+    daemon.finish(&[]);
+}
+
+#[test]
+fn the_debian_client_browses_by_gopher_plus() {
+    let plain = Directory::new("gopher-umn-plain");
+    let daemon = serve("gopher-umn", plain.path());
+    let address = daemon.address("gopher", 0);
+    program("gopher", "gopher");
+    let mut script = program("script", "bsdutils");
+    let client = format!("gopher {} {}", address.ip(), address.port());
+    script
+        .args(["-qec", &client, "/dev/null"])
+        .env("TERM", "vt100")
+        // Its first run in a home begins with a prompt.
+        .env("HOME", plain.path());
+    let conversation = Talk {
+        prompt: "continue",
+        input: b"\r",
+        end: End::Test,
+    };
+    let printed = talk(script, &conversation, |printed| {
+        holds(printed, b"Writing a plugin") || holds(printed, b"Nothing available")
+    });
+    assert!(holds(&printed, b"Writing a plugin"), "{}", text(&printed));
+    daemon.finish(&[]);
+}
+
+#[test]
+fn a_binary_arrives_whole_whoever_asks() {
+    let plain = Directory::new("gopher-binary-plain");
+    let mut dice = Dice(0x5EED);
+    let content: Vec<u8> = (0..3_000_000).map(|_| dice.below(256) as u8).collect();
+    fs::write(plain.path().join("a.bin"), &content).expect("a file");
+    let daemon = serve("gopher-binary", plain.path());
+    let address = daemon.address("plain", 0);
+    for (name, arguments) in [
+        ("curl", &["--silent", "gopher://ADDRESS/9/a.bin"][..]),
+        ("curl", &["--silent", "http://ADDRESS/a.bin"]),
+        ("lynx", &["-source", "gopher://ADDRESS/9/a.bin"]),
+    ] {
+        let arguments: Vec<String> = arguments
+            .iter()
+            .map(|it| it.replace("ADDRESS", &address.to_string()))
+            .collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        assert!(
+            output(program(name, name), &arguments) == content,
+            "{name} {arguments:?}"
+        );
+    }
+    daemon.finish(&[]);
+}
+
+#[test]
+fn the_hole_shows_the_examples_byte_for_byte() {
+    for file in ["smallest.rs", "smallest.c"] {
+        let shown = fs::read(format!("../etc/gopher/plugins/{file}")).expect("in the hole");
+        let example = fs::read(format!("../plugin-api/examples/{file}")).expect("an example");
+        assert!(
+            shown == example,
+            "etc/gopher/plugins/{file} is not the example"
+        );
+    }
+}
+
+#[test]
+fn browsers_follow_the_links_of_the_pages() {
+    let plain = Directory::new("gopher-http-plain");
+    let daemon = serve("gopher-http", plain.path());
+    let address = daemon.address("gopher", 0);
+    let get = |path: &str| {
+        let url = format!("http://{address}{path}");
+        text(&output(
+            program("curl", "curl"),
+            &["--silent", "--include", "--max-time", "20", &url],
+        ))
+    };
+    let mut seen = vec!["/".to_owned()];
+    let mut next = 0;
+    while let Some(path) = seen.get(next).cloned() {
+        let answer = get(&path);
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK\r\n"),
+            "{path}: {answer}"
+        );
+        assert!(!answer.contains("<script"), "{path}");
+        if answer.contains("Content-Type: text/html") {
+            for link in answer.split("href=\"/").skip(1) {
+                let link = format!("/{}", link.split('"').next().unwrap_or_default());
+                if !seen.contains(&link) {
+                    seen.push(link);
+                }
+            }
+        }
+        next += 1;
+    }
+    assert!(seen.len() >= 6, "the shipped hole has more pages: {seen:?}");
+    assert!(get("/missing").starts_with("HTTP/1.1 404 Not Found\r\n"));
+    assert!(get("/search?q=shared").contains("href=\"/plugins/idea.txt\""));
+    daemon.finish(&[]);
+}
+
+#[test]
+fn one_line_serves_a_folder_without_any_configuration() {
+    support::plugins::folder();
+    let folder = Directory::new("gopher-try");
+    fs::write(folder.path().join("hello.txt"), "hello").expect("a file");
+    let mut command = polyport();
+    command
+        .args([
+            "try",
+            "gopher",
+            "--json",
+            "--set",
+            "root=.",
+            "--listen",
+            "tcp://127.0.0.1:0",
+        ])
+        .current_dir(folder.path())
+        .stdin(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("the binary runs");
+    let mut line = String::new();
+    let mut said = std::io::BufReader::new(child.stdout.take().expect("piped"));
+    std::io::BufRead::read_line(&mut said, &mut line).expect("it speaks");
+    let url = line
+        .split("tcp://")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
+    let printed = url.map(|address| {
+        let url = format!("gopher://{address}/0/hello.txt");
+        run_to_end({
+            let mut curl = program("curl", "curl");
+            curl.args(["--silent", "--max-time", "20", &url]);
+            curl
+        })
+    });
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it still runs");
+    child.wait().expect("it ends");
+    assert_eq!(
+        printed.map(|it| it.stdout).as_deref(),
+        Some(&b"hello"[..]),
+        "{line}"
+    );
+}

@@ -1,0 +1,151 @@
+//! Menus that are ready to be sent, and files that are known to be files.
+//!
+//! A menu is kept under what it was asked as, together with the stamps of everything that it was
+//! made from; whoever takes it out compares these with what is there now. One that was made right
+//! after a change is not kept, for a further change might leave the same stamp.
+//!
+//! Invariant: the bytes kept never exceed the limit; the oldest entries go first.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::lookup::Stamp;
+
+/// What one entry costs beyond its key and its menu.
+const ENTRY_BYTES: usize = 256;
+
+/// Menus that are younger than this when they are made are not kept.
+pub(crate) const SETTLED_MS: u64 = 50;
+
+#[derive(Clone, Debug)]
+pub(crate) enum Kept {
+    /// The path is a regular file.
+    File,
+    Menu(Arc<Ready>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) bytes: Arc<[u8]>,
+    /// Paths of the same tree, and what they were.
+    pub(crate) made_from: Vec<(Vec<u8>, Stamp)>,
+}
+
+pub(crate) struct Cache {
+    bytes_max: usize,
+    age_max: Duration,
+    bytes: usize,
+    entries: HashMap<Vec<u8>, Entry>,
+    /// By age; numbers are never used again.
+    order: BTreeMap<u64, Vec<u8>>,
+    next: u64,
+}
+
+struct Entry {
+    kept: Kept,
+    since: Instant,
+    number: u64,
+    bytes: usize,
+}
+
+impl Cache {
+    pub(crate) fn new(bytes_max: usize, age_max: Duration) -> Cache {
+        Cache {
+            bytes_max,
+            age_max,
+            bytes: 0,
+            entries: HashMap::new(),
+            order: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
+    pub(crate) fn kept(&self, key: &[u8], now: Instant) -> Option<Kept> {
+        let entry = self.entries.get(key)?;
+        let young = now.saturating_duration_since(entry.since) < self.age_max;
+        young.then(|| entry.kept.clone())
+    }
+
+    pub(crate) fn keep(&mut self, key: Vec<u8>, kept: Kept, now: Instant) {
+        self.forget(&key);
+        let content = match &kept {
+            Kept::File => 0,
+            Kept::Menu(ready) => {
+                let paths = ready
+                    .made_from
+                    .iter()
+                    .map(|(path, _)| path.len() + ENTRY_BYTES);
+                ready.bytes.len() + paths.sum::<usize>()
+            }
+        };
+        let bytes = 2 * key.len() + content + ENTRY_BYTES;
+        if bytes > self.bytes_max {
+            return;
+        }
+        while self.bytes + bytes > self.bytes_max {
+            let Some(oldest) = self.order.first_key_value().map(|(_, key)| key.clone()) else {
+                break;
+            };
+            self.forget(&oldest);
+        }
+        let number = self.next;
+        self.next += 1;
+        self.bytes += bytes;
+        self.order.insert(number, key.clone());
+        let entry = Entry {
+            kept,
+            since: now,
+            number,
+            bytes,
+        };
+        self.entries.insert(key, entry);
+    }
+
+    pub(crate) fn forget(&mut self, key: &[u8]) {
+        if let Some(entry) = self.entries.remove(key) {
+            self.order.remove(&entry.number);
+            self.bytes -= entry.bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn menu(bytes: usize) -> Kept {
+        Kept::Menu(Arc::new(Ready {
+            bytes: vec![b'x'; bytes].into(),
+            made_from: Vec::new(),
+        }))
+    }
+
+    #[test]
+    fn the_oldest_goes_and_the_limit_holds() {
+        let start = Instant::now();
+        let mut cache = Cache::new(10_000, Duration::from_secs(10));
+        for nth in 0..1000_usize {
+            let key = nth.to_string().into_bytes();
+            cache.keep(key.clone(), menu(nth * 7 % 2000), start);
+            assert!(cache.bytes <= 10_000);
+            assert!(cache.kept(&key, start).is_some());
+            assert_eq!(cache.entries.len(), cache.order.len());
+        }
+        assert!(cache.kept(b"1", start).is_none());
+        cache.keep(b"large".to_vec(), menu(10_000), start);
+        assert!(cache.kept(b"large", start).is_none());
+        let keys: Vec<_> = cache.entries.keys().cloned().collect();
+        keys.iter().for_each(|key| cache.forget(key));
+        assert_eq!((cache.bytes, cache.order.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_too_old_is_not_there() {
+        let start = Instant::now();
+        let mut cache = Cache::new(10_000, Duration::from_secs(10));
+        cache.keep(b"a".to_vec(), Kept::File, start);
+        assert!(cache.kept(b"a", start + Duration::from_secs(9)).is_some());
+        assert!(cache.kept(b"a", start + Duration::from_secs(10)).is_none());
+    }
+}

@@ -1,0 +1,121 @@
+//! From the bytes of a connection to a request, or to the refusal of one.
+//!
+//! Pure but for the settings. Invariant: a request is complete, or the peer has finished, or it is
+//! longer than allowed; until one of these there is no answer.
+
+use crate::answer::{Manner, Request};
+use crate::gopherplus::{self, Ask};
+use crate::http::{self, HEAD_BYTES_MAX};
+use crate::menu::Here;
+use crate::selector;
+use crate::settings::{Choices, Http, Plus};
+use crate::{menu, page};
+
+/// What a connection has said so far.
+#[derive(Debug)]
+pub(crate) enum Said {
+    More,
+    Nothing,
+    /// Its host is the `Host` of HTTP, if there was one.
+    Asked(Request, Option<Vec<u8>>),
+    /// The whole answer, and the reason for the log.
+    Refused(Vec<u8>, &'static str),
+}
+
+/// `has_ended`: there will be no more.
+pub(crate) fn said(
+    choices: &Choices,
+    here: impl FnOnce() -> Here,
+    input: &[u8],
+    has_ended: bool,
+) -> Said {
+    if choices.http != Http::Off {
+        match http::parsed(input) {
+            http::Parsed::NotHttp => {}
+            http::Parsed::More if has_ended => return Said::Nothing,
+            http::Parsed::More => return Said::More,
+            http::Parsed::Asked(_) | http::Parsed::Refused(_) if choices.http == Http::Refuse => {
+                return refused(
+                    403,
+                    "This is a gopher server",
+                    "Please use a gopher client.",
+                );
+            }
+            http::Parsed::Asked(asked) => {
+                let request = Request {
+                    selector: asked.selector,
+                    search: asked.search,
+                    manner: Manner::Http { body: asked.body },
+                    here: here(),
+                    host: None,
+                };
+                return Said::Asked(request, asked.host);
+            }
+            http::Parsed::Refused(405) => {
+                return refused(405, "Not that way", "Pages here can only be read.");
+            }
+            http::Parsed::Refused(status) => {
+                return refused(
+                    status,
+                    "Not understood",
+                    "That is not a request for a page.",
+                );
+            }
+        }
+    }
+    let may_be_http = choices.http != Http::Off && http::may_be(input);
+    let length_max = if may_be_http {
+        HEAD_BYTES_MAX
+    } else {
+        choices.selector_max
+    };
+    let end = input.iter().position(|byte| *byte == b'\n');
+    let line = match end {
+        Some(end) => selector::without_end(&input[..=end]),
+        None => selector::without_end(input),
+    };
+    if line.len() > length_max || (end.is_some() && line.len() > choices.selector_max) {
+        return Said::Refused(
+            menu::error("The request is too long."),
+            "a line that is too long",
+        );
+    }
+    if end.is_none() && !has_ended {
+        return Said::More;
+    }
+    if input.is_empty() {
+        return Said::Nothing;
+    }
+    let Some(fields) = selector::fields(line) else {
+        return Said::Refused(
+            menu::error("The request is not understood."),
+            "control characters",
+        );
+    };
+    let is_search = selector::path(fields.selector)
+        .is_some_and(|path| !path.is_empty() && selector::path(&choices.search) == Some(path));
+    let (search, word) = match fields.second {
+        // On a search the second field is what is searched for, whatever it looks like.
+        Some(_) if is_search || fields.third.is_some() => (fields.second, fields.third),
+        Some(second) if gopherplus::ask(second).is_some() => (None, fields.second),
+        second => (second, None),
+    };
+    let plus: Option<Ask> = word
+        .and_then(gopherplus::ask)
+        .filter(|_| choices.plus != Plus::Off);
+    let request = Request {
+        selector: fields.selector.to_vec(),
+        search: search.map(<[u8]>::to_vec),
+        manner: plus.map_or(Manner::Gopher, Manner::Plus),
+        here: here(),
+        host: None,
+    };
+    Said::Asked(request, None)
+}
+
+fn refused(status: u16, title: &str, text: &str) -> Said {
+    let page = page::message(title, text);
+    let mut answer = page::head(status, page.len());
+    answer.extend_from_slice(&page);
+    Said::Refused(answer, "HTTP that is not answered")
+}

@@ -1,0 +1,114 @@
+//! A reply on its way to one session: what was queued, and what still has to be.
+//!
+//! Invariant: bytes are queued in order and once; when the last ones are, the session is closed in
+//! order, so that the peer reads everything before the end.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use polyport_plugin::prelude::*;
+
+use crate::answer::{Body, Reply};
+use crate::text::Lines;
+
+/// Bytes of one write: a larger one might be more than the whole of `limits.output`, and then end
+/// the session. All writes of one call leave together.
+const WRITE_BYTES_MAX: usize = 1024;
+
+#[derive(Debug)]
+pub(crate) struct Sending {
+    /// Small: the line or the few lines that a manner puts in front.
+    head: Vec<u8>,
+    bytes: Arc<[u8]>,
+    /// Bytes of `bytes` that are queued.
+    at: usize,
+    file: Option<(File, u64)>,
+    lines: Option<Lines>,
+    outcome: &'static str,
+}
+
+pub(crate) enum Next {
+    /// Until there is room.
+    Wait,
+    /// For the next piece, which a thread reads.
+    Read(Lines),
+    Done,
+}
+
+impl Sending {
+    pub(crate) fn of(reply: Reply) -> Sending {
+        let mut sending = Sending {
+            head: reply.head,
+            ..Sending::of_bytes(Vec::new(), reply.outcome)
+        };
+        match reply.body {
+            Body::Bytes(bytes) => sending.bytes = bytes,
+            Body::File(file, length) => sending.file = Some((file, length)),
+            Body::Lines(lines) => sending.lines = Some(lines),
+        }
+        sending
+    }
+
+    pub(crate) fn of_bytes(bytes: Vec<u8>, outcome: &'static str) -> Sending {
+        Sending {
+            head: Vec::new(),
+            bytes: bytes.into(),
+            at: 0,
+            file: None,
+            lines: None,
+            outcome,
+        }
+    }
+
+    pub(crate) fn of_piece(bytes: Vec<u8>, lines: Option<Lines>) -> Sending {
+        Sending {
+            lines,
+            ..Sending::of_bytes(bytes, "a text")
+        }
+    }
+
+    pub(crate) fn pour(&mut self, cx: &mut Context, id: SessionId) -> Result<Next> {
+        if !self.head.is_empty() {
+            match cx.write(id, &self.head) {
+                Ok(()) => self.head = Vec::new(),
+                Err(Error::Full) => return Ok(Next::Wait),
+                Err(error) => return Err(error),
+            }
+        }
+        while self.at < self.bytes.len() {
+            let end = self.bytes.len().min(self.at + WRITE_BYTES_MAX);
+            match cx.write(id, &self.bytes[self.at..end]) {
+                Ok(()) => self.at = end,
+                Err(Error::Full) => return Ok(Next::Wait),
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some((file, length)) = self.file.take()
+            && length > 0
+        {
+            cx.send_file(id, file, 0, length)?;
+        }
+        match self.lines.take() {
+            Some(lines) => Ok(Next::Read(lines)),
+            None => {
+                cx.close(id, self.outcome)?;
+                Ok(Next::Done)
+            }
+        }
+    }
+}
+
+impl Reply {
+    /// The same reply for somebody else, if it can be given twice.
+    pub(crate) fn again(&self) -> Option<Reply> {
+        match &self.body {
+            Body::Bytes(bytes) => Some(Reply {
+                head: self.head.clone(),
+                body: Body::Bytes(Arc::clone(bytes)),
+                outcome: self.outcome,
+                warnings: Vec::new(),
+            }),
+            Body::File(..) | Body::Lines(..) => None,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A hole on a real disk, and conversations with it through the fake host.
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use polyport_gopher::Gopher;
+use polyport_plugin::testing::{FakeHost, Peer, Setup};
+
+/// A folder that is gone when the test is over.
+pub(crate) struct Hole {
+    pub(crate) root: PathBuf,
+}
+
+impl Hole {
+    /// Each file is a path and its content; a path that ends with a slash is a folder.
+    pub(crate) fn of(files: &[(&str, &[u8])]) -> Hole {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let nth = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("hole-{}-{nth}", std::process::id());
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(root.join("root")).expect("a new folder");
+        let hole = Hole { root };
+        for (path, content) in files {
+            hole.put(path.as_bytes(), content);
+        }
+        hole
+    }
+
+    pub(crate) fn path(&self, path: &[u8]) -> PathBuf {
+        self.root.join("root").join(OsStr::from_bytes(path))
+    }
+
+    pub(crate) fn put(&self, path: &[u8], content: &[u8]) {
+        let place = self.path(path);
+        let folder = if path.ends_with(b"/") {
+            &place
+        } else {
+            place.parent().expect("below the root")
+        };
+        fs::create_dir_all(folder).expect("a folder");
+        if !path.ends_with(b"/") {
+            fs::write(&place, content).expect("a file");
+        }
+    }
+
+    pub(crate) fn link(&self, path: &str, to: &str) {
+        std::os::unix::fs::symlink(to, self.path(path.as_bytes())).expect("a link");
+    }
+
+    pub(crate) fn fifo(&self, path: &str) {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let path = self.path(path.as_bytes());
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o644), 0).expect("a FIFO");
+    }
+
+    /// As if nothing had changed for a while, so that menus are kept.
+    pub(crate) fn age(&self, path: &str) {
+        let folder = fs::File::open(self.path(path.as_bytes())).expect("it is there");
+        let before = SystemTime::now() - Duration::from_secs(60);
+        folder.set_modified(before).expect("it is ours");
+    }
+
+    pub(crate) fn setup(&self) -> Setup {
+        let root = self.root.join("root");
+        Setup::of::<Gopher>()
+            .set("root", root.to_str().expect("UTF-8"))
+            .set("hostname", "h.example")
+            .set("port", "70")
+    }
+
+    pub(crate) fn host(&self) -> FakeHost {
+        self.setup().start().expect("the settings are good")
+    }
+
+    /// What a new peer gets, with the default settings.
+    pub(crate) fn ask(&self, request: impl AsRef<[u8]>) -> Vec<u8> {
+        ask(&mut self.host(), request)
+    }
+}
+
+impl Drop for Hole {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+/// What a new peer gets before the end, which has to come in order.
+pub(crate) fn ask(host: &mut FakeHost, request: impl AsRef<[u8]>) -> Vec<u8> {
+    let peer = host.connect();
+    host.send(peer, request.as_ref());
+    answer(host, peer)
+}
+
+pub(crate) fn answer(host: &mut FakeHost, peer: Peer) -> Vec<u8> {
+    while host.run_work() {}
+    assert!(
+        host.is_finished(peer),
+        "no end after the answer\n{}",
+        host.transcript()
+    );
+    host.received(peer).to_vec()
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The menu's lines without their end, each of four fields.
+pub(crate) fn lines(menu: &[u8]) -> Vec<String> {
+    let menu = text(menu);
+    let menu = menu
+        .strip_suffix(".\r\n")
+        .unwrap_or_else(|| panic!("no end: {menu:?}"));
+    let lines: Vec<String> = menu.split_terminator("\r\n").map(str::to_owned).collect();
+    for line in &lines {
+        assert_eq!(line.split('\t').count(), 4, "{line:?}");
+    }
+    lines
+}
+
+/// Letter and name of each line.
+pub(crate) fn names(menu: &[u8]) -> Vec<String> {
+    lines(menu)
+        .iter()
+        .map(|line| line.split('\t').next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+pub(crate) const NOT_HERE: &str = "3There is nothing here by that name.\t\terror.host\t1\r\n.\r\n";
