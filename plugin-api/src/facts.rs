@@ -183,6 +183,8 @@ pub enum End {
     Drain,
     /// The plugin broke a rule.
     Fault,
+    /// It goes on in another worker: the peer has noticed nothing.
+    Carried,
     /// A reason that this release does not know.
     Other(u32),
 }
@@ -197,6 +199,7 @@ impl End {
             abi::END_LIMIT => End::Limit,
             abi::END_DRAIN => End::Drain,
             abi::END_FAULT => End::Fault,
+            abi::END_CARRIED => End::Carried,
             other => End::Other(other),
         }
     }
@@ -210,6 +213,7 @@ impl End {
             End::Limit => abi::END_LIMIT,
             End::Drain => abi::END_DRAIN,
             End::Fault => abi::END_FAULT,
+            End::Carried => abi::END_CARRIED,
             End::Other(other) => other,
         }
     }

@@ -9,6 +9,7 @@
 
 mod blocking;
 pub(crate) mod caller;
+mod carry;
 mod declared;
 mod host;
 mod lent;
@@ -212,6 +213,9 @@ unsafe extern "C" fn extension<P: Protocol>(id: *const c_char) -> *const c_void 
     let id = unsafe { CStr::from_ptr(id) }.to_bytes();
     if id == abi::EXT_WORK.as_bytes() {
         return ptr::from_ref(Events::<P>::WORK_SINK).cast();
+    }
+    if id == abi::EXT_CARRY.as_bytes() && P::STREAMS && P::CARRY_FORMAT.is_some() {
+        return ptr::from_ref(Events::<P>::CARRY).cast();
     }
     Declared::<Events<P>>::extension(id)
 }

@@ -74,6 +74,7 @@ static void constants(void) {
   CONSTANT(PP_END_LIMIT);
   CONSTANT(PP_END_DRAIN);
   CONSTANT(PP_END_FAULT);
+  CONSTANT(PP_END_CARRIED);
   CONSTANT(PP_PEER_FIRST);
   CONSTANT(PP_KIND_TEXT);
   CONSTANT(PP_KIND_INTEGER);
@@ -92,9 +93,11 @@ static void constants(void) {
   CONSTANT(PP_NEEDS_EXEC);
   CONSTANT(PP_NEEDS_JIT);
   CONSTANT(PP_READ_PEEK);
+  CONSTANT(PP_CARRY_BYTES_MAX);
   TEXT(PP_EXT_NEEDS);
   TEXT(PP_EXT_BLOCKING);
   TEXT(PP_EXT_WORK);
+  TEXT(PP_EXT_CARRY);
 }
 
 static void entry(void) {
@@ -285,6 +288,16 @@ static void work_sink(void) {
   FUNCTION(void, done, (void *, uint64_t, void *, int32_t));
 }
 
+static void carry(void) {
+  STRUCT(pp_carry_1);
+  FIELD(uint32_t, size);
+  FIELD(uint32_t, format);
+  FUNCTION(int32_t, export_session,
+           (void *, uint64_t, void *, uint8_t *, size_t, size_t *));
+  FUNCTION(int32_t, import_session,
+           (void *, uint64_t, const pp_session_info *, uint32_t, const uint8_t *, size_t, void **, pp_text *));
+}
+
 int main(void) {
   constants();
   entry();
@@ -303,5 +316,6 @@ int main(void) {
   blocking();
   work();
   work_sink();
+  carry();
   return 0;
 }

@@ -178,6 +178,7 @@ fn printed_by_rust() -> String {
         CLOSE_FINISH, CLOSE_ABORT,
         WRITE_FINISH,
         END_FINISHED, END_ABORTED, END_LOST, END_IDLE, END_LIMIT, END_DRAIN, END_FAULT,
+        END_CARRIED,
         PEER_FIRST,
         KIND_TEXT, KIND_INTEGER, KIND_BOOLEAN, KIND_DURATION, KIND_SIZE, KIND_LIST,
         INFO_CREDENTIALS, INFO_PROXIED, INFO_TO_MANY,
@@ -185,9 +186,11 @@ fn printed_by_rust() -> String {
         FAMILY_UNIX, FAMILY_IPV4, FAMILY_IPV6,
         NEEDS_CONNECT, NEEDS_EXEC, NEEDS_JIT,
         READ_PEEK,
+        CARRY_BYTES_MAX,
     ]);
     for (name, id) in [
         ("NEEDS", abi::EXT_NEEDS), ("BLOCKING", abi::EXT_BLOCKING), ("WORK", abi::EXT_WORK),
+        ("CARRY", abi::EXT_CARRY),
     ] {
         writeln!(out, "text PP_EXT_{name} {id}").expect("a String takes everything");
     }
@@ -225,6 +228,7 @@ fn printed_by_rust() -> String {
     layout!(out, "pp_blocking_1", abi::Blocking1, [size, max_parallel, serve, serve_datagram]);
     layout!(out, "pp_work_1", abi::Work1, [size, reserved0, submit]);
     layout!(out, "pp_work_sink_1", abi::WorkSink1, [size, reserved0, done]);
+    layout!(out, "pp_carry_1", abi::Carry1, [size, format, export_session, import_session]);
     out
 }
 

@@ -54,6 +54,8 @@ pub const END_LIMIT: u32 = 5;
 pub const END_DRAIN: u32 = 6;
 /// The plugin broke a rule (a panic, more consumed than lent).
 pub const END_FAULT: u32 = 7;
+/// It goes on in another worker.
+pub const END_CARRIED: u32 = 8;
 
 /// Plugin flag: the peer speaks first, so a connection is of no interest before it carries bytes.
 pub const PEER_FIRST: u64 = 1;
@@ -92,6 +94,10 @@ pub const EXT_BLOCKING: &str = "polyport.blocking/1";
 
 /// Of both sides: [`Work1`] and [`WorkSink1`].
 pub const EXT_WORK: &str = "polyport.work/1";
+
+pub const EXT_CARRY: &str = "polyport.carry/1";
+/// The most that a session can be exported to.
+pub const CARRY_BYTES_MAX: u64 = 65_536;
 
 /// Slot and epoch of a session; 0 is never valid.
 pub type Session = u64;
@@ -220,6 +226,8 @@ type Fn2<A, B, R = ()> = Option<unsafe extern "C" fn(A, B) -> R>;
 type Fn3<A, B, C, R = ()> = Option<unsafe extern "C" fn(A, B, C) -> R>;
 type Fn4<A, B, C, D, R = ()> = Option<unsafe extern "C" fn(A, B, C, D) -> R>;
 type Fn5<A, B, C, D, E, R = ()> = Option<unsafe extern "C" fn(A, B, C, D, E) -> R>;
+type Fn8<A, B, C, D, E, F, G, H, R = ()> =
+    Option<unsafe extern "C" fn(A, B, C, D, E, F, G, H) -> R>;
 type Fn6<A, B, C, D, E, F, R = ()> = Option<unsafe extern "C" fn(A, B, C, D, E, F) -> R>;
 
 /// Host to plugin. The rules of each function stand in the header.
@@ -333,6 +341,27 @@ pub struct WorkSink1 {
     pub size: u32,
     pub reserved0: u32,
     pub done: Fn4<*mut c_void, u64, *mut c_void, Status>,
+}
+
+/// `polyport.carry/1`, plugin side: live sessions as bytes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Carry1 {
+    pub size: u32,
+    pub format: u32,
+    pub export_session:
+        Fn6<*mut c_void, Session, *mut c_void, *mut u8, usize, *mut usize, Status>,
+    pub import_session: Fn8<
+        *mut c_void,
+        Session,
+        *const SessionInfo,
+        u32,
+        *const u8,
+        usize,
+        *mut *mut c_void,
+        *mut Text,
+        Status,
+    >,
 }
 
 // SAFETY: the tables hold only pointers to immutable static data and functions; nobody writes

@@ -59,7 +59,7 @@ pub(crate) struct Ledger {
     pub(crate) jobs_max: Option<usize>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Output {
     pub(crate) queued: Vec<u8>,
     pub(crate) finished: bool,
@@ -114,6 +114,18 @@ impl Ledger {
             jobs: VecDeque::new(),
             jobs_max: Some(jobs_max),
         }
+    }
+
+    /// The books of the same world, for another instance: its time, its past, its refusals to come.
+    pub(crate) fn continue_from(&mut self, before: &mut Ledger) {
+        self.now_ms = before.now_ms;
+        self.ended = before.ended.clone();
+        self.writes_left = before.writes_left.take();
+        self.sent = std::mem::take(&mut before.sent);
+        let mut log = before.log.clone();
+        log.append(&mut self.log);
+        self.log = log;
+        self.transcript.insert_str(0, &before.transcript);
     }
 
     // --- the host's side -----------------------------------------------------------------------
