@@ -98,6 +98,8 @@ struct Entry {
     /// Nothing can be written any more.
     finished: bool,
     closed: bool,
+    /// On its way to or from another worker: nothing can be asked for.
+    away: bool,
 }
 
 #[derive(Debug, Default)]
@@ -138,8 +140,23 @@ impl Desk {
             refused: false,
             finished: false,
             closed: false,
+            away: false,
         };
         self.ledger.insert(session, entry);
+    }
+
+    /// It comes from another worker, with what was said there and perhaps a `writable` that is owed.
+    pub fn taken(&mut self, session: Token, queued: usize, refused: bool, accepts: bool) {
+        if let Some(entry) = self.ledger.get_mut(session) {
+            (entry.queued, entry.refused) = (queued, refused);
+            entry.finished = !accepts;
+        }
+    }
+
+    pub fn away(&mut self, session: Token, away: bool) {
+        if let Some(entry) = self.ledger.get_mut(session) {
+            entry.away = away;
+        }
     }
 
     pub fn closed(&mut self, session: Token) {
@@ -286,7 +303,7 @@ impl Desk {
             Said::Lent(start, end) => end - start,
             Said::Bytes(bytes) => bytes.len(),
         };
-        if entry.queued.saturating_add(length) > entry.output_bytes_max {
+        if entry.away || entry.queued.saturating_add(length) > entry.output_bytes_max {
             if !entry.refused {
                 self.refusals.push(session);
             }
@@ -314,6 +331,9 @@ impl Desk {
 
     pub fn close(&mut self, session: Token, abort: bool) -> Result<(), Refusal> {
         let entry = self.ledger.get_mut(session).ok_or(Refusal::Gone)?;
+        if entry.away {
+            return Err(Refusal::Busy);
+        }
         if std::mem::replace(&mut entry.closed, true) {
             return Err(Refusal::Gone);
         }
@@ -393,10 +413,10 @@ impl Desk {
     }
 
     fn alive(&self, session: Token) -> Result<(), Refusal> {
-        if self.ledger.contains_key(session) {
-            Ok(())
-        } else {
-            Err(Refusal::Gone)
+        match self.ledger.get(session) {
+            Some(entry) if entry.away => Err(Refusal::Busy),
+            Some(_) => Ok(()),
+            None => Err(Refusal::Gone),
         }
     }
 }

@@ -8,12 +8,15 @@
 pub mod access;
 pub mod bans;
 pub mod bucket;
+pub mod carried;
 mod carrying;
 mod connection;
 mod datagrams;
 mod deadlines;
 pub mod desk;
+mod giving;
 pub mod handler;
+pub mod handover;
 mod introducing;
 mod limiting;
 mod limits;
@@ -35,6 +38,7 @@ mod cases;
 mod simulation;
 
 pub use connection::{LINGER_BYTES_MAX, LINGER_MS};
+pub use giving::NotTaken;
 pub use introducing::Introduced;
 pub use limits::{HEADER_MS, Passed};
 pub use lists::Parted;

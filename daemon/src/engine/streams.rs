@@ -108,6 +108,7 @@ impl<P: Protocol> Streams<P> {
         match self.protocol.open(token, facts) {
             Ok(session) => {
                 self.connections[token].session = Some(session);
+                self.keep_facts(token, facts);
                 self.carry_out(Some(token), now_ms);
                 self.rearm(token);
                 self.end_sessions(now_ms);
@@ -263,6 +264,7 @@ impl<P: Protocol> Streams<P> {
             // Flushed since it was touched, perhaps, or gone.
             if let Some(connection) = self.connections.get_mut(token)
                 && std::mem::take(&mut connection.touched)
+                && !connection.is_away()
             {
                 return Some(token);
             }
@@ -303,7 +305,8 @@ impl<P: Protocol> Streams<P> {
 
     /// What to send next; none when there is nothing to send.
     pub fn pieces(&self, token: Token) -> Pieces<'_> {
-        let Some(connection) = self.connections.get(token) else {
+        let here = |connection: &&Connection<P::State>| !connection.is_away();
+        let Some(connection) = self.connections.get(token).filter(here) else {
             return Pieces::default();
         };
         let pace = connection.pace.as_ref();
@@ -319,7 +322,8 @@ impl<P: Protocol> Streams<P> {
     /// The socket took so many bytes of the pieces; the rest is kept.
     pub fn sent(&mut self, token: Token, bytes: usize, now_ms: u64) -> After {
         self.taken(token, bytes);
-        let Some(connection) = self.connections.get_mut(token) else {
+        let here = |connection: &&mut Connection<P::State>| !connection.is_away();
+        let Some(connection) = self.connections.get_mut(token).filter(here) else {
             return After::Nothing;
         };
         connection.touched = false;

@@ -133,7 +133,8 @@ impl<P: Protocol> Streams<P> {
         let Some(connection) = self.connections.get_mut(token) else {
             return;
         };
-        let live = matches!(connection.state(), State::Open | State::PeerFinished);
+        let open = matches!(connection.state(), State::Open | State::PeerFinished);
+        let live = open && !connection.is_away();
         let ready = live && connection.is_writable(self.marks);
         let Some(session) = connection.session.filter(|_| ready) else {
             return;
@@ -194,7 +195,12 @@ impl<P: Protocol> Streams<P> {
                     Some(passed) => self.tally.passed[passed as usize] += 1,
                     None => self.tally.closed_limit += 1,
                 },
-                End::Finished | End::Aborted | End::Lost | End::Drain | End::Fault => {}
+                End::Finished
+                | End::Aborted
+                | End::Lost
+                | End::Drain
+                | End::Fault
+                | End::Carried => {}
             }
             self.lists.parted.push(Parted { token, why, reset });
             if let Some(session) = connection.session {
@@ -212,6 +218,10 @@ impl<P: Protocol> Streams<P> {
             return;
         }
         connection.armed_ms = NEVER;
+        if connection.is_away() {
+            // Armed anew if it stays.
+            return;
+        }
         match connection.expired(now_ms) {
             Next::Close { why, reset } => self.close(token, why, reset),
             Next::Nothing | Next::Feed | Next::ShutWriting => {

@@ -49,10 +49,12 @@ pub enum Callback {
     Serve,
     Run,
     Done,
+    ExportSession,
+    ImportSession,
 }
 
 impl Callback {
-    const ALL: [Callback; 17] = [
+    const ALL: [Callback; 19] = [
         Callback::None,
         Callback::Load,
         Callback::Check,
@@ -70,6 +72,8 @@ impl Callback {
         Callback::Serve,
         Callback::Run,
         Callback::Done,
+        Callback::ExportSession,
+        Callback::ImportSession,
     ];
 
     /// As logs and `status` have it.
@@ -92,6 +96,8 @@ impl Callback {
             Callback::Serve => "serve",
             Callback::Run => "run",
             Callback::Done => "done",
+            Callback::ExportSession => "export_session",
+            Callback::ImportSession => "import_session",
         }
     }
 
@@ -165,10 +171,18 @@ pub enum Counter {
     ClosedBanned,
     /// Turned away because too many waited for a thread.
     RefusedBusy,
+    /// Taken over from another worker.
+    CarriedIn,
+    /// Given to another worker.
+    CarriedOut,
+    /// Ended because it could not go on here: the plugin, or a ban, was against it.
+    CarryRefused,
+    /// Messages of a handover that were wrong or came without their sockets.
+    CarryBroken,
 }
 
 impl Counter {
-    pub const ALL: [Counter; 33] = [
+    pub const ALL: [Counter; 37] = [
         Counter::Connections,
         Counter::Accepted,
         Counter::Refused,
@@ -202,6 +216,10 @@ impl Counter {
         Counter::ClosedProxy,
         Counter::ClosedBanned,
         Counter::RefusedBusy,
+        Counter::CarriedIn,
+        Counter::CarriedOut,
+        Counter::CarryRefused,
+        Counter::CarryBroken,
     ];
 
     pub fn name(self) -> &'static str {
@@ -239,6 +257,10 @@ impl Counter {
             Counter::ClosedProxy => "closed_proxy",
             Counter::ClosedBanned => "closed_banned",
             Counter::RefusedBusy => "refused_busy",
+            Counter::CarriedIn => "carried_in",
+            Counter::CarriedOut => "carried_out",
+            Counter::CarryRefused => "carry_refused",
+            Counter::CarryBroken => "carry_broken",
         }
     }
 }

@@ -236,7 +236,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 self.complaints.handler_time(self.now_ms);
             }
             End::Fault => self.scoreboard.add(Counter::PluginFaults, 1),
-            End::Finished | End::Aborted | End::Lost | End::Drain => {}
+            End::Finished | End::Aborted | End::Lost | End::Drain | End::Carried => {}
         }
         let number = session.data().as_ffi();
         match fate {
@@ -400,7 +400,7 @@ impl Runner {
             End::Aborted | End::Fault => Fate::Reset(socket),
             _ if unsent => Fate::Reset(socket),
             End::Idle | End::Limit | End::Lost => Fate::Close(socket),
-            End::Finished | End::Drain => {
+            End::Finished | End::Drain | End::Carried => {
                 if !finished {
                     socket.shut_writing();
                 }
