@@ -107,6 +107,23 @@ pub enum Order {
     Unban {
         network: IpNet,
     },
+    /// Accept nothing new, give all that can be carried to whoever is at the other end of the
+    /// descriptor that rides along, finish the rest within this time, then exit.
+    Give {
+        grace_ms: u64,
+    },
+    /// Take what comes from the other end of the descriptor that rides along.
+    Take {},
+}
+
+impl Order {
+    /// Descriptors that ride along.
+    pub fn descriptors(&self) -> usize {
+        match self {
+            Order::Drain { .. } | Order::Ban(_) | Order::Unban { .. } => 0,
+            Order::Give { .. } | Order::Take {} => 1,
+        }
+    }
 }
 
 /// A longer text of a refusal helps nobody, and a message holds no more.

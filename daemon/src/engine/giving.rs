@@ -66,6 +66,10 @@ impl<P: Protocol> Streams<P> {
         })
     }
 
+    pub fn is_open(&self, token: Token) -> bool {
+        self.connections.contains_key(token)
+    }
+
     /// Its input that was not consumed and its output that was not sent.
     pub fn waiting_bytes(&self, token: Token) -> usize {
         let connection = self.connections.get(token);
@@ -137,9 +141,8 @@ impl<P: Protocol> Streams<P> {
         }
     }
 
-    /// Nobody can go on with a session that was frozen: what was said leaves, then our FIN.
-    pub fn finish_frozen(&mut self, token: Token) {
-        self.stay(token);
+    /// Nobody can go on with a session: what was said leaves, then our FIN.
+    pub fn finish_open(&mut self, token: Token) {
         if let Some(connection) = self.connections.get_mut(token) {
             connection.finish(End::Drain);
             self.protocol.desk().finishing(token);

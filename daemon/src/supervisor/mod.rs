@@ -11,6 +11,7 @@ mod banning;
 mod bans;
 mod children;
 mod directories;
+mod handover;
 mod life;
 mod listeners;
 mod preparation;

@@ -22,6 +22,7 @@ mod complaints;
 mod datagram;
 mod entry;
 mod gate;
+mod handover;
 mod listener;
 mod reserve;
 mod sending;
@@ -40,6 +41,10 @@ pub trait Orders {
     fn fd(&self) -> BorrowedFd<'_>;
     /// Never blocks.
     fn next(&mut self) -> NextOrder;
+    /// The descriptor that rode along with the last order, if one did.
+    fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        None
+    }
     /// The way back. Never blocks; a full channel is an error.
     fn report(&mut self, report: &Report) -> io::Result<()>;
 }

@@ -44,7 +44,7 @@ pub fn play(channel: Channel, brief: WorkerBrief, board: OwnedFd) -> u8 {
         source: instance.wakes(),
         taken: VecDeque::new(),
     };
-    match serve(share, instance, wakes, FromSupervisor(channel), board) {
+    match serve(share, instance, wakes, FromSupervisor { channel, rode_along: None }, board) {
         Ok((outcome, instance)) => {
             if outcome == Outcome::Orphaned {
                 tracing::info!("the supervisor has gone; this worker has finished what was open");
@@ -194,21 +194,32 @@ impl Wakes for FromPlugin {
 }
 
 /// The worker's end of its channel.
-struct FromSupervisor(Channel);
+struct FromSupervisor {
+    channel: Channel,
+    rode_along: Option<OwnedFd>,
+}
 
 impl Orders for FromSupervisor {
     fn fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.channel.as_fd()
+    }
+
+    fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        self.rode_along.take()
     }
 
     fn report(&mut self, report: &Report) -> io::Result<()> {
-        self.0.send(report)
+        self.channel.send(report)
     }
 
     fn next(&mut self) -> NextOrder {
         loop {
-            match self.0.receive::<Order>() {
-                Received::Message(order) => return NextOrder::Order(order),
+            let (received, mut fds) = self.channel.receive_with(Order::descriptors);
+            match received {
+                Received::Message(order) => {
+                    self.rode_along = fds.pop();
+                    return NextOrder::Order(order);
+                }
                 Received::Empty => return NextOrder::Empty,
                 Received::Closed => return NextOrder::Closed,
                 // From another release, perhaps; what it asks for is not known, so nothing is done.
