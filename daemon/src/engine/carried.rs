@@ -299,10 +299,7 @@ impl Reader<'_> {
         if length > max {
             return Err(Malformed("length"));
         }
-        let (taken, rest) = self
-            .0
-            .split_at_checked(length)
-            .ok_or(Malformed("length"))?;
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(Malformed("length"))?;
         self.0 = rest;
         Ok(taken.to_vec())
     }

@@ -100,7 +100,9 @@ impl<P: Protocol> Streams<P> {
         let idle_ms = self.idle_ms;
         let connection = self.connections.get_mut(token).filter(|c| !c.is_over())?;
         let facts = connection.facts.as_deref()?;
-        let output = connection.output.pieces(&super::output::Splices::default(), &[]);
+        let output = connection
+            .output
+            .pieces(&super::output::Splices::default(), &[]);
         let carried = Carried {
             facts: CarriedFacts {
                 peer: facts.peer,
@@ -178,7 +180,10 @@ impl<P: Protocol> Streams<P> {
         desk.opened(token, self.output_bytes_max);
         desk.taken(token, queued, course.refused, accepts);
         self.note_silent(token, course.silent);
-        match self.protocol.import(token, &facts, carried.format, &carried.session) {
+        match self
+            .protocol
+            .import(token, &facts, carried.format, &carried.session)
+        {
             Ok(session) => {
                 self.connections[token].session = Some(session);
                 self.keep_facts(token, &facts);

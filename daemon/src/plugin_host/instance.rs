@@ -173,7 +173,12 @@ impl Instance {
 
     /// What a callback's status means for its session.
     #[inline]
-    pub(super) fn verdict(&mut self, callback: Callback, session: Token, status: Status) -> Result<(), End> {
+    pub(super) fn verdict(
+        &mut self,
+        callback: Callback,
+        session: Token,
+        status: Status,
+    ) -> Result<(), End> {
         if self.inside().fault.is_some() || status == abi::E_PANIC {
             self.report_fault(callback, session, "it answered PP_E_PANIC");
             return Err(End::Fault);

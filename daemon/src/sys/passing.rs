@@ -122,7 +122,10 @@ mod tests {
             send(&here, b"some", &lent).expect("sent");
             let mut buffer = [0; 8];
             let packet = receive(&there, &mut buffer).expect("received");
-            assert_eq!((packet.bytes, packet.cut, packet.fds_lost), (4, false, false));
+            assert_eq!(
+                (packet.bytes, packet.cut, packet.fds_lost),
+                (4, false, false)
+            );
             assert_eq!(packet.fds.len(), count);
             for (nth, fd) in packet.fds.into_iter().enumerate() {
                 let mut text = String::new();

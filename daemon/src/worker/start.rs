@@ -44,7 +44,16 @@ pub fn play(channel: Channel, brief: WorkerBrief, board: OwnedFd) -> u8 {
         source: instance.wakes(),
         taken: VecDeque::new(),
     };
-    match serve(share, instance, wakes, FromSupervisor { channel, rode_along: None }, board) {
+    match serve(
+        share,
+        instance,
+        wakes,
+        FromSupervisor {
+            channel,
+            rode_along: None,
+        },
+        board,
+    ) {
         Ok((outcome, instance)) => {
             if outcome == Outcome::Orphaned {
                 tracing::info!("the supervisor has gone; this worker has finished what was open");

@@ -264,7 +264,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         work(&mut self.datagrams, &mut around);
     }
 
-    fn make_ready(&mut self, token: Token) {
+    pub(super) fn make_ready(&mut self, token: Token) {
         if let Some(stream) = self.sockets.get_mut(token)
             && stream.list()
         {

@@ -349,8 +349,7 @@ pub struct WorkSink1 {
 pub struct Carry1 {
     pub size: u32,
     pub format: u32,
-    pub export_session:
-        Fn6<*mut c_void, Session, *mut c_void, *mut u8, usize, *mut usize, Status>,
+    pub export_session: Fn6<*mut c_void, Session, *mut c_void, *mut u8, usize, *mut usize, Status>,
     pub import_session: Fn8<
         *mut c_void,
         Session,

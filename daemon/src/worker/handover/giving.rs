@@ -12,11 +12,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::super::turn::Worker;
 use super::super::{Orders, Outcome, Wakes};
 use super::line::{Heard, Line};
+use crate::engine::carried::{FRAME_BYTES_MAX, SESSION_BYTES_MAX};
 use crate::engine::handover::{
     Answer, Answers, BATCH_BYTES_ENOUGH, BATCH_BYTES_MAX, BATCH_SESSIONS_MAX, BATCHES_MAX, Batch,
     Message, SILENCE_MS,
 };
-use crate::engine::carried::{FRAME_BYTES_MAX, SESSION_BYTES_MAX};
 use crate::engine::session::{Protocol, Token};
 use crate::scoreboard::Counter;
 
@@ -233,11 +233,12 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 break;
             }
         }
-        let mine = giving.sent.is_empty() || match giving.line.send(&Message::Revoked, &[]) {
-            Ok(()) => true,
-            // Nobody is there who could have them.
-            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
-        };
+        let mine = giving.sent.is_empty()
+            || match giving.line.send(&Message::Revoked, &[]) {
+                Ok(()) => true,
+                // Nobody is there who could have them.
+                Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+            };
         for (_, tokens) in std::mem::take(&mut giving.sent) {
             for token in tokens {
                 if mine {

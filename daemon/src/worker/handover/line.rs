@@ -126,7 +126,9 @@ fn read_file(file: OwnedFd) -> io::Result<Vec<u8>> {
     }
     let length = nix::sys::stat::fstat(&file)?.st_size as u64;
     if length > BATCH_BYTES_MAX as u64 {
-        return Err(io::Error::other(format!("longer than {BATCH_BYTES_MAX} bytes")));
+        return Err(io::Error::other(format!(
+            "longer than {BATCH_BYTES_MAX} bytes"
+        )));
     }
     let mut bytes = vec![0; length as usize];
     File::from(file).read_exact_at(&mut bytes, 0)?;

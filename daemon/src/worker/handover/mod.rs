@@ -14,7 +14,9 @@ mod taking;
 use std::os::fd::OwnedFd;
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use slotmap::Key;
 
+use super::stream::Stream;
 use super::turn::Worker;
 use super::{Orders, Outcome, Wakes};
 use crate::engine::session::{Protocol, Token};
@@ -82,7 +84,12 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         let Some(stream) = self.orders.take_descriptor() else {
             return;
         };
-        let used = |event: &u64| self.handover.takings.iter().any(|it| it.line.event == *event);
+        let used = |event: &u64| {
+            self.handover
+                .takings
+                .iter()
+                .any(|it| it.line.event == *event)
+        };
         let Some(event) = (TAKINGS..=LAST).find(|event| !used(event)) else {
             tracing::warn!("too many handovers at a time: one worker's sessions are not taken");
             return;
@@ -107,19 +114,20 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
     }
 
-    /// A socket whose session is here, from now on or again.
+    /// A socket whose session is here again. What came meanwhile is read before anything else happens
+    /// to it: it may be about to be drained.
     fn poll_again(&mut self, token: Token) {
-        use super::stream::Stream;
-        use slotmap::Key;
-        let Some(stream) = self.sockets.get(token) else {
+        let Some(stream) = self.sockets.get_mut(token) else {
             return;
         };
+        stream.readable = true;
         let event = EpollEvent::new(Stream::interest(), token.data().as_ffi());
         self.streams.stay(token);
         if self.epoll.add(&stream.socket, event).is_err() {
             self.streams.lost(token, self.now_ms);
             self.part();
         }
+        self.make_ready(token);
     }
 }
 

@@ -94,10 +94,12 @@ impl Protocol for Script {
 
     fn feed(&mut self, session: Token, (): (), input: &[u8]) -> Fed {
         match self.mode {
-            Mode::Echo | Mode::Stays | Mode::Refuses => match self.desk.write(session, Said::Lent(0, input.len()), false) {
-                Ok(()) => Fed::Took(input.len()),
-                Err(_) => Fed::Full,
-            },
+            Mode::Echo | Mode::Stays | Mode::Refuses => {
+                match self.desk.write(session, Said::Lent(0, input.len()), false) {
+                    Ok(()) => Fed::Took(input.len()),
+                    Err(_) => Fed::Full,
+                }
+            }
             Mode::Once => {
                 let bye = self.desk.write(session, Said::Bytes(b"bye"), false);
                 bye.and(self.desk.close(session, false))

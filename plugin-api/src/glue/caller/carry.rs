@@ -30,7 +30,9 @@ impl Plugin {
             return Err(format!("export_session answered {status}"));
         }
         if written > bytes.len() {
-            return Err(format!("export_session claims to have written {written} bytes"));
+            return Err(format!(
+                "export_session claims to have written {written} bytes"
+            ));
         }
         bytes.truncate(written);
         Ok((carry.format, bytes))
@@ -55,7 +57,16 @@ impl Plugin {
             let (start, n) = (exact.as_ptr(), exact.len());
             let (info, place) = (&raw const info, &raw mut state);
             let instance = self.instance;
-            import(instance, session, info, format, start, n, place, why.as_raw())
+            import(
+                instance,
+                session,
+                info,
+                format,
+                start,
+                n,
+                place,
+                why.as_raw(),
+            )
         };
         why.refusal(status).map(|()| State(state))
     }

@@ -23,7 +23,10 @@ impl FakeHost {
         fresh.setup = self.setup.clone();
         fresh.steps = self.steps;
         fresh.draining = self.draining;
-        fresh.shared.ledger().continue_from(&mut self.shared.ledger());
+        fresh
+            .shared
+            .ledger()
+            .continue_from(&mut self.shared.ledger());
         let mut refused = Ok(());
         for peer in self.open_peers() {
             if let Err(reason) = self.carry_one(peer, &mut fresh) {
@@ -55,7 +58,9 @@ impl FakeHost {
         let output = before.expect("an open session is in the books");
         fresh.shared.ledger().sessions.insert(peer.0, output);
         fresh.begin("import", format_args!("import {}", short(peer.0)));
-        let imported = fresh.plugin.import(peer.0, address, accepted_ms, format, &bytes);
+        let imported = fresh
+            .plugin
+            .import(peer.0, address, accepted_ms, format, &bytes);
         fresh.finish_call();
         fresh.check_rules();
         match imported {

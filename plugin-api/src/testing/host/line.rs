@@ -30,12 +30,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub(crate) fn new(
-        state: State,
-        address: Address,
-        active_ms: u64,
-        appetite: usize,
-    ) -> Line {
+    pub(crate) fn new(state: State, address: Address, active_ms: u64, appetite: usize) -> Line {
         Line {
             state,
             address,
