@@ -95,7 +95,7 @@ impl<P: Protocol> Streams<P> {
         // Whatever it has asked for is part of what is carried.
         self.carry_out(Some(token), now_ms);
         self.end_sessions(now_ms);
-        let (format, session) = exported.ok()?;
+        let (format, session) = exported?;
         let refused = self.protocol.desk().was_refused(token);
         let idle_ms = self.idle_ms;
         let connection = self.connections.get_mut(token).filter(|c| !c.is_over())?;

@@ -157,10 +157,10 @@ pub trait Protocol {
         false
     }
     /// A session as its own bytes, with the number of their format; it may have to stay all the same.
-    /// `Err` if this one cannot be carried.
-    fn export(&mut self, session: Token, state: Self::State) -> Result<(u32, Vec<u8>), ()> {
+    /// `None` if this one cannot be carried.
+    fn export(&mut self, session: Token, state: Self::State) -> Option<(u32, Vec<u8>)> {
         let _ = (session, state);
-        Err(())
+        None
     }
     /// In place of `open`, of bytes that are not to be trusted. `Err` is the reason.
     fn import(

@@ -78,8 +78,8 @@ impl Instance {
         &mut self,
         session: Token,
         state: SessionState,
-    ) -> Result<(u32, Vec<u8>), ()> {
-        let carry = self.admitted.carry.ok_or(())?;
+    ) -> Option<(u32, Vec<u8>)> {
+        let carry = self.admitted.carry?;
         // Made once: most sessions need a few bytes of it.
         let mut space = std::mem::take(&mut self.space);
         space.resize(SESSION_BYTES_MAX, 0);
@@ -95,12 +95,12 @@ impl Instance {
         let verdict = self.verdict(callback, session, status);
         let exported = space.get(..written).map(<[u8]>::to_vec);
         self.space = space;
-        verdict.map_err(|_| ())?;
+        verdict.ok()?;
         if exported.is_none() {
             let what = format!("it claims to have written {written} bytes");
             self.report_fault(callback, session, &what);
         }
-        Ok((carry.format, exported.ok_or(())?))
+        Some((carry.format, exported?))
     }
 
     pub(super) fn import_session(

@@ -356,7 +356,7 @@ impl Protocol for Instance {
         self.admitted.carry.is_some()
     }
 
-    fn export(&mut self, session: Token, state: SessionState) -> Result<(u32, Vec<u8>), ()> {
+    fn export(&mut self, session: Token, state: SessionState) -> Option<(u32, Vec<u8>)> {
         self.export_session(session, state)
     }
 

@@ -83,7 +83,7 @@ fn delivered(message: &msghdr) -> Vec<OwnedFd> {
     // SAFETY: null, or a header that lies in the control memory.
     while let Some(header) = unsafe { next.as_ref() } {
         if header.cmsg_level == libc::SOL_SOCKET && header.cmsg_type == libc::SCM_RIGHTS {
-            let length = header.cmsg_len as usize - size_of::<cmsghdr>();
+            let length = header.cmsg_len - size_of::<cmsghdr>();
             // SAFETY: its data follow the header.
             let data = unsafe { CMSG_DATA(header) }.cast::<RawFd>();
             for nth in 0..length / size_of::<RawFd>() {

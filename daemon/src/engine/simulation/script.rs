@@ -165,13 +165,13 @@ impl Protocol for Script {
         true
     }
 
-    fn export(&mut self, session: Token, kind: Kind) -> Result<(u32, Vec<u8>), ()> {
+    fn export(&mut self, session: Token, kind: Kind) -> Option<(u32, Vec<u8>)> {
         assert!(self.open.contains(&session), "no export after closed");
         if self.random.below(10) == 0 {
-            return Err(());
+            return None;
         }
         let number = session.data().as_ffi();
-        Ok((kind as u32, number.to_le_bytes().to_vec()))
+        Some((kind as u32, number.to_le_bytes().to_vec()))
     }
 
     fn import(

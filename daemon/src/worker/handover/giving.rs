@@ -121,12 +121,13 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     /// False if it does not answer what was sent first.
     fn heed(&mut self, giving: &mut Giving, answers: &Answers) -> bool {
-        let fits = |(number, tokens): &mut (u32, Vec<Token>)| {
+        let fits = |(number, tokens): &&(u32, Vec<Token>)| {
             *number == answers.number && tokens.len() == answers.answers.len()
         };
-        let Some((_, tokens)) = giving.sent.pop_front_if(fits) else {
+        if giving.sent.front().filter(fits).is_none() {
             return false;
-        };
+        }
+        let (_, tokens) = giving.sent.pop_front().unwrap_or_default();
         for (token, answer) in tokens.into_iter().zip(&answers.answers) {
             match answer {
                 Answer::Adopted => {

@@ -132,10 +132,10 @@ impl Protocol for Script {
         true
     }
 
-    fn export(&mut self, _: Token, (): ()) -> Result<(u32, Vec<u8>), ()> {
+    fn export(&mut self, _: Token, (): ()) -> Option<(u32, Vec<u8>)> {
         match self.mode {
-            Mode::Stays => Err(()),
-            _ => Ok((1, self.chunk.to_le_bytes().to_vec())),
+            Mode::Stays => None,
+            _ => Some((1, self.chunk.to_le_bytes().to_vec())),
         }
     }
 
