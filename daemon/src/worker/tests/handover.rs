@@ -321,8 +321,12 @@ fn a_giver_that_fails_leaves_a_session_to_the_taker_or_keeps_it_and_never_both()
         }
         .expect("it is heard");
         drop(sockets);
-        if giver == Giver::Revokes {
-            say(&to_taker, &Message::Revoked);
+        match giver {
+            Giver::Dies => {}
+            Giver::Revokes => say(&to_taker, &Message::Revoked),
+            Giver::HasFewerSockets | Giver::TalksNonsense => {
+                assert!(hear(&to_taker).is_none(), "the taker hangs up");
+            }
         }
         drop(to_taker);
         let taken = giver == Giver::Dies;
