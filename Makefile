@@ -23,7 +23,7 @@ PEERS = nc:netcat-openbsd ncat:ncat socat:socat curl:curl python3:python3 telnet
 help:
 	@echo 'make run      build, then serve etc/polyport.toml on unprivileged ports (Ctrl-C stops)'
 	@echo 'make test     everything that must pass'
-	@echo 'make soak     its long forms: more seeds, more bytes'
+	@echo 'make soak     its long forms: more seeds, more bytes, each parser fuzzed for FUZZ_SECONDS'
 	@echo 'make check    the quick part of it: format, lints, house rules'
 	@echo 'make build    the release build'
 	@echo 'make bench    measurements, as ratios to a bare server in the same run'
@@ -54,6 +54,7 @@ soak:
 	@./scripts/require.sh
 	@export SEEDS=20000 POLYPORT_ROUNDS=500000 POLYPORT_SOAK=1; \
 	    $(CARGO) test -p polyport --test lifecycle_simulation --test mutations --test memory
+	@umask 022 && ./scripts/fuzz.sh
 
 bench: build
 	@$(CARGO) run --release -p polyport-bench

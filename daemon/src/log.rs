@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,6 +20,7 @@ use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::{Registry, reload};
 
 use crate::plan::{LogFormat, LogLevel, LogPlan, LogTarget};
 
@@ -51,20 +53,37 @@ pub fn begin(plan: &LogPlan, who: &str) -> io::Result<()> {
             )
         }
     };
-    let level = match plan.level {
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Warning => LevelFilter::WARN,
-        LogLevel::Error => LevelFilter::ERROR,
-    };
     let lines = Lines {
         who: who.to_owned(),
         format: plan.format,
         file,
     };
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(level));
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let (filter, handle) = reload::Layer::new(filter(plan.level));
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        let _ = LEVEL.set(handle);
+    }
     Ok(())
+}
+
+/// The filter of the log that has begun.
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+
+/// What is less severe than this is not written from now on.
+pub fn set_level(level: LogLevel) {
+    if let Some(handle) = LEVEL.get() {
+        // The handle fails only once its subscriber is gone, and the global one stays.
+        let _ = handle.modify(|now| *now = filter(level));
+    }
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
+    }
 }
 
 #[derive(Debug)]

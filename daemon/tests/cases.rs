@@ -25,6 +25,8 @@ cases! {
     bans
     bans_file_bad
     limits_bandwidth
+    log_closes
+    log_slow_callback
     limits_descriptors
     limits_lifetime
     limits_loopback

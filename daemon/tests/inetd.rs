@@ -1,5 +1,5 @@
 //! The echo of openbsd-inetd beside ours: whatever a peer does, both answer with the same bytes and
-//! end the same way.
+//! end the same way; and whose datagrams inetd never answers, we answer where only this machine asks.
 //!
 //! inetd knows its own services by name only, so its echo is on port 7, on a loopback address that
 //! nobody else uses. Who may not bind that plays the test in a network of its own.
@@ -7,12 +7,13 @@
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Stdio};
 use std::time::Instant;
 
 use support::daemon::{Daemon, Directory, PATIENCE};
 use support::dice::Dice;
+use support::namespace;
 use support::program::program;
 
 const NAME: &str = "what_inetd_echoes_is_echoed_the_same";
@@ -26,11 +27,11 @@ fn what_inetd_echoes_is_echoed_the_same() {
     let address = SocketAddr::from((Ipv4Addr::new(127, 7, high, low), 7));
     match TcpListener::bind(address) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return play_in_a_network_of_its_own();
+            return namespace::play(NAME);
         }
         bound => drop(bound.expect("nobody uses this address")),
     }
-    let inetd = Inetd::start(address);
+    let inetd = Inetd::start(address, "");
     let config = "[services.echo]\nplugin = \"echo\"\nlisten = [\"tcp://127.0.0.1:0\"]\n";
     let daemon = Daemon::start("inetd", config);
     let ours = daemon.address("echo", 0);
@@ -55,24 +56,83 @@ fn what_inetd_echoes_is_echoed_the_same() {
     daemon.finish(&[]);
 }
 
-fn play_in_a_network_of_its_own() {
-    drop(program("ip", "iproute2"));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let status = program("unshare", "util-linux")
-        .args(["--map-root-user", "--net", "sh", "-c"])
-        .args([
-            "PATH=$PATH:/usr/sbin:/sbin; ip link set lo up && exec \"$@\"",
-            "sh",
-        ])
-        .arg(std::env::current_exe().expect("this program"))
-        .args(["--exact", NAME, "--nocapture"])
-        .env("PATH", path)
-        .status()
-        .expect("unshare runs");
-    assert!(
-        status.success(),
-        "port 7 is not for this user, and in a network of its own: {status}"
-    );
+const DATAGRAMS: &str = "whom_inetd_never_answers_we_answer_on_loopback_only";
+
+/// inetd answers no datagram from the loopback, so there are other addresses: in a network of its own.
+#[test]
+fn whom_inetd_never_answers_we_answer_on_loopback_only() {
+    if !namespace::is_inside() {
+        return namespace::play(DATAGRAMS);
+    }
+    for address in ["192.0.2.1/32", "192.0.2.2/32"] {
+        let mut ip = program("ip", "iproute2");
+        let status = ip.args(["address", "add", address, "dev", "lo"]).status();
+        assert!(status.expect("ip runs").success());
+    }
+    let lines =
+        ["192.0.2.1", "127.0.0.1"].map(|ip| format!("{ip}:echo dgram udp wait root internal\n"));
+    let inetd = Inetd::start(SocketAddr::from(([192, 0, 2, 1], 7)), &lines.concat());
+    let config = "[services.echo]\nplugin = \"udp-echo\"\nworkers = 1\n\
+                  listen = [\"udp://192.0.2.1:0\", \"udp://127.0.0.1:0\"]\nsettings = { public = true }\n";
+    let daemon = Daemon::start("inetd-udp", config);
+    let ours = [0, 1].map(|nth| {
+        let url = daemon.url("echo", nth);
+        let address = url.strip_prefix("udp://").expect("a UDP endpoint");
+        address.parse().expect("an address")
+    });
+    let theirs = [([192, 0, 2, 1], 7), ([127, 0, 0, 1], 7)].map(SocketAddr::from);
+    // Which endpoint is asked, from where, and who answers: inetd, and we. Not every release of inetd
+    // refuses ports of services, as that of OpenBSD does and Debian's does not.
+    for (endpoint, from, inetd, we) in [
+        (0, "192.0.2.2:0", Some(true), true),
+        (0, "192.0.2.2:1024", Some(true), true),
+        (0, "192.0.2.2:1023", None, false),
+        (0, "192.0.2.2:7", None, false),
+        (0, "192.0.2.2:19", None, false),
+        // Network file systems answer there.
+        (0, "192.0.2.2:2049", None, false),
+        (0, "127.0.0.2:0", Some(false), false),
+        // A service on the loopback is for the loopback.
+        (1, "127.0.0.2:0", Some(false), true),
+        (1, "127.0.0.2:1023", Some(false), false),
+    ] {
+        let found = answers(theirs[endpoint], theirs[0], from);
+        assert!(inetd.is_none_or(|inetd| inetd == found), "inetd, {from}");
+        assert_eq!(answers(ours[endpoint], ours[0], from), we, "we, {from}");
+    }
+    drop(inetd);
+    daemon.finish(&[]);
+}
+
+/// Whether a datagram from there is answered. Who would answer at all has done so once it has answered
+/// another one, which came later.
+fn answers(asked: SocketAddr, certain: SocketAddr, from: &str) -> bool {
+    let peer = |from: &str| {
+        let socket = UdpSocket::bind(from).expect("an address of this network");
+        socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        socket
+    };
+    let (asking, other) = (peer(from), peer("192.0.2.2:0"));
+    asking.send_to(b"ping", asked).expect("sent");
+    // Sockets are looked at in turn: what waited on one of them is dealt with before the second round.
+    for round in 0..2 {
+        other.send_to(&[round], certain).expect("sent");
+        let mut answer = [0; 9];
+        assert_eq!(other.recv(&mut answer).expect("an answer"), 1);
+        assert_eq!(answer[0], round);
+    }
+    asking.set_nonblocking(true).expect("a socket");
+    let mut answer = [0; 9];
+    match asking.recv(&mut answer) {
+        Ok(length) => {
+            assert_eq!(&answer[..length], b"ping");
+            true
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            false
+        }
+    }
 }
 
 /// In the foreground, with one service.
@@ -83,7 +143,8 @@ struct Inetd {
 }
 
 impl Inetd {
-    fn start(address: SocketAddr) -> Inetd {
+    /// With further lines before the one by which it is seen to serve.
+    fn start(address: SocketAddr, lines: &str) -> Inetd {
         let services = std::fs::read_to_string("/etc/services").unwrap_or_default();
         assert!(
             services.contains("echo"),
@@ -91,7 +152,10 @@ impl Inetd {
         );
         let folder = Directory::new("inetd-conf");
         let conf = folder.path().join("inetd.conf");
-        let line = format!("{}:echo stream tcp nowait root internal\n", address.ip());
+        let line = format!(
+            "{lines}{}:echo stream tcp nowait root internal\n",
+            address.ip()
+        );
         std::fs::write(&conf, line).expect("written");
         let child = program("inetd", "openbsd-inetd")
             .args(["-d", "-i"])

@@ -90,6 +90,32 @@ fn a_stranger_may_own_neither_the_file_nor_its_folder() {
     ));
 }
 
+/// Who could rename a folder above the store could put another in its place.
+#[test]
+fn a_store_below_a_folder_of_others_is_not_used() {
+    let folder = Folder::new("store-parents");
+    let plugin = folder.install("table");
+    let above = folder.0.join("above");
+    let state = above.join("state");
+    std::fs::create_dir_all(&state).expect("folders");
+    let own = [nix::unistd::getuid().as_raw()];
+    for (mode, trusted) in [
+        (0o777, false),
+        (0o775, false),
+        (0o1777, true),
+        (0o755, true),
+    ] {
+        set_mode(&above, mode);
+        let taken = take(&plugin, &state, &own);
+        let blamed = matches!(&taken, Err(LoadError::Untrusted { path, .. }) if *path == above);
+        assert_eq!(
+            (taken.is_ok(), blamed),
+            (trusted, !trusted),
+            "mode {mode:o}: {taken:?}"
+        );
+    }
+}
+
 #[test]
 fn what_is_no_plain_file_is_not_taken() {
     let folder = Folder::new("kinds");

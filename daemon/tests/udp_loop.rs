@@ -2,22 +2,20 @@
 //!
 //! A loop with a stranger needs no forging, so it is played wherever this runs. Two services of the
 //! daemon can only be set on each other with a forged source, which takes a namespace of its own:
-//! there this program runs once more, with the right to forge. Where there are no namespaces that
-//! one case says so, and the others stand for it.
+//! there this program runs once more, with the right to forge.
 //!
 //! Ends are not waited for by time: what is said to one worker later is answered later.
 
 mod support;
 
 use std::net::{SocketAddr, UdpSocket};
-use std::process::Command;
 
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket,
 };
 use support::daemon::{Daemon, PATIENCE};
+use support::namespace;
 
-const INSIDE: &str = "POLYPORT_TEST_INSIDE_A_NAMESPACE";
 const REPEATS: usize = 32;
 
 fn config(settings: &str) -> String {
@@ -107,38 +105,10 @@ fn a_service_for_everybody_wants_that_said() {
 
 #[test]
 fn two_services_fed_one_forged_datagram_stop() {
-    if std::env::var_os(INSIDE).is_some() {
+    if namespace::is_inside() {
         return forge();
     }
-    let namespace = |program: &str| {
-        let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "--net", program]);
-        command
-    };
-    if !namespace("true")
-        .status()
-        .is_ok_and(|status| status.success())
-    {
-        println!("there are no namespaces here: nothing was forged");
-        return;
-    }
-    let itself = std::env::current_exe().expect("a running program");
-    let output = namespace("sh")
-        .args(["-c", "ip link set lo up && exec \"$@\"", "sh"])
-        .arg(itself)
-        .args([
-            "--exact",
-            "two_services_fed_one_forged_datagram_stop",
-            "--nocapture",
-        ])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare ran before");
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}"
-    );
+    namespace::play("two_services_fed_one_forged_datagram_stop");
 }
 
 /// With the right to send what it likes, on a loopback of its own.

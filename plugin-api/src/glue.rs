@@ -70,7 +70,6 @@ impl Exported {
             "a plugin serves streams, datagrams or both"
         );
         Exported(abi::Plugin {
-            extension: Some(extension::<P>),
             check: Some(check::<Events<P>>),
             create: Some(create::<P>),
             drain: Some(drain::<P>),
@@ -141,6 +140,10 @@ impl<P: Protocol> Style for Events<P> {
     const OPTIONS: &'static [Opt] = P::OPTIONS;
     const PEER_FIRST: bool = P::PEER_FIRST;
     const NEEDS: Needs = P::NEEDS;
+    const EXTENSIONS: &'static [(&'static str, *const c_void)] = &[
+        (abi::EXT_WORK, ptr::from_ref(Self::WORK_SINK).cast()),
+        (abi::EXT_CARRY, Self::CARRY_OR_NULL),
+    ];
 }
 
 /// What `create` makes and every callback gets back.
@@ -154,6 +157,13 @@ type Seat<P> = Option<<P as Protocol>::Session>;
 
 struct Panicked;
 
+impl Panicked {
+    fn reported(host: &Host, method: &str, text: &str) -> Panicked {
+        host.fault(&format!("{method} {text}"));
+        Panicked
+    }
+}
+
 impl<P: Protocol> Instance<P> {
     /// Runs a method of the protocol. The caller must say what to answer when it panics.
     fn call<R>(
@@ -162,10 +172,8 @@ impl<P: Protocol> Instance<P> {
         code: impl FnOnce(&mut P, &mut Context) -> R,
     ) -> Result<R, Panicked> {
         let Instance { protocol, context } = self;
-        caught(|| code(protocol, context)).map_err(|text| {
-            context.host().fault(&format!("{method} {text}"));
-            Panicked
-        })
+        caught(|| code(protocol, context))
+            .map_err(|text| Panicked::reported(context.host(), method, &text))
     }
 
     /// The same for a method of one session, whose state is lost when it panics.
@@ -186,6 +194,11 @@ impl<P: Protocol> Instance<P> {
     }
 }
 
+/// Runs a method of the plugin; its panic is reported as a fault.
+fn guarded<R>(host: &Host, method: &str, code: impl FnOnce() -> R) -> Result<R, Panicked> {
+    caught(code).map_err(|text| Panicked::reported(host, method, &text))
+}
+
 /// # Safety
 /// `instance` is what `create` made and `destroy` has not taken; no other callback runs.
 unsafe fn instance_of<'a, P>(instance: *mut c_void) -> &'a mut Instance<P> {
@@ -203,21 +216,6 @@ unsafe fn seat_of<'a, P: Protocol>(state: *mut c_void) -> &'a mut Seat<P> {
 
 fn status_of(answer: Result<(), Error>) -> abi::Status {
     answer.map_or_else(Error::status, |()| abi::OK)
-}
-
-unsafe extern "C" fn extension<P: Protocol>(id: *const c_char) -> *const c_void {
-    if id.is_null() {
-        return ptr::null();
-    }
-    // SAFETY: ids end in NUL and are the host's until the return.
-    let id = unsafe { CStr::from_ptr(id) }.to_bytes();
-    if id == abi::EXT_WORK.as_bytes() {
-        return ptr::from_ref(Events::<P>::WORK_SINK).cast();
-    }
-    if id == abi::EXT_CARRY.as_bytes() && P::STREAMS && P::CARRY_FORMAT.is_some() {
-        return ptr::from_ref(Events::<P>::CARRY).cast();
-    }
-    Declared::<Events<P>>::extension(id)
 }
 
 unsafe extern "C" fn check<S: Style>(
@@ -301,9 +299,7 @@ unsafe extern "C" fn destroy<P: Protocol>(instance: *mut c_void) {
     let instance = unsafe { Box::from_raw(instance.cast::<Instance<P>>()) };
     let Instance { protocol, context } = *instance;
     // Fail closed: what is left after a panic is never touched again.
-    if let Err(text) = caught(|| drop(protocol)) {
-        context.host().fault(&format!("destroy {text}"));
-    }
+    let _ = guarded(context.host(), "destroy", || drop(protocol));
 }
 
 unsafe extern "C" fn open<P: Protocol>(

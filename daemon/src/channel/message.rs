@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use crate::config::Sources as CheckBrief;
-use crate::plan::{Address, DaemonPlan, ServicePlan};
+use crate::plan::{Access, Address, DaemonPlan, Limits, LogLevel, ServicePlan};
 
 /// What a child is told before anything else; its variant is the child's role.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,6 +48,10 @@ pub struct WorkerBrief {
     pub worker_index: u16,
     pub worker_count: u16,
     pub generation: u32,
+    /// It is to be ready, and serve when it is told to.
+    pub parked: bool,
+    /// Its own in the table of sources.
+    pub source_region: u16,
     pub daemon: DaemonPlan,
     pub plan: ServicePlan,
     pub code: StoredPlugin,
@@ -98,19 +102,26 @@ pub struct ListenerBrief {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
-    /// Accept nothing new, finish what is open within this time, then exit.
+    /// To a parked worker: serve.
+    Serve,
+    /// Accept nothing new, finish what is open within this time, then exit. What waits at endpoints
+    /// that are `leaving` is accepted first: nobody else will.
     Drain {
         grace_ms: u64,
+        leaving: Vec<String>,
     },
+    /// Go by other limits and rules.
+    Adjust(Box<Adjustment>),
     /// Let nobody from there in, and close what is open from there.
     Ban(Ban),
     Unban {
         network: IpNet,
     },
-    /// Accept nothing new, give all that can be carried to whoever is at the other end of the
-    /// descriptor that rides along, finish the rest within this time, then exit.
+    /// As `Drain`, but give all that can be carried to whoever is at the other end of the descriptor
+    /// that rides along, before the rest is finished.
     Give {
         grace_ms: u64,
+        leaving: Vec<String>,
     },
     /// Take what comes from the other end of the descriptor that rides along.
     Take {},
@@ -120,10 +131,22 @@ impl Order {
     /// Descriptors that ride along.
     pub fn descriptors(&self) -> usize {
         match self {
-            Order::Drain { .. } | Order::Ban(_) | Order::Unban { .. } => 0,
+            Order::Serve
+            | Order::Drain { .. }
+            | Order::Adjust(_)
+            | Order::Ban(_)
+            | Order::Unban { .. } => 0,
             Order::Give { .. } | Order::Take {} => 1,
         }
     }
+}
+
+/// What a worker goes by from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adjustment {
+    pub limits: Limits,
+    pub access: Access,
+    pub log_level: LogLevel,
 }
 
 /// A longer text of a refusal helps nobody, and a message holds no more.

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use crate::sys::passing;
 
 pub use message::{
-    BANS_MAX, Ban, Brief, CheckBrief, Depth, ListenerBrief, Order, ProbeBrief, Report,
+    Adjustment, BANS_MAX, Ban, Brief, CheckBrief, Depth, ListenerBrief, Order, ProbeBrief, Report,
     StoredPlugin, TRAPPED_PER_S, WorkerBrief,
 };
 
@@ -156,7 +156,10 @@ mod tests {
     fn an_order_arrives_as_it_was_sent() {
         let (supervisor, worker) = both();
         assert_eq!(worker.receive::<Order>(), Received::Empty);
-        let order = Order::Drain { grace_ms: 30_000 };
+        let order = Order::Drain {
+            grace_ms: 30_000,
+            leaving: vec!["tcp://[::]:7".to_owned()],
+        };
         supervisor.send(&order).expect("sent");
         assert_eq!(worker.receive(), Received::Message(order));
         assert_eq!(worker.receive::<Order>(), Received::Empty);

@@ -7,7 +7,6 @@
 //! Invariant: the same sources and surroundings give the same `Config`, complaints included.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,15 +16,13 @@ use toml_edit::{Item, Table, Value};
 
 use super::complaint::{COMPLAINTS_MAX, Complaint, Fault, shown};
 use super::document::{Lines, overlong_key, parse};
-use super::kind::{nearest, read as read_kind};
+use super::kind::read as read_kind;
 use super::schema::{KEYS, Kind, Node, Preset, node};
 use super::sources::{Sources, Surroundings, Text, gather};
+use super::variables::{Variable, judge};
 use super::walk::{Layer, Notes, Walk};
 use super::written::Config;
 
-/// Nobody else's variables begin like this, so one that is not understood is a mistake.
-const OURS: &str = "POLYPORT_";
-const VARIABLES: &str = "POLYPORT_DAEMON__";
 const COMMAND_LINE: &str = "command line";
 const SERVICES_MAX: usize = 1000;
 
@@ -126,55 +123,34 @@ fn file_layer(text: &Text, notes: &mut Notes) -> (Layer, bool) {
 }
 
 fn environment_layers(surroundings: &Surroundings, notes: &mut Notes) -> Vec<Layer> {
-    let ours = |name: &OsString| name.as_encoded_bytes().starts_with(OURS.as_bytes());
-    let mut variables = surroundings
-        .environment
-        .iter()
-        .filter(|(name, _)| ours(name))
-        .collect::<Vec<_>>();
+    let mut variables = surroundings.environment.iter().collect::<Vec<_>>();
     variables.sort();
     let mut layers = Vec::new();
     for (name, value) in variables {
-        let origin = format!("environment {}", shown(&name.to_string_lossy()));
-        let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else {
+        // What is no text in its own name cannot be ours.
+        let Some(name) = name.to_str() else {
+            continue;
+        };
+        let origin = format!("environment {}", shown(name));
+        let key = match judge(name) {
+            Variable::SomebodyElses => continue,
+            Variable::Mistyped(fault) => {
+                notes.complain(Complaint::of_file(&origin, None, fault));
+                continue;
+            }
+            Variable::Key(key) => key,
+        };
+        let Some(value) = value.to_str() else {
             let fault = Fault::new("not valid UTF-8");
             notes.complain(Complaint::of_file(&origin, None, fault));
             continue;
         };
-        let Some(tail) = name.strip_prefix(VARIABLES).map(str::to_lowercase) else {
-            notes.complain(Complaint::of_file(&origin, None, unknown_variable(name)));
-            continue;
-        };
         let mut path = vec!["daemon"];
-        path.extend(tail.split("__"));
+        path.extend(key.iter().map(String::as_str));
         let base = surroundings.current_dir.as_path();
         layers.extend(outer_layer(&origin, &path, value, base, notes));
     }
     layers
-}
-
-/// POLYPORT_LOG_LEVEL: perhaps the one that sets `daemon.log.level` was meant.
-fn unknown_variable(name: &str) -> Fault {
-    let fault = Fault::new("unknown variable");
-    let tail = name.strip_prefix(OURS).unwrap_or(name);
-    let tail = tail.strip_prefix("DAEMON_").unwrap_or(tail);
-    let keys = KEYS
-        .iter()
-        .filter_map(|key| key.path.strip_prefix("daemon."));
-    let plain: Vec<(String, &str)> = keys.map(|key| (key.replace('.', "_"), key)).collect();
-    let meant = nearest(tail, plain.iter().map(|(plain, _)| plain.as_str()));
-    match plain
-        .iter()
-        .find(|(plain, _)| Some(plain.as_str()) == meant)
-    {
-        Some((_, key)) => {
-            let key = key.replace('.', "__").to_uppercase();
-            fault.hint(format!("did you mean {VARIABLES}{key}?"))
-        }
-        None => fault.hint(format!(
-            "a key of [daemon] is set by {VARIABLES}KEY, with __ for each dot"
-        )),
-    }
 }
 
 /// "services.echo.settings.mode=line"

@@ -19,6 +19,7 @@ mod rescue;
 pub mod schema;
 mod sources;
 pub mod units;
+mod variables;
 mod walk;
 mod written;
 

@@ -28,6 +28,30 @@ pub enum Request {
         network: IpNet,
     },
     Bans,
+    /// Read the configuration again and change to it.
+    Reload {
+        wait: bool,
+        dry_run: bool,
+    },
+    /// How the last change went.
+    LastReload,
+    /// Change back to what served before the last change.
+    Rollback,
+    /// New workers for all services, or for one.
+    Restart {
+        service: Option<String>,
+    },
+    /// Serve nobody, until resumed.
+    Drain {
+        service: Option<String>,
+    },
+    Resume {
+        service: Option<String>,
+    },
+    Scale {
+        service: String,
+        workers: u16,
+    },
 }
 
 /// Who may ask for it.
@@ -42,9 +66,28 @@ pub enum Role {
 impl Request {
     pub fn needs(&self) -> Role {
         match self {
-            Request::Status | Request::SocketOptions { .. } | Request::Bans => Role::Read,
-            Request::Stop { .. } | Request::Ban { .. } | Request::Unban { .. } => Role::Admin,
+            Request::Status
+            | Request::SocketOptions { .. }
+            | Request::Bans
+            | Request::LastReload => Role::Read,
+            Request::Stop { .. }
+            | Request::Ban { .. }
+            | Request::Unban { .. }
+            | Request::Reload { .. }
+            | Request::Rollback
+            | Request::Restart { .. }
+            | Request::Drain { .. }
+            | Request::Resume { .. }
+            | Request::Scale { .. } => Role::Admin,
         }
+    }
+
+    /// These keep their own record of who asked, and for whom.
+    pub fn is_about_bans(&self) -> bool {
+        matches!(
+            self,
+            Request::Ban { .. } | Request::Unban { .. } | Request::Bans
+        )
     }
 
     /// As the audit line has it.
@@ -57,6 +100,14 @@ impl Request {
             Request::Ban { .. } => "ban",
             Request::Unban { .. } => "unban",
             Request::Bans => "bans",
+            Request::Reload { dry_run: false, .. } => "reload",
+            Request::Reload { dry_run: true, .. } => "reload --dry-run",
+            Request::LastReload => "reload --last",
+            Request::Rollback => "rollback",
+            Request::Restart { .. } => "restart",
+            Request::Drain { .. } => "drain",
+            Request::Resume { .. } => "resume",
+            Request::Scale { .. } => "scale",
         }
     }
 }
@@ -72,6 +123,11 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// A document as the answer.
+    pub fn of(answer: &impl Serialize) -> Reply {
+        Reply::done(serde_json::to_value(answer).expect("an answer is plain data"))
+    }
+
     pub fn done(answer: serde_json::Value) -> Reply {
         Reply {
             exit: crate::exit::DONE,

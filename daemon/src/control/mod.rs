@@ -3,6 +3,7 @@
 mod bans;
 pub mod client;
 mod message;
+mod reload;
 mod server;
 mod socket_options;
 mod status;
@@ -12,6 +13,7 @@ pub const SOCKET: &str = "control.sock";
 
 pub use bans::{BanList, BanStatus};
 pub use message::{Reply, Request, Role};
+pub use reload::ReloadOutcome;
 pub use server::{Answer, Credentials, Interest, Server};
 pub use socket_options::{ListenerOptions, SocketOption, SocketOptions};
 pub use status::{ServiceStatus, Status, WorkerStatus};

@@ -4,7 +4,7 @@
 //! reply, and a few seconds for both; slow readers and half frames cost a slot until then, and there
 //! are few slots. It never blocks the supervisor's loop. What a request means is decided elsewhere.
 //!
-//! Invariant: at most [`CALLERS_MAX`] callers ask and at most [`WAITERS_MAX`] wait for the end.
+//! Invariant: at most [`CALLERS_MAX`] callers ask and at most [`WAITERS_MAX`] wait for an end.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,7 +19,7 @@ use super::message::{REQUEST_BYTES_MAX, Reply, Request, Role};
 use crate::exit;
 
 pub(super) const CALLERS_MAX: usize = 16;
-/// Callers who wait for the daemon's end; they take no place from those who ask.
+/// Callers who wait for the daemon's end, or that of a change; they take no place from those who ask.
 const WAITERS_MAX: usize = 16;
 /// How long nobody is accepted after accepting has failed.
 const AWAY_MS: u64 = 100;
@@ -34,6 +34,7 @@ pub struct Server {
     own_uid: u32,
     /// Accepting has failed; it is tried again then.
     away_until_ms: Option<u64>,
+    tickets: u64,
 }
 
 #[derive(Debug)]
@@ -49,6 +50,8 @@ struct Caller {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Asking,
+    /// What was asked takes a while.
+    Awaiting,
     /// The reply is being taken; then the connection closes, or is held to the daemon's end.
     Answered {
         hold: bool,
@@ -64,14 +67,18 @@ pub struct Credentials {
     pub pid: i32,
     pub uid: u32,
     pub gid: u32,
+    /// Under which an answer that takes a while is given.
+    pub ticket: u64,
 }
 
 /// What the server does with a request it was given an answer for.
 #[derive(Debug)]
-pub struct Answer {
-    pub reply: Reply,
-    /// Keep the connection until the daemon ends.
-    pub hold: bool,
+pub enum Answer {
+    Now(Reply),
+    /// At once, and then the connection is kept until the daemon ends.
+    Hold(Reply),
+    /// Given later, by [`Server::reply`].
+    Later,
 }
 
 impl Server {
@@ -91,28 +98,25 @@ impl Server {
             callers: Vec::new(),
             own_uid,
             away_until_ms: None,
+            tickets: 0,
         })
     }
 
     /// What to poll for reading, and what for writing.
     pub fn sources(&self) -> impl Iterator<Item = (BorrowedFd<'_>, Interest)> {
-        let own = self
-            .has_room()
-            .then(|| (self.listener.as_fd(), Interest::Read));
+        let is_here = self.has_room() && self.away_until_ms.is_none();
+        let own = is_here.then(|| (self.listener.as_fd(), Interest::Read));
         own.into_iter().chain(self.callers.iter().map(|caller| {
             let interest = match caller.state {
                 State::Answered { .. } => Interest::Write,
-                State::Asking | State::Held | State::Gone => Interest::Read,
+                State::Asking | State::Awaiting | State::Held | State::Gone => Interest::Read,
             };
             (caller.stream.as_fd(), interest)
         }))
     }
 
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        let timed = self
-            .callers
-            .iter()
-            .filter(|caller| caller.state != State::Held);
+        let timed = self.callers.iter().filter(|caller| !caller.is_patient());
         let leaves = timed.map(|caller| caller.leaves_ms).min();
         leaves.into_iter().chain(self.away_until_ms).min()
     }
@@ -126,11 +130,23 @@ impl Server {
             let waited = caller.waits();
             caller.turn(own_uid, waiting < WAITERS_MAX, &mut answer);
             waiting += usize::from(!waited && caller.waits());
-            if caller.state != State::Held && now_ms >= caller.leaves_ms {
+            if !caller.is_patient() && now_ms >= caller.leaves_ms {
                 caller.state = State::Gone;
             }
         }
         self.callers.retain(|caller| caller.state != State::Gone);
+    }
+
+    /// The answer to a request that took a while. Who asked may have left.
+    pub fn reply(&mut self, ticket: u64, reply: &Reply, now_ms: u64) {
+        let awaits = |caller: &&mut Caller| {
+            caller.credentials.ticket == ticket && caller.state == State::Awaiting
+        };
+        if let Some(caller) = self.callers.iter_mut().find(awaits) {
+            caller.leaves_ms = now_ms + PATIENCE_MS;
+            caller.take(reply, false);
+            caller.write_reply(false);
+        }
     }
 
     /// A place is free, or held by somebody who says nothing.
@@ -186,10 +202,12 @@ impl Server {
             if self.asking() == CALLERS_MAX {
                 self.send_away_who_is_silent_longest();
             }
+            self.tickets += 1;
             let credentials = Credentials {
                 pid: peer.pid(),
                 uid: peer.uid(),
                 gid: peer.gid(),
+                ticket: self.tickets,
             };
             self.callers.push(Caller {
                 stream,
@@ -210,9 +228,13 @@ pub enum Interest {
 }
 
 impl Caller {
-    /// For the daemon's end.
+    /// For the daemon's end, or for what takes a while.
     fn waits(&self) -> bool {
-        matches!(self.state, State::Held | State::Answered { hold: true })
+        self.is_patient() || self.state == State::Answered { hold: true }
+    }
+
+    fn is_patient(&self) -> bool {
+        matches!(self.state, State::Held | State::Awaiting)
     }
 
     fn turn(
@@ -222,25 +244,28 @@ impl Caller {
         answer: &mut impl FnMut(&Request, Credentials) -> Answer,
     ) {
         if self.state == State::Asking && self.read_request() {
-            let Answer {
-                mut reply,
-                mut hold,
-            } = self.respond(own_uid, answer);
-            if hold && !may_wait {
-                let text = "it is done, but too many wait for the end already";
-                (reply, hold) = (Reply::failed(exit::TIMED_OUT, text), false);
+            match self.respond(own_uid, answer) {
+                Answer::Now(reply) => self.take(&reply, false),
+                Answer::Hold(reply) if may_wait => self.take(&reply, true),
+                Answer::Later if may_wait => self.state = State::Awaiting,
+                Answer::Hold(_) | Answer::Later => {
+                    let text = "it was taken up, but too many wait for an end already";
+                    self.take(&Reply::failed(exit::TIMED_OUT, text), false);
+                }
             }
-            let line = serde_json::to_vec(&reply).expect("a reply is plain data");
-            self.reply = line;
-            self.reply.push(b'\n');
-            self.state = State::Answered { hold };
         }
         if let State::Answered { hold } = self.state {
             self.write_reply(hold);
         }
-        if self.state == State::Held && self.is_over() {
+        if self.is_patient() && self.is_over() {
             self.state = State::Gone;
         }
+    }
+
+    fn take(&mut self, reply: &Reply, hold: bool) {
+        self.reply = serde_json::to_vec(reply).expect("a reply is plain data");
+        self.reply.push(b'\n');
+        self.state = State::Answered { hold };
     }
 
     /// True once the request is complete, or can never be.
@@ -271,10 +296,7 @@ impl Caller {
         own_uid: u32,
         answer: &mut impl FnMut(&Request, Credentials) -> Answer,
     ) -> Answer {
-        let refuse = |code, text: String| Answer {
-            reply: Reply::failed(code, text),
-            hold: false,
-        };
+        let refuse = |code, text: String| Answer::Now(Reply::failed(code, text));
         let Some(end) = self.request.iter().position(|byte| *byte == b'\n') else {
             let text = format!("the request is longer than {REQUEST_BYTES_MAX} bytes");
             return refuse(exit::USAGE, text);
@@ -340,147 +362,4 @@ impl Drop for Server {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::{BufRead, BufReader};
-
-    struct Desk {
-        server: Server,
-        path: PathBuf,
-        asked: Vec<Request>,
-        now_ms: u64,
-    }
-
-    fn desk(name: &str) -> Desk {
-        let path = std::env::temp_dir().join(format!("pp-control-{}-{name}", std::process::id()));
-        let server = Server::bind(&path).expect("bound");
-        Desk {
-            server,
-            path,
-            asked: Vec::new(),
-            now_ms: 0,
-        }
-    }
-
-    impl Desk {
-        fn turn(&mut self) {
-            let asked = &mut self.asked;
-            self.server.turn(self.now_ms, |request, _| {
-                asked.push(request.clone());
-                let hold = matches!(request, Request::Stop { .. });
-                Answer {
-                    reply: Reply::done("x".repeat(1 << 20).into()),
-                    hold,
-                }
-            });
-        }
-
-        fn call(&self) -> UnixStream {
-            UnixStream::connect(&self.path).expect("connected")
-        }
-    }
-
-    fn reply(stream: &UnixStream) -> Reply {
-        let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line).expect("a line");
-        serde_json::from_str(&line).expect("a reply")
-    }
-
-    #[test]
-    fn a_request_is_answered_once_and_the_connection_closed() {
-        let mut desk = desk("once");
-        let mut caller = desk.call();
-        for piece in [&b"{\"verb\":"[..], b"\"status\"}\n"] {
-            caller.write_all(piece).expect("sent");
-            desk.turn();
-        }
-        let reader = std::thread::spawn(move || {
-            let first = reply(&caller);
-            let mut rest = Vec::new();
-            caller.read_to_end(&mut rest).expect("the end");
-            (first, rest)
-        });
-        while !desk.server.callers.is_empty() {
-            desk.turn();
-        }
-        let (first, rest) = reader.join().expect("joined");
-        assert_eq!((first.exit, rest.len()), (exit::DONE, 0));
-        assert_eq!(desk.asked, [Request::Status]);
-    }
-
-    #[test]
-    fn garbage_is_refused_with_a_hint_and_reaches_nobody() {
-        let too_long = vec![b'x'; REQUEST_BYTES_MAX + 2];
-        for garbage in [
-            &b"\n"[..],
-            b"{}\n",
-            b"\xff\xff\n",
-            b"{\"verb\":\"fly\"}\n",
-            &too_long,
-        ] {
-            let mut desk = desk("garbage");
-            let mut caller = desk.call();
-            caller.set_nonblocking(true).expect("set");
-            let _ = caller.write(garbage);
-            desk.turn();
-            caller.set_nonblocking(false).expect("set");
-            assert_eq!(reply(&caller).exit, exit::USAGE);
-            assert!(desk.asked.is_empty());
-        }
-    }
-
-    #[test]
-    fn silent_callers_keep_nobody_out_and_are_gone_in_time() {
-        let mut desk = desk("silent");
-        let idle: Vec<_> = (0..CALLERS_MAX + 4).map(|_| desk.call()).collect();
-        desk.turn();
-        desk.turn();
-        assert_eq!(desk.server.callers.len(), CALLERS_MAX);
-        let mut caller = desk.call();
-        caller.write_all(b"{\"verb\":\"status\"}\n").expect("sent");
-        desk.turn();
-        assert_eq!(desk.asked, [Request::Status]);
-        assert_eq!(desk.server.next_deadline_ms(), Some(PATIENCE_MS));
-        desk.now_ms = PATIENCE_MS;
-        desk.turn();
-        assert!(desk.server.callers.is_empty());
-        drop(idle);
-    }
-
-    #[test]
-    fn a_caller_who_does_not_read_is_left_behind() {
-        let mut desk = desk("slow");
-        let mut caller = desk.call();
-        caller.write_all(b"{\"verb\":\"status\"}\n").expect("sent");
-        desk.turn();
-        assert!(matches!(
-            desk.server.callers[0].state,
-            State::Answered { .. }
-        ));
-        desk.now_ms = PATIENCE_MS;
-        desk.turn();
-        assert!(desk.server.callers.is_empty());
-    }
-
-    #[test]
-    fn only_root_and_the_daemons_user_may_change_anything() {
-        let of = |uid| Credentials {
-            pid: 1,
-            uid,
-            gid: 7,
-        };
-        for (uid, own, expected) in [
-            (0, 5, Role::Admin),
-            (5, 5, Role::Admin),
-            (6, 5, Role::Read),
-            (6, 0, Role::Read),
-        ] {
-            assert_eq!(
-                role(of(uid), own),
-                expected,
-                "uid {uid} at a daemon of {own}"
-            );
-        }
-        assert!(Request::Stop { fast: false }.needs() > Role::Read);
-    }
-}
+mod tests;

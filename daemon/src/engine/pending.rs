@@ -29,6 +29,13 @@ impl Pending {
         }
     }
 
+    /// Another limit, where there is one already: without, nobody has been counted.
+    pub(super) fn adjust(&mut self, max: u32) {
+        if self.max > 0 && max > 0 {
+            self.max = max as usize;
+        }
+    }
+
     pub(super) fn is_limited(&self) -> bool {
         self.max > 0
     }

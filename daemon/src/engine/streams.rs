@@ -95,6 +95,16 @@ impl<P: Protocol> Streams<P> {
         }
     }
 
+    /// Other limits, for what happens from now on. That on unconsumed input stays: buffers are made
+    /// for it.
+    pub fn adjust(&mut self, limits: &Limits) {
+        self.marks = Watermarks::of(limits.output_bytes_max);
+        self.pending.adjust(limits.pending);
+        self.spans = Spans::of(limits);
+        self.idle_ms = limits.idle_ms;
+        self.output_bytes_max = limits.output_bytes_max;
+    }
+
     // --- what the worker heard -----------------------------------------------------------------
 
     /// Once, before anything else: carries out what was asked for while the protocol was made.

@@ -8,6 +8,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 pub(super) const RESTARTS_PER_SECOND_MAX: usize = 20;
 /// A worker that has served for so long starts over with its back-off.
 pub(super) const STABLE_MS: u64 = 60_000;
@@ -27,7 +29,7 @@ pub(super) fn delay_ms(failures_before: u32, jitter: &mut Jitter) -> u64 {
 }
 
 /// The times of a pool's latest replacements.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Pace {
     latest_ms: VecDeque<u64>,
 }
@@ -52,7 +54,7 @@ impl Pace {
 }
 
 /// SplitMix64: enough to spread retries, and the same again for the same seed.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Jitter(u64);
 
 impl Jitter {

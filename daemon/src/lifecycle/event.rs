@@ -6,12 +6,17 @@
 
 use std::fmt;
 
-/// A service by its place in the list given to [`super::Lifecycle::new`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+use serde::{Deserialize, Serialize};
+
+use super::Policy;
+
+/// A service, by a number that no other one ever gets. Those given to [`super::Lifecycle::new`] are
+/// numbered from 0; whoever adds one later names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ServiceId(pub u32);
 
 /// One process, ever: a replacement in the same slot has the next incarnation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkerId {
     pub service: ServiceId,
     pub generation: u32,
@@ -28,10 +33,35 @@ pub enum Event {
     NotAdmitted { service: ServiceId, text: String },
     /// Something of one worker.
     Worker(WorkerId, News),
+    /// Other generations are to serve. Answered by `Commit`, or by `Abandon` and nothing changed.
+    Change(Changes),
+    /// This service is to accept nobody until a change begins it anew.
+    Pause { service: ServiceId },
     /// Drain and stop; `fast`, or asked a second time, with hardly any time to drain.
     Stop { fast: bool },
     /// Time has passed. Given once per turn after all else, also in the first turn.
     Tick,
+}
+
+/// What is to serve instead of what serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    pub policy: Policy,
+    /// Services that are new or have changed.
+    pub begun: Vec<Beginning>,
+    pub removed: Vec<ServiceId>,
+    /// Whether to go back should the new generations keep dying.
+    pub on_probation: bool,
+}
+
+/// A generation of a service that is to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    pub service: ServiceId,
+    /// Higher than any that this service has had.
+    pub generation: u32,
+    pub name: String,
+    pub workers: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

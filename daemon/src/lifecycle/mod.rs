@@ -9,10 +9,12 @@
 //! clock that never goes back.
 //!
 //! Invariants: what is pending has a deadline or a process whose exit will be reported; `Announce`
-//! and `Exit` are ordered at most once; after a stop nobody is spawned.
+//! and `Exit` are ordered at most once; after a stop nobody is spawned; each `Change` is answered once.
 
 mod back_off;
+mod ending;
 mod event;
+mod handover;
 mod order;
 mod pool;
 mod slot;
@@ -20,17 +22,19 @@ mod slot;
 mod tests;
 mod view;
 
-pub use event::{Event, Exit, News, ServiceId, WorkerId};
+pub use event::{Beginning, Changes, Event, Exit, News, ServiceId, WorkerId};
 pub use order::{Change, Order, Signal, State};
 pub use view::{ServiceView, WorkerView};
 
 use back_off::Jitter;
-use pool::{Pool, Speed};
+use handover::{Handover, Probation, Verdict};
+use pool::{Pool, Speed, Standing};
+use serde::{Deserialize, Serialize};
 
 const FIRST_GENERATION: u32 = 1;
 
 /// What the plan says about lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     pub drain_timeout_ms: u64,
     pub hang_timeout_ms: u64,
@@ -42,10 +46,12 @@ pub struct Lifecycle {
     pools: Vec<Pool>,
     jitter: Jitter,
     course: Course,
+    handover: Option<Handover>,
+    probation: Option<Probation>,
 }
 
 /// How far the daemon as a whole has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Course {
     Starting,
     Announced,
@@ -76,6 +82,8 @@ impl Lifecycle {
                 .collect(),
             jitter: Jitter::new(seed),
             course: Course::Starting,
+            handover: None,
+            probation: None,
         }
     }
 
@@ -88,21 +96,41 @@ impl Lifecycle {
         };
         match event {
             Event::Admitted { service, workers } => {
-                if let Some(pool) = pool(&mut self.pools, service) {
+                if let Some(pool) = current(&mut self.pools, service) {
                     pool.admitted(workers, &mut moment);
                 }
             }
             Event::NotAdmitted { service, text } => {
-                if let Some(pool) = pool(&mut self.pools, service) {
+                if let Some(pool) = current(&mut self.pools, service) {
                     pool.not_admitted(text, &mut moment);
                 }
             }
             Event::Worker(worker, news) => {
-                if let Some(pool) = pool(&mut self.pools, worker.service) {
+                if let Some(pool) = pool_of(&mut self.pools, worker) {
                     pool.news(worker, news, &mut moment);
                 }
             }
-            Event::Stop { fast } => self.course.stop(fast, &mut self.pools, &mut moment),
+            Event::Change(changes) => match self.course {
+                Course::Announced if self.handover.is_none() => {
+                    self.handover = Some(Handover::begin(changes, &mut self.pools, &mut moment));
+                }
+                Course::Announced => moment.refuse("another change is under way"),
+                Course::Starting => moment.refuse("the daemon is still starting"),
+                Course::Stopping(_) | Course::Ended => moment.refuse("the daemon is stopping"),
+            },
+            Event::Pause { service } => {
+                if let Some(pool) = current(&mut self.pools, service) {
+                    pool.pause(&mut moment);
+                }
+            }
+            Event::Stop { fast } => {
+                if let Some(handover) = self.handover.take() {
+                    let text = "the daemon is stopping".to_owned();
+                    handover.abandon(text, &mut self.pools, &mut moment);
+                }
+                self.probation = None;
+                self.course.stop(fast, &mut self.pools, &mut moment);
+            }
             Event::Tick => self
                 .pools
                 .iter_mut()
@@ -111,6 +139,23 @@ impl Lifecycle {
         for pool in &mut self.pools {
             pool.settle(&mut moment);
         }
+        if let Some(handover) = &self.handover {
+            match handover.settle(&mut self.pools, &mut moment) {
+                Verdict::Pending => {}
+                Verdict::GivenUp => self.handover = None,
+                Verdict::Made { policy, probation } => {
+                    self.handover = None;
+                    self.policy = policy;
+                    self.probation = probation;
+                }
+            }
+        }
+        if let Some(probation) = &self.probation
+            && probation.settle(&self.pools, &mut moment)
+        {
+            self.probation = None;
+        }
+        retire(&mut self.pools, &mut moment);
         self.course.settle(&self.pools, &mut moment);
         moment.orders
     }
@@ -120,12 +165,42 @@ impl Lifecycle {
         self.pools
             .iter()
             .filter_map(|pool| pool.deadline_ms(self.policy))
+            .chain(self.probation.as_ref().map(Probation::deadline_ms))
             .min()
     }
 
-    /// In the order given to `new`.
+    /// Would a change be taken up now?
+    pub fn can_change(&self) -> bool {
+        self.course == Course::Announced && self.handover.is_none()
+    }
+
+    /// In the order of their numbers; one that is being added or has been removed is not there.
     pub fn view(&self) -> Vec<ServiceView> {
-        self.pools.iter().map(Pool::view).collect()
+        let current = self
+            .pools
+            .iter()
+            .filter(|p| p.standing == Standing::Current);
+        let mut views: Vec<ServiceView> = current.map(Pool::view).collect();
+        views.sort_by_key(|view| view.service);
+        for pool in self
+            .pools
+            .iter()
+            .filter(|p| p.standing != Standing::Current)
+        {
+            let view = views.iter_mut().find(|view| view.service == pool.service);
+            if let Some(view) = view {
+                view.workers.extend(pool.workers());
+            }
+        }
+        views
+    }
+}
+
+impl Moment<'_> {
+    fn refuse(&mut self, why: &str) {
+        self.orders.push(Order::Abandon {
+            text: why.to_owned(),
+        });
     }
 }
 
@@ -158,6 +233,28 @@ impl Course {
     }
 }
 
-fn pool(pools: &mut [Pool], service: ServiceId) -> Option<&mut Pool> {
-    pools.get_mut(usize::try_from(service.0).ok()?)
+fn current(pools: &mut [Pool], service: ServiceId) -> Option<&mut Pool> {
+    pools
+        .iter_mut()
+        .find(|pool| pool.service == service && pool.standing == Standing::Current)
+}
+
+fn pool_of(pools: &mut [Pool], worker: WorkerId) -> Option<&mut Pool> {
+    pools
+        .iter_mut()
+        .find(|pool| pool.service == worker.service && pool.generation == worker.generation)
+}
+
+/// Takes out what was replaced and has no worker left.
+fn retire(pools: &mut Vec<Pool>, moment: &mut Moment<'_>) {
+    pools.retain(|pool| {
+        let over = pool.standing == Standing::Former && pool.state() == State::Gone;
+        if over {
+            moment.orders.push(Order::Retired {
+                service: pool.service,
+                generation: pool.generation,
+            });
+        }
+        !over
+    });
 }

@@ -7,21 +7,46 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::WorkerId;
+use super::event::{ServiceId, WorkerId};
 use crate::plan::LogLevel;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Start this process; answered by `Spawned` or `NotSpawned`.
-    Spawn(WorkerId),
-    /// Tell it to accept nothing new and to finish within this time.
+    /// Start this process; answered by `Spawned` or `NotSpawned`. One that is parked is ready to
+    /// serve, and does once it is told to.
+    Spawn {
+        worker: WorkerId,
+        parked: bool,
+    },
+    /// Tell a parked worker to serve.
+    Serve(WorkerId),
+    /// Tell it to accept nothing new and to finish within this time. What it can, it carries to the
+    /// successor.
     Drain {
         worker: WorkerId,
         grace_ms: u64,
+        successor: Option<WorkerId>,
     },
     Kill {
         worker: WorkerId,
         signal: Signal,
+    },
+    /// The change is made: from here on the new generations are what serves.
+    Commit,
+    /// The change is given up, and nothing has changed.
+    Abandon {
+        text: String,
+    },
+    /// The change has proved itself.
+    Proven,
+    /// The change keeps dying: make the one to the last plan that has proved itself.
+    RollBack {
+        text: String,
+    },
+    /// No worker of this generation is left, and none will come.
+    Retired {
+        service: ServiceId,
+        generation: u32,
     },
     /// Every service serves or has failed: tell whoever waits for the daemon's start. Once.
     Announce,

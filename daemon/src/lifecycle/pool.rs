@@ -7,11 +7,14 @@
 //! Invariants: a pool that is `Draining` or `Gone` spawns nobody; `turn` is the only place that
 //! assigns `phase`; a failure touches no other pool.
 
+use serde::{Deserialize, Serialize};
+
 use super::back_off::Pace;
-use super::event::{News, ServiceId, WorkerId};
+use super::ending::{Death, End, Leave};
+use super::event::{Beginning, News, ServiceId, WorkerId};
 use super::order::{Change, Order, State};
-use super::slot::{Death, End, Slot};
-use super::view::ServiceView;
+use super::slot::Slot;
+use super::view::{ServiceView, WorkerView};
 use super::{Moment, Policy};
 use crate::plan::LogLevel;
 
@@ -23,20 +26,41 @@ const FAST_KILL_AFTER_MS: u64 = 2_000;
 /// What a worker has beyond its drain for closing and leaving.
 const KILL_MARGIN_MS: u64 = 1_000;
 
-#[derive(Debug)]
+/// What a pool that was replaced keeps of its drain when yet another change comes.
+const HURRIED_GRACE_MS: u64 = 5_000;
+
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Pool {
-    service: ServiceId,
-    generation: u32,
+    pub(super) service: ServiceId,
+    pub(super) generation: u32,
+    pub(super) standing: Standing,
+    /// Deaths of its workers that count, since it became what serves.
+    pub(super) deaths: u32,
     name: String,
     phase: Phase,
     slots: Vec<Slot>,
     pace: Pace,
 }
 
-#[derive(Debug)]
+/// What a pool is to its service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Standing {
+    /// It is to serve once a change is committed; until then its workers are parked.
+    Candidate,
+    /// It is what the service is.
+    Current,
+    /// It was replaced, removed or given up.
+    Former,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 enum Phase {
     /// The plugin's probe is not back.
     Probing,
+    /// There is room for it once an older generation has gone.
+    Held {
+        workers: u16,
+    },
     Starting {
         deaths: u32,
     },
@@ -45,14 +69,17 @@ enum Phase {
     Gone(Why),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Why {
     Stopped,
+    /// An administrator wants nobody to be served, for now.
+    Paused,
+    Replaced,
     Failed(String),
 }
 
 /// How fast a pool is to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Speed {
     Drain,
     Fast,
@@ -63,6 +90,8 @@ impl Pool {
         Pool {
             service,
             generation,
+            standing: Standing::Current,
+            deaths: 0,
             name,
             phase: Phase::Probing,
             slots: Vec::new(),
@@ -70,51 +99,136 @@ impl Pool {
         }
     }
 
+    /// One that a change wants to serve. It waits for room, and then for the others.
+    pub(super) fn candidate(beginning: Beginning) -> Pool {
+        let Beginning {
+            service,
+            generation,
+            name,
+            workers,
+        } = beginning;
+        Pool {
+            standing: Standing::Candidate,
+            phase: Phase::Held { workers },
+            ..Pool::new(service, generation, name)
+        }
+    }
+
     // --- events of the service -----------------------------------------------------------------
 
     pub(super) fn admitted(&mut self, workers: u16, moment: &mut Moment<'_>) {
         match self.phase {
-            Phase::Probing => {
-                self.turn(
-                    Phase::Starting { deaths: 0 },
-                    LogLevel::Debug,
-                    "starting",
-                    moment,
-                );
-                for slot in 0..workers {
-                    let nobody = WorkerId {
-                        service: self.service,
-                        generation: self.generation,
-                        slot,
-                        incarnation: 0,
-                    };
-                    let mut slot = Slot::new(self.name.clone(), nobody, moment.now_ms);
-                    slot.spawn(moment);
-                    self.slots.push(slot);
-                }
-            }
+            Phase::Probing => self.start(workers, moment),
             // Said twice, or crossed with a stop.
-            Phase::Starting { .. } | Phase::Serving | Phase::Draining(_) | Phase::Gone(_) => {}
+            Phase::Held { .. } | Phase::Starting { .. } | Phase::Serving => {}
+            Phase::Draining(_) | Phase::Gone(_) => {}
         }
     }
 
     pub(super) fn not_admitted(&mut self, text: String, moment: &mut Moment<'_>) {
         match self.phase {
             Phase::Probing => self.fail(text, moment),
-            Phase::Starting { .. } | Phase::Serving | Phase::Draining(_) | Phase::Gone(_) => {}
+            Phase::Held { .. } | Phase::Starting { .. } | Phase::Serving => {}
+            Phase::Draining(_) | Phase::Gone(_) => {}
         }
     }
 
-    pub(super) fn stop(&mut self, speed: Speed, moment: &mut Moment<'_>) {
+    /// The generation that it waited for has gone.
+    pub(super) fn begin(&mut self, moment: &mut Moment<'_>) {
         match self.phase {
-            Phase::Probing | Phase::Starting { .. } | Phase::Serving => {
-                let next = Phase::Draining(Why::Stopped);
-                self.turn(next, LogLevel::Info, "stopping", moment);
-                self.wind_down(speed, moment);
-            }
-            Phase::Draining(_) => self.wind_down(speed, moment),
+            Phase::Held { workers } => self.start(workers, moment),
+            Phase::Probing | Phase::Starting { .. } | Phase::Serving => {}
+            Phase::Draining(_) | Phase::Gone(_) => {}
+        }
+    }
+
+    /// The change is made: it is what serves from now on.
+    pub(super) fn install(&mut self, moment: &mut Moment<'_>) {
+        self.standing = Standing::Current;
+        self.deaths = 0;
+        for slot in &mut self.slots {
+            slot.release(moment);
+        }
+    }
+
+    /// Another generation serves in its stead, or nobody does.
+    pub(super) fn replace_by(&mut self, successor: Option<&[WorkerId]>, moment: &mut Moment<'_>) {
+        self.standing = Standing::Former;
+        self.end(
+            Why::Replaced,
+            Speed::Drain,
+            successor.unwrap_or(&[]),
+            moment,
+        );
+    }
+
+    pub(super) fn pause(&mut self, moment: &mut Moment<'_>) {
+        self.end(Why::Paused, Speed::Drain, &[], moment);
+    }
+
+    pub(super) fn stop(&mut self, speed: Speed, moment: &mut Moment<'_>) {
+        self.end(Why::Stopped, speed, &[], moment);
+    }
+
+    /// A change that it was to be part of is given up.
+    pub(super) fn abandon(&mut self, moment: &mut Moment<'_>) {
+        self.standing = Standing::Former;
+        self.end(Why::Replaced, Speed::Fast, &[], moment);
+    }
+
+    /// It has drained long enough: somebody waits for its place.
+    pub(super) fn hurry(&mut self, moment: &mut Moment<'_>) {
+        let leave = Leave {
+            grace_ms: HURRIED_GRACE_MS,
+            kill_after_ms: HURRIED_GRACE_MS + KILL_MARGIN_MS,
+            successor: None,
+        };
+        match self.phase {
+            Phase::Draining(_) => self.leave(leave, &[], moment),
+            Phase::Probing | Phase::Held { .. } | Phase::Starting { .. } | Phase::Serving => {}
             Phase::Gone(_) => {}
         }
+    }
+
+    fn start(&mut self, workers: u16, moment: &mut Moment<'_>) {
+        self.turn(
+            Phase::Starting { deaths: 0 },
+            LogLevel::Debug,
+            "starting",
+            moment,
+        );
+        for slot in 0..workers {
+            let nobody = WorkerId {
+                service: self.service,
+                generation: self.generation,
+                slot,
+                incarnation: 0,
+            };
+            let mut slot = Slot::new(self.name.clone(), nobody, moment.now_ms);
+            slot.spawn(self.parks(), moment);
+            self.slots.push(slot);
+        }
+    }
+
+    fn end(&mut self, why: Why, speed: Speed, successors: &[WorkerId], moment: &mut Moment<'_>) {
+        match self.phase {
+            Phase::Probing | Phase::Held { .. } | Phase::Starting { .. } | Phase::Serving => {
+                let (severity, text) = match why {
+                    Why::Stopped => (LogLevel::Info, "stopping"),
+                    Why::Paused => (LogLevel::Info, "draining, as an operator asked"),
+                    Why::Replaced | Why::Failed(_) => (LogLevel::Debug, "draining"),
+                };
+                self.turn(Phase::Draining(why), severity, text, moment);
+                self.wind_down(speed, successors, moment);
+            }
+            Phase::Draining(_) => self.wind_down(speed, successors, moment),
+            Phase::Gone(_) => {}
+        }
+    }
+
+    /// Do its new workers wait to be told to serve?
+    fn parks(&self) -> bool {
+        self.standing == Standing::Candidate
     }
 
     // --- events of its workers -----------------------------------------------------------------
@@ -131,7 +245,12 @@ impl Pool {
                 let end = slot.not_spawned(error);
                 self.ended(at, end, moment);
             }
-            News::Ready => slot.ready(moment),
+            News::Ready => {
+                slot.ready(moment);
+                if self.standing == Standing::Current {
+                    slot.release(moment);
+                }
+            }
             News::Refused { text } => {
                 if slot.refused(&text, moment) {
                     self.refused(text, moment);
@@ -152,7 +271,7 @@ impl Pool {
             // A proven plugin that refuses now is one more death, counted when it is reaped.
             Phase::Serving => {}
             // Its end is under way already, or it has no worker that could refuse.
-            Phase::Draining(_) | Phase::Probing | Phase::Gone(_) => {}
+            Phase::Draining(_) | Phase::Probing | Phase::Held { .. } | Phase::Gone(_) => {}
         }
     }
 
@@ -182,9 +301,14 @@ impl Pool {
                     self.replace(at, death.text, free, moment);
                 }
             }
-            Phase::Serving => self.replace(at, death.text, free, moment),
+            Phase::Serving => {
+                self.deaths += u32::from(!free);
+                self.replace(at, death.text, free, moment);
+            }
             Phase::Draining(_) => self.slots[at].mourn(death.text, None, moment),
-            Phase::Probing | Phase::Gone(_) => unreachable!("a pool in this phase has no worker"),
+            Phase::Probing | Phase::Held { .. } | Phase::Gone(_) => {
+                unreachable!("a pool in this phase has no worker")
+            }
         }
     }
 
@@ -224,12 +348,13 @@ impl Pool {
                 };
                 self.turn(next, LogLevel::Info, text, moment);
             }
-            Phase::Probing | Phase::Starting { .. } | Phase::Serving => {}
+            Phase::Probing | Phase::Held { .. } | Phase::Starting { .. } | Phase::Serving => {}
             Phase::Draining(_) | Phase::Gone(_) => {}
         }
     }
 
     fn spawn_due(&mut self, moment: &mut Moment<'_>) {
+        let parked = self.parks();
         for slot in &mut self.slots {
             let due = slot
                 .retry_at_ms()
@@ -240,7 +365,7 @@ impl Pool {
             let earliest_ms = self.pace.earliest_ms(moment.now_ms);
             if earliest_ms <= moment.now_ms {
                 self.pace.record(moment.now_ms);
-                slot.spawn(moment);
+                slot.spawn(parked, moment);
             } else {
                 slot.postpone(earliest_ms);
             }
@@ -251,7 +376,7 @@ impl Pool {
 
     pub(super) fn state(&self) -> State {
         match self.phase {
-            Phase::Probing | Phase::Starting { .. } => State::Starting,
+            Phase::Probing | Phase::Held { .. } | Phase::Starting { .. } => State::Starting,
             Phase::Serving => State::Serving,
             Phase::Draining(_) => State::Draining,
             Phase::Gone(_) => State::Gone,
@@ -260,34 +385,62 @@ impl Pool {
 
     pub(super) fn view(&self) -> ServiceView {
         ServiceView {
+            service: self.service,
             name: self.name.clone(),
             state: self.state(),
-            failure: match &self.phase {
-                Phase::Draining(Why::Failed(text)) | Phase::Gone(Why::Failed(text)) => {
-                    Some(text.clone())
-                }
-                Phase::Draining(Why::Stopped) | Phase::Gone(Why::Stopped) => None,
-                Phase::Probing | Phase::Starting { .. } | Phase::Serving => None,
-            },
+            failure: self.failure(),
+            paused: self.why() == Some(&Why::Paused),
             generation: self.generation,
-            workers: self.slots.iter().map(Slot::view).collect(),
+            workers: self.workers().collect(),
+        }
+    }
+
+    pub(super) fn workers(&self) -> impl Iterator<Item = WorkerView> {
+        self.slots.iter().map(Slot::view)
+    }
+
+    pub(super) fn failure(&self) -> Option<String> {
+        match self.why()? {
+            Why::Failed(text) => Some(text.clone()),
+            Why::Stopped | Why::Paused | Why::Replaced => None,
+        }
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Held { .. })
+    }
+
+    /// Who can take over from another generation's workers, in the order of slots.
+    pub(super) fn successors(&self) -> Vec<WorkerId> {
+        self.slots.iter().filter_map(Slot::successor).collect()
+    }
+
+    fn why(&self) -> Option<&Why> {
+        match &self.phase {
+            Phase::Draining(why) | Phase::Gone(why) => Some(why),
+            Phase::Probing | Phase::Held { .. } | Phase::Starting { .. } | Phase::Serving => None,
         }
     }
 
     // --- inside --------------------------------------------------------------------------------
 
     fn fail(&mut self, text: String, moment: &mut Moment<'_>) {
-        let line = format!("failed, and stays so until the next start: {text}");
+        let line = match self.standing {
+            Standing::Candidate => format!("generation {} has failed: {text}", self.generation),
+            Standing::Current | Standing::Former => {
+                format!("failed, and stays so until it is changed: {text}")
+            }
+        };
         self.turn(
             Phase::Draining(Why::Failed(text)),
             LogLevel::Error,
             &line,
             moment,
         );
-        self.wind_down(Speed::Fast, moment);
+        self.wind_down(Speed::Fast, &[], moment);
     }
 
-    fn wind_down(&mut self, speed: Speed, moment: &mut Moment<'_>) {
+    fn wind_down(&mut self, speed: Speed, successors: &[WorkerId], moment: &mut Moment<'_>) {
         let (grace_ms, kill_after_ms) = match speed {
             Speed::Drain => {
                 let drain_ms = moment.policy.drain_timeout_ms;
@@ -295,8 +448,22 @@ impl Pool {
             }
             Speed::Fast => (FAST_GRACE_MS, FAST_KILL_AFTER_MS),
         };
+        let leave = Leave {
+            grace_ms,
+            kill_after_ms,
+            successor: None,
+        };
+        self.leave(leave, successors, moment);
+    }
+
+    fn leave(&mut self, leave: Leave, successors: &[WorkerId], moment: &mut Moment<'_>) {
+        let mut heirs = successors.iter().copied().cycle();
         for slot in &mut self.slots {
-            slot.leave(grace_ms, kill_after_ms, moment);
+            let leave = Leave {
+                successor: heirs.next(),
+                ..leave
+            };
+            slot.leave(leave, moment);
         }
     }
 

@@ -7,7 +7,10 @@
 //! only place that assigns `phase`; a worker that was told to go has a moment at which it is killed
 //! or has been killed already.
 
+use serde::{Deserialize, Serialize};
+
 use super::back_off::{self, STABLE_MS};
+use super::ending::{Death, End, Leave};
 use super::event::{Exit, SIGKILL, WorkerId};
 use super::order::{Change, Order, Signal, State};
 use super::view::WorkerView;
@@ -19,13 +22,15 @@ pub(super) const READY_WITHIN_MS: u64 = 10_000;
 /// What a worker that was sent SIGABRT has to be gone.
 const ABORT_GRACE_MS: u64 = 1_000;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Slot {
     service_name: String,
     worker: WorkerId,
     phase: Phase,
     since_ms: u64,
     pid: Option<u32>,
+    /// This incarnation waits to be told to serve.
+    parked: bool,
     /// When this incarnation reported that it serves.
     ready_at_ms: Option<u64>,
     /// Some incarnation did.
@@ -35,7 +40,7 @@ pub(super) struct Slot {
     last_death: Option<String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 enum Phase {
     Starting {
         ready_by_ms: u64,
@@ -53,27 +58,10 @@ enum Phase {
     },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Stuck {
     callback: String,
     since_ms: u64,
-}
-
-/// How a worker ended, for the pool to judge.
-pub(super) enum End {
-    /// It was gone already: the event is old.
-    Stale,
-    /// It was told to go and had done nothing wrong.
-    Told,
-    Died(Death),
-}
-
-pub(super) struct Death {
-    pub(super) text: String,
-    /// Before it reported that it serves, and not for the system's lack of something.
-    pub(super) at_start: bool,
-    /// SIGKILL from outside with no callback to blame.
-    pub(super) innocent: bool,
 }
 
 impl Slot {
@@ -85,6 +73,7 @@ impl Slot {
             phase: Phase::Gone { retry_at_ms: None },
             since_ms: now_ms,
             pid: None,
+            parked: false,
             ready_at_ms: None,
             was_ready: false,
             failures: 0,
@@ -241,8 +230,8 @@ impl Slot {
     }
 
     /// The worker is to go, with no fault of its own.
-    pub(super) fn leave(&mut self, grace_ms: u64, kill_after_ms: u64, moment: &mut Moment<'_>) {
-        let kill_by_ms = moment.now_ms.saturating_add(kill_after_ms);
+    pub(super) fn leave(&mut self, leave: Leave, moment: &mut Moment<'_>) {
+        let kill_by_ms = moment.now_ms.saturating_add(leave.kill_after_ms);
         match &mut self.phase {
             Phase::Starting { .. } => {
                 self.kill(Signal::Kill, moment);
@@ -252,12 +241,12 @@ impl Slot {
                 };
                 self.turn(next, LogLevel::Debug, "stopped while starting", moment);
             }
-            Phase::Serving { .. } => self.drain(grace_ms, kill_by_ms, moment),
+            Phase::Serving { .. } => self.drain(leave, kill_by_ms, moment),
             Phase::Draining {
                 kill_at_ms: Some(at_ms),
                 fault: None,
             } if kill_by_ms < *at_ms => {
-                self.drain(grace_ms, kill_by_ms, moment);
+                self.drain(leave, kill_by_ms, moment);
             }
             // Going at least as fast already.
             Phase::Draining { .. } => {}
@@ -288,11 +277,15 @@ impl Slot {
     }
 
     /// The first worker, or the next one.
-    pub(super) fn spawn(&mut self, moment: &mut Moment<'_>) {
+    pub(super) fn spawn(&mut self, parked: bool, moment: &mut Moment<'_>) {
         debug_assert!(self.is_gone(), "a slot holds one process at a time");
         self.worker.incarnation += 1;
         self.ready_at_ms = None;
-        moment.orders.push(Order::Spawn(self.worker));
+        self.parked = parked;
+        moment.orders.push(Order::Spawn {
+            worker: self.worker,
+            parked,
+        });
         let ready_by_ms = moment.now_ms.saturating_add(READY_WITHIN_MS);
         self.turn(
             Phase::Starting { ready_by_ms },
@@ -300,6 +293,29 @@ impl Slot {
             "starting",
             moment,
         );
+    }
+
+    /// Nothing is waited for any more: a parked worker is told to serve once it can.
+    pub(super) fn release(&mut self, moment: &mut Moment<'_>) {
+        match self.phase {
+            Phase::Serving { .. } if self.parked => {
+                self.parked = false;
+                moment.orders.push(Order::Serve(self.worker));
+            }
+            // Released when it is ready, gone, or never held back.
+            Phase::Serving { .. }
+            | Phase::Starting { .. }
+            | Phase::Draining { .. }
+            | Phase::Gone { .. } => {}
+        }
+    }
+
+    /// Who takes over what is left of a worker that goes.
+    pub(super) fn successor(&self) -> Option<WorkerId> {
+        match self.phase {
+            Phase::Serving { .. } => Some(self.worker),
+            Phase::Starting { .. } | Phase::Draining { .. } | Phase::Gone { .. } => None,
+        }
     }
 
     /// Its turn has come, but the pool has restarted too many this second.
@@ -404,10 +420,11 @@ impl Slot {
     // --- inside --------------------------------------------------------------------------------
 
     /// Asks it to go by itself, at the latest when it is killed.
-    fn drain(&mut self, grace_ms: u64, kill_by_ms: u64, moment: &mut Moment<'_>) {
+    fn drain(&mut self, leave: Leave, kill_by_ms: u64, moment: &mut Moment<'_>) {
         moment.orders.push(Order::Drain {
             worker: self.worker,
-            grace_ms,
+            grace_ms: leave.grace_ms,
+            successor: leave.successor,
         });
         let next = Phase::Draining {
             kill_at_ms: Some(kill_by_ms),

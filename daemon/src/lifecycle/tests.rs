@@ -5,6 +5,9 @@
 //! the times at which a spawn must not yet and must have come.
 
 use super::*;
+
+mod changes;
+mod lines;
 use crate::plan::LogLevel;
 
 const POLICY: Policy = Policy {
@@ -34,11 +37,38 @@ fn short(order: &Order) -> Option<String> {
             1 => String::new(),
             n => format!("#{n}"),
         };
-        format!("{service}{}{incarnation}", worker.slot + 1)
+        let generation = match worker.generation {
+            1 => String::new(),
+            n => format!("@{n}"),
+        };
+        format!("{service}{}{generation}{incarnation}", worker.slot + 1)
     };
     Some(match order {
-        Order::Spawn(worker) => format!("spawn {}", place(worker)),
-        Order::Drain { worker, grace_ms } => format!("drain {} {grace_ms}", place(worker)),
+        Order::Spawn { worker, parked } => {
+            let how = if *parked { "park" } else { "spawn" };
+            format!("{how} {}", place(worker))
+        }
+        Order::Serve(worker) => format!("serve {}", place(worker)),
+        Order::Drain {
+            worker,
+            grace_ms,
+            successor,
+        } => {
+            let heir = successor.map(|heir| format!(" to {}", place(&heir)));
+            let heir = heir.unwrap_or_default();
+            format!("drain {} {grace_ms}{heir}", place(worker))
+        }
+        Order::Commit => "commit".to_owned(),
+        Order::Abandon { text } => format!("abandon: {text}"),
+        Order::Proven => "proven".to_owned(),
+        Order::RollBack { text } => format!("roll back: {text}"),
+        Order::Retired {
+            service,
+            generation,
+        } => format!(
+            "retired {}@{generation}",
+            ["a", "b", "c"][service.0 as usize]
+        ),
         Order::Kill {
             worker,
             signal: Signal::Abort,
@@ -57,10 +87,11 @@ fn short(order: &Order) -> Option<String> {
 /// "b2#3": service b, second slot, third incarnation.
 fn worker(place: &str) -> WorkerId {
     let (place, incarnation) = place.split_once('#').unwrap_or((place, "1"));
+    let (place, generation) = place.split_once('@').unwrap_or((place, "1"));
     let (service, slot) = place.split_at(1);
     WorkerId {
         service: ServiceId("abc".find(service).expect("a, b or c") as u32),
-        generation: 1,
+        generation: generation.parse().expect("a number"),
         slot: slot.parse::<u16>().expect("a number") - 1,
         incarnation: incarnation.parse().expect("a number"),
     }
@@ -177,7 +208,7 @@ fn the_start_is_complete_when_every_service_serves_or_has_failed() {
             (
                 9,
                 no_file,
-                &["chat: failed, and stays so until the next start: no such file"],
+                &["chat: failed, and stays so until it is changed: no such file"],
             ),
             (20, ready("a1"), &["announce"]),
             (21, ready("a1"), &[]),
@@ -208,7 +239,7 @@ fn a_refusal_fails_a_service_that_never_served_and_ends_its_other_workers() {
                 refused("a2"),
                 &[
                     "kill a2",
-                    "a: failed, and stays so until the next start: settings.root is missing",
+                    "a: failed, and stays so until it is changed: settings.root is missing",
                     "drain a1 1000",
                     "announce",
                 ],
@@ -248,7 +279,7 @@ fn three_deaths_before_readiness_fail_a_service_that_never_served() {
                 10_002,
                 killed("a1#2"),
                 &[
-                    "a: failed, and stays so until the next start: workers died 3 times \
+                    "a: failed, and stays so until it is changed: workers died 3 times \
                      before they were ready, the last one: not ready within 10 s",
                     "kill a2#4",
                     "announce",
@@ -403,74 +434,4 @@ fn a_stop_ends_waiting_and_starting_too() {
             (9_999, Event::Tick, &[]),
         ],
     );
-}
-
-#[test]
-fn a_log_line_names_the_service_the_worker_and_what_comes_next() {
-    let mut lifecycle = play(&["gopher"], &serving(&[]));
-    assert_eq!(
-        logged(&lifecycle.handle(30, crashes("a2"))),
-        [
-            "gopher/2 (pid 100): worker died: signal 11 (SIGSEGV) in create; the next one starts at \
-             once",
-            "gopher/2: starting"
-        ]
-    );
-}
-
-#[test]
-fn the_wait_for_the_next_worker_is_told_in_a_unit_that_shows_it() {
-    let mut lifecycle = play(&["a"], &[(0, admitted(0, 1), &["spawn a1"])]);
-    lifecycle.handle(0, ready("a1"));
-    let mut waits = Vec::new();
-    let mut now_ms = 30;
-    for death in 1.. {
-        let incarnation = format!("a1#{death}");
-        let lines = logged(&lifecycle.handle(now_ms, crashes(&incarnation)));
-        let line = lines.into_iter().find(|line| line.contains("died"));
-        let line = line.expect("a death is told");
-        let (_, wait) = line.rsplit_once("starts ").expect("and what follows");
-        waits.push(wait.to_owned());
-        let Some(due_ms) = lifecycle.next_deadline_ms().filter(|_| death < 6) else {
-            break;
-        };
-        now_ms = due_ms;
-        lifecycle.handle(now_ms, Event::Tick);
-        lifecycle.handle(now_ms, ready(&format!("a1#{}", death + 1)));
-    }
-    assert_eq!(waits[0], "at once");
-    let (short, long): (Vec<_>, Vec<_>) = waits[1..].iter().partition(|w| w.ends_with(" ms"));
-    assert!(!short.is_empty() && !long.is_empty(), "{waits:?}");
-    assert!(long.iter().all(|wait| wait.ends_with(" s")), "{waits:?}");
-    assert!(waits.iter().all(|wait| !wait.contains(" 0")), "{waits:?}");
-}
-
-#[test]
-fn a_service_without_workers_is_not_said_to_have_lost_them() {
-    let refused = Event::NotAdmitted {
-        service: ServiceId(0),
-        text: "no such plugin".to_owned(),
-    };
-    let mut lifecycle = Lifecycle::new(POLICY, ["a".to_owned()], 1);
-    assert_eq!(
-        logged(&lifecycle.handle(0, refused)),
-        [
-            "a: failed, and stays so until the next start: no such plugin",
-            "a: ended, no worker was started"
-        ]
-    );
-}
-
-#[test]
-fn a_state_is_counted_from_its_beginning() {
-    let mut lifecycle = play(&["a"], &serving(&[]));
-    let since = |lifecycle: &Lifecycle| {
-        let worker = &lifecycle.view()[0].workers[0];
-        (worker.state, worker.since_ms)
-    };
-    lifecycle.handle(1_000, Event::Stop { fast: false });
-    assert_eq!(since(&lifecycle), (State::Draining, 1_000));
-    lifecycle.handle(2_000, Event::Stop { fast: true });
-    lifecycle.handle(9_000, Event::Tick);
-    assert_eq!(since(&lifecycle), (State::Draining, 1_000));
 }

@@ -5,16 +5,21 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::event::ServiceId;
 use super::order::State;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceView {
+    pub service: ServiceId,
     pub name: String,
     pub state: State,
     /// Why the service has failed; it is then `draining` or `gone`.
     pub failure: Option<String>,
+    /// An operator asked for nobody to be served.
+    pub paused: bool,
     pub generation: u32,
-    /// Empty until the plugin has passed its probe.
+    /// Empty until the plugin has passed its probe. Those of other generations, which drain or are
+    /// parked, follow those of this one.
     pub workers: Vec<WorkerView>,
 }
 

@@ -6,6 +6,7 @@
 //! error.
 
 mod bans;
+mod change;
 mod check;
 mod doctor;
 mod one_service;
@@ -78,6 +79,8 @@ enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    #[command(flatten)]
+    Change(change::Verb),
     /// Stop the daemon: finish what is open, then go
     Stop {
         #[command(flatten)]
@@ -199,13 +202,17 @@ pub fn main() -> u8 {
             sources,
             announce,
             json,
-        } => supervisor::run(supervisor::Wish {
-            sources: sources.into(),
-            announce: (announce || json).then_some(supervisor::Announcement { json }),
-            all_or_nothing: false,
-        }),
+        } => {
+            let wish = supervisor::Wish {
+                sources: sources.into(),
+                announce: (announce || json).then_some(supervisor::Announcement { json }),
+                all_or_nothing: false,
+            };
+            supervisor::run(wish, str::to_owned)
+        }
         Verb::Check { sources, output } => check::run(&sources.into(), output.json),
         Verb::Status { daemon, output } => running::status(&daemon, output.json),
+        Verb::Change(verb) => change::run(verb),
         Verb::Stop {
             daemon,
             fast,

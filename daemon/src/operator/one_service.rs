@@ -71,7 +71,7 @@ impl OneService {
         probe(&self.name, service, &plan, scratch, depth).map_err(|text| self.as_typed(&text))
     }
 
-    fn as_typed(&self, text: &str) -> String {
+    pub(super) fn as_typed(&self, text: &str) -> String {
         let lines: Vec<String> = text.lines().map(|line| self.line_as_typed(line)).collect();
         lines.join("\n")
     }

@@ -50,11 +50,12 @@ pub(super) fn run(wish: Try) -> u8 {
     if let Err(text) = service.probe(scratch.path(), Depth::Settings) {
         return complain(exit::REJECTED, &text);
     }
-    let code = supervisor::run(supervisor::Wish {
-        sources: service.sources,
+    let wish = supervisor::Wish {
+        sources: service.sources.clone(),
         announce: Some(supervisor::Announcement { json: wish.json }),
         all_or_nothing: true,
-    });
+    };
+    let code = supervisor::run(wish, |text| service.as_typed(text));
     match code {
         exit::CONFIG | exit::FAILED => exit::REJECTED,
         exit::SYSTEM | exit::INTERNAL => exit::FAILED,

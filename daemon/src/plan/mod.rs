@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 mod descriptor;
+mod diff;
 mod endpoint;
 mod facts;
 mod hours;
@@ -25,6 +26,7 @@ mod socket;
 
 pub use crate::config::{LogFormat, LogLevel, SandboxPolicy};
 pub use descriptor::{Descriptor, Needs, OptionFacts};
+pub use diff::{Seen, Step, needs_restart, steps};
 pub use facts::{Facts, Looked, UserNumbers};
 pub use hours::Hours;
 pub use network::parse_network;

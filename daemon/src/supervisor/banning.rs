@@ -48,7 +48,7 @@ impl Life {
         source: IpNet,
         now_ms: u64,
     ) -> Result<(), &'static str> {
-        let service = self.services.get(worker.service.0 as usize);
+        let service = self.services.get(&worker.service);
         let Some(service) = service.filter(|service| service.plan.access.sensor) else {
             return Err("a trapped source without being a sensor");
         };
@@ -116,11 +116,9 @@ pub(super) fn answer(bans: &mut Bans, request: &Request, caller: Credentials) ->
                 }
             }
         }
-        Request::Status | Request::SocketOptions { .. } | Request::Stop { .. } => {
-            unreachable!("these are about no bans")
-        }
+        _ => unreachable!("these are about no bans"),
     };
-    Answer { reply, hold: false }
+    Answer::Now(reply)
 }
 
 /// An operator is to know when a change does not outlive the daemon.

@@ -127,6 +127,13 @@ impl Children {
             .find(|(_, child)| matches!(&child.kind, Kind::Worker { id, .. } if *id == worker))
     }
 
+    pub(super) fn workers(&self) -> impl Iterator<Item = WorkerId> {
+        self.iter().filter_map(|(_, child)| match child.kind {
+            Kind::Worker { id, .. } => Some(id),
+            Kind::Check | Kind::Probe(_) => None,
+        })
+    }
+
     /// Children that should have answered by now; each is named once.
     pub(super) fn take_overdue(&mut self, now_ms: u64) -> Vec<i32> {
         let late = self

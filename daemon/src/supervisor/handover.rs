@@ -25,6 +25,7 @@ pub(super) fn begin(
     from: WorkerId,
     to: WorkerId,
     grace_ms: u64,
+    leaving: Vec<String>,
 ) -> io::Result<()> {
     let pid = |worker| children.of_worker(worker).map(|(pid, _)| pid);
     let (Some(giver), Some(taker)) = (pid(from), pid(to)) else {
@@ -33,5 +34,5 @@ pub(super) fn begin(
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let (gives, takes) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     children.tell_with(taker, &Order::Take {}, &[takes.as_fd()])?;
-    children.tell_with(giver, &Order::Give { grace_ms }, &[gives.as_fd()])
+    children.tell_with(giver, &Order::Give { grace_ms, leaving }, &[gives.as_fd()])
 }

@@ -7,37 +7,42 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use nix::sys::signal::Signal as UnixSignal;
 
-use super::banning::{self, Reported};
+use super::banning::Reported;
 use super::bans::{Bans, utc_ms};
 use super::children::{Child, Children, Kind};
 use super::directories::Directories;
-use super::listeners::Listener;
-use super::preparation::{Candidate, Prepared};
+use super::preparation::Candidate;
+use super::service::{Edition, Service};
+use super::status;
 use super::watch::{Finding, Watch};
+use super::wishes::Reloads;
 use super::{Announcement, Ending, Wish};
-use super::{socket_options, status};
-use crate::channel::{self, Brief, ListenerBrief, StoredPlugin, WorkerBrief};
-use crate::control::{Answer, Reply, Request, Server};
+use crate::channel::{self, Brief, CheckBrief, ListenerBrief, StoredPlugin, WorkerBrief};
+use crate::control::Server;
 use crate::exit as code;
 use crate::lifecycle::{
     Change, Event, Exit, Lifecycle, News, Order, Policy, ServiceId, Signal, WorkerId,
 };
-use crate::plan::{Address, DaemonPlan, Descriptor, LogLevel, ServicePlan};
+use crate::plan::{LogLevel, Plan, ServicePlan};
 use crate::plugin_host::verify;
-use crate::scoreboard::sources::SourceTable;
 use crate::scoreboard::{Counter, Scoreboard};
 
 pub(super) struct Life {
-    lifecycle: Lifecycle,
-    daemon: DaemonPlan,
-    pub(super) services: Vec<Service>,
-    control: Server,
+    pub(super) lifecycle: Lifecycle,
+    /// What serves, or is to.
+    pub(super) plan: Plan,
+    pub(super) services: BTreeMap<ServiceId, Service>,
+    pub(super) next_service: u32,
+    pub(super) control: Server,
     pub(super) bans: Bans,
     pub(super) reported: Reported,
+    pub(super) changes: Reloads,
+    /// Where the configuration is.
+    pub(super) sources: CheckBrief,
     watch: Watch,
     announce_due: bool,
     over: bool,
@@ -45,71 +50,96 @@ pub(super) struct Life {
     directories: Directories,
 }
 
-/// What a service's workers are made from, and what they leave behind.
-pub(super) struct Service {
-    pub(super) name: String,
-    pub(super) plan: ServicePlan,
-    pub(super) listeners: Vec<Listener>,
-    pub(super) descriptor: Option<Descriptor>,
-    pub(super) sandbox: String,
-    /// Counters of workers that are gone, in the order of [`Counter::ALL`].
-    pub(super) retired: [u64; Counter::ALL.len()],
-    /// Where its workers count connections by source.
-    sources: Option<SourceTable>,
-    code: Option<StoredPlugin>,
-    refusal: Option<String>,
-}
-
 impl Life {
-    pub(super) fn new(prepared: Prepared, control: Server, seed: u64) -> Life {
-        let Prepared {
-            plan,
-            directories,
-            candidates,
-        } = prepared;
-        let services: Vec<Service> = candidates.into_iter().map(Service::new).collect();
-        let used: Vec<&StoredPlugin> = services.iter().filter_map(|s| s.code.as_ref()).collect();
-        if let Err(error) = verify::prune(&plan.daemon.state_dir, &used) {
-            tracing::warn!("old plugin files stay in the store: {error}");
-        }
-        let policy = Policy {
-            drain_timeout_ms: plan.daemon.drain_timeout_ms,
-            hang_timeout_ms: plan.daemon.hang_timeout_ms,
-        };
+    pub(super) fn new(
+        plan: Plan,
+        candidates: &[Candidate],
+        directories: Directories,
+        control: Server,
+        sources: CheckBrief,
+        seed: u64,
+    ) -> Life {
         let bans = Bans::load(&plan.daemon.state_dir, utc_ms());
-        let names = services.iter().map(|service| service.name.clone());
-        Life {
-            lifecycle: Lifecycle::new(policy, names, seed),
-            daemon: plan.daemon,
-            services,
+        let names = candidates.iter().map(|candidate| candidate.name.clone());
+        let mut life = Life {
+            lifecycle: Lifecycle::new(policy(&plan), names, seed),
+            services: BTreeMap::new(),
+            next_service: 0,
             control,
             bans,
             reported: Reported::default(),
+            changes: Reloads::default(),
+            sources,
             watch: Watch::default(),
             announce_due: false,
             over: false,
             directories,
+            plan,
+        };
+        for Candidate { name, plan, .. } in candidates {
+            life.admit_service(name.clone(), plan.clone());
         }
+        life
     }
 
     /// Gives the lifecycle the verdict on every service.
-    pub(super) fn begin(&mut self, children: &mut Children, now_ms: u64) {
-        if self.daemon.identity.is_none() && nix::unistd::geteuid().is_root() {
+    pub(super) fn begin(
+        &mut self,
+        candidates: Vec<Candidate>,
+        children: &mut Children,
+        now_ms: u64,
+    ) {
+        if self.plan.daemon.identity.is_none() && nix::unistd::geteuid().is_root() {
             tracing::warn!(
                 "running as root without daemon.user: workers keep the identity of root, without \
                  its capabilities; name a user"
             );
         }
-        for number in 0..self.services.len() {
-            let service = ServiceId(number as u32);
-            let event = match self.services[number].refusal.take() {
-                None => Event::Admitted {
-                    service,
-                    workers: self.services[number].plan.workers,
-                },
-                Some(text) => Event::NotAdmitted { service, text },
+        let numbers: Vec<ServiceId> = self.services.keys().copied().collect();
+        for (service, candidate) in numbers.into_iter().zip(candidates) {
+            let event = match candidate.verdict {
+                Ok(edition) => {
+                    let workers = edition.plan.workers;
+                    if let Some(known) = self.services.get_mut(&service) {
+                        let generation = known.add(edition);
+                        known.install(generation);
+                    }
+                    Event::Admitted { service, workers }
+                }
+                Err(text) => {
+                    if let Some(known) = self.services.get_mut(&service) {
+                        known.fail(candidate.hash);
+                    }
+                    Event::NotAdmitted { service, text }
+                }
             };
             self.handle(event, children, now_ms);
+        }
+        self.changes.start_from(self.snapshot());
+        self.prune();
+    }
+
+    /// A service that was not there, without a generation yet.
+    pub(super) fn admit_service(&mut self, name: String, plan: ServicePlan) -> ServiceId {
+        let service = ServiceId(self.next_service);
+        self.next_service += 1;
+        self.services.insert(service, Service::new(name, plan));
+        service
+    }
+
+    pub(super) fn named(&self, name: &str) -> Option<ServiceId> {
+        let mut services = self.services.iter();
+        let found = services.find(|(_, s)| s.name == name && !s.has_left());
+        found.map(|(number, _)| *number)
+    }
+
+    /// Keeps in the store what runs, and what may be gone back to.
+    pub(super) fn prune(&self) {
+        let editions = self.services.values().flat_map(|s| s.editions.values());
+        let mut used: Vec<&StoredPlugin> = editions.map(|edition| &edition.code).collect();
+        used.extend(self.changes.codes());
+        if let Err(error) = verify::prune(&self.plan.daemon.state_dir, &used) {
+            tracing::warn!("old plugin files stay in the store: {error}");
         }
     }
 
@@ -124,6 +154,7 @@ impl Life {
             self.lifecycle.next_deadline_ms(),
             self.control.next_deadline_ms(),
             self.bans.next_deadline_ms(),
+            (self.changes.is_due() && self.lifecycle.can_change()).then_some(0),
             Some(look),
         ];
         own.into_iter().flatten().min()
@@ -135,6 +166,7 @@ impl Life {
     }
 
     pub(super) fn stop(&mut self, fast: bool, children: &mut Children, now_ms: u64) {
+        self.forget_wishes(children, now_ms);
         self.handle(Event::Stop { fast }, children, now_ms);
     }
 
@@ -145,8 +177,9 @@ impl Life {
         children: &mut Children,
         now_ms: u64,
     ) {
-        if let Some(service) = self.services.get_mut(worker.service.0 as usize) {
-            service.sandbox = sandbox;
+        let service = self.services.get_mut(&worker.service);
+        if let Some(edition) = service.and_then(|s| s.editions.get_mut(&worker.generation)) {
+            edition.sandbox = sandbox;
         }
         self.handle(Event::Worker(worker, News::Ready), children, now_ms);
     }
@@ -164,11 +197,8 @@ impl Life {
         self.reported.forget(worker);
         let mut blame = None;
         if let Some(board) = &child.scoreboard {
-            if let Some(service) = self.services.get_mut(worker.service.0 as usize) {
-                service.retire(board);
-                if let Some(sources) = &service.sources {
-                    sources.clear(worker.slot);
-                }
+            if let Some(service) = self.services.get_mut(&worker.service) {
+                service.retire(worker, board);
             }
             let glance = board.blame();
             blame = glance.map(|glance| format!("in {}", glance.callback.name()));
@@ -209,16 +239,16 @@ impl Life {
     pub(super) fn handle(&mut self, event: Event, children: &mut Children, now_ms: u64) {
         let mut orders = VecDeque::from(self.lifecycle.handle(now_ms, event));
         while let Some(order) = orders.pop_front() {
-            if let Some(event) = self.carry_out(order, children) {
+            if let Some(event) = self.carry_out(order, children, now_ms) {
                 orders.extend(self.lifecycle.handle(now_ms, event));
             }
         }
     }
 
-    fn carry_out(&mut self, order: Order, children: &mut Children) -> Option<Event> {
+    fn carry_out(&mut self, order: Order, children: &mut Children, now_ms: u64) -> Option<Event> {
         match order {
-            Order::Spawn(worker) => {
-                let news = match self.spawn(worker, children) {
+            Order::Spawn { worker, parked } => {
+                let news = match self.spawn(worker, parked, children) {
                     Ok(pid) => News::Spawned { pid: pid as u32 },
                     Err(error) => News::NotSpawned {
                         error: error.to_string(),
@@ -226,13 +256,28 @@ impl Life {
                 };
                 return Some(Event::Worker(worker, news));
             }
-            Order::Drain { worker, grace_ms } => {
-                if let Some((pid, _)) = children.of_worker(worker)
-                    && let Err(error) = children.tell(pid, &channel::Order::Drain { grace_ms })
-                {
-                    tracing::error!("the worker {pid} cannot be told to drain: {error}");
-                }
+            Order::Serve(worker) => tell(children, worker, &channel::Order::Serve),
+            Order::Drain {
+                worker,
+                grace_ms,
+                successor: _,
+            } => {
+                let leaving = self.edition(worker).map(|edition| edition.leaving.clone());
+                let leaving = leaving.unwrap_or_default();
+                tell(
+                    children,
+                    worker,
+                    &channel::Order::Drain { grace_ms, leaving },
+                );
             }
+            Order::Commit => self.commit(children, now_ms),
+            Order::Abandon { text } => self.give_up(&text, now_ms),
+            Order::Proven => self.changes.prove(self.snapshot()),
+            Order::RollBack { text } => self.roll_back(&text, now_ms),
+            Order::Retired {
+                service,
+                generation,
+            } => self.retire(service, generation),
             Order::Kill { worker, signal } => {
                 let signal = match signal {
                     Signal::Abort => UnixSignal::SIGABRT,
@@ -249,31 +294,30 @@ impl Life {
         None
     }
 
-    fn spawn(&self, worker: WorkerId, children: &mut Children) -> std::io::Result<i32> {
-        let service = &self.services[worker.service.0 as usize];
-        let code = service
-            .code
-            .clone()
-            .expect("only admitted services have workers");
-        let count = service.plan.workers;
-        let sources = service.sources.as_ref();
-        let sources = sources.expect("only admitted services have workers");
-        let mut fds: Vec<BorrowedFd<'_>> = vec![sources.file().as_fd()];
+    fn spawn(
+        &self,
+        worker: WorkerId,
+        parked: bool,
+        children: &mut Children,
+    ) -> std::io::Result<i32> {
+        let service = &self.services[&worker.service];
+        let edition = &service.editions[&worker.generation];
+        let mut fds: Vec<BorrowedFd<'_>> = vec![edition.places.fd()];
         let mut briefs: Vec<ListenerBrief> = Vec::new();
-        for listener in &service.listeners {
-            for (fd, brief) in listener.shards_of(worker.slot, count) {
-                fds.push(fd);
-                briefs.push(brief);
-            }
+        for (fd, brief) in edition.shards_of(worker.slot) {
+            fds.push(fd);
+            briefs.push(brief);
         }
         let brief = Brief::Worker(WorkerBrief {
             service: service.name.clone(),
             worker_index: worker.slot,
-            worker_count: count,
+            worker_count: edition.plan.workers,
             generation: worker.generation,
-            daemon: self.daemon.clone(),
-            plan: service.plan.clone(),
-            code,
+            parked,
+            source_region: edition.places.region(worker.slot),
+            daemon: self.plan.daemon.clone(),
+            plan: edition.plan.clone(),
+            code: edition.code.clone(),
             listeners: briefs,
             udp_ports: self.udp_ports(),
             bans: self.bans.brief(utc_ms()),
@@ -282,58 +326,18 @@ impl Life {
         children.start(Kind::Worker { id: worker, name }, &brief, &fds, None)
     }
 
+    fn edition(&self, worker: WorkerId) -> Option<&Edition> {
+        let service = self.services.get(&worker.service)?;
+        service.editions.get(&worker.generation)
+    }
+
     /// Those of all services: a plugin that must not answer them is told.
     fn udp_ports(&self) -> Vec<u16> {
-        let listeners = self.services.iter().flat_map(|service| &service.listeners);
-        let shards = listeners.flat_map(|listener| listener.shards_of(0, 1));
-        let mut ports: Vec<u16> = shards
-            .filter_map(|(_, brief)| match brief.local {
-                Address::Udp(local) => Some(local.port()),
-                Address::Tcp(_) | Address::Unix(_) | Address::UnixDatagram(_) => None,
-            })
-            .collect();
+        let editions = self.services.values().flat_map(|s| s.editions.values());
+        let mut ports: Vec<u16> = editions.flat_map(Edition::udp_ports).collect();
         ports.sort_unstable();
         ports.dedup();
         ports
-    }
-
-    /// Answers what operators asked; returns what is to be done beyond answering.
-    pub(super) fn requests(&mut self, children: &Children, now_ms: u64) -> Vec<Request> {
-        let mut to_do = Vec::new();
-        let (services, lifecycle) = (&self.services, &self.lifecycle);
-        let bans = &mut self.bans;
-        self.control.turn(now_ms, |request, caller| match request {
-            Request::Status => {
-                let status = status::of(services, &lifecycle.view(), children, now_ms);
-                let answer = serde_json::to_value(status).expect("a status is plain data");
-                Answer {
-                    reply: Reply::done(answer),
-                    hold: false,
-                }
-            }
-            Request::SocketOptions { service } => Answer {
-                reply: socket_options::reply(services, service.as_deref()),
-                hold: false,
-            },
-            Request::Ban { .. } | Request::Unban { .. } | Request::Bans => {
-                banning::answer(bans, request, caller)
-            }
-            Request::Stop { .. } => {
-                tracing::info!(
-                    "`{}` was asked by uid {} (pid {})",
-                    request.verb(),
-                    caller.uid,
-                    caller.pid
-                );
-                to_do.push(request.clone());
-                let answer = serde_json::json!({ "pid": std::process::id() });
-                Answer {
-                    reply: Reply::done(answer),
-                    hold: true,
-                }
-            }
-        });
-        to_do
     }
 
     /// What is left to say or do once the orders of a turn are carried out.
@@ -362,12 +366,15 @@ impl Life {
     /// Everything that can serve does.
     fn announce(&mut self, wish: &Wish, children: &Children, now_ms: u64) -> Result<(), Ending> {
         let views = self.lifecycle.view();
-        for (service, view) in self.services.iter_mut().zip(&views) {
+        for view in &views {
+            let Some(service) = self.services.get_mut(&view.service) else {
+                continue;
+            };
             if view.failure.is_some() {
                 // Nobody would accept there, and who connects is to know.
-                service.listeners.clear();
+                service.install(0);
             }
-            for listener in &service.listeners {
+            for listener in service.listeners() {
                 tracing::info!("{} listens on {}", service.name, listener.local());
             }
         }
@@ -397,48 +404,19 @@ impl Life {
     }
 }
 
-impl Service {
-    fn new(candidate: Candidate) -> Service {
-        let Candidate {
-            name,
-            plan,
-            verdict,
-        } = candidate;
-        let retired = [0; Counter::ALL.len()];
-        let sandbox = String::new();
-        match verdict {
-            Ok(admitted) => Service {
-                name,
-                plan,
-                listeners: admitted.listeners,
-                descriptor: Some(admitted.descriptor),
-                sandbox,
-                retired,
-                sources: Some(admitted.sources),
-                code: Some(admitted.code),
-                refusal: None,
-            },
-            Err(text) => Service {
-                name,
-                plan,
-                listeners: Vec::new(),
-                descriptor: None,
-                sandbox,
-                retired,
-                sources: None,
-                code: None,
-                refusal: Some(text),
-            },
-        }
+pub(super) fn tell(children: &Children, worker: WorkerId, order: &channel::Order) {
+    if let Some((pid, _)) = children.of_worker(worker)
+        && let Err(error) = children.tell(pid, order)
+    {
+        tracing::error!("the worker {pid} cannot be told {order:?}: {error}");
     }
+}
 
-    /// Totals outlive their worker; what was open with it is not open any more.
-    fn retire(&mut self, board: &Scoreboard) {
-        for (total, counter) in self.retired.iter_mut().zip(Counter::ALL) {
-            if counter != Counter::Connections {
-                *total = total.saturating_add(board.read(counter));
-            }
-        }
+/// What the plan says about lives.
+pub(super) fn policy(plan: &Plan) -> Policy {
+    Policy {
+        drain_timeout_ms: plan.daemon.drain_timeout_ms,
+        hang_timeout_ms: plan.daemon.hang_timeout_ms,
     }
 }
 

@@ -10,16 +10,22 @@
 mod banning;
 mod bans;
 mod children;
+mod commit;
 mod directories;
 mod handover;
+mod hearing;
 mod life;
 mod listeners;
 mod preparation;
 mod probe_once;
+mod reload;
+mod requests;
+mod service;
 mod signals;
 mod socket_options;
 mod status;
 mod watch;
+mod wishes;
 
 use std::io;
 use std::mem;
@@ -32,19 +38,19 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
-use crate::channel::{Brief, CheckBrief, Report};
-use crate::control::{Interest, Request, Server};
+use crate::channel::{Brief, CheckBrief};
+use crate::control::{Interest, Server};
 use crate::exit as code;
-use crate::lifecycle::{Event, Exit, News};
 use crate::log;
-use crate::plan::{Descriptor, Plan};
+use crate::plan::Plan;
 use crate::sys::jail;
 use crate::terminal::complain;
-use children::{Child, Children, Kind};
+use children::{Children, Kind};
 use directories::Directories;
 use life::Life;
-use preparation::{Preparation, printable, unreadable};
+use preparation::{Found, Preparation};
 use signals::{Asked, Signals};
+use wishes::{Goal, Wish as Wanted};
 
 /// How long the check of a configuration may take.
 const CHECK_MS: u64 = 10_000;
@@ -73,8 +79,9 @@ struct Ending {
     text: String,
 }
 
-/// From the command line to the end of the daemon; returns the exit code.
-pub fn run(wish: Wish) -> u8 {
+/// From the command line to the end of the daemon; returns the exit code. Why it ends is said
+/// `as_typed`: whoever wrote no configuration knows none of its keys.
+pub fn run(wish: Wish, as_typed: impl Fn(&str) -> String) -> u8 {
     let ending = match Supervisor::begin(wish) {
         Ok(mut supervisor) => loop {
             if let Err(ending) = supervisor.turn() {
@@ -86,7 +93,7 @@ pub fn run(wish: Wish) -> u8 {
             text: format!("cannot start: {error}"),
         },
     };
-    complain(ending.exit, &ending.text)
+    complain(ending.exit, &as_typed(&ending.text))
 }
 
 struct Supervisor {
@@ -102,7 +109,7 @@ enum Phase {
     /// The configuration is being read.
     Checking,
     /// Plugins are being tried.
-    Preparing(Box<Preparation>),
+    Preparing(Box<Preparation>, Directories),
     Living(Box<Life>),
     /// Told to stop before it served; the children that are left end.
     Leaving(Option<Ending>),
@@ -148,11 +155,12 @@ impl Supervisor {
         self.answer_operators(now_ms);
         match &mut self.phase {
             Phase::Checking => Ok(()),
-            Phase::Preparing(preparation) if !preparation.is_complete() => Ok(()),
-            Phase::Preparing(_) => self.bind_and_live(now_ms),
+            Phase::Preparing(preparation, _) if !preparation.is_complete() => Ok(()),
+            Phase::Preparing(..) => self.bind_and_live(now_ms),
             Phase::Living(life) => {
                 life.watch(&mut self.children, now_ms);
                 life.tick(&mut self.children, now_ms);
+                life.advance(&mut self.children, now_ms);
                 life.spread_bans(&self.children);
                 life.conclude(&self.wish, &self.children, now_ms)
             }
@@ -209,7 +217,7 @@ impl Supervisor {
             .min();
         let life = match &self.phase {
             Phase::Living(life) => life.next_deadline_ms(),
-            Phase::Checking | Phase::Preparing(_) | Phase::Leaving(_) => None,
+            Phase::Checking | Phase::Preparing(..) | Phase::Leaving(_) => None,
         };
         match due.into_iter().chain(life).min() {
             None => PollTimeout::NONE,
@@ -225,16 +233,37 @@ impl Supervisor {
             Asked::Reap => {}
             Asked::Stop => self.stop(false, now_ms),
             Asked::StopFast => self.stop(true, now_ms),
+            Asked::Reload => self.wish("SIGHUP", now_ms, |_| Goal::Files),
+            Asked::MoreWorkers => self.wish("SIGTTIN", now_ms, |life| life.step_workers(true)),
+            Asked::FewerWorkers => self.wish("SIGTTOU", now_ms, |life| life.step_workers(false)),
+            Asked::Drain => {
+                if let Phase::Living(life) = &mut self.phase {
+                    life.pause(None, &mut self.children, now_ms);
+                }
+            }
             Asked::Nothing(name) => {
                 tracing::warn!("{name} is not answered in this release; restart to apply changes");
             }
         }
     }
 
+    /// Before it serves there is nothing to change: the configuration is being read anyway.
+    fn wish(&mut self, signal: &str, now_ms: u64, goal: impl Fn(&Life) -> Goal) {
+        if let Phase::Living(life) = &mut self.phase {
+            let wish = Wanted {
+                goal: goal(life),
+                cause: signal.to_owned(),
+                dry_run: false,
+                askers: Vec::new(),
+            };
+            life.wish(wish, now_ms);
+        }
+    }
+
     fn stop(&mut self, fast: bool, now_ms: u64) {
         match &mut self.phase {
             Phase::Living(life) => life.stop(fast, &mut self.children, now_ms),
-            Phase::Checking | Phase::Preparing(_) => self.leave(None),
+            Phase::Checking | Phase::Preparing(..) => self.leave(None),
             Phase::Leaving(_) => {}
         }
     }
@@ -247,141 +276,6 @@ impl Supervisor {
         self.phase = Phase::Leaving(ending);
     }
 
-    fn listen(&mut self, pid: i32, now_ms: u64) -> Result<(), Ending> {
-        for heard in self.children.listen(pid, now_ms) {
-            let Some(kind) = self.children.kind(pid).cloned() else {
-                return Ok(());
-            };
-            match heard {
-                // A sensor's worker has something to say whenever somebody comes.
-                Ok(report)
-                    if matches!(report, Report::Trapped { .. })
-                        || self.children.may_report(pid) =>
-                {
-                    self.reported(pid, &kind, report, now_ms)?;
-                }
-                Ok(report) => self.distrust(pid, &format!("a second report ({report:?})")),
-                Err(why) => self.distrust(pid, &format!("an unreadable message ({why})")),
-            }
-        }
-        Ok(())
-    }
-
-    fn reported(
-        &mut self,
-        pid: i32,
-        kind: &Kind,
-        report: Report,
-        now_ms: u64,
-    ) -> Result<(), Ending> {
-        match (kind, report, &mut self.phase) {
-            (Kind::Check, Report::Resolved { .. }, Phase::Checking) => {
-                let plan = self
-                    .children
-                    .answer::<Plan>(pid)
-                    .map_err(unreadable_check)?;
-                self.prepare(plan, now_ms)
-            }
-            (Kind::Check, Report::Rejected { .. }, Phase::Checking) => {
-                let lines = self
-                    .children
-                    .answer::<Vec<String>>(pid)
-                    .map_err(unreadable_check)?;
-                self.leave(Some(Ending {
-                    exit: code::CONFIG,
-                    text: lines.join("\n"),
-                }));
-                Ok(())
-            }
-            (Kind::Probe(service), Report::Admitted { .. }, Phase::Preparing(p)) => {
-                let descriptor = self.children.answer::<Descriptor>(pid).map(printable);
-                p.verdict(
-                    service,
-                    descriptor.map_err(|error| unreadable(service, &error)),
-                );
-                Ok(())
-            }
-            (Kind::Probe(service), Report::Refused { text }, Phase::Preparing(p)) => {
-                p.verdict(service, Err(text));
-                Ok(())
-            }
-            (Kind::Worker { id, .. }, Report::Ready { sandbox }, Phase::Living(life)) => {
-                life.ready(*id, sandbox, &mut self.children, now_ms);
-                Ok(())
-            }
-            (Kind::Worker { id, .. }, Report::Refused { text }, Phase::Living(life)) => {
-                let event = Event::Worker(
-                    *id,
-                    News::Refused {
-                        // Problem and remedy stand on lines of their own.
-                        text: log::escape(&text).replace("\\n", "\n"),
-                    },
-                );
-                life.handle(event, &mut self.children, now_ms);
-                Ok(())
-            }
-            (Kind::Worker { id, .. }, Report::Trapped { source }, Phase::Living(life)) => {
-                if let Err(what) = life.trapped(*id, source, now_ms) {
-                    self.distrust(pid, what);
-                }
-                Ok(())
-            }
-            // A child that outlived what it was for.
-            (_, _, Phase::Leaving(_)) => Ok(()),
-            (_, report, _) => {
-                self.distrust(pid, &format!("a message out of turn ({report:?})"));
-                Ok(())
-            }
-        }
-    }
-
-    fn distrust(&mut self, pid: i32, what: &str) {
-        let what: String = log::escape(what).chars().take(200).collect();
-        tracing::error!("the process {pid} sent {what} and is killed");
-        self.children.convict(pid, format!("after it sent {what}"));
-    }
-
-    fn reap(&mut self, now_ms: u64) -> Result<(), Ending> {
-        while let Some(pid) = self.children.dead() {
-            // Its last words come before its end.
-            self.listen(pid, now_ms)?;
-            if let Some((child, exit)) = self.children.bury(pid) {
-                self.ended(&child, exit, now_ms)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn ended(&mut self, child: &Child, exit: Exit, now_ms: u64) -> Result<(), Ending> {
-        match (&child.kind, &mut self.phase) {
-            (Kind::Check, Phase::Checking) => {
-                let text = format!("reading the configuration failed: the check ended by {exit}");
-                Err(Ending {
-                    exit: code::INTERNAL,
-                    text,
-                })
-            }
-            (Kind::Probe(service), Phase::Preparing(preparation)) => {
-                preparation.probe_ended(service, exit);
-                Ok(())
-            }
-            (Kind::Worker { id, .. }, Phase::Living(life)) => {
-                life.worker_ended(*id, child, exit, &mut self.children, now_ms);
-                Ok(())
-            }
-            // Ends after the answer, or while leaving, are how it should be.
-            (Kind::Check | Kind::Probe(_) | Kind::Worker { .. }, _) => Ok(()),
-        }
-    }
-
-    fn end_overdue(&mut self, now_ms: u64) {
-        let overdue = self.children.take_overdue(now_ms);
-        for pid in overdue {
-            self.children
-                .convict(pid, "after it closed its channel".to_owned());
-        }
-    }
-
     fn prepare(&mut self, plan: Plan, now_ms: u64) -> Result<(), Ending> {
         let in_system = |text: String| Ending {
             exit: code::SYSTEM,
@@ -389,23 +283,37 @@ impl Supervisor {
         };
         log::begin(&plan.daemon.log, "supervisor").map_err(|error| in_system(error.to_string()))?;
         let directories = Directories::claim(&plan.daemon).map_err(in_system)?;
-        let preparation = Preparation::begin(plan, directories, &mut self.children, now_ms);
-        self.phase = Phase::Preparing(Box::new(preparation));
+        let mut preparation = Box::new(Preparation::new(plan));
+        let names: Vec<String> = preparation.plan.services.keys().cloned().collect();
+        for name in names {
+            match preparation.take(&name) {
+                Ok(()) => preparation.probe(&name, &mut self.children, now_ms),
+                Err(text) => preparation.judge(&name, Err(text)),
+            }
+        }
+        self.phase = Phase::Preparing(preparation, directories);
         Ok(())
     }
 
     fn bind_and_live(&mut self, now_ms: u64) -> Result<(), Ending> {
-        let Phase::Preparing(preparation) = mem::replace(&mut self.phase, Phase::Checking) else {
+        let phase = mem::replace(&mut self.phase, Phase::Checking);
+        let Phase::Preparing(mut preparation, directories) = phase else {
             unreachable!("called in this phase only")
         };
-        let prepared = (*preparation).bind()?;
-        let socket = prepared.directories.control_socket();
+        let candidates = preparation
+            .bind(|_| Found::default())
+            .map_err(|lines| Ending {
+                exit: code::SYSTEM,
+                text: lines.join("\n"),
+            })?;
+        let socket = directories.control_socket();
         let control = Server::bind(&socket).map_err(|error| Ending {
             exit: code::SYSTEM,
             text: format!("daemon.run_dir: cannot make {}: {error}", socket.display()),
         })?;
-        let mut life = Life::new(prepared, control, seed());
-        life.begin(&mut self.children, now_ms);
+        let (plan, sources) = (preparation.plan, self.wish.sources.clone());
+        let mut life = Life::new(plan, &candidates, directories, control, sources, seed());
+        life.begin(candidates, &mut self.children, now_ms);
         self.phase = Phase::Living(Box::new(life));
         Ok(())
     }
@@ -414,24 +322,7 @@ impl Supervisor {
         let Phase::Living(life) = &mut self.phase else {
             return;
         };
-        for request in life.requests(&self.children, now_ms) {
-            match request {
-                Request::Status
-                | Request::SocketOptions { .. }
-                | Request::Bans
-                | Request::Ban { .. }
-                | Request::Unban { .. } => {}
-                Request::Stop { fast } => life.stop(fast, &mut self.children, now_ms),
-            }
-        }
-    }
-}
-
-fn unreadable_check(error: io::Error) -> Ending {
-    let text = format!("reading the configuration failed: the check's answer: {error}");
-    Ending {
-        exit: code::INTERNAL,
-        text,
+        life.requests(&mut self.children, now_ms);
     }
 }
 

@@ -5,177 +5,185 @@
 //!
 //! Invariant: every service of the plan has exactly one verdict before anything is bound.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 
 use nix::sys::signal::Signal;
 
-use super::Ending;
 use super::children::{Children, Kind};
-use super::directories::Directories;
 use super::listeners::{Listener, bind_service, shard_count};
+use super::service::{Edition, Places};
 use crate::channel::{Brief, Depth, ProbeBrief, StoredPlugin};
-use crate::exit;
 use crate::lifecycle::Exit;
 use crate::log;
 use crate::plan::{Descriptor, Needs, OptionFacts, Plan, ServicePlan};
 use crate::plugin_host::verify;
-use crate::scoreboard::sources::SourceTable;
 
 /// How long a probe may take.
 pub(super) const PROBE_MS: u64 = 10_000;
 
+/// A plan on its way to serving.
 pub(super) struct Preparation {
-    plan: Plan,
-    directories: Directories,
-    codes: BTreeMap<String, StoredPlugin>,
+    pub(super) plan: Plan,
+    pub(super) codes: BTreeMap<String, StoredPlugin>,
     verdicts: BTreeMap<String, Result<Descriptor, String>>,
-    waiting: BTreeSet<String>,
+    /// Probes that have not answered, and whose they are.
+    waiting: BTreeMap<i32, String>,
 }
 
 /// A service that can begin, or the reason why it cannot.
 pub(super) struct Candidate {
     pub(super) name: String,
     pub(super) plan: ServicePlan,
-    pub(super) verdict: Result<Admitted, String>,
+    /// Of its code, if that could be had.
+    pub(super) hash: Option<String>,
+    pub(super) verdict: Result<Edition, String>,
 }
 
-pub(super) struct Admitted {
-    pub(super) code: StoredPlugin,
-    pub(super) descriptor: Descriptor,
-    pub(super) listeners: Vec<Listener>,
-    pub(super) sources: SourceTable,
-}
-
-/// All that serving needs.
-pub(super) struct Prepared {
-    pub(super) plan: Plan,
-    pub(super) directories: Directories,
-    pub(super) candidates: Vec<Candidate>,
+/// What a candidate finds that serves already.
+#[derive(Clone, Default)]
+pub(super) struct Found {
+    /// Listeners that it may go on with.
+    pub(super) listeners: Vec<Rc<Listener>>,
+    pub(super) places: Option<Places>,
 }
 
 impl Preparation {
-    pub(super) fn begin(
-        plan: Plan,
-        directories: Directories,
-        children: &mut Children,
-        now_ms: u64,
-    ) -> Preparation {
-        let mut preparation = Preparation {
-            directories,
+    pub(super) fn new(plan: Plan) -> Preparation {
+        Preparation {
+            plan,
             codes: BTreeMap::new(),
             verdicts: BTreeMap::new(),
-            waiting: BTreeSet::new(),
-            plan,
-        };
-        let services = preparation.plan.services.clone();
-        for (name, service) in services {
-            if let Err(text) = preparation.probe(&name, service, children, now_ms) {
-                preparation.verdict(&name, Err(text));
-            }
+            waiting: BTreeMap::new(),
         }
-        preparation
     }
 
-    fn probe(
-        &mut self,
-        name: &str,
-        service: ServicePlan,
-        children: &mut Children,
-        now_ms: u64,
-    ) -> Result<(), String> {
+    /// Takes the plugin's file into the store.
+    pub(super) fn take(&mut self, name: &str) -> Result<(), String> {
         let daemon = &self.plan.daemon;
         let owners = verify::owners(daemon);
-        let code = verify::take(&service.plugin, &daemon.state_dir, &owners)
-            .map_err(|error| error.about(name, &service.plugin))?;
+        let plugin = &self.plan.services[name].plugin;
+        let code = verify::take(plugin, &daemon.state_dir, &owners)
+            .map_err(|error| error.about(name, plugin))?;
+        self.codes.insert(name.to_owned(), code);
+        Ok(())
+    }
+
+    /// Starts the probe of a service whose code is there. A failure is its verdict.
+    pub(super) fn probe(&mut self, name: &str, children: &mut Children, now_ms: u64) {
         let brief = Brief::Probe(ProbeBrief {
             service: name.to_owned(),
-            daemon: daemon.clone(),
-            plan: service,
-            code: code.clone(),
+            daemon: self.plan.daemon.clone(),
+            plan: self.plan.services[name].clone(),
+            code: self.codes[name].clone(),
             places: self.plan.places.clone(),
             depth: Depth::Settings,
         });
         let kind = Kind::Probe(name.to_owned());
-        children
-            .start(kind, &brief, &[], Some(now_ms + PROBE_MS))
-            .map_err(|error| format!("services.{name}: cannot start a probe: {error}"))?;
-        self.codes.insert(name.to_owned(), code);
-        self.waiting.insert(name.to_owned());
-        Ok(())
+        match children.start(kind, &brief, &[], Some(now_ms + PROBE_MS)) {
+            Ok(pid) => drop(self.waiting.insert(pid, name.to_owned())),
+            Err(error) => {
+                let text = format!("services.{name}: cannot start a probe: {error}");
+                self.judge(name, Err(text));
+            }
+        }
     }
 
     /// The first verdict counts.
-    pub(super) fn verdict(&mut self, service: &str, verdict: Result<Descriptor, String>) {
-        self.waiting.remove(service);
+    pub(super) fn judge(&mut self, service: &str, verdict: Result<Descriptor, String>) {
         self.verdicts.entry(service.to_owned()).or_insert(verdict);
     }
 
-    /// A probe that ends without a verdict has been ended by the plugin it tried.
-    pub(super) fn probe_ended(&mut self, service: &str, exit: Exit) {
-        if !self.waiting.contains(service) {
-            return;
+    /// What a probe said; of one that nobody waits for it is nothing.
+    pub(super) fn heard(&mut self, pid: i32, verdict: Result<Descriptor, String>) {
+        if let Some(service) = self.waiting.remove(&pid) {
+            self.judge(&service, verdict);
         }
-        let text = probe_died(service, &self.plan.services[service].plugin, exit);
-        self.verdict(service, Err(text));
+    }
+
+    /// A probe that ends without a verdict has been ended by the plugin it tried.
+    pub(super) fn probe_ended(&mut self, pid: i32, exit: Exit) {
+        if let Some(service) = self.waiting.remove(&pid) {
+            let text = probe_died(&service, &self.plan.services[&service].plugin, exit);
+            self.judge(&service, Err(text));
+        }
     }
 
     pub(super) fn is_complete(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Once all verdicts are there: the bound services, or why the daemon cannot start.
-    pub(super) fn bind(mut self) -> Result<Prepared, Ending> {
-        let shards = shard_count(cpus());
+    /// Those that are still at work, to be ended.
+    pub(super) fn probes(&self) -> impl Iterator<Item = i32> {
+        self.waiting.keys().copied()
+    }
+
+    pub(super) fn failures(&self) -> Vec<&str> {
+        let verdicts = self.verdicts.values();
+        verdicts
+            .filter_map(|v| v.as_ref().err())
+            .map(String::as_str)
+            .collect()
+    }
+
+    /// Once all verdicts are there: those that were judged, bound; or what could not be had, and
+    /// then nothing stays bound that was not before.
+    pub(super) fn bind(
+        &mut self,
+        found: impl Fn(&str) -> Found,
+    ) -> Result<Vec<Candidate>, Vec<String>> {
         let mut candidates = Vec::new();
         let mut complaints = Vec::new();
-        for (name, plan) in &self.plan.services {
-            let verdict = self
-                .verdicts
-                .remove(name)
-                .expect("every service has a verdict");
-            let code = self.codes.remove(name);
-            let verdict = match (verdict, code) {
-                (Ok(descriptor), Some(code)) => {
-                    let listeners = bind_service(name, plan, descriptor.peer_first, shards);
-                    let sources = SourceTable::new(plan.workers);
-                    match (listeners, sources) {
-                        (Ok(listeners), Ok(sources)) => Ok(Admitted {
-                            code,
-                            descriptor,
-                            listeners,
-                            sources,
-                        }),
-                        (Err(error), _) => {
-                            complaints.push(error.to_string());
-                            continue;
-                        }
-                        (_, Err(error)) => {
-                            let text = format!("services.{name}: table of sources: {error}");
-                            complaints.push(text);
-                            continue;
-                        }
+        for (name, verdict) in std::mem::take(&mut self.verdicts) {
+            let plan = &self.plan.services[&name];
+            let verdict = match verdict {
+                Ok(descriptor) => match self.edition(&name, plan, descriptor, found(&name)) {
+                    Ok(edition) => Ok(edition),
+                    Err(text) => {
+                        complaints.push(text);
+                        continue;
                     }
-                }
-                (Ok(_), None) => unreachable!("only probes of stored code admit"),
-                (Err(text), _) => Err(log::escape(&text).replace("\\n", "\n")),
+                },
+                Err(text) => Err(log::escape(&text).replace("\\n", "\n")),
             };
             candidates.push(Candidate {
                 name: name.clone(),
                 plan: plan.clone(),
+                hash: self.codes.get(&name).map(|code| code.hash.clone()),
                 verdict,
             });
         }
-        if !complaints.is_empty() {
-            return Err(Ending {
-                exit: exit::SYSTEM,
-                text: complaints.join("\n"),
-            });
+        if complaints.is_empty() {
+            Ok(candidates)
+        } else {
+            Err(complaints)
         }
-        Ok(Prepared {
-            plan: self.plan,
-            directories: self.directories,
-            candidates,
+    }
+
+    fn edition(
+        &self,
+        name: &str,
+        plan: &ServicePlan,
+        descriptor: Descriptor,
+        found: Found,
+    ) -> Result<Edition, String> {
+        let shards = shard_count(cpus());
+        let listeners = bind_service(name, plan, descriptor.peer_first, shards, &found.listeners)
+            .map_err(|error| error.to_string())?;
+        let places = match found.places {
+            Some(places) => places.next(plan.workers),
+            None => Places::new(plan.workers),
+        };
+        Ok(Edition {
+            plan: plan.clone(),
+            code: self.codes[name].clone(),
+            descriptor,
+            listeners,
+            leaving: Vec::new(),
+            places: places
+                .map_err(|error| format!("services.{name}: table of sources: {error}"))?,
+            sandbox: String::new(),
         })
     }
 }

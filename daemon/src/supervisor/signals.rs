@@ -7,7 +7,9 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{
+    SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGWINCH,
+};
 use signal_hook::low_level::pipe;
 
 /// What a signal asks of the supervisor.
@@ -16,16 +18,25 @@ pub(super) enum Asked {
     Reap,
     Stop,
     StopFast,
+    Reload,
+    /// Serve nobody, and keep the addresses.
+    Drain,
+    /// One worker more, or fewer, for each service.
+    MoreWorkers,
+    FewerWorkers,
     /// A convention of daemons that this release does not answer yet; dying of it would be worse.
     Nothing(&'static str),
 }
 
-const TABLE: [(i32, Asked); 7] = [
+const TABLE: [(i32, Asked); 10] = [
     (SIGCHLD, Asked::Reap),
     (SIGTERM, Asked::Stop),
     (SIGQUIT, Asked::Stop),
     (SIGINT, Asked::StopFast),
-    (SIGHUP, Asked::Nothing("SIGHUP")),
+    (SIGHUP, Asked::Reload),
+    (SIGWINCH, Asked::Drain),
+    (SIGTTIN, Asked::MoreWorkers),
+    (SIGTTOU, Asked::FewerWorkers),
     (SIGUSR1, Asked::Nothing("SIGUSR1")),
     (SIGUSR2, Asked::Nothing("SIGUSR2")),
 ];

@@ -3,23 +3,27 @@
 //!
 //! No worker is asked: a stuck one must not make its supervisor wait.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
 use super::children::{Children, Kind};
-use super::life::{Service, totals};
+use super::life::totals;
+use super::service::Service;
 use crate::control::{ServiceStatus, Status, WorkerStatus};
-use crate::lifecycle::{ServiceView, State, WorkerView};
+use crate::lifecycle::{ServiceId, ServiceView, State, WorkerView};
 use crate::log;
 use crate::scoreboard::{Counter, Scoreboard};
 
 pub(super) fn of(
-    services: &[Service],
+    services: &BTreeMap<ServiceId, Service>,
     views: &[ServiceView],
     children: &Children,
     now_ms: u64,
 ) -> Status {
-    let both = services.iter().zip(views);
+    let both = views
+        .iter()
+        .filter_map(|view| Some((services.get(&view.service)?, view)));
     let healthy = views.iter().all(is_healthy);
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -40,7 +44,9 @@ pub(super) fn of(
 /// It serves, with all the workers that it should have.
 fn is_healthy(view: &ServiceView) -> bool {
     let serving = |worker: &WorkerView| worker.state == State::Serving;
-    view.failure.is_none() && view.state == State::Serving && view.workers.iter().all(serving)
+    let workers = view.workers.iter();
+    let mut own = workers.filter(|worker| worker.generation == view.generation);
+    view.failure.is_none() && view.state == State::Serving && own.all(serving)
 }
 
 fn of_service(
@@ -55,7 +61,7 @@ fn of_service(
         .filter_map(|w| board_of(w, children))
         .collect();
     let file = || service.plan.plugin.display().to_string();
-    let (plugin, version) = match &service.descriptor {
+    let (plugin, version) = match service.serving().map(|edition| &edition.descriptor) {
         Some(descriptor) => (descriptor.name.clone(), descriptor.version.clone()),
         None => (file(), String::new()),
     };
@@ -65,11 +71,11 @@ fn of_service(
         state: view.state,
         failure: view.failure.clone(),
         listen: service
-            .listeners
+            .listeners()
             .iter()
             .map(|listener| listener.local().to_string())
             .collect(),
-        sandbox: log::escape(&service.sandbox),
+        sandbox: log::escape(service.serving().map_or("", |edition| &edition.sandbox)),
         connections: boards
             .iter()
             .map(|board| board.read(Counter::Connections))
@@ -107,17 +113,21 @@ fn board_of<'a>(view: &WorkerView, children: &'a Children) -> Option<&'a Scorebo
 }
 
 /// What listens where, with a line to try each.
-pub(super) fn announcement(services: &[Service], views: &[ServiceView], socket: &Path) -> String {
+pub(super) fn announcement(
+    services: &BTreeMap<ServiceId, Service>,
+    views: &[ServiceView],
+    socket: &Path,
+) -> String {
     let mut text = format!(
         "polyport {} serves (pid {}; Ctrl-C stops it)\n",
         env!("CARGO_PKG_VERSION"),
         std::process::id()
     );
-    for (service, view) in services.iter().zip(views) {
+    for (service, view) in services.values().zip(views) {
         if let Some(failure) = &view.failure {
             let _ = writeln!(text, "  {:<12} failed: {failure}", service.name);
         }
-        for listener in &service.listeners {
+        for listener in service.listeners() {
             let (url, command) = (listener.local().to_string(), listener.to_try());
             let _ = writeln!(text, "  {:<12} {url:<28} try: {command}", service.name);
         }

@@ -12,7 +12,7 @@ use crate::engine::session::Protocol;
 use crate::scoreboard::Counter;
 
 /// Connections accepted from one listener in one turn.
-const ACCEPTS_MAX: usize = 32;
+pub(super) const ACCEPTS_MAX: usize = 32;
 
 impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     pub(super) fn accept_waiting(&mut self) {
@@ -23,7 +23,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
     }
 
-    fn accept_from(&mut self, nth: usize) {
+    pub(super) fn accept_from(&mut self, nth: usize) {
         for _ in 0..ACCEPTS_MAX {
             let at_limit = self.connection_count() >= self.connections_max;
             let listener = &mut self.listeners[nth];

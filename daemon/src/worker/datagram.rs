@@ -107,6 +107,11 @@ impl Datagrams {
         Ok(datagrams)
     }
 
+    pub(super) fn adjust(&mut self, limits: &Limits, worker_count: u16) {
+        self.rates = rates(limits, worker_count);
+        self.loopback_is_limited = limits.datagram_rate_written;
+    }
+
     /// An event of a listener that has left is stale.
     pub(super) fn note(&mut self, event: u64) {
         let nth = event.saturating_sub(self.first_event) as usize;

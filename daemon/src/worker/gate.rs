@@ -114,6 +114,28 @@ impl Gate {
         }
     }
 
+    /// Other rules from now on. Who is in stays in, and bans hold.
+    pub(super) fn adjust(
+        &mut self,
+        limits: &Limits,
+        access: &plan::Access,
+        worker_count: u16,
+        now_ms: u64,
+    ) {
+        self.access = Access::new(access);
+        self.sensor_ban_ms = access.sensor.then_some(access.sensor_ban_ms);
+        self.per_source = Limited {
+            max: limits.per_source,
+            on_loopback: limits.per_source_on_loopback,
+        };
+        self.rate = Limited {
+            max: limits.rate,
+            on_loopback: limits.rate_on_loopback,
+        };
+        let burst = u64::from(limits.burst).max(u64::from(worker_count.max(1)));
+        self.bucket = Bucket::new(u64::from(limits.rate), burst, now_ms);
+    }
+
     /// Whether its real peer is still to be heard of. The proxy itself may be banned, no more.
     pub(super) fn is_proxy(&self, peer: Party) -> bool {
         self.access.is_proxy(peer)

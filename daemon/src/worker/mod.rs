@@ -24,6 +24,7 @@ mod entry;
 mod gate;
 mod handover;
 mod listener;
+mod obey;
 mod reserve;
 mod sending;
 mod start;
@@ -87,10 +88,14 @@ impl Share {
         self.share_of(self.limits.connections).max(1) as usize
     }
 
-    /// Rounded up, so that no worker is left with none.
     fn share_of(&self, count: u32) -> u32 {
-        count.div_ceil(u32::from(self.worker_count.max(1)))
+        share_of(count, self.worker_count)
     }
+}
+
+/// Rounded up, so that no worker is left with none.
+fn share_of(count: u32, worker_count: u16) -> u32 {
+    count.div_ceil(u32::from(worker_count.max(1)))
 }
 
 /// Why a worker has nothing more to do.

@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
 use crate::channel::{Channel, ListenerBrief, Order, Received, Report, WorkerBrief, handed};
 use crate::exit;
@@ -40,20 +43,19 @@ pub fn play(channel: Channel, brief: WorkerBrief, board: OwnedFd) -> u8 {
     if channel.send(&ready).is_err() {
         return exit::FAILED;
     }
+    let mut orders = FromSupervisor {
+        channel,
+        kept: VecDeque::new(),
+        rode_along: None,
+    };
+    if brief.parked && !orders.wait_to_serve() {
+        return exit::DONE;
+    }
     let wakes = FromPlugin {
         source: instance.wakes(),
         taken: VecDeque::new(),
     };
-    match serve(
-        share,
-        instance,
-        wakes,
-        FromSupervisor {
-            channel,
-            rode_along: None,
-        },
-        board,
-    ) {
+    match serve(share, instance, wakes, orders, board) {
         Ok((outcome, instance)) => {
             if outcome == Outcome::Orphaned {
                 tracing::info!("the supervisor has gone; this worker has finished what was open");
@@ -86,7 +88,7 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
     // 1. What was handed over, before anything else can take its numbers.
     let mut sockets = spawn::take_handed(handed::FIXED_FDS, 1 + brief.listeners.len())
         .ok_or_else(|| about("listeners", &"not all of them were handed over"))?;
-    let sources = Sources::map(sockets.remove(0), brief.worker_index)
+    let sources = Sources::map(sockets.remove(0), brief.source_region)
         .map_err(|error| about("table of sources", &error))?;
     let board = SharedWords::map(&board).map_err(|error| about("scoreboard", &error))?;
     let board = Scoreboard::over(board)
@@ -205,7 +207,48 @@ impl Wakes for FromPlugin {
 /// The worker's end of its channel.
 struct FromSupervisor {
     channel: Channel,
+    /// Orders that came while it was parked, with what rode along.
+    kept: VecDeque<(Order, Option<OwnedFd>)>,
+    /// Came with the last order.
     rode_along: Option<OwnedFd>,
+}
+
+impl FromSupervisor {
+    /// Parked: until it is told to serve. False if it is to leave instead.
+    fn wait_to_serve(&mut self) -> bool {
+        loop {
+            let mut fds = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut fds, PollTimeout::NONE).is_err_and(|error| error != Errno::EINTR) {
+                return false;
+            }
+            loop {
+                match self.hear() {
+                    NextOrder::Order(Order::Serve) => return true,
+                    NextOrder::Order(Order::Drain { .. }) | NextOrder::Closed => return false,
+                    NextOrder::Order(order) => {
+                        self.kept.push_back((order, self.rode_along.take()));
+                    }
+                    NextOrder::Empty => break,
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self) -> NextOrder {
+        loop {
+            let (received, mut fds) = self.channel.receive_with(Order::descriptors);
+            match received {
+                Received::Message(order) => {
+                    self.rode_along = fds.pop();
+                    return NextOrder::Order(order);
+                }
+                Received::Empty => return NextOrder::Empty,
+                Received::Closed => return NextOrder::Closed,
+                // From another release, perhaps; what it asks for is not known, so nothing is done.
+                Received::Garbled(why) => tracing::warn!("an order is not understood: {why}"),
+            }
+        }
+    }
 }
 
 impl Orders for FromSupervisor {
@@ -222,18 +265,12 @@ impl Orders for FromSupervisor {
     }
 
     fn next(&mut self) -> NextOrder {
-        loop {
-            let (received, mut fds) = self.channel.receive_with(Order::descriptors);
-            match received {
-                Received::Message(order) => {
-                    self.rode_along = fds.pop();
-                    return NextOrder::Order(order);
-                }
-                Received::Empty => return NextOrder::Empty,
-                Received::Closed => return NextOrder::Closed,
-                // From another release, perhaps; what it asks for is not known, so nothing is done.
-                Received::Garbled(why) => tracing::warn!("an order is not understood: {why}"),
+        match self.kept.pop_front() {
+            Some((order, rode_along)) => {
+                self.rode_along = rode_along;
+                NextOrder::Order(order)
             }
+            None => self.hear(),
         }
     }
 }

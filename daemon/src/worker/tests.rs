@@ -74,6 +74,7 @@ impl Orders for TestOrders {
             }
             Ok(_) => NextOrder::Order(Order::Drain {
                 grace_ms: u64::from(tenths[0]) * 100,
+                leaving: Vec::new(),
             }),
             Err(_) => NextOrder::Empty,
         }

@@ -24,8 +24,7 @@ use super::handover::{self, Handover};
 use super::listener::Listener;
 use super::reserve::Reserve;
 use super::stream::{Heard, Stream};
-use super::{NextOrder, Orders, Outcome, Share, Wakes};
-use crate::channel::Order;
+use super::{Orders, Outcome, Share, Wakes};
 use crate::engine::session::{Protocol, Token};
 use crate::engine::{After, Passed, Streams};
 use crate::plan::{Limits, Transport};
@@ -33,8 +32,7 @@ use crate::scoreboard::{Counter, Scoreboard};
 
 /// Events taken from the queue in one turn.
 const EVENTS_MAX: usize = 512;
-/// Orders and wake-ups handled in one turn.
-const ORDERS_MAX: usize = 16;
+/// Wake-ups handled in one turn.
 const WAKES_MAX: usize = 256;
 /// The longest wait; whatever the deadlines are, it fits the system call.
 const WAIT_MS_MAX: u64 = 60_000;
@@ -52,11 +50,11 @@ pub(super) struct Worker<P: Protocol, W, O> {
     pub(super) sockets: SecondaryMap<Token, Stream>,
     pub(super) blocking: Blocking,
     pub(super) listeners: Vec<Listener>,
-    datagrams: Datagrams,
+    pub(super) datagrams: Datagrams,
     /// Connections that can go on without a further event.
     ready: VecDeque<Token>,
     pub(super) orders: O,
-    orders_waiting: bool,
+    pub(super) orders_waiting: bool,
     wakes: W,
     wakes_waiting: bool,
     pub(super) outcome: Option<Outcome>,
@@ -67,12 +65,14 @@ pub(super) struct Worker<P: Protocol, W, O> {
     /// Of connections that do not inherit it.
     pub(super) send_buffer_bytes: Option<u32>,
     pub(super) gate: Gate,
+    /// Among so many the limits of the service are divided.
+    pub(super) worker_count: u16,
     /// Said to those who are turned away.
     pub(super) banner: String,
     /// Connections whose proxies have not said for whom they speak.
     pub(super) strangers: SecondaryMap<Token, Box<Stranger>>,
     pub(super) reserve: Reserve,
-    drain_timeout_ms: u64,
+    pub(super) drain_timeout_ms: u64,
     /// The clock, read once per turn.
     pub(super) now_ms: u64,
 }
@@ -123,9 +123,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             sockets: SecondaryMap::new(),
             listeners,
             datagrams,
+            worker_count: workers,
             ready: VecDeque::new(),
             orders,
-            orders_waiting: false,
+            // Kept while it was parked, perhaps.
+            orders_waiting: true,
             wakes,
             // Queued during `create`, perhaps.
             wakes_waiting: true,
@@ -272,46 +274,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
     }
 
-    // --- orders and wake-ups -------------------------------------------------------------------
-
-    fn obey_orders(&mut self) {
-        if !std::mem::take(&mut self.orders_waiting) {
-            return;
-        }
-        for _ in 0..ORDERS_MAX {
-            match self.orders.next() {
-                NextOrder::Order(Order::Drain { grace_ms }) => {
-                    self.drain(Outcome::Drained, grace_ms);
-                }
-                NextOrder::Order(Order::Ban(ban)) => self.ban(&ban),
-                NextOrder::Order(Order::Unban { network }) => self.gate.unban(network),
-                NextOrder::Order(Order::Give { grace_ms }) => self.begin_giving(grace_ms),
-                NextOrder::Order(Order::Take {}) => self.begin_taking(),
-                NextOrder::Empty => return,
-                NextOrder::Closed => {
-                    let _ = self.epoll.delete(self.orders.fd());
-                    self.drain(Outcome::Orphaned, self.drain_timeout_ms);
-                    return;
-                }
-            }
-        }
-        self.orders_waiting = true;
-    }
-
-    pub(super) fn drain(&mut self, outcome: Outcome, grace_ms: u64) {
-        self.outcome.get_or_insert(outcome);
-        self.accept_nothing_new();
-        self.streams.drain(self.now_ms, grace_ms);
-        self.drain_blocking(grace_ms);
-        self.part();
-    }
-
-    pub(super) fn accept_nothing_new(&mut self) {
-        for mut listener in self.listeners.drain(..) {
-            listener.leave(&self.epoll);
-        }
-        self.datagrams.leave(&self.epoll);
-    }
+    // --- wake-ups -------------------------------------------------------------------
 
     fn deliver_wakes(&mut self) {
         if !std::mem::take(&mut self.wakes_waiting) {

@@ -14,5 +14,7 @@ mod probes;
 mod procfs;
 mod refused;
 mod rows;
+mod scarce;
 mod scene;
 mod start;
+mod totals;

@@ -266,6 +266,7 @@ impl World {
             }
             Event::Worker(_, _) => {}
             Event::Admitted { .. } | Event::NotAdmitted { .. } | Event::Tick => {}
+            Event::Change(_) | Event::Pause { .. } => {}
         }
         for order in self.lifecycle.handle(self.now_ms, event) {
             self.rule(!self.exited, "nothing is ordered after the exit");
@@ -275,8 +276,10 @@ impl World {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Spawn(worker) => self.spawn(worker),
-            Order::Drain { worker, grace_ms } => {
+            Order::Spawn { worker, .. } => self.spawn(worker),
+            Order::Drain {
+                worker, grace_ms, ..
+            } => {
                 self.process(worker).drain_ordered = true;
                 if !self.dice.chance(self.weather.disobeys) {
                     let after_ms = self.dice.below(grace_ms + 1);
@@ -331,6 +334,8 @@ impl World {
                 let line = change.to_string();
                 self.rule(!line.is_empty() && line.len() < 300, "a log line is a line");
             }
+            Order::Serve(_) | Order::Commit | Order::Abandon { .. } => {}
+            Order::Proven | Order::RollBack { .. } | Order::Retired { .. } => {}
             Order::Exit => {
                 self.rule(self.stops > 0, "nobody exits who was not told to");
                 self.rule(self.processes.is_empty(), "the exit comes last");

@@ -162,7 +162,7 @@ impl Daemon {
     }
 
     /// Asks again and again until the answer is as wanted.
-    pub fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub fn wait_for(&self, what: &str, mut wanted: impl FnMut(&Value) -> bool) -> Value {
         let until = Instant::now() + PATIENCE;
         loop {
             let status = self.status();

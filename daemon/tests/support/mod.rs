@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod dice;
 pub mod fixtures;
 pub mod limits;
+pub mod namespace;
 pub mod peer;
 pub mod plugins;
 pub mod program;

@@ -254,6 +254,7 @@ fn every_package_is_from_the_registry_and_unchanged() {
         "source = \"registry+https://github.com/rust-lang/crates.io-index\"\n\n[[package]]\n";
     bad("Cargo.lock", lock, 1, packages::sources);
     report(packages::sources(&tree::read("Cargo.lock")));
+    report(packages::sources(&tree::read("fuzz/Cargo.lock")));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! Invariant: an instance is only ever borrowed shared, since `serve` overlaps everything else; the
 //! protocol in it is `Sync`, and of its host only what the header allows inside of `serve` is called.
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::c_void;
 use std::io;
 use std::io::Write;
 use std::marker::PhantomData;
@@ -12,10 +12,9 @@ use std::ptr;
 use std::time::Duration;
 
 use super::declared::{Declared, Style};
-use super::{Exported, Host, RawStream, lent};
+use super::{Exported, Host, Panicked, RawStream, guarded, lent};
 use crate::abi;
 use crate::context::Context;
-use crate::panics::caught;
 use crate::{Blocking, Error, Needs, Opt, Replies, Stream};
 
 /// Makes a library a plugin: exports the entry function for one [`Blocking`].
@@ -51,7 +50,6 @@ impl Exported {
             "a plugin serves streams, datagrams or both"
         );
         Exported(abi::Plugin {
-            extension: Some(extension::<B>),
             check: Some(super::check::<OnThreads<B>>),
             create: Some(create::<B>),
             drain: Some(drain::<B>),
@@ -69,6 +67,8 @@ impl<B: Blocking> Style for OnThreads<B> {
     const OPTIONS: &'static [Opt] = B::OPTIONS;
     const PEER_FIRST: bool = B::PEER_FIRST;
     const NEEDS: Needs = B::NEEDS;
+    const EXTENSIONS: &'static [(&'static str, *const c_void)] =
+        &[(abi::EXT_BLOCKING, ptr::from_ref(Self::TABLE).cast())];
 }
 
 impl<B: Blocking> OnThreads<B> {
@@ -97,18 +97,6 @@ unsafe fn instance_of<'a, B>(instance: *mut c_void) -> &'a Instance<B> {
     unsafe { &*instance.cast::<Instance<B>>() }
 }
 
-unsafe extern "C" fn extension<B: Blocking>(id: *const c_char) -> *const c_void {
-    if id.is_null() {
-        return ptr::null();
-    }
-    // SAFETY: ids end in NUL and are the host's until the return.
-    let id = unsafe { CStr::from_ptr(id) }.to_bytes();
-    if id == abi::EXT_BLOCKING.as_bytes() {
-        return ptr::from_ref(OnThreads::<B>::TABLE).cast();
-    }
-    Declared::<OnThreads<B>>::extension(id)
-}
-
 unsafe extern "C" fn create<B: Blocking>(
     api: *const abi::HostApi,
     host: *mut abi::Host,
@@ -128,7 +116,6 @@ unsafe extern "C" fn drain<B: Blocking>(instance: *mut c_void, grace_ms: u64) {
     // Fail closed: the host ends what is open when the grace is over, told or not.
     let _ = guarded(instance.context.host(), "drain", || {
         instance.protocol.drain(grace);
-        Ok(())
     });
 }
 
@@ -138,10 +125,7 @@ unsafe extern "C" fn destroy<B: Blocking>(instance: *mut c_void) {
     let instance = unsafe { Box::from_raw(instance.cast::<Instance<B>>()) };
     let Instance { protocol, context } = *instance;
     // Fail closed: what is left after a panic is never touched again.
-    let _ = guarded(context.host(), "destroy", || {
-        drop(protocol);
-        Ok(())
-    });
+    let _ = guarded(context.host(), "destroy", || drop(protocol));
 }
 
 unsafe extern "C" fn serve<B: Blocking>(
@@ -180,20 +164,17 @@ unsafe extern "C" fn serve_datagram<B: Blocking>(
     let payload = unsafe { lent::bytes(bytes, n) };
     let host = context.host();
     let mut replies = Replies::new(from.reply_token(), host);
-    match caught(|| protocol.datagram(&from, payload, &mut replies)) {
-        Ok(answer) => super::status_of(answer),
-        // Fail closed: nothing is answered.
-        Err(text) => {
-            host.fault(&format!("datagram {text}"));
-            abi::E_PANIC
-        }
-    }
+    let answer = guarded(host, "datagram", || {
+        protocol.datagram(&from, payload, &mut replies)
+    });
+    // Fail closed: nothing is answered.
+    answer.map_or(abi::E_PANIC, super::status_of)
 }
 
 /// `finish` follows on every `setup` that succeeded; the first error counts.
 fn serve_session<B: Blocking>(protocol: &B, host: &Host, stream: &mut Stream) -> io::Result<()> {
-    let mut session = guarded(host, "setup", || protocol.setup(stream))?;
-    let mut result = guarded(host, "handle", || {
+    let mut session = tried(host, "setup", || protocol.setup(stream))?;
+    let mut result = tried(host, "handle", || {
         protocol.handle(&mut session, stream)?;
         stream.flush()
     });
@@ -202,7 +183,6 @@ fn serve_session<B: Blocking>(protocol: &B, host: &Host, stream: &mut Stream) ->
     }
     let finished = guarded(host, "finish", || {
         protocol.finish(session, stream, &result);
-        Ok(())
     });
     if is_panic(&result) || finished.is_err() {
         return Err(Error::Panicked.into());
@@ -218,10 +198,7 @@ fn is_panic(result: &io::Result<()>) -> bool {
     matches!(result, Err(error) if Error::of(error) == Error::Panicked)
 }
 
-/// Runs a method of the protocol; its panic is reported, and becomes an error.
-fn guarded<R>(host: &Host, method: &str, code: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-    caught(code).unwrap_or_else(|text| {
-        host.fault(&format!("{method} {text}"));
-        Err(Error::Panicked.into())
-    })
+/// As [`guarded`], of a method that may fail: a panic is one of its errors.
+fn tried<R>(host: &Host, method: &str, code: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+    guarded(host, method, code).unwrap_or_else(|Panicked| Err(Error::Panicked.into()))
 }

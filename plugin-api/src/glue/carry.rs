@@ -4,6 +4,7 @@
 //! Invariant: what a protocol has exported leaves whole or not at all.
 
 use std::ffi::c_void;
+use std::ptr;
 
 use super::{Events, Panicked, Seat, instance_of, lent, seat_of};
 use crate::abi;
@@ -11,7 +12,13 @@ use crate::context::SessionId;
 use crate::{Error, Protocol};
 
 impl<P: Protocol> Events<P> {
-    pub(super) const CARRY: &'static abi::Carry1 = &abi::Carry1 {
+    /// Null for a protocol that carries no sessions.
+    pub(super) const CARRY_OR_NULL: *const c_void = match P::CARRY_FORMAT {
+        Some(_) if P::STREAMS => ptr::from_ref(Self::CARRY).cast(),
+        _ => ptr::null(),
+    };
+
+    const CARRY: &'static abi::Carry1 = &abi::Carry1 {
         size: size_of::<abi::Carry1>() as u32,
         format: match P::CARRY_FORMAT {
             Some(format) => format,

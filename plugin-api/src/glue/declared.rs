@@ -3,7 +3,7 @@
 //! All of it is computed at compile time; a table that would be wrong does not compile. Invariant:
 //! every pointer in these tables points to constants.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
 use std::ptr;
 
@@ -17,6 +17,9 @@ pub(crate) trait Style {
     const OPTIONS: &'static [Opt];
     const PEER_FIRST: bool;
     const NEEDS: Needs;
+    /// The extensions that only this style has: their ids and their tables, which are constants, or
+    /// null where a plugin goes without.
+    const EXTENSIONS: &'static [(&'static str, *const c_void)];
 }
 
 /// Rows of options, and paths with their end mark: enough for any plugin, and of one size, since the
@@ -66,7 +69,7 @@ impl<S: Style> Declared<S> {
             option_count: S::OPTIONS.len() as u32,
             option_stride: option_stride as u32,
             required_ext: ptr::null(),
-            extension: None,
+            extension: Some(Self::extension),
             check: None,
             create: None,
             drain: None,
@@ -83,8 +86,16 @@ impl<S: Style> Declared<S> {
     }
 
     /// The table of the extension with this id.
-    pub(crate) fn extension(id: &[u8]) -> *const c_void {
-        if id == abi::EXT_NEEDS.as_bytes() {
+    pub(crate) unsafe extern "C" fn extension(id: *const c_char) -> *const c_void {
+        if id.is_null() {
+            return ptr::null();
+        }
+        // SAFETY: ids end in NUL and are the host's until the return.
+        let id = unsafe { CStr::from_ptr(id) }.to_bytes();
+        let own = S::EXTENSIONS.iter().find(|(own, _)| id == own.as_bytes());
+        if let Some((_, table)) = own {
+            *table
+        } else if id == abi::EXT_NEEDS.as_bytes() {
             ptr::from_ref(Self::NEEDS).cast()
         } else {
             ptr::null()
@@ -127,7 +138,7 @@ const fn rows<S: Style>() -> [abi::OptionRow; OPTIONS_MAX] {
     rows
 }
 
-const fn paths(declared: &[&'static std::ffi::CStr]) -> Paths {
+const fn paths(declared: &[&'static CStr]) -> Paths {
     assert!(
         declared.len() < PATHS_MAX,
         "a plugin needs at most 15 paths of each sort"

@@ -15,11 +15,15 @@ mod unix;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use nix::sys::socket::{Backlog, listen};
 
 use crate::channel::ListenerBrief;
-use crate::plan::{Address, Endpoint, ServicePlan, UnixName};
+use crate::plan::{Address, Endpoint, ServicePlan, SocketPlan, Transport, UnixName};
 pub(super) use error::BindError;
 use error::Trouble;
+pub(in crate::supervisor) use options::unchangeable;
 use unix::BoundFile;
 
 /// More shards than this help nobody and cost a descriptor each in every worker.
@@ -29,6 +33,8 @@ const SHARDS_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Listener {
     endpoint: String,
+    /// As it was resolved; port 0 is 0 here.
+    asked: Address,
     local: Address,
     shards: Vec<OwnedFd>,
     /// Removed with this value.
@@ -40,17 +46,23 @@ pub(super) fn shard_count(cpus: usize) -> usize {
     (2 * cpus).next_power_of_two().clamp(2, SHARDS_MAX)
 }
 
-/// Binds all endpoints of a service.
+/// Binds all endpoints of a service, but for those that are there already: its own, and those that
+/// another service gives up.
 pub(super) fn bind_service(
     service: &str,
     plan: &ServicePlan,
     peer_first: bool,
     shards: usize,
-) -> Result<Vec<Listener>, BindError> {
+    there: &[Rc<Listener>],
+) -> Result<Vec<Rc<Listener>>, BindError> {
     plan.endpoints
         .iter()
         .map(|endpoint| {
-            bind_endpoint(endpoint, plan, peer_first, shards).map_err(|trouble| BindError {
+            if let Some(listener) = there.iter().find(|listener| listener.is_for(endpoint)) {
+                return Ok(Rc::clone(listener));
+            }
+            let bound = bind_endpoint(endpoint, plan, peer_first, shards);
+            bound.map(Rc::new).map_err(|trouble| BindError {
                 service: service.to_owned(),
                 endpoint: endpoint.written.clone(),
                 internet: endpoint.address.socket().is_some(),
@@ -85,6 +97,7 @@ fn bind_endpoint(
     };
     Ok(Listener {
         endpoint: endpoint.written.clone(),
+        asked: endpoint.address.clone(),
         local,
         shards,
         _file: file,
@@ -92,6 +105,30 @@ fn bind_endpoint(
 }
 
 impl Listener {
+    /// As written.
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    fn is_for(&self, endpoint: &Endpoint) -> bool {
+        self.endpoint == endpoint.written && self.asked == endpoint.address
+    }
+
+    /// Sets what may be set on a socket that is bound; the text is for the log.
+    pub(super) fn set_again(&self, plan: &SocketPlan, peer_first: bool) -> Result<(), String> {
+        for shard in &self.shards {
+            options::set_again(shard, &self.local, plan, peer_first).map_err(|error| {
+                format!("socket.{} of {}: {}", error.key, self.endpoint, error.error)
+            })?;
+            if self.local.transport() == Transport::Stream {
+                let backlog = Backlog::new(plan.backlog).unwrap_or(Backlog::MAXCONN);
+                listen(shard, backlog)
+                    .map_err(|error| format!("socket.backlog of {}: {error}", self.endpoint))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Where it really listens.
     pub(super) fn local(&self) -> &Address {
         &self.local
@@ -194,7 +231,7 @@ mod tests {
 
     #[test]
     fn every_shard_has_a_worker_whatever_their_numbers() {
-        let bound = bind_service("x", &service("127.0.0.1:0"), false, 4).expect("bound");
+        let bound = bind_service("x", &service("127.0.0.1:0"), false, 4, &[]).expect("bound");
         for workers in 1..=9_u16 {
             let mut polled = [0; 4];
             for worker in 0..workers {
@@ -218,31 +255,32 @@ mod tests {
 
     #[test]
     fn a_port_of_another_daemon_of_the_same_user_is_refused() {
-        let bound = bind_service("x", &service("127.0.0.1:0"), false, 4).expect("bound");
+        let bound = bind_service("x", &service("127.0.0.1:0"), false, 4, &[]).expect("bound");
         let taken = bound[0]
             .local()
             .socket()
             .expect("of the Internet")
             .to_string();
-        let error = bind_service("y", &service(&taken), false, 4).expect_err("it is in use");
+        let error = bind_service("y", &service(&taken), false, 4, &[]).expect_err("it is in use");
         let in_use = matches!(error.trouble, Trouble::Bind(Errno::EADDRINUSE));
         assert!(in_use, "{error}");
         assert!(error.to_string().contains(&format!(
             "services.y.listen: cannot listen on tcp://{taken}"
         )));
         drop(bound);
-        bind_service("y", &service(&taken), false, 4).expect("free again");
+        bind_service("y", &service(&taken), false, 4, &[]).expect("free again");
     }
 
     #[test]
     fn an_address_that_is_not_here_is_named() {
-        let error = bind_service("x", &service("192.0.2.1:7"), false, 2).expect_err("not ours");
+        let error =
+            bind_service("x", &service("192.0.2.1:7"), false, 2, &[]).expect_err("not ours");
         assert!(error.to_string().contains("no such address"), "{error}");
     }
 
     #[test]
     fn connections_spread_over_all_shards() {
-        let bound = bind_service("x", &service("127.0.0.1:0"), false, 4).expect("bound");
+        let bound = bind_service("x", &service("127.0.0.1:0"), false, 4, &[]).expect("bound");
         let local = bound[0].local().socket().expect("of the Internet");
         let peers: Vec<_> = (0..200)
             .map(|_| std::net::TcpStream::connect(local).expect("connected"))
@@ -262,15 +300,15 @@ mod tests {
     #[test]
     fn a_udp_port_is_shared_by_shards_and_by_nobody_else() {
         let any = Address::Udp("127.0.0.1:0".parse().expect("an address"));
-        let bound = bind_service("x", &listening(any), false, 4).expect("bound");
+        let bound = bind_service("x", &listening(any), false, 4, &[]).expect("bound");
         assert_eq!(bound[0].shards.len(), 4);
         let taken = bound[0].local().clone();
-        let error = bind_service("y", &listening(taken), false, 4).expect_err("it is in use");
+        let error = bind_service("y", &listening(taken), false, 4, &[]).expect_err("it is in use");
         assert!(error.to_string().contains("in use"), "{error}");
         // What is sent to many would come once to each shard.
         let mut to_many = listening(Address::Udp("0.0.0.0:0".parse().expect("an address")));
         to_many.socket.broadcast = true;
-        let bound = bind_service("z", &to_many, false, 4).expect("bound");
+        let bound = bind_service("z", &to_many, false, 4, &[]).expect("bound");
         let briefs = [0, 1].map(|worker| bound[0].shards_of(worker, 2));
         assert!(
             briefs
@@ -300,6 +338,7 @@ mod tests {
             assert_eq!(local.to_string(), url);
             let listener = Listener {
                 endpoint: String::new(),
+                asked: local.clone(),
                 local,
                 shards: Vec::new(),
                 _file: None,

@@ -77,6 +77,98 @@ pub(super) fn set(
         }
         Address::Unix(_) | Address::UnixDatagram(_) => {}
     }
+    set_rows(socket, rows)?;
+    match address {
+        Address::Tcp(_) => {
+            set_linger(socket, plan)?;
+            set_device(socket, plan)
+        }
+        Address::Udp(bound) => {
+            set_device(socket, plan)?;
+            join_groups(socket, bound, plan)
+        }
+        Address::Unix(_) | Address::UnixDatagram(_) => Ok(()),
+    }
+}
+
+/// The same for a socket that is bound: without what only a fresh one can be told.
+pub(super) fn set_again(
+    socket: &OwnedFd,
+    address: &Address,
+    plan: &SocketPlan,
+    peer_first: bool,
+) -> Result<(), OptionError> {
+    let mut rows = every(plan);
+    match address {
+        Address::Tcp(bound) => {
+            rows.extend(internet(plan, bound));
+            rows.extend(tcp(plan, peer_first));
+        }
+        Address::Udp(bound) => rows.extend(internet(plan, bound)),
+        Address::Unix(_) | Address::UnixDatagram(_) => {}
+    }
+    rows.retain(|row| !matches!(row.key, "v6only" | "mark"));
+    set_rows(socket, rows)?;
+    match address {
+        Address::Tcp(_) => set_linger(socket, plan),
+        Address::Udp(_) | Address::Unix(_) | Address::UnixDatagram(_) => Ok(()),
+    }
+}
+
+/// Which changes of what is written cannot be made to a socket that is bound.
+pub(in crate::supervisor) fn unchangeable(old: &SocketPlan, new: &SocketPlan) -> Vec<&'static str> {
+    let unset = |old: bool, new: bool| old && !new;
+    let (was, is) = (old.keepalive.is_some(), new.keepalive.is_some());
+    let rows = [
+        ("v6only", old.v6only != new.v6only),
+        ("mark", old.mark != new.mark),
+        ("device", old.device != new.device),
+        ("multicast", old.multicast != new.multicast),
+        ("broadcast", old.broadcast != new.broadcast),
+        ("mode, owner or group", old.file != new.file),
+        ("keepalive", unset(was, is)),
+        ("ttl", unset(old.ttl.is_some(), new.ttl.is_some())),
+        ("tos", unset(old.tos.is_some(), new.tos.is_some())),
+        (
+            "linger",
+            unset(old.linger_s.is_some(), new.linger_s.is_some()),
+        ),
+        (
+            "send_buffer",
+            unset(
+                old.send_buffer_bytes.is_some(),
+                new.send_buffer_bytes.is_some(),
+            ),
+        ),
+        (
+            "receive_buffer",
+            unset(
+                old.receive_buffer_bytes.is_some(),
+                new.receive_buffer_bytes.is_some(),
+            ),
+        ),
+        (
+            "user_timeout",
+            unset(old.user_timeout_ms.is_some(), new.user_timeout_ms.is_some()),
+        ),
+        (
+            "busy_poll",
+            unset(old.busy_poll_us.is_some(), new.busy_poll_us.is_some()),
+        ),
+        (
+            "fast_open",
+            unset(old.fast_open.is_some(), new.fast_open.is_some()),
+        ),
+        (
+            "defer_accept",
+            unset(old.defer_accept_s.is_some(), new.defer_accept_s.is_some()),
+        ),
+    ];
+    let changed = rows.iter().filter(|(_, changed)| *changed);
+    changed.map(|(key, _)| *key).collect()
+}
+
+fn set_rows(socket: &OwnedFd, rows: Vec<Row>) -> Result<(), OptionError> {
     for Row {
         key,
         level,
@@ -94,17 +186,7 @@ pub(super) fn set(
             })?;
         }
     }
-    match address {
-        Address::Tcp(_) => {
-            set_linger(socket, plan)?;
-            set_device(socket, plan)
-        }
-        Address::Udp(bound) => {
-            set_device(socket, plan)?;
-            join_groups(socket, bound, plan)
-        }
-        Address::Unix(_) | Address::UnixDatagram(_) => Ok(()),
-    }
+    Ok(())
 }
 
 fn every(plan: &SocketPlan) -> Vec<Row> {

@@ -1,8 +1,8 @@
 //! The socket options that Linux knows, as data: level, name, number, and what its value looks like.
 //!
 //! From socket(7), ip(7), ipv6(7), tcp(7), udp(7) and the kernel's headers. Options that can only be
-//! set, that hand out descriptors, take something away by being read, or are filled-in questions
-//! rather than values, are listed and not read.
+//! set, that hand out descriptors, take something away by being read, are filled-in questions rather
+//! than values, or name this one socket or this moment, are listed and not read.
 //!
 //! Invariant: reading any of these changes nothing.
 
@@ -56,7 +56,7 @@ pub(super) const SOCKET: Level = Level {
     number: libc::SOL_SOCKET,
     options: options! {
         Number: SO_ACCEPTCONN, SO_BROADCAST, SO_BUSY_POLL, SO_BUSY_POLL_BUDGET, SO_BUF_LOCK,
-            SO_COOKIE, SO_DEBUG, SO_DOMAIN, SO_DONTROUTE, SO_INCOMING_CPU, SO_INCOMING_NAPI_ID,
+            SO_DEBUG, SO_DOMAIN, SO_DONTROUTE, SO_INCOMING_CPU, SO_INCOMING_NAPI_ID,
             SO_KEEPALIVE, SO_LOCK_FILTER, SO_MARK, SO_MAX_PACING_RATE, SO_NETNS_COOKIE, SO_NOFCS,
             SO_NO_CHECK, SO_OOBINLINE, SO_PASSCRED, SO_PASSPIDFD, SO_PASSRIGHTS = 83, SO_PASSSEC,
             SO_PEEK_OFF, SO_PREFER_BUSY_POLL, SO_PRIORITY, SO_PROTOCOL, SO_RCVBUF, SO_RCVLOWAT,
@@ -69,7 +69,7 @@ pub(super) const SOCKET: Level = Level {
         Text: SO_BINDTODEVICE, SO_PEERSEC;
         Numbers: SO_MEMINFO, SO_PEERCRED, SO_TXTIME;
         Unread: SO_ATTACH_BPF, SO_ATTACH_FILTER, SO_ATTACH_REUSEPORT_CBPF,
-            SO_ATTACH_REUSEPORT_EBPF, SO_CNX_ADVICE, SO_DETACH_FILTER, SO_DETACH_REUSEPORT_BPF,
+            SO_ATTACH_REUSEPORT_EBPF, SO_CNX_ADVICE, SO_COOKIE, SO_DETACH_FILTER, SO_DETACH_REUSEPORT_BPF,
             SO_DEVMEM_DONTNEED = 80, SO_ERROR, SO_PEERGROUPS, SO_PEERNAME, SO_PEERPIDFD,
             SO_RCVBUFFORCE, SO_SNDBUFFORCE;
     },
@@ -123,13 +123,13 @@ pub(super) const TCP: Level = Level {
             TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE, TCP_IS_MPTCP = 43, TCP_KEEPCNT,
             TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_LINGER2, TCP_MAXSEG, TCP_NODELAY, TCP_NOTSENT_LOWAT,
             TCP_QUICKACK, TCP_REPAIR, TCP_RTO_MAX_MS = 44, TCP_RTO_MIN_US = 45, TCP_SAVE_SYN,
-            TCP_SYNCNT, TCP_THIN_DUPACK, TCP_THIN_LINEAR_TIMEOUTS, TCP_TIMESTAMP, TCP_TX_DELAY = 37,
+            TCP_SYNCNT, TCP_THIN_DUPACK, TCP_THIN_LINEAR_TIMEOUTS, TCP_TX_DELAY = 37,
             TCP_USER_TIMEOUT, TCP_WINDOW_CLAMP;
         Text: TCP_CONGESTION, TCP_ULP;
         Unread: TCP_AO_ADD_KEY = 38, TCP_AO_DEL_KEY = 39, TCP_AO_GET_KEYS = 41, TCP_AO_INFO = 40,
             TCP_AO_REPAIR = 42, TCP_CC_INFO, TCP_FASTOPEN_KEY, TCP_INFO, TCP_MD5SIG,
             TCP_MD5SIG_EXT, TCP_QUEUE_SEQ, TCP_REPAIR_OPTIONS, TCP_REPAIR_QUEUE,
-            TCP_REPAIR_WINDOW, TCP_SAVED_SYN, TCP_ZEROCOPY_RECEIVE;
+            TCP_REPAIR_WINDOW, TCP_SAVED_SYN, TCP_TIMESTAMP, TCP_ZEROCOPY_RECEIVE;
     },
 };
 

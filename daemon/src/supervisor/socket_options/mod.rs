@@ -16,10 +16,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use serde_json::Value;
 
-use super::life::Service;
 use super::listeners::Listener;
+use super::service::Service;
 use crate::control::{ListenerOptions, Reply, SocketOption, SocketOptions};
 use crate::exit;
+use crate::lifecycle::ServiceId;
 use crate::plan::{Address, Transport};
 use crate::sys::socket_option::read;
 use known::{Kind, Level};
@@ -27,12 +28,12 @@ use known::{Kind, Level};
 /// More are left out of one answer; naming a service brings those.
 const LISTENERS_MAX: usize = 64;
 
-pub(super) fn reply(services: &[Service], wanted: Option<&str>) -> Reply {
+pub(super) fn reply(services: &BTreeMap<ServiceId, Service>, wanted: Option<&str>) -> Reply {
     match of(services, wanted) {
         Some(answer) => Reply::done(serde_json::to_value(answer).expect("an answer is plain data")),
         None => {
             let names: Vec<&str> = services
-                .iter()
+                .values()
                 .map(|service| service.name.as_str())
                 .collect();
             let text = format!("there is no such service; there are: {}", names.join(", "));
@@ -42,15 +43,15 @@ pub(super) fn reply(services: &[Service], wanted: Option<&str>) -> Reply {
 }
 
 /// Of one service or of all; `None` if there is no such service.
-fn of(services: &[Service], wanted: Option<&str>) -> Option<SocketOptions> {
+fn of(services: &BTreeMap<ServiceId, Service>, wanted: Option<&str>) -> Option<SocketOptions> {
     let is_wanted = |service: &&Service| wanted.is_none_or(|name| service.name == name);
-    if wanted.is_some() && !services.iter().any(|service| is_wanted(&service)) {
+    if wanted.is_some() && !services.values().any(|service| is_wanted(&service)) {
         return None;
     }
     let mut answer = SocketOptions::default();
     let mut defaults = BTreeMap::new();
-    for service in services.iter().filter(is_wanted) {
-        for listener in &service.listeners {
+    for service in services.values().filter(is_wanted) {
+        for listener in service.listeners() {
             if answer.listeners.len() == LISTENERS_MAX {
                 answer.left_out += 1;
                 continue;
@@ -190,6 +191,20 @@ fn decode(bytes: &[u8], kind: Kind) -> Value {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn two_fresh_sockets_have_the_same_defaults() {
+        for (family, stream) in [
+            (AddressFamily::Inet, true),
+            (AddressFamily::Inet6, true),
+            (AddressFamily::Inet6, false),
+            (AddressFamily::Unix, true),
+        ] {
+            let levels = [known::SOCKET, known::IP, known::IPV6, known::TCP];
+            let defaults = || all(fresh(family, stream).expect("a socket"), &levels);
+            assert_eq!(defaults(), defaults());
+        }
+    }
 
     #[test]
     fn every_option_is_listed_once() {

@@ -31,10 +31,15 @@ fn pair() -> (OwnedFd, OwnedFd) {
     socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).expect("a pair")
 }
 
+fn give(grace_ms: u64) -> Order {
+    let leaving = Vec::new();
+    Order::Give { grace_ms, leaving }
+}
+
 fn hand_over(from: &mut Running, to: &mut Running) {
     let (gives, takes) = pair();
     to.order(Order::Take {}, takes);
-    from.order(Order::Give { grace_ms: GRACE_MS }, gives);
+    from.order(give(GRACE_MS), gives);
 }
 
 /// Bytes of which no part is like another of the same length.
@@ -109,7 +114,7 @@ fn a_session_that_cannot_be_carried_stays_and_one_that_is_refused_ends_in_order(
         round_trip(&mut stream, b"hello");
         let (gives, takes) = pair();
         next.order(Order::Take {}, takes);
-        at.order(Order::Give { grace_ms: 200 }, gives);
+        at.order(give(200), gives);
         assert_eq!(stream.read(&mut [0; 1]).expect("an orderly end"), 0);
         drop(stream);
         let board = at.board.clone();
@@ -138,7 +143,7 @@ fn what_peers_have_finished_or_reset_is_found_out_by_the_taker() {
     });
     // Between the two orders nobody reads: what the peers do meanwhile waits for the taker.
     let (gives, takes) = pair();
-    at.order(Order::Give { grace_ms: GRACE_MS }, gives);
+    at.order(give(GRACE_MS), gives);
     finished.write_all(b"last words").expect("it is read");
     finished.shutdown(Shutdown::Write).expect("it is open");
     let at_once = linger {
@@ -224,9 +229,9 @@ fn a_taker_that_fails_at_any_moment_costs_no_session() {
         let grace_ms = if taker == Taker::Silent { 300 } else { 2000 };
         if taker == Taker::GoneAtOnce {
             drop(takes);
-            at.order(Order::Give { grace_ms }, gives);
+            at.order(give(grace_ms), gives);
         } else {
-            at.order(Order::Give { grace_ms }, gives);
+            at.order(give(grace_ms), gives);
             act(taker, takes);
         }
         let mut echoed = [0; 9];
@@ -297,7 +302,7 @@ fn a_giver_that_fails_leaves_a_session_to_the_taker_or_keeps_it_and_never_both()
         let mut stream = at.connect();
         round_trip(&mut stream, b"hello");
         let (gives, from_giver) = pair();
-        at.order(Order::Give { grace_ms: 2000 }, gives);
+        at.order(give(2000), gives);
         say(&from_giver, &Message::Room(10));
         let Some((Message::Batch(batch), sockets)) = hear(&from_giver) else {
             panic!("a batch comes");
@@ -381,7 +386,7 @@ fn what_the_taker_has_no_room_for_stays_and_what_it_has_is_carried() {
     }
     let (gives, takes) = pair();
     next.order(Order::Take {}, takes);
-    at.order(Order::Give { grace_ms: 200 }, gives);
+    at.order(give(200), gives);
     let board = at.board.clone();
     assert_eq!(at.join(), Outcome::Drained);
     assert_eq!(board.read(Counter::CarriedOut), 70);

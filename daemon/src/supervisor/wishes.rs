@@ -1,0 +1,130 @@
+//! What somebody wants to be served instead of what is, how far that has come, and what may be gone
+//! back to.
+//!
+//! Values and their bookkeeping. The way from a wish to a change is in `reload`.
+//!
+//! Invariant: at most one wish is under way, and at most [`WISHES_MAX`] wait.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::preparation::Preparation;
+use crate::channel::StoredPlugin;
+use crate::control::ReloadOutcome;
+use crate::lifecycle::ServiceId;
+use crate::plan::{Plan, Step};
+
+/// Wishes that wait for the change that is under way.
+pub(super) const WISHES_MAX: usize = 8;
+
+/// A plan and the code that belonged to it.
+#[derive(Clone)]
+pub(super) struct Snapshot {
+    pub(super) plan: Plan,
+    pub(super) codes: BTreeMap<String, StoredPlugin>,
+}
+
+/// What somebody wants.
+pub(super) struct Wish {
+    pub(super) goal: Goal,
+    /// Who wants it, for the log.
+    pub(super) cause: String,
+    pub(super) dry_run: bool,
+    /// Operators who wait for the outcome.
+    pub(super) askers: Vec<u64>,
+}
+
+pub(super) enum Goal {
+    /// What the files say.
+    Files,
+    /// What was.
+    Return(Box<Snapshot>),
+    /// This plan, with these services anew whether they changed or not.
+    Plan {
+        plan: Box<Plan>,
+        anew: BTreeSet<String>,
+        because: &'static str,
+    },
+}
+
+/// The change under way, those that wait, and what may be gone back to.
+#[derive(Default)]
+pub(super) struct Reloads {
+    pub(super) under_way: Option<Reload>,
+    pub(super) waiting: VecDeque<Wish>,
+    /// What serves has proved itself as this.
+    proven: Option<Snapshot>,
+    /// What served before the last change.
+    pub(super) previous: Option<Snapshot>,
+    pub(super) last: Option<ReloadOutcome>,
+}
+
+pub(super) struct Reload {
+    pub(super) wish: Wish,
+    pub(super) stage: Stage,
+}
+
+pub(super) enum Stage {
+    /// The files are being read by this process.
+    Checking(i32),
+    /// Plugins are being tried.
+    Preparing(Box<Preparation>, BTreeMap<String, Step>),
+    /// The lifecycle makes it, or gives it up.
+    Changing(Box<Changing>),
+}
+
+pub(super) struct Changing {
+    pub(super) plan: Plan,
+    pub(super) steps: BTreeMap<String, Step>,
+    pub(super) begun: Vec<(ServiceId, u32)>,
+    pub(super) added: Vec<ServiceId>,
+    pub(super) removed: Vec<ServiceId>,
+}
+
+impl Reloads {
+    pub(super) fn start_from(&mut self, snapshot: Snapshot) {
+        self.proven = Some(snapshot);
+    }
+
+    pub(super) fn prove(&mut self, snapshot: Snapshot) {
+        tracing::info!("the last change has proved itself");
+        self.proven = Some(snapshot);
+    }
+
+    /// What must stay in the store.
+    pub(super) fn codes(&self) -> impl Iterator<Item = &StoredPlugin> {
+        let snapshots = self.proven.iter().chain(&self.previous);
+        let preparing = self
+            .under_way
+            .iter()
+            .filter_map(|reload| match &reload.stage {
+                Stage::Preparing(preparation, _) => Some(&preparation.codes),
+                Stage::Checking(_) | Stage::Changing(_) => None,
+            });
+        let codes = snapshots.map(|snapshot| &snapshot.codes).chain(preparing);
+        codes.flat_map(|codes| codes.values())
+    }
+
+    /// The next wish could be taken up, as far as this is concerned.
+    pub(super) fn is_due(&self) -> bool {
+        self.under_way.is_none() && !self.waiting.is_empty()
+    }
+
+    /// What may be gone back to.
+    pub(super) fn proven(&self) -> Option<Snapshot> {
+        self.proven.clone()
+    }
+
+    /// The change that the lifecycle has just decided about.
+    pub(super) fn take_changing(&mut self) -> Option<(Wish, Changing)> {
+        match self.under_way.take() {
+            Some(Reload {
+                wish,
+                stage: Stage::Changing(changing),
+            }) => Some((wish, *changing)),
+            other => {
+                self.under_way = other;
+                None
+            }
+        }
+    }
+}

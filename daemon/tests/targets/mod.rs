@@ -1,0 +1,31 @@
+//! What must hold whatever bytes come: one function for each parser and for the engine, which panics
+//! where the promise is broken and says whether the input was accepted.
+//!
+//! They are fed by the seeded mutations of the tests, by the kept corpus, and by the fuzzer in `fuzz`,
+//! so nothing here may depend on anything but the bytes. What an answer means is tested where the
+//! parsers are.
+//!
+//! Invariant: a target keeps nothing from one input to the next.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each program feeds the targets that it needs"
+)]
+
+pub mod engine;
+pub mod spoken;
+pub mod written;
+
+pub type Target = fn(&[u8]) -> bool;
+
+/// Named as their folders in `fuzz/corpus`. `written::settings` takes a plugin as well.
+pub const ALL: [(&str, Target); 8] = [
+    ("access_times", written::access_times),
+    ("channel_frame", spoken::channel_frame),
+    ("control_request", spoken::control_request),
+    ("endpoint", written::endpoint),
+    ("engine", engine::engine),
+    ("network", written::network),
+    ("proxy_header", spoken::proxy_header),
+    ("units", written::units),
+];
