@@ -53,7 +53,8 @@ test: check
 soak:
 	@./scripts/require.sh
 	@export SEEDS=20000 POLYPORT_ROUNDS=500000 POLYPORT_SOAK=1; \
-	    $(CARGO) test -p polyport --test lifecycle_simulation --test mutations --test memory
+	    $(CARGO) test -p polyport --test lifecycle_simulation --test mutations --test memory && \
+	    $(CARGO) test -p polyport --test faults blame
 	@umask 022 && ./scripts/fuzz.sh
 
 bench: build

@@ -17,6 +17,7 @@ mod life;
 mod limit;
 mod peers;
 mod process;
+mod scoreboard;
 mod servers;
 mod spread;
 mod table;
@@ -184,6 +185,9 @@ fn live(wanted: &Wanted) -> io::Result<()> {
     println!("| start to ready, {SERVICES} services | {start:.1} ms |");
     let replaced = life::replacement(times)?;
     println!("| death of a worker to the next one serving | {replaced:.1} ms |");
+
+    let announced = scoreboard::callback_ns(times)?;
+    println!("| a callback announced on the scoreboard and left | {announced:.1} ns |");
 
     eprintln!("memory ...");
     let server = daemon::start("memory", life::ONE)?;

@@ -222,7 +222,7 @@ pub fn escape(text: &str) -> String {
 }
 
 /// RFC 3339 in UTC.
-fn timestamp(seconds: u64, millis: u32) -> String {
+pub fn timestamp(seconds: u64, millis: u32) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);

@@ -43,6 +43,8 @@ fn each_broken_table_is_refused_in_words_of_its_own() {
   fix: give a static text ended by NUL: UTF-8, without control characters"),
         ("name_moves_cursor", "the `name` of its table holds control characters: \"e\\u{1b}[2Jvil\"
   fix: give a static text ended by NUL: UTF-8, without control characters"),
+        ("refusal_long", "the `refusal` of its table is longer than 1024 bytes
+  fix: say it in fewer bytes"),
         ("option_stride", "row 0 of its option table: option_stride is 12, but sizeof(pp_option) is 56
   fix: correct that row of the plugin's option table"),
         ("option_null", "row 0 of its option table: option_count is 1, but `options` is NULL
@@ -82,6 +84,16 @@ fn each_broken_table_is_refused_in_words_of_its_own() {
         folder.admit("table").expect("the unbroken table").name(),
         "table"
     );
+}
+
+#[test]
+fn a_refusal_is_any_bytes_of_the_length_that_is_said() {
+    let folder = Folder::new("refusal");
+    for (fixture, expected) in [("table", &b""[..]), ("table-refusal", b"not \0now")] {
+        let admitted = folder.admit(fixture).expect("admitted");
+        let descriptor = admitted.descriptor(admitted.declared_needs());
+        assert_eq!(descriptor.refusal, expected, "{fixture}");
+    }
 }
 
 #[test]

@@ -101,7 +101,8 @@ enum {              /* uint32_t, why a session ended */
   PP_END_LIMIT = 5,    /* a limit was passed; the log names it */
   PP_END_DRAIN = 6,    /* the worker's time to drain was over */
   PP_END_FAULT = 7,    /* the plugin broke a rule of this header, or reported a fault */
-  PP_END_CARRIED = 8   /* it goes on in another worker: the peer has noticed nothing */
+  PP_END_FILE = 8,     /* a file that was being sent became shorter, or could not be read */
+  PP_END_CARRIED = 9   /* it goes on in another worker: the peer has noticed nothing */
 };
 
 /* uint64_t flags of a plugin. An unknown one is refused when the plugin is loaded. */
@@ -209,6 +210,9 @@ typedef struct pp_session_info {
  * socket, the address and interface that the datagram came to, and its peer. It is good for at least
  * the next PP_REPLIES - 1 datagrams of the instance; later it is gone. */
 #define PP_REPLIES 960
+
+/* Bytes of a plugin's `refusal`. */
+#define PP_REFUSAL_MAX 1024
 
 typedef struct pp_datagram {
   uint32_t size;
@@ -405,6 +409,11 @@ typedef struct pp_plugin {
 
   /* [loop] A waker was used. Default: nothing. */
   void (*wake)(void *instance, uint64_t token);
+
+  /* What whoever connects is told, before an orderly close, while the host does not run the plugin
+   * because it keeps crashing: `refusal_length` static bytes, at most PP_REFUSAL_MAX. NULL: nothing. */
+  const void *refusal;
+  size_t refusal_length;
 } pp_plugin;
 
 /* [probe] [loop] THE entry point. Pure: may be called twice and returns the same static table. NULL
@@ -530,6 +539,35 @@ typedef struct pp_work_sink_1 {
   /* [loop] A job is over: PP_OK if it was run, PP_E_CANCELLED if it never will be. Frees arg. */
   void (*done)(void *instance, uint64_t token, void *arg, pp_status status);
 } pp_work_sink_1;
+
+/* Host side: bytes of a file, which leave without passing through the plugin. For the event style. */
+#define PP_EXT_FILE "polyport.file/1"
+
+/* Ranges that one session may have queued at once. */
+#define PP_FILE_RANGES 32
+
+typedef struct pp_file_1 {
+  uint32_t size;
+  uint32_t reserved0;
+
+  /* [cb] Queues `length` bytes from `offset` of the regular file that `fd` is open on, for a session
+   * of this instance, any one; or none of them. They leave in order with what `write` queued before
+   * and queues after. With PP_OK the descriptor is the host's, which closes it when the range has
+   * left or the session has ended; with any other answer it is the plugin's as before. Its position
+   * is neither used nor changed, so a duplicate (F_DUPFD_CLOEXEC) will do. length may be 0.
+   * Nothing tells that a range has left: `close` and PP_WRITE_FINISH wait for it. It counts in `queued`,
+   * but not against the output limit, for it takes no memory; while more is queued than the peer takes
+   * soon, the session is not fed. If a part of the file is not in memory, the range waits for a thread
+   * of the host's to read it, and no other session does.
+   * What is sent is what the file holds by then: a file that grows is sent as far as it was promised.
+   * If it has become shorter or cannot be read, the session ends with PP_END_FILE: what was queued
+   * behind is dropped and the connection reset, so that the peer notices.
+   * A `feed` that answers PP_E_FULL takes this back as well, and the descriptor is closed.
+   * PP_E_FULL: the session has PP_FILE_RANGES queued that have not left; `writable` follows once.
+   * PP_E_GONE: as for write.
+   * PP_E_ARG: not a regular file, or the range does not lie in it now. */
+  pp_status (*send)(pp_host *host, pp_session session, int32_t fd, uint64_t offset, uint64_t length);
+} pp_file_1;
 
 /* Plugin side: live sessions move to another worker, which has an instance of its own: of this plugin
  * in the same or another version, after a reload or an upgrade of the daemon. The host moves the

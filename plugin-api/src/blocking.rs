@@ -66,6 +66,9 @@ pub trait Blocking: Configure + Sync + 'static {
     const PEER_FIRST: bool = false;
     /// What its sandbox must allow beyond what every worker may do.
     const NEEDS: Needs = Needs::NOTHING;
+    /// What whoever connects is told while the host does not run this plugin, because it keeps
+    /// crashing; at most 1,024 bytes.
+    const REFUSAL: &'static [u8] = b"";
     /// Sessions and datagrams that may be served at once; 0 means as many as the administrator allows.
     const MAX_PARALLEL: u32 = 0;
 

@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::abi;
@@ -67,6 +68,27 @@ impl Context {
     /// Queues the bytes and then the end of our side: the peer may go on sending.
     pub fn write_and_finish(&mut self, to: SessionId, bytes: &[u8]) -> Result {
         self.host.write(to.0, bytes, abi::WRITE_FINISH)
+    }
+
+    /// Queues `length` bytes of a file from `offset` on, behind what was written before; what is
+    /// written later leaves after them. They do not pass through the plugin and count against no
+    /// limit on output, however many they are; pages that are not in memory are read on a thread.
+    ///
+    /// The file is used up, also by an error: [`try_clone`](std::fs::File::try_clone) keeps one. Its
+    /// position plays no part. [`close`](Context::close) and [`finish`](Context::finish) wait for the
+    /// range, and nothing else tells that it has left. A file that becomes shorter meanwhile ends the
+    /// session with [`End::File`](crate::End::File); one that grows is sent as far as it was promised.
+    ///
+    /// [`Error::Argument`]: not a regular file, or the range does not lie in it. [`Error::Full`]:
+    /// 32 ranges of this session wait; [`writable`](crate::Protocol::writable) follows.
+    pub fn send_file(
+        &mut self,
+        to: SessionId,
+        file: impl Into<OwnedFd>,
+        offset: u64,
+        length: u64,
+    ) -> Result {
+        self.host.send_file(to.0, file.into(), offset, length)
     }
 
     /// Ends our side once everything written has left; the peer may go on sending.

@@ -183,6 +183,8 @@ pub enum End {
     Drain,
     /// The plugin broke a rule.
     Fault,
+    /// A file that was being sent became shorter, or could not be read.
+    File,
     /// It goes on in another worker: the peer has noticed nothing.
     Carried,
     /// A reason that this release does not know.
@@ -199,6 +201,7 @@ impl End {
             abi::END_LIMIT => End::Limit,
             abi::END_DRAIN => End::Drain,
             abi::END_FAULT => End::Fault,
+            abi::END_FILE => End::File,
             abi::END_CARRIED => End::Carried,
             other => End::Other(other),
         }
@@ -213,6 +216,7 @@ impl End {
             End::Limit => abi::END_LIMIT,
             End::Drain => abi::END_DRAIN,
             End::Fault => abi::END_FAULT,
+            End::File => abi::END_FILE,
             End::Carried => abi::END_CARRIED,
             End::Other(other) => other,
         }

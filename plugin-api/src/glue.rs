@@ -144,6 +144,7 @@ impl<P: Protocol> Style for Events<P> {
         (abi::EXT_WORK, ptr::from_ref(Self::WORK_SINK).cast()),
         (abi::EXT_CARRY, Self::CARRY_OR_NULL),
     ];
+    const REFUSAL: &'static [u8] = P::REFUSAL;
 }
 
 /// What `create` makes and every callback gets back.

@@ -29,7 +29,7 @@
 //! - [`Blocking`] is the other style: each session has a thread of its own, which reads and writes a
 //!   [`Stream`] and may wait. A plugin of the first style can have single jobs done that way, with
 //!   [`Context::work`].
-//! - [`Context`] is what a plugin may ask of the daemon during a call.
+//! - [`Context`] is what a plugin may ask of the daemon during a call: to write, to send a file, to close.
 //! - [`Opt`] declares an option; the daemon checks what an administrator wrote before the plugin
 //!   runs, and [`Configure`] makes a protocol from the checked [`Settings`].
 //! - [`testing`] runs a plugin without the daemon: with virtual time, input cut at every byte and

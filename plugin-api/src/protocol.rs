@@ -33,6 +33,9 @@ pub trait Protocol: Configure + 'static {
     const CARRY_FORMAT: Option<u32> = None;
     /// What its sandbox must allow beyond what every worker may do.
     const NEEDS: Needs = Needs::NOTHING;
+    /// What whoever connects is told while the host does not run this plugin, because it keeps
+    /// crashing; at most 1,024 bytes.
+    const REFUSAL: &'static [u8] = b"";
 
     /// A new session, which can be written to at once. An error refuses it: then nothing was
     /// written and no `closed` follows.

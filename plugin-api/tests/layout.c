@@ -74,6 +74,7 @@ static void constants(void) {
   CONSTANT(PP_END_LIMIT);
   CONSTANT(PP_END_DRAIN);
   CONSTANT(PP_END_FAULT);
+  CONSTANT(PP_END_FILE);
   CONSTANT(PP_END_CARRIED);
   CONSTANT(PP_PEER_FIRST);
   CONSTANT(PP_KIND_TEXT);
@@ -86,6 +87,7 @@ static void constants(void) {
   CONSTANT(PP_INFO_PROXIED);
   CONSTANT(PP_INFO_TO_MANY);
   CONSTANT(PP_REPLIES);
+  CONSTANT(PP_REFUSAL_MAX);
   CONSTANT(PP_FAMILY_UNIX);
   CONSTANT(PP_FAMILY_IPV4);
   CONSTANT(PP_FAMILY_IPV6);
@@ -93,10 +95,12 @@ static void constants(void) {
   CONSTANT(PP_NEEDS_EXEC);
   CONSTANT(PP_NEEDS_JIT);
   CONSTANT(PP_READ_PEEK);
+  CONSTANT(PP_FILE_RANGES);
   CONSTANT(PP_CARRY_BYTES_MAX);
   TEXT(PP_EXT_NEEDS);
   TEXT(PP_EXT_BLOCKING);
   TEXT(PP_EXT_WORK);
+  TEXT(PP_EXT_FILE);
   TEXT(PP_EXT_CARRY);
 }
 
@@ -245,6 +249,8 @@ static void plugin(void) {
   FUNCTION(int32_t, datagram, (void *, const pp_datagram *, const uint8_t *, size_t));
   FUNCTION(void, timer, (void *, uint64_t, uint64_t));
   FUNCTION(void, wake, (void *, uint64_t));
+  FIELD(const void *, refusal);
+  FIELD(size_t, refusal_length);
 }
 
 static void needs(void) {
@@ -288,6 +294,13 @@ static void work_sink(void) {
   FUNCTION(void, done, (void *, uint64_t, void *, int32_t));
 }
 
+static void file(void) {
+  STRUCT(pp_file_1);
+  FIELD(uint32_t, size);
+  FIELD(uint32_t, reserved0);
+  FUNCTION(int32_t, send, (pp_host *, uint64_t, int32_t, uint64_t, uint64_t));
+}
+
 static void carry(void) {
   STRUCT(pp_carry_1);
   FIELD(uint32_t, size);
@@ -316,6 +329,7 @@ int main(void) {
   blocking();
   work();
   work_sink();
+  file();
   carry();
   return 0;
 }

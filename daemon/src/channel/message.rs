@@ -11,7 +11,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use crate::config::Sources as CheckBrief;
-use crate::plan::{Access, Address, DaemonPlan, Limits, LogLevel, ServicePlan};
+use crate::plan::{
+    Access, Address, DaemonPlan, Descriptor, Limits, LogLevel, ServicePlan, WhenFailing,
+};
 
 /// What a child is told before anything else; its variant is the child's role.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,6 +57,9 @@ pub struct WorkerBrief {
     pub daemon: DaemonPlan,
     pub plan: ServicePlan,
     pub code: StoredPlugin,
+    /// Serve as this instead, and run nothing of the plugin.
+    #[serde(default)]
+    pub stand_in: Option<StandIn>,
     /// In the order of the descriptors that follow the fixed ones.
     pub listeners: Vec<ListenerBrief>,
     /// UDP ports that the daemon serves, in all its services, when this worker is started.
@@ -62,6 +67,25 @@ pub struct WorkerBrief {
     pub udp_ports: Vec<u16>,
     /// At most [`BANS_MAX`].
     pub bans: Vec<Ban>,
+}
+
+/// What answers in the place of a plugin that keeps failing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandIn {
+    /// Said to each connection before it is closed.
+    pub refusal: Vec<u8>,
+}
+
+impl StandIn {
+    /// As the administrator wants it, and in the plugin's words if it has any.
+    pub fn of(plan: &ServicePlan, descriptor: Option<&Descriptor>) -> StandIn {
+        let said = descriptor.map(|said| said.refusal.clone());
+        let refusal = match plan.when_failing {
+            WhenFailing::Refuse => said.unwrap_or_default(),
+            WhenFailing::Close => Vec::new(),
+        };
+        StandIn { refusal }
+    }
 }
 
 /// Nobody from this network is let in.

@@ -23,7 +23,7 @@ use crate::sys::passing;
 
 pub use message::{
     Adjustment, BANS_MAX, Ban, Brief, CheckBrief, Depth, ListenerBrief, Order, ProbeBrief, Report,
-    StoredPlugin, TRAPPED_PER_S, WorkerBrief,
+    StandIn, StoredPlugin, TRAPPED_PER_S, WorkerBrief,
 };
 
 /// Longer messages are refused by the sender and count as garbled at the receiver.

@@ -31,5 +31,5 @@ pub use rescue::run_dir;
 pub use sources::{BUILT_IN_FILE, Sources, Surroundings};
 pub use written::{
     Access, Config, Daemon, Limits, Log, LogFormat, LogLevel, LogTarget, SandboxPolicy, Service,
-    Socket, Workers,
+    Socket, WhenFailing, Workers,
 };

@@ -213,6 +213,16 @@ const GENERAL: &[Key] = &[
         "Processes that serve it: a number, or \"auto\" for one per CPU.",
     ),
     key(
+        "services.*.when_failing",
+        Kind::Choice {
+            words: &["refuse", "close"],
+            refused: WORDS_ONLY,
+        },
+        Is(r#""refuse""#),
+        "While its plugin keeps crashing and is not run: connections are told the plugin's refusal, if \
+         it has one, and closed, or only closed.",
+    ),
+    key(
         "services.*.enabled",
         Kind::Boolean,
         Is("true"),

@@ -94,12 +94,23 @@ pub struct Service {
     pub plugin: Option<String>,
     pub listen: Option<Vec<String>>,
     pub workers: Workers,
+    pub when_failing: WhenFailing,
     pub enabled: bool,
     pub limits: Limits,
     pub access: Access,
     pub socket: Socket,
     #[serde(default)]
     pub settings: BTreeMap<String, serde_json::Value>,
+}
+
+/// How connections are answered while the plugin keeps failing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenFailing {
+    /// With the plugin's own words.
+    #[default]
+    Refuse,
+    Close,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

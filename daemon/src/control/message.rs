@@ -28,6 +28,12 @@ pub enum Request {
         network: IpNet,
     },
     Bans,
+    /// Deaths of workers that are on record.
+    Crashes,
+    /// All that is known of one.
+    CrashReport {
+        id: u64,
+    },
     /// Read the configuration again and change to it.
     Reload {
         wait: bool,
@@ -69,6 +75,8 @@ impl Request {
             Request::Status
             | Request::SocketOptions { .. }
             | Request::Bans
+            | Request::Crashes
+            | Request::CrashReport { .. }
             | Request::LastReload => Role::Read,
             Request::Stop { .. }
             | Request::Ban { .. }
@@ -100,6 +108,8 @@ impl Request {
             Request::Ban { .. } => "ban",
             Request::Unban { .. } => "unban",
             Request::Bans => "bans",
+            Request::Crashes => "crashes",
+            Request::CrashReport { .. } => "crashes show",
             Request::Reload { dry_run: false, .. } => "reload",
             Request::Reload { dry_run: true, .. } => "reload --dry-run",
             Request::LastReload => "reload --last",

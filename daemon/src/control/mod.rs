@@ -2,6 +2,7 @@
 
 mod bans;
 pub mod client;
+mod crashes;
 mod message;
 mod reload;
 mod server;
@@ -12,6 +13,7 @@ mod status;
 pub const SOCKET: &str = "control.sock";
 
 pub use bans::{BanList, BanStatus};
+pub use crashes::{CrashBlame, CrashList, CrashReport, CrashSummary, Frame, RecordedCrash};
 pub use message::{Reply, Request, Role};
 pub use reload::ReloadOutcome;
 pub use server::{Answer, Credentials, Interest, Server};

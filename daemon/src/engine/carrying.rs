@@ -41,6 +41,7 @@ impl<P: Protocol> Streams<P> {
                     continue;
                 }
                 Ask::Write { session, .. }
+                | Ask::File { session, .. }
                 | Ask::FinishWriting { session }
                 | Ask::Close { session, .. }
                 | Ask::Pause { session, .. }
@@ -95,6 +96,27 @@ fn carry_out_one<S>(
             // Not when its output is on the way out already, or it is over.
             if connection.accepts_writes() {
                 write(piece, session, connection, lending);
+                lists.touch(session, connection);
+            }
+        }
+        Ask::File { range, .. } => {
+            if connection.accepts_writes() {
+                let Lending {
+                    buffer,
+                    splices,
+                    spares,
+                    ..
+                } = lending;
+                if lending.to == Some(session) {
+                    let output = &mut connection.output;
+                    output.push_range(range.clone(), buffer, splices, spares);
+                } else {
+                    // Whose splices these are, they are not this one's.
+                    let none = &mut Splices::default();
+                    connection
+                        .output
+                        .push_range(range.clone(), &[], none, spares);
+                }
                 lists.touch(session, connection);
             }
         }

@@ -6,6 +6,7 @@ use super::session::{End, Fed, Token};
 use super::streams::{After, READ_BYTES};
 
 mod ending;
+mod files;
 mod limits;
 mod play;
 

@@ -14,6 +14,7 @@
 //! Invariant: after `Closed` every event is answered with nothing.
 
 use super::deadlines::NEVER;
+use super::files::Ranges;
 use super::giving::Kept;
 use super::limits::{Pace, Passed, Spans, Until};
 use super::output::{Output, Watermarks};
@@ -185,7 +186,8 @@ impl<S> Connection<S> {
     /// A refused writer may try again: there is room, and more than when it was refused.
     pub(super) fn is_writable(&self, marks: Watermarks) -> bool {
         let queued = self.output.queued();
-        queued == 0 || (queued <= marks.low && queued < self.refused_at)
+        let less = queued <= marks.low && queued < self.refused_at;
+        queued == 0 || (less && self.output.takes_ranges())
     }
 
     /// The peer's FIN may be told: it was read, and all input before it was fed.
@@ -304,6 +306,13 @@ impl<S> Connection<S> {
         was_stalled && !self.stalled
     }
 
+    /// A part of a file that was waited for can be sent.
+    pub(super) fn file_read(&mut self, spans: &Spans, now_ms: u64) {
+        self.active_ms = now_ms;
+        let queued = self.output.queued();
+        self.until.output_left(queued, true, spans, now_ms);
+    }
+
     /// What follows once a flush has left nothing behind.
     pub(super) fn drained(&mut self, now_ms: u64) -> Next {
         if self.leaving && self.is_quiet() {
@@ -408,9 +417,10 @@ impl<S> Connection<S> {
         }
     }
 
-    /// While we rest it is not the peer who keeps output waiting.
+    /// While we rest, or read a file, it is not the peer who keeps output waiting.
     fn stall_until_ms(&self) -> u64 {
         match &self.pace {
+            _ if self.output.ranges().is_some_and(Ranges::is_awaited) => NEVER,
             Some(pace) if pace.output.rests() => NEVER,
             Some(_) | None => self.until.stall_ms,
         }

@@ -12,8 +12,10 @@ use std::ops::Range;
 
 use slotmap::{SecondaryMap, SlotMap};
 
+use super::files::{FILE_RANGES_MAX, FileRange, HeldFile, Ranges};
 use super::handler::{Errand, Job, JobEnd, JobToken};
 use super::outbox::Outbox;
+use super::output::Output;
 use super::session::{TimerToken, Token};
 
 /// One instance has no more timers than this; arming another is refused as full.
@@ -44,6 +46,10 @@ pub enum Ask {
     Write {
         session: Token,
         piece: Piece,
+    },
+    File {
+        session: Token,
+        range: FileRange,
     },
     /// Half-close once everything written so far has left.
     FinishWriting {
@@ -91,7 +97,11 @@ impl Piece {
 /// What the desk must know of a session to answer a write.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
+    /// Bytes that take memory.
     queued: usize,
+    /// Bytes of files, and in how many ranges.
+    file_bytes: u64,
+    ranges: usize,
     output_bytes_max: usize,
     /// A write was refused as full since `writable` was last told.
     refused: bool,
@@ -136,6 +146,8 @@ impl Desk {
     pub fn opened(&mut self, session: Token, output_bytes_max: usize) {
         let entry = Entry {
             queued: 0,
+            file_bytes: 0,
+            ranges: 0,
             output_bytes_max,
             refused: false,
             finished: false,
@@ -165,9 +177,14 @@ impl Desk {
 
     /// The connection's queue as it stands after a flush; true if the protocol is owed a
     /// `writable`.
-    pub fn settle(&mut self, session: Token, queued: usize) -> bool {
+    pub(super) fn settle(&mut self, session: Token, output: &Output) -> bool {
         self.ledger.get_mut(session).is_some_and(|entry| {
-            entry.queued = queued;
+            entry.queued = output.bytes();
+            if entry.ranges > 0 {
+                let ranges = output.ranges();
+                entry.ranges = ranges.map_or(0, Ranges::len);
+                entry.file_bytes = ranges.map_or(0, Ranges::left);
+            }
             entry.refused
         })
     }
@@ -237,10 +254,16 @@ impl Desk {
     /// Takes back what this call wrote to `session`: a feed answered as full never happened.
     pub fn undo_writes(&mut self, session: Token) {
         let mut undone = 0;
+        let (mut ranges, mut file_bytes) = (0, 0);
         let mut reopened = false;
         self.asks.retain(|ask| match ask {
             Ask::Write { session: to, piece } if *to == session => {
                 undone += piece.len();
+                false
+            }
+            Ask::File { session: to, range } if *to == session => {
+                ranges += 1;
+                file_bytes += range.length;
                 false
             }
             Ask::FinishWriting { session: to } if *to == session => {
@@ -251,6 +274,8 @@ impl Desk {
         });
         if let Some(entry) = self.ledger.get_mut(session) {
             entry.queued -= undone;
+            entry.ranges -= ranges;
+            entry.file_bytes -= file_bytes;
             // A close, or what was finished before this call, stays.
             entry.finished &= !reopened;
             entry.refused = true;
@@ -304,11 +329,7 @@ impl Desk {
             Said::Bytes(bytes) => bytes.len(),
         };
         if entry.away || entry.queued.saturating_add(length) > entry.output_bytes_max {
-            if !entry.refused {
-                self.refusals.push(session);
-            }
-            entry.refused = true;
-            return Err(Refusal::Full);
+            return Err(refuse(&mut self.refusals, session, entry));
         }
         entry.queued += length;
         entry.finished = finish;
@@ -326,6 +347,60 @@ impl Desk {
         if finish {
             self.asks.push(Ask::FinishWriting { session });
         }
+        Ok(())
+    }
+
+    /// As `write`, of bytes that `read` puts into their place. False if it does not, or if they would
+    /// pass the limit: then nothing was said.
+    pub fn write_read(
+        &mut self,
+        session: Token,
+        length: usize,
+        read: impl FnOnce(&mut [u8]) -> bool,
+    ) -> Result<bool, Refusal> {
+        let entry = self.ledger.get_mut(session).ok_or(Refusal::Gone)?;
+        if entry.finished {
+            return Err(Refusal::Gone);
+        }
+        if entry.away || entry.queued.saturating_add(length) > entry.output_bytes_max {
+            return Ok(false);
+        }
+        let start = self.bytes.len();
+        self.bytes.resize(start + length, 0);
+        if !read(&mut self.bytes[start..]) {
+            self.bytes.truncate(start);
+            return Ok(false);
+        }
+        entry.queued += length;
+        let piece = Piece::Copied(start..start + length);
+        self.asks.push(Ask::Write { session, piece });
+        Ok(true)
+    }
+
+    /// A range of a file, behind what was written so far. It takes no memory worth a limit. The file
+    /// is asked for only if the range is taken.
+    pub fn send_file(
+        &mut self,
+        session: Token,
+        offset: u64,
+        length: u64,
+        file: impl FnOnce() -> HeldFile,
+    ) -> Result<(), Refusal> {
+        let entry = self.ledger.get_mut(session).ok_or(Refusal::Gone)?;
+        if entry.finished {
+            return Err(Refusal::Gone);
+        }
+        if entry.away || entry.ranges >= FILE_RANGES_MAX {
+            return Err(refuse(&mut self.refusals, session, entry));
+        }
+        entry.ranges += 1;
+        entry.file_bytes = entry.file_bytes.saturating_add(length);
+        let range = FileRange {
+            file: file(),
+            offset,
+            length,
+        };
+        self.asks.push(Ask::File { session, range });
         Ok(())
     }
 
@@ -355,7 +430,7 @@ impl Desk {
     pub fn queued(&self, session: Token) -> Result<u64, Refusal> {
         self.ledger
             .get(session)
-            .map(|entry| entry.queued as u64)
+            .map(|entry| entry.file_bytes.saturating_add(entry.queued as u64))
             .ok_or(Refusal::Gone)
     }
 
@@ -419,4 +494,12 @@ impl Desk {
             None => Err(Refusal::Gone),
         }
     }
+}
+
+/// The protocol is owed a `writable`, and a flush that finds out when.
+fn refuse(refusals: &mut Vec<Token>, session: Token, entry: &mut Entry) -> Refusal {
+    if !std::mem::replace(&mut entry.refused, true) {
+        refusals.push(session);
+    }
+    Refusal::Full
 }

@@ -62,6 +62,8 @@ impl<P: Protocol> Streams<P> {
                 && connection.facts.is_some()
                 && !connection.is_over()
                 && !connection.is_away()
+                // What is still in a file cannot be told: such a session is finished here.
+                && connection.output.ranges().is_none()
                 && self.waiting_bytes(token) <= WAITING_BYTES_MAX
         })
     }

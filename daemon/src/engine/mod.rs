@@ -14,6 +14,7 @@ mod connection;
 mod datagrams;
 mod deadlines;
 pub mod desk;
+pub mod files;
 mod giving;
 pub mod handler;
 pub mod handover;

@@ -11,6 +11,8 @@ use std::io::IoSlice;
 use std::ops::Range;
 use std::slice;
 
+use super::files::{FILE_RANGES_MAX, FileRange, Ranges};
+
 /// Slices offered to one system call.
 pub const PIECES_MAX: usize = 16;
 /// Each splice may be surrounded by queued bytes, and all of them must fit in one offer.
@@ -26,11 +28,59 @@ pub(super) struct Output {
     queue: Vec<u8>,
     /// Where the bytes not yet taken begin.
     head: usize,
+    /// Ranges of files between the bytes; most outputs have none.
+    ranges: Option<Box<Ranges>>,
 }
 
 impl Output {
+    /// All of it, files included.
     pub(super) fn queued(&self) -> usize {
+        let of_files = self.ranges.as_ref().map_or(0, |ranges| ranges.left());
+        self.bytes().saturating_add(of_files as usize)
+    }
+
+    /// What takes memory.
+    pub(super) fn bytes(&self) -> usize {
         self.queue.len() - self.head
+    }
+
+    pub(super) fn ranges(&self) -> Option<&Ranges> {
+        self.ranges.as_deref()
+    }
+
+    pub(super) fn ranges_mut(&mut self) -> Option<&mut Ranges> {
+        self.ranges.as_deref_mut()
+    }
+
+    pub(super) fn takes_ranges(&self) -> bool {
+        self.ranges()
+            .is_none_or(|ranges| ranges.len() < FILE_RANGES_MAX)
+    }
+
+    /// Says a range of a file behind everything else. What lies in the lent input is copied now, so
+    /// that positions in the queue are all there is to know.
+    pub(super) fn push_range(
+        &mut self,
+        range: FileRange,
+        lent: &[u8],
+        splices: &mut Splices,
+        spares: &mut Spares,
+    ) {
+        if !splices.is_empty() {
+            self.taken(0, splices, lent, spares);
+        }
+        let bytes = self.bytes();
+        self.ranges.get_or_insert_default().push(range, bytes);
+    }
+
+    /// So many bytes of the range in front have left.
+    pub(super) fn file_sent(&mut self, bytes: u64) {
+        if let Some(ranges) = &mut self.ranges {
+            ranges.sent(bytes);
+            if ranges.len() == 0 {
+                self.ranges = None;
+            }
+        }
     }
 
     pub(super) fn push(&mut self, bytes: &[u8], spares: &mut Spares) {
@@ -53,7 +103,10 @@ impl Output {
         splices: &mut Splices,
         spares: &mut Spares,
     ) {
-        let at = self.queued();
+        if self.ranges.is_some() {
+            return self.push(&lent[range], spares);
+        }
+        let at = self.bytes();
         if let Some(last) = splices.0.last_mut()
             && last.at == at
             && last.range.end == range.start
@@ -85,6 +138,11 @@ impl Output {
             room,
             ..Pieces::default()
         };
+        if let Some(ranges) = self.ranges() {
+            pieces.add(&queue[..ranges.bytes_before()]);
+            pieces.file_follows = pieces.len() == ranges.bytes_before();
+            return pieces;
+        }
         let mut from = 0;
         for splice in &splices.0 {
             pieces.add(&queue[from..splice.at]);
@@ -105,11 +163,14 @@ impl Output {
     ) {
         if splices.0.is_empty() {
             self.head += n;
-        } else if n == self.queued() + splices.bytes() {
+            if let Some(ranges) = &mut self.ranges {
+                ranges.bytes_left(n);
+            }
+        } else if n == self.bytes() + splices.bytes() {
             self.head = self.queue.len();
-        } else if splices.0.iter().all(|splice| splice.at == self.queued()) {
+        } else if splices.0.iter().all(|splice| splice.at == self.bytes()) {
             // The queue stays where it is: with a slow peer it is long, and this happens every turn.
-            let of_queue = n.min(self.queued());
+            let of_queue = n.min(self.bytes());
             self.head += of_queue;
             let mut skip = n - of_queue;
             for splice in &splices.0 {
@@ -130,7 +191,7 @@ impl Output {
             self.head = 0;
         }
         splices.0.clear();
-        if self.queued() == 0 {
+        if self.bytes() == 0 {
             spares.give(std::mem::take(&mut self.queue));
             self.head = 0;
         }
@@ -144,6 +205,7 @@ impl Output {
     pub(super) fn discard(&mut self, spares: &mut Spares) {
         spares.give(std::mem::take(&mut self.queue));
         self.head = 0;
+        self.ranges = None;
     }
 }
 
@@ -178,6 +240,8 @@ pub struct Pieces<'a> {
     offer: Offer<'a>,
     /// Bytes that may still be added.
     room: usize,
+    /// Right behind them a file is sent.
+    file_follows: bool,
 }
 
 #[derive(Debug)]
@@ -196,6 +260,7 @@ impl Default for Pieces<'_> {
         Pieces {
             offer: Offer::One(IoSlice::new(&[])),
             room: usize::MAX,
+            file_follows: false,
         }
     }
 }
@@ -215,6 +280,11 @@ impl<'a> Pieces<'a> {
 
     pub fn is_empty(&self) -> bool {
         self.as_slice().is_empty()
+    }
+
+    /// Right behind them a file is sent: the last packet may wait for its first bytes.
+    pub fn file_follows(&self) -> bool {
+        self.file_follows
     }
 
     fn add(&mut self, bytes: &'a [u8]) {

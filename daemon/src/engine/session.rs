@@ -126,6 +126,8 @@ pub enum End {
     Limit,
     Drain,
     Fault,
+    /// A file that was being sent became shorter, or could not be read.
+    File,
     /// It goes on in another worker.
     Carried,
 }

@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use super::files::{FILE_RANGES_MAX, Ranges};
 use super::lists::Parted;
 use super::session::{End, Facts, Token};
 use super::streams::{After, READ_BYTES, Streams};
 use crate::plan::Limits;
 
 mod carry;
+mod files;
 mod script;
 
 use script::{KINDS, Kind, RECORD, Random, Script};
@@ -35,6 +37,8 @@ struct World {
     opened: u16,
     /// Nobody else speaks on the one connection.
     alone: bool,
+    /// Whose files are being read.
+    reading: Vec<Token>,
     limits: Limits,
     /// Written down, and perhaps to go on elsewhere.
     frozen: Option<(Token, Vec<u8>)>,
@@ -62,6 +66,7 @@ impl World {
             now_ms: 1000,
             opened: 0,
             alone: false,
+            reading: Vec::new(),
             limits,
             frozen: None,
         }
@@ -150,13 +155,19 @@ impl World {
             }
             None => panic!("a parted connection was touched"),
         };
-        if after == After::ShutWriting {
-            let peer = self.peers.get_mut(&token).expect("it is not parted with");
-            assert!(!std::mem::replace(&mut peer.fin_heard, true), "one FIN");
-            // Polite peers answer a FIN; the others are waited for until the linger ends.
-            peer.finishes |= self.random.below(2) == 0;
-            peer.sent = peer.sent.max(peer.sends.len().saturating_sub(50_000));
+        match after {
+            After::Nothing => {}
+            After::ShutWriting => self.hear_fin(token),
+            After::SendFile => self.send_file(token, generous),
         }
+    }
+
+    fn hear_fin(&mut self, token: Token) {
+        let peer = self.peers.get_mut(&token).expect("it is not parted with");
+        assert!(!std::mem::replace(&mut peer.fin_heard, true), "one FIN");
+        // Polite peers answer a FIN; the others are waited for until the linger ends.
+        peer.finishes |= self.random.below(2) == 0;
+        peer.sent = peer.sent.max(peer.sends.len().saturating_sub(50_000));
     }
 
     fn end_of_turn(&mut self, generous: bool) {
@@ -212,8 +223,10 @@ impl World {
         );
         assert!(self.streams.protocol.desk.asks().is_empty());
         for (token, connection) in &self.streams.connections {
-            let queued = connection.output.queued();
-            assert!(queued <= self.limits.output_bytes_max, "output is bounded");
+            let bytes = connection.output.bytes();
+            assert!(bytes <= self.limits.output_bytes_max, "output is bounded");
+            let ranges = connection.output.ranges().map_or(0, Ranges::len);
+            assert!(ranges <= FILE_RANGES_MAX, "and so are its files");
             assert!(connection.kept.len() <= self.limits.input_bytes_max + READ_BYTES);
             assert!(
                 connection.armed_ms <= connection.deadline_ms(),
@@ -235,6 +248,7 @@ impl World {
             (16, _) => self.streams.wake(1, self.now_ms),
             (17..37, Some(token)) => self.flush(token, false),
             (37..40, Some(token)) => self.carry(token),
+            (40..50, _) => self.files_are_read(false),
             (_, Some(token)) => self.visit(token, false),
             (_, None) => self.open(),
         }
@@ -257,6 +271,8 @@ impl World {
         }
         self.part();
         for _ in 0..3000 {
+            self.files_are_read(true);
+            self.part();
             for token in std::mem::take(&mut ready) {
                 self.visit(token, true);
                 self.part();
@@ -320,6 +336,7 @@ fn alone(seed: u64) {
     world.opened = random.below(5) as u16;
     world.open();
     world.alone = true;
+    world.streams.protocol.sends_files = false;
     for _ in 0..100 {
         if let Some(token) = world.peers.keys().next().copied() {
             world.visit(token, false);

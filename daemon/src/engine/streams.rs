@@ -55,6 +55,8 @@ pub struct Streams<P: Protocol> {
 pub enum After {
     Nothing,
     ShutWriting,
+    /// A file comes next, and may leave at once: see `file_piece`.
+    SendFile,
 }
 
 /// What happened since the last `take_tally`.
@@ -63,6 +65,8 @@ pub struct Tally {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub faults: u64,
+    /// Sessions closed because a file was shorter than promised, or could not be read.
+    pub files_short: u64,
     pub closed_idle: u64,
     pub closed_limit: u64,
     /// Datagrams that the protocol could not deal with.
@@ -257,7 +261,9 @@ impl<P: Protocol> Streams<P> {
                 What::DrainEnd => {
                     let tokens: Vec<Token> = self.connections.keys().collect();
                     for token in tokens {
-                        self.close(token, End::Drain, false);
+                        // Half a file that ends in order would pass for a whole one.
+                        let reset = !self.holds_no_file(token);
+                        self.close(token, End::Drain, reset);
                     }
                 }
             }
@@ -332,6 +338,11 @@ impl<P: Protocol> Streams<P> {
     /// The socket took so many bytes of the pieces; the rest is kept.
     pub fn sent(&mut self, token: Token, bytes: usize, now_ms: u64) -> After {
         self.taken(token, bytes);
+        self.account(token, bytes, now_ms)
+    }
+
+    /// So many bytes have left, and the output knows it.
+    pub(super) fn account(&mut self, token: Token, bytes: usize, now_ms: u64) -> After {
         let here = |connection: &&mut Connection<P::State>| !connection.is_away();
         let Some(connection) = self.connections.get_mut(token).filter(here) else {
             return After::Nothing;
@@ -340,7 +351,8 @@ impl<P: Protocol> Streams<P> {
         self.tally.bytes_out += bytes as u64;
         let queued = connection.output.queued();
         let released = connection.flushed(bytes, self.marks, &self.spans, now_ms);
-        let refused = self.protocol.desk().settle(token, queued);
+        let has_files = connection.output.ranges().is_some();
+        let refused = self.protocol.desk().settle(token, &connection.output);
         let writable = refused && connection.is_writable(self.marks);
         let next = match queued {
             0 => connection.drained(now_ms),
@@ -363,6 +375,9 @@ impl<P: Protocol> Streams<P> {
                 self.close(token, why, reset);
                 self.end_sessions(now_ms);
                 After::Nothing
+            }
+            Next::Nothing | Next::Feed if has_files && self.file_piece(token).is_some() => {
+                After::SendFile
             }
             Next::Nothing | Next::Feed => After::Nothing,
         }

@@ -200,6 +200,7 @@ impl<P: Protocol> Streams<P> {
                 | End::Lost
                 | End::Drain
                 | End::Fault
+                | End::File
                 | End::Carried => {}
             }
             self.lists.parted.push(Parted { token, why, reset });

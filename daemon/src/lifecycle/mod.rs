@@ -12,18 +12,22 @@
 //! and `Exit` are ordered at most once; after a stop nobody is spawned; each `Change` is answered once.
 
 mod back_off;
+mod breaker;
 mod ending;
 mod event;
 mod handover;
 mod order;
+mod penalty;
 mod pool;
 mod slot;
 #[cfg(test)]
 mod tests;
 mod view;
 
+pub use breaker::{Breaker, Cause, Course as BreakerCourse};
 pub use event::{Beginning, Changes, Event, Exit, News, ServiceId, WorkerId};
 pub use order::{Change, Order, Signal, State};
+pub use penalty::Penalties;
 pub use view::{ServiceView, WorkerView};
 
 use back_off::Jitter;

@@ -8,6 +8,7 @@
 mod bans;
 mod change;
 mod check;
+mod crashes;
 mod doctor;
 mod one_service;
 mod plugins;
@@ -130,6 +131,18 @@ enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    /// Look at workers that died: list them, show one
+    ///
+    /// Whom the daemon blames, and what the worker wrote down of it.
+    #[command(args_conflicts_with_subcommands = true)]
+    Crashes {
+        #[command(subcommand)]
+        verb: Option<crashes::Verb>,
+        #[command(flatten)]
+        daemon: Daemon,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Look at plugins: list them, show one, check one
     Plugins {
         #[command(subcommand)]
@@ -232,6 +245,11 @@ pub fn main() -> u8 {
             output,
         } => bans::unban(&daemon, network, output.json),
         Verb::Bans { daemon, output } => bans::bans(&daemon, output.json),
+        Verb::Crashes {
+            verb,
+            daemon,
+            output,
+        } => crashes::run(verb, daemon, output),
         Verb::Plugins { verb } => plugins::run(verb),
         Verb::Doctor { verb } => doctor::run(verb),
         Verb::Try(wish) => try_plugin::run(wish),

@@ -288,6 +288,9 @@ fn descriptor_page(descriptor: &Descriptor) -> String {
         serves.join(", "),
         wants.join(", ")
     );
+    if !descriptor.refusal.is_empty() {
+        let _ = writeln!(page, "refusal   \"{}\"", descriptor.refusal.escape_ascii());
+    }
     for option in options {
         let default = option
             .default

@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What a plugin's peers are told in its place is no longer than this.
+pub const REFUSAL_BYTES_MAX: usize = 1024;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Descriptor {
     pub name: String,
@@ -15,6 +18,9 @@ pub struct Descriptor {
     /// It serves by calls that may block, each on a thread.
     pub blocking: bool,
     pub peer_first: bool,
+    /// What its peers are told while it keeps failing and nothing of it runs.
+    #[serde(default)]
+    pub refusal: Vec<u8>,
     pub options: Vec<OptionFacts>,
     pub needs: Needs,
 }

@@ -116,6 +116,7 @@ fn of_service(old: &ServicePlan, new: &ServicePlan) -> Vec<String> {
         ("listen", written(old) != written(new)),
         ("workers", old.workers != new.workers),
         ("socket", old.socket != new.socket),
+        ("when_failing", old.when_failing != new.when_failing),
         ("settings", old.settings != new.settings),
         ("limits.threads", old.limits.threads != new.limits.threads),
         (
@@ -176,6 +177,7 @@ mod tests {
                 address: Address::Unix(UnixName::Abstract("x".to_owned())),
             }],
             workers: 1,
+            when_failing: crate::plan::WhenFailing::default(),
             limits: Limits::default(),
             access: Access::default(),
             socket: SocketPlan::default(),

@@ -24,8 +24,8 @@ mod network;
 mod resolve;
 mod socket;
 
-pub use crate::config::{LogFormat, LogLevel, SandboxPolicy};
-pub use descriptor::{Descriptor, Needs, OptionFacts};
+pub use crate::config::{LogFormat, LogLevel, SandboxPolicy, WhenFailing};
+pub use descriptor::{Descriptor, Needs, OptionFacts, REFUSAL_BYTES_MAX};
 pub use diff::{Seen, Step, needs_restart, steps};
 pub use facts::{Facts, Looked, UserNumbers};
 pub use hours::Hours;
@@ -89,6 +89,8 @@ pub struct ServicePlan {
     pub plugin: PathBuf,
     pub endpoints: Vec<Endpoint>,
     pub workers: u16,
+    #[serde(default)]
+    pub when_failing: WhenFailing,
     pub limits: Limits,
     pub access: Access,
     pub socket: SocketPlan,

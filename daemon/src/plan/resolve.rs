@@ -178,6 +178,7 @@ impl Resolving<'_> {
             plugin,
             endpoints,
             workers,
+            when_failing: service.when_failing,
             limits: self.limits(&path, &service.limits),
             access: self.access(&path, &service.access),
             socket,

@@ -18,7 +18,7 @@ use super::extension::{self, table_of};
 use super::needs::{self, DeclaredNeeds};
 use super::options::DeclaredOption;
 use super::text::{NAME_BYTES_MAX, clean};
-use crate::plan::{Descriptor, Needs};
+use crate::plan::{Descriptor, Needs, REFUSAL_BYTES_MAX};
 
 /// The first fields, which no minor and no major moves.
 const HEAD_BYTES: u32 = 16;
@@ -30,7 +30,10 @@ const OPTION_BYTES_MAX: u32 = 4096;
 const REQUIRED_MAX: usize = 64;
 const HELP_BYTES_MAX: usize = 1024;
 /// Extensions of the host's side that a plugin may require.
-const HOST_EXTENSIONS: [&str; 1] = [abi::EXT_WORK];
+const HOST_EXTENSIONS: [&str; 2] = [abi::EXT_WORK, abi::EXT_FILE];
+
+// The header promises what the plan keeps.
+const _: () = assert!(REFUSAL_BYTES_MAX as u64 == abi::REFUSAL_MAX);
 
 /// A plugin that passed the handshake.
 #[derive(Debug)]
@@ -44,6 +47,7 @@ pub struct Admitted {
     name: String,
     version: String,
     build_info: String,
+    refusal: Vec<u8>,
 }
 
 /// The plugin's table in our own length; functions it does not have are `None`.
@@ -92,6 +96,7 @@ impl Admitted {
                 || self.blocking.is_some_and(|it| it.serve_datagram.is_some()),
             blocking: self.blocking.is_some(),
             peer_first: table.flags & abi::PEER_FIRST != 0,
+            refusal: self.refusal.clone(),
             options: self
                 .options
                 .iter()
@@ -146,6 +151,8 @@ pub(super) unsafe fn admit(table: *const abi::Plugin) -> Result<Admitted, LoadEr
     // SAFETY: `option_count` static rows, `option_stride` apart, as the header demands.
     let options = unsafe { read_options(&table) }?;
     let needs = needs::declared(&table, &options)?;
+    // SAFETY: static bytes of that length, or null, as the header demands.
+    let refusal = unsafe { read_refusal(&table) }?;
     Ok(Admitted {
         table: AdmittedTable(table),
         options,
@@ -156,6 +163,7 @@ pub(super) unsafe fn admit(table: *const abi::Plugin) -> Result<Admitted, LoadEr
         name,
         version,
         build_info,
+        refusal,
     })
 }
 
@@ -321,6 +329,25 @@ pub(super) unsafe fn text_list(
             Some(text) => texts.push(text),
         }
     }
+}
+
+/// # Safety
+///
+/// `table.refusal` is null, or points to `refusal_length` static bytes.
+unsafe fn read_refusal(table: &abi::Plugin) -> Result<Vec<u8>, LoadError> {
+    let length = table.refusal_length;
+    if table.refusal.is_null() || length == 0 {
+        return Ok(Vec::new());
+    }
+    if length > REFUSAL_BYTES_MAX {
+        return Err(LoadError::BadText {
+            field: "refusal",
+            why: format!("is longer than {REFUSAL_BYTES_MAX} bytes"),
+        });
+    }
+    // SAFETY: the caller's promise; the bytes are only copied.
+    let bytes = unsafe { std::slice::from_raw_parts(table.refusal.cast::<u8>(), length) };
+    Ok(bytes.to_vec())
 }
 
 /// # Safety

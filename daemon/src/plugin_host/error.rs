@@ -177,6 +177,9 @@ impl LoadError {
             NoWayIn => {
                 "set `feed` for streams, `datagram` for datagrams, or both; or offer polyport.blocking/1"
             }
+            BadText {
+                field: "refusal", ..
+            } => "say it in fewer bytes",
             BadText { .. } => "give a static text ended by NUL: UTF-8, without control characters",
             BadOption { .. } => "correct that row of the plugin's option table",
             BadExtension { id, .. } => {

@@ -11,6 +11,8 @@ pub(super) const NEEDS: &CStr = c"polyport.needs/1";
 pub(super) const BLOCKING: &CStr = c"polyport.blocking/1";
 pub(super) const CARRY: &CStr = c"polyport.carry/1";
 pub(super) const WORK: &CStr = c"polyport.work/1";
+/// Of the daemon's side only.
+pub(super) const FILE: &CStr = c"polyport.file/1";
 
 /// The plugin's table of this id, if it has one; `Err` says what is wrong with it. `c_name` is the header's name of its type.
 ///

@@ -19,7 +19,7 @@ use super::host_state::{HostState, Inside, Life};
 use super::log::About;
 use super::text::{LOG_BYTES_MAX, escaped};
 use super::waker::{Unheard, WakeQueue};
-use super::{extension, threads, work};
+use super::{extension, file, threads, work};
 use crate::engine::desk::{Refusal, Said};
 use crate::engine::outbox::Unsent;
 use crate::engine::session::{TimerToken, Token};
@@ -110,7 +110,7 @@ pub(super) unsafe fn borrowed<'a>(start: *const c_void, length: usize) -> Result
 }
 
 /// The token that a plugin was given as a number, if it can be one.
-fn token_from<K: Key>(number: u64) -> Result<K, Status> {
+pub(super) fn token_from<K: Key>(number: u64) -> Result<K, Status> {
     let key = KeyData::from_ffi(number);
     // from_ffi accepts any number; only one that it gives back unchanged was ever handed out.
     if number == 0 || key.as_ffi() != number {
@@ -160,11 +160,10 @@ impl Inside {
 unsafe extern "C" fn extension(host: *mut abi::Host, id: *const c_char) -> *const c_void {
     let find = |_: &mut Inside| {
         // SAFETY: if not null, the id ends in NUL, as the header demands.
-        let is_work = !id.is_null() && unsafe { CStr::from_ptr(id) } == extension::WORK;
-        if is_work {
-            (&raw const work::TABLE).cast()
-        } else {
-            null()
+        match (!id.is_null()).then(|| unsafe { CStr::from_ptr(id) }) {
+            Some(id) if id == extension::WORK => (&raw const work::TABLE).cast(),
+            Some(id) if id == extension::FILE => (&raw const file::TABLE).cast(),
+            _ => null(),
         }
     };
     // SAFETY: the header's promise.

@@ -487,6 +487,7 @@ fn end_word(end: End) -> u32 {
         End::Limit => abi::END_LIMIT,
         End::Drain => abi::END_DRAIN,
         End::Fault => abi::END_FAULT,
+        End::File => abi::END_FILE,
         End::Carried => abi::END_CARRIED,
     }
 }

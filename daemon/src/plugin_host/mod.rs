@@ -23,6 +23,7 @@ mod carry;
 mod error;
 mod extension;
 mod facts;
+mod file;
 mod handlers;
 mod host_api;
 mod host_state;

@@ -1,8 +1,8 @@
 //! The scoreboard: what a worker is doing and has done, in memory that it shares with the supervisor.
 //!
-//! One memory file per worker: a header, one 64-byte slot per thread, then counters. The worker
+//! One memory file per worker: a header, one 64-byte slot per thread, counters, a crash area. The worker
 //! writes with plain relaxed stores and no system call; the supervisor reads whenever it likes, also
-//! after the worker's death. Nothing read from it is trusted: every word is a number to be shown or
+//! after the worker's death: then behind the counters lies what it wrote down while it crashed. Nothing read from it is trusted: every word is a number to be shown or
 //! compared, never an index or a length.
 //!
 //! Threads that serve count their bytes in their own slots; reading a counter adds them up.
@@ -10,6 +10,8 @@
 //! Invariant: one writer per word. A slot's `sequence` changes whenever a callback is entered or
 //! left, so "the same odd sequence for so long" means "stuck in that callback".
 
+pub mod blame;
+pub mod crash;
 pub mod sources;
 
 use std::sync::Arc;
@@ -18,15 +20,16 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sys::shared_memory::SharedWords;
 
 /// First word of every scoreboard: "PPSB" and the layout's version.
-pub const LAYOUT: u64 = 0x5050_5342_0000_0002;
+pub const LAYOUT: u64 = 0x5050_5342_0000_0003;
 /// Threads of one worker that can have a slot: the event loop, and those that may block.
 pub const SLOTS: usize = 1 + 256;
 const HEADER_WORDS: usize = 8;
 const SLOT_WORDS: usize = 8;
 const COUNTERS_AT: usize = HEADER_WORDS + SLOTS * SLOT_WORDS;
 const COUNTER_WORDS: usize = 64;
+const CRASH_AT: usize = COUNTERS_AT + COUNTER_WORDS;
 /// Bytes of the whole.
-pub const BYTES: usize = (COUNTERS_AT + COUNTER_WORDS) * 8;
+pub const BYTES: usize = (CRASH_AT + crash::AREA_WORDS) * 8;
 
 /// The plugin's function a thread is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +104,7 @@ impl Callback {
         }
     }
 
-    fn from_word(word: u64) -> Callback {
+    pub(crate) fn from_word(word: u64) -> Callback {
         // A hostile worker writes what it likes; an unknown number is nobody's callback.
         usize::try_from(word)
             .ok()
@@ -171,6 +174,10 @@ pub enum Counter {
     ClosedBanned,
     /// Turned away because too many waited for a thread.
     RefusedBusy,
+    /// Turned away because the plugin keeps failing and its service is suspended.
+    RefusedFailing,
+    /// Closed because a file became shorter while it was sent, or could not be read.
+    FilesShort,
     /// Taken over from another worker.
     CarriedIn,
     /// Given to another worker.
@@ -182,7 +189,7 @@ pub enum Counter {
 }
 
 impl Counter {
-    pub const ALL: [Counter; 37] = [
+    pub const ALL: [Counter; 39] = [
         Counter::Connections,
         Counter::Accepted,
         Counter::Refused,
@@ -216,6 +223,8 @@ impl Counter {
         Counter::ClosedProxy,
         Counter::ClosedBanned,
         Counter::RefusedBusy,
+        Counter::RefusedFailing,
+        Counter::FilesShort,
         Counter::CarriedIn,
         Counter::CarriedOut,
         Counter::CarryRefused,
@@ -257,6 +266,8 @@ impl Counter {
             Counter::ClosedProxy => "closed_proxy",
             Counter::ClosedBanned => "closed_banned",
             Counter::RefusedBusy => "refused_busy",
+            Counter::RefusedFailing => "refused_failing",
+            Counter::FilesShort => "files_short",
             Counter::CarriedIn => "carried_in",
             Counter::CarriedOut => "carried_out",
             Counter::CarryRefused => "carry_refused",
@@ -393,12 +404,9 @@ impl Scoreboard {
         by_loop.wrapping_add(by_threads)
     }
 
-    /// Who was inside the plugin: the event loop, else the first thread that was. Which of several
-    /// threads brought the process down cannot be told from here.
-    pub fn blame(&self) -> Option<Glance> {
-        (0..SLOTS)
-            .map(|slot| self.glance(slot))
-            .find(Glance::inside)
+    /// What every slot says.
+    pub fn glances(&self) -> Vec<Glance> {
+        (0..SLOTS).map(|slot| self.glance(slot)).collect()
     }
 
     /// Of one word of every slot.
@@ -452,21 +460,6 @@ mod tests {
         assert_eq!(board.read(Counter::BytesIn), 34);
         assert_eq!(board.read(Counter::BytesOut), 304);
         assert_eq!(board.read(Counter::Accepted), 0);
-    }
-
-    #[test]
-    fn the_loop_is_blamed_before_a_thread_and_nobody_if_nobody_was_inside() {
-        let board = board();
-        assert_eq!(board.blame(), None);
-        board.slot(5).enter(Callback::Serve, 7, 9);
-        let blamed = board.blame().expect("a thread is inside");
-        assert_eq!((blamed.callback, blamed.session), (Callback::Serve, 7));
-        board.slot(0).enter(Callback::Timer, 0, 0);
-        let blamed = board.blame().expect("the loop is inside");
-        assert_eq!(blamed.callback, Callback::Timer);
-        board.slot(0).leave();
-        board.slot(5).leave();
-        assert_eq!(board.blame(), None);
     }
 
     #[test]

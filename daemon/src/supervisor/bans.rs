@@ -44,6 +44,9 @@ struct Entry {
     until_ms: Option<u64>,
     since_ms: u64,
     why: String,
+    /// Of a penalty, which does not outlive the daemon.
+    #[serde(skip)]
+    passing: bool,
 }
 
 /// The file's form; it only ever grows.
@@ -103,6 +106,7 @@ impl Bans {
             until_ms: for_ms.map(|for_ms| utc_ms.saturating_add(for_ms)),
             since_ms: utc_ms,
             why: why.to_owned(),
+            passing: false,
         };
         if !self.list.contains_key(&network) {
             self.make_room(utc_ms);
@@ -120,6 +124,21 @@ impl Bans {
         let nearly = |entry: &Entry| entry.until_ms.is_none_or(|at| at + 1_000 >= until_ms);
         if !known.is_some_and(nearly) {
             self.ban(source, Some(for_ms), why, utc_ms);
+        }
+    }
+
+    /// For having brought a worker down; it changes nothing for whom somebody has banned.
+    pub(super) fn penalise(&mut self, source: IpNet, for_ms: u64, why: &str, utc_ms: u64) {
+        let known = self.list.get(&source.trunc());
+        if known.is_some_and(|entry| !entry.passing && !entry.is_over(utc_ms)) {
+            return;
+        }
+        // An entry that is over may still be in the file: then it is written without.
+        let changed = self.changed || known.is_some_and(|entry| !entry.passing);
+        self.ban(source, Some(for_ms), why, utc_ms);
+        self.changed = changed;
+        if let Some(entry) = self.list.get_mut(&source.trunc()) {
+            entry.passing = true;
         }
     }
 
@@ -206,7 +225,8 @@ impl Bans {
     }
 
     fn write(&self) -> io::Result<()> {
-        let bans = self.list.iter().map(|(network, entry)| KeptBan {
+        let kept = self.list.iter().filter(|(_, entry)| !entry.passing);
+        let bans = kept.map(|(network, entry)| KeptBan {
             network: *network,
             entry: entry.clone(),
         });
@@ -298,6 +318,31 @@ mod tests {
         assert_eq!(brief, expected);
         assert_eq!(bans.status(3_000)[0].why, "why[2J");
         assert_eq!(networks(&bans, 11_000), ["2001:db8::/64"]);
+        fs::remove_dir_all(folder).expect("removed");
+    }
+
+    #[test]
+    fn a_penalty_is_listed_but_not_kept_and_changes_no_ban() {
+        let folder = folder("penalty");
+        let mut bans = Bans::load(&folder, 1_000);
+        bans.ban(net("192.0.2.8/32"), Some(5_000), "by hand", 1_000);
+        bans.save_if_due(0);
+        bans.take_news();
+        bans.penalise(net("192.0.2.7/32"), 90_000, "penalty", 1_000);
+        bans.penalise(net("192.0.2.8/32"), 90_000, "penalty", 1_000);
+        assert_eq!(bans.take_news().len(), 1, "workers are told of the new one");
+        assert_eq!(
+            bans.next_deadline_ms(),
+            None,
+            "and there is nothing to write"
+        );
+        let status = bans.status(1_000);
+        let whys: Vec<&str> = status.iter().map(|ban| ban.why.as_str()).collect();
+        assert_eq!(whys, ["penalty", "by hand"]);
+        bans.ban(net("192.0.2.9/32"), None, "another", 1_000);
+        bans.save().expect("written");
+        let again = Bans::load(&folder, 1_000);
+        assert_eq!(networks(&again, 1_000), ["192.0.2.8/32", "192.0.2.9/32"]);
         fs::remove_dir_all(folder).expect("removed");
     }
 

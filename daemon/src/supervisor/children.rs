@@ -41,6 +41,7 @@ pub(super) enum Kind {
 
 #[derive(Debug)]
 pub(super) struct Child {
+    pub(super) pid: i32,
     pub(super) kind: Kind,
     pub(super) scoreboard: Option<Scoreboard>,
     /// When it must have answered (check and probe), or be dead (whoever has closed its channel).
@@ -97,6 +98,7 @@ impl Children {
             .as_raw();
         let answer = if is_worker { None } else { Some(third) };
         let child = Child {
+            pid,
             kind,
             scoreboard,
             due_ms,

@@ -14,6 +14,7 @@ use nix::sys::signal::Signal as UnixSignal;
 use super::banning::Reported;
 use super::bans::{Bans, utc_ms};
 use super::children::{Child, Children, Kind};
+use super::crashes::Crashes;
 use super::directories::Directories;
 use super::preparation::Candidate;
 use super::service::{Edition, Service};
@@ -40,6 +41,7 @@ pub(super) struct Life {
     pub(super) control: Server,
     pub(super) bans: Bans,
     pub(super) reported: Reported,
+    pub(super) crashes: Crashes,
     pub(super) changes: Reloads,
     /// Where the configuration is.
     pub(super) sources: CheckBrief,
@@ -60,6 +62,7 @@ impl Life {
         seed: u64,
     ) -> Life {
         let bans = Bans::load(&plan.daemon.state_dir, utc_ms());
+        let crashes = Crashes::load(&plan.daemon.state_dir);
         let names = candidates.iter().map(|candidate| candidate.name.clone());
         let mut life = Life {
             lifecycle: Lifecycle::new(policy(&plan), names, seed),
@@ -68,6 +71,7 @@ impl Life {
             control,
             bans,
             reported: Reported::default(),
+            crashes,
             changes: Reloads::default(),
             sources,
             watch: Watch::default(),
@@ -196,12 +200,15 @@ impl Life {
         self.watch.forget(worker);
         self.reported.forget(worker);
         let mut blame = None;
-        if let Some(board) = &child.scoreboard {
-            if let Some(service) = self.services.get_mut(&worker.service) {
+        if let Some(service) = self.services.get_mut(&worker.service) {
+            let around = (&mut self.bans, now_ms);
+            let blamed = self
+                .crashes
+                .worker_ended(worker, child, exit, service, around);
+            blame = blamed.map(|blame| blame.to_string());
+            if let Some(board) = &child.scoreboard {
                 service.retire(worker, board);
             }
-            let glance = board.blame();
-            blame = glance.map(|glance| format!("in {}", glance.callback.name()));
         }
         let blame = child.offence.clone().or(blame);
         self.handle(
@@ -283,6 +290,8 @@ impl Life {
                     Signal::Abort => UnixSignal::SIGABRT,
                     Signal::Kill => UnixSignal::SIGKILL,
                 };
+                self.crashes
+                    .told_to_end(worker, signal == UnixSignal::SIGABRT);
                 if let Some((pid, _)) = children.of_worker(worker) {
                     children.kill(pid, signal);
                 }
@@ -318,6 +327,7 @@ impl Life {
             daemon: self.plan.daemon.clone(),
             plan: edition.plan.clone(),
             code: edition.code.clone(),
+            stand_in: None,
             listeners: briefs,
             udp_ports: self.udp_ports(),
             bans: self.bans.brief(utc_ms()),

@@ -11,6 +11,7 @@ mod banning;
 mod bans;
 mod children;
 mod commit;
+mod crashes;
 mod directories;
 mod handover;
 mod hearing;

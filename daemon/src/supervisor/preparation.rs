@@ -17,7 +17,7 @@ use super::service::{Edition, Places};
 use crate::channel::{Brief, Depth, ProbeBrief, StoredPlugin};
 use crate::lifecycle::Exit;
 use crate::log;
-use crate::plan::{Descriptor, Needs, OptionFacts, Plan, ServicePlan};
+use crate::plan::{Descriptor, Needs, OptionFacts, Plan, REFUSAL_BYTES_MAX, ServicePlan};
 use crate::plugin_host::verify;
 
 /// How long a probe may take.
@@ -219,7 +219,10 @@ pub(super) fn printable(descriptor: Descriptor) -> Descriptor {
         choices: texts(option.choices),
         ..option
     };
+    let mut refusal = descriptor.refusal;
+    refusal.truncate(REFUSAL_BYTES_MAX);
     Descriptor {
+        refusal,
         name: log::escape(&descriptor.name),
         version: log::escape(&descriptor.version),
         build_info: log::escape(&descriptor.build_info),

@@ -29,6 +29,7 @@ impl Life {
         let mut asked: Vec<Asked> = Vec::new();
         let (services, lifecycle) = (&self.services, &self.lifecycle);
         let (bans, changes) = (&mut self.bans, &self.changes);
+        let crashes = &self.crashes;
         self.control.turn(now_ms, |request, caller| {
             if request.needs() > Role::Read && !request.is_about_bans() {
                 tracing::info!(
@@ -49,6 +50,7 @@ impl Life {
                 Request::Ban { .. } | Request::Unban { .. } | Request::Bans => {
                     banning::answer(bans, request, caller)
                 }
+                Request::Crashes | Request::CrashReport { .. } => crashes.answer(request),
                 Request::LastReload => Answer::Now(match &changes.last {
                     Some(outcome) => Reply::of(outcome),
                     None => Reply::failed(exit::FAILED, "nothing has been changed since the start"),
@@ -107,6 +109,8 @@ impl Life {
             | Request::Bans
             | Request::Ban { .. }
             | Request::Unban { .. }
+            | Request::Crashes
+            | Request::CrashReport { .. }
             | Request::LastReload => return,
         };
         match goal {

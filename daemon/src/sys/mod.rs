@@ -4,7 +4,9 @@
 //! Everything exported from here is safe to call.
 #![allow(unsafe_code, reason = "this is one of the two rooms for it")]
 
+pub mod crash;
 pub mod datagram;
+pub mod file;
 pub mod jail;
 pub mod orphan;
 pub mod passing;

@@ -28,6 +28,7 @@ pub(super) struct Complaints {
     busy: Pace,
     no_thread: Pace,
     handler_time: Pace,
+    file_failed: Pace,
     carry_refused: Pace,
 }
 
@@ -150,6 +151,15 @@ impl Complaints {
             tracing::warn!(
                 "all threads of this worker are busy and enough waits for one; more is refused \
                  (limits.threads or limits.queue raises it)"
+            );
+        }
+    }
+
+    pub(super) fn file_failed(&mut self, now_ms: u64, why: &str) {
+        if self.file_failed.allows(now_ms) {
+            tracing::warn!(
+                "a file could not be sent to its end and its connection was reset: {why} \
+                 (put a new file in the old one's place with a rename, instead of writing over it)"
             );
         }
     }

@@ -10,11 +10,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::stand_in::{NoWakes, StandIn};
 use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
-use crate::channel::{Channel, ListenerBrief, Order, Received, Report, WorkerBrief, handed};
+use crate::channel::{self, Channel, ListenerBrief, Order, Received, Report, WorkerBrief, handed};
 use crate::exit;
 use crate::log;
-use crate::plan::Limits;
+use crate::plan::{Limits, Needs};
 use crate::plugin_host::{self, Instance, InstanceFacts, Surroundings, WakeSource};
 use crate::scoreboard::Scoreboard;
 use crate::scoreboard::sources::Sources;
@@ -35,7 +36,7 @@ pub fn play(channel: Channel, brief: WorkerBrief, board: OwnedFd) -> u8 {
     };
     let Started {
         share,
-        instance,
+        server,
         board,
         sandbox,
     } = started;
@@ -51,16 +52,24 @@ pub fn play(channel: Channel, brief: WorkerBrief, board: OwnedFd) -> u8 {
     if brief.parked && !orders.wait_to_serve() {
         return exit::DONE;
     }
-    let wakes = FromPlugin {
-        source: instance.wakes(),
-        taken: VecDeque::new(),
+    let served = match server {
+        Server::Plugin(instance) => {
+            let wakes = FromPlugin {
+                source: instance.wakes(),
+                taken: VecDeque::new(),
+            };
+            serve(share, *instance, wakes, orders, board)
+                .map(|(outcome, instance)| (outcome, instance.is_some()))
+        }
+        Server::StandIn(stand_in, wakes) => serve(share, *stand_in, wakes, orders, board)
+            .map(|(outcome, stand_in)| (outcome, stand_in.is_some())),
     };
-    match serve(share, instance, wakes, orders, board) {
-        Ok((outcome, instance)) => {
+    match served {
+        Ok((outcome, is_whole)) => {
             if outcome == Outcome::Orphaned {
                 tracing::info!("the supervisor has gone; this worker has finished what was open");
             }
-            if instance.is_none() {
+            if !is_whole {
                 // Its threads may be in the middle of anything: nothing is run at exit.
                 signal_hook::low_level::exit(i32::from(exit::DONE));
             }
@@ -75,15 +84,20 @@ pub fn play(channel: Channel, brief: WorkerBrief, board: OwnedFd) -> u8 {
 
 struct Started {
     share: Share,
-    instance: Instance,
+    server: Server,
     board: Scoreboard,
     sandbox: String,
 }
 
+/// Who speaks with peers.
+enum Server {
+    Plugin(Box<Instance>),
+    StandIn(Box<StandIn>, NoWakes),
+}
+
 fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, String> {
     let service = &brief.service;
-    let about =
-        |step: &str, why: &dyn std::fmt::Display| format!("services.{service}: {step}: {why}");
+    let about = |step: &str, why: &dyn std::fmt::Display| about(service, step, why);
 
     // 1. What was handed over, before anything else can take its numbers.
     let mut sockets = spawn::take_handed(handed::FIXED_FDS, 1 + brief.listeners.len())
@@ -94,6 +108,11 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
     let board = Scoreboard::over(board)
         .filter(Scoreboard::has_known_layout)
         .ok_or_else(|| about("scoreboard", &"its layout is not this program's"))?;
+
+    board
+        .record_crashes()
+        .map_err(|error| about("crash record", &error))?;
+    publish_code(&board).map_err(|error| about("crash record", &error))?;
 
     // 2. The log's file, which the later identity may not be allowed to open.
     log::begin(&brief.daemon.log, who).map_err(|error| error.to_string())?;
@@ -113,11 +132,44 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
     let patience_ms = brief.daemon.drain_timeout_ms + brief.daemon.hang_timeout_ms;
     orphan::end_after_parent(patience_ms).map_err(|error| about("orphan", &error))?;
 
-    // 6. The plugin: the very code that was probed. Its constructors run with no privilege.
+    // 6 to 8. Who serves: the plugin, or, while that keeps failing, a stand-in.
+    let (server, sandbox) = match &brief.stand_in {
+        None => plugin(brief, &board)?,
+        Some(told) => stand_in(brief, told, &board)?,
+    };
+
+    let share = Share {
+        listeners: sockets
+            .into_iter()
+            .zip(brief.listeners.iter().cloned())
+            .collect(),
+        limits: brief.plan.limits.clone(),
+        send_buffer_bytes: brief.plan.socket.send_buffer_bytes,
+        access: brief.plan.access.clone(),
+        bans: brief.bans.clone(),
+        sources,
+        worker_count: brief.worker_count,
+        drain_timeout_ms: brief.daemon.drain_timeout_ms,
+    };
+    Ok(Started {
+        share,
+        server,
+        board,
+        sandbox,
+    })
+}
+
+/// The plugin's instance, and how tightly the process is closed.
+fn plugin(brief: &WorkerBrief, board: &Scoreboard) -> Result<(Server, String), String> {
+    let service = &brief.service;
+    let about = |step: &str, why: &dyn std::fmt::Display| about(service, step, why);
+
+    // 6. The very code that was probed. Its constructors run with no privilege.
     let slot = board.slot(0);
     let plugin = &brief.plan.plugin;
     let refused = |error: plugin_host::LoadError| error.about(service, plugin);
     let admitted = plugin_host::load(&brief.code, Some(&slot)).map_err(refused)?;
+    publish_code(board).map_err(|error| about("crash record", &error))?;
     // Settings were complained of by the probe, with their places; here they are only typed.
     let places = BTreeMap::new();
     let chosen = admitted
@@ -146,26 +198,32 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
         jobs_max: jobs_max(&brief.plan.limits),
     };
     let instance = Instance::create(admitted, &chosen, &facts, around).map_err(refused)?;
+    Ok((Server::Plugin(Box::new(instance)), sandbox))
+}
 
-    let share = Share {
-        listeners: sockets
-            .into_iter()
-            .zip(brief.listeners.iter().cloned())
-            .collect(),
-        limits: brief.plan.limits.clone(),
-        send_buffer_bytes: brief.plan.socket.send_buffer_bytes,
-        access: brief.plan.access.clone(),
-        bans: brief.bans.clone(),
-        sources,
-        worker_count: brief.worker_count,
-        drain_timeout_ms: brief.daemon.drain_timeout_ms,
-    };
-    Ok(Started {
-        share,
-        instance,
-        board,
-        sandbox,
-    })
+/// The same without a plugin, closed in as one that needs nothing.
+fn stand_in(
+    brief: &WorkerBrief,
+    told: &channel::StandIn,
+    board: &Scoreboard,
+) -> Result<(Server, String), String> {
+    let service = &brief.service;
+    let sandbox = sandbox::close(brief.daemon.sandbox, &Needs::default(), Profile::Worker)
+        .map_err(|error| about(service, "sandbox", &error))?;
+    let wakes = NoWakes::new().map_err(|error| about(service, "eventfd", &error))?;
+    let stand_in = StandIn::new(told, board.clone());
+    Ok((Server::StandIn(Box::new(stand_in), wakes), sandbox))
+}
+
+/// What the supervisor is told of a step that failed.
+fn about(service: &str, step: &str, why: &dyn std::fmt::Display) -> String {
+    format!("services.{service}: {step}: {why}")
+}
+
+/// Where code lies, so that addresses in a crash mean something; a closed process may not ask.
+fn publish_code(board: &Scoreboard) -> io::Result<()> {
+    board.publish_code(&std::fs::read_to_string("/proc/self/maps")?);
+    Ok(())
 }
 
 /// Jobs of the instance that may run or wait.

@@ -1,14 +1,16 @@
 //! A stream socket: the only place that reads from, writes to or resets one.
 //!
 //! Sockets stay in blocking mode and every call says "do not wait" itself: accepting then costs one
-//! call and not two. Remembered here is what the edge-triggered event queue said and will not say
+//! call and not two; only one that sends a file is switched over, once. Remembered here is what the edge-triggered event queue said and will not say
 //! again; what it means for the connection is the engine's business.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::libc::linger;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc::{MSG_MORE, linger};
 use nix::sys::epoll::EpollFlags;
+use nix::sys::sendfile::sendfile;
 use nix::sys::socket::{
     MsgFlags, Shutdown, SockaddrStorage, recv, send, sendmsg, setsockopt, shutdown, sockopt,
 };
@@ -29,6 +31,21 @@ pub(super) struct Stream {
     pub(super) listed: bool,
     /// The engine has something to tell the protocol about it.
     pub(super) resumed: bool,
+    /// It has sent enough in its turn, and could have gone on.
+    pub(super) unsent: bool,
+    /// Of a file, the kernel would otherwise wait.
+    non_blocking: bool,
+}
+
+/// What the socket took of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Took {
+    /// At least one.
+    Bytes(usize),
+    /// It is full.
+    Nothing,
+    /// There was nothing to take: the file ends here.
+    End,
 }
 
 /// What a read brought.
@@ -49,6 +66,8 @@ impl Stream {
             hung: false,
             listed: false,
             resumed: false,
+            unsent: false,
+            non_blocking: false,
         }
     }
 
@@ -66,7 +85,8 @@ impl Stream {
 
     /// True if it can go on and was not on the ready list; now it is.
     pub(super) fn list(&mut self) -> bool {
-        (self.readable || self.resumed) && !std::mem::replace(&mut self.listed, true)
+        let can_go_on = self.readable || self.resumed || self.unsent;
+        can_go_on && !std::mem::replace(&mut self.listed, true)
     }
 
     /// A read that does not fill the space has emptied the socket: whatever comes later is a new
@@ -95,7 +115,10 @@ impl Stream {
             return Ok(0);
         }
         let fd = self.socket.as_raw_fd();
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let mut flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        if pieces.file_follows() {
+            flags |= MsgFlags::from_bits_retain(MSG_MORE);
+        }
         let result = uninterrupted(|| match pieces.as_slice() {
             [piece] => send(fd, piece, flags),
             pieces => sendmsg::<SockaddrStorage>(fd, pieces, &[], flags, None),
@@ -106,6 +129,29 @@ impl Stream {
         };
         self.writable = sent == pieces.len();
         Ok(sent)
+    }
+
+    /// Sends of a file without a copy. What was not taken waits for the socket to be writable.
+    pub(super) fn send_file(
+        &mut self,
+        file: &OwnedFd,
+        offset: u64,
+        length: usize,
+    ) -> nix::Result<Took> {
+        // sendfile(2) has no flag for it.
+        if !std::mem::replace(&mut self.non_blocking, true) {
+            fcntl(&self.socket, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
+        let mut at = i64::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
+        match uninterrupted(|| sendfile(&self.socket, file, Some(&mut at), length)) {
+            Ok(0) => Ok(Took::End),
+            Ok(bytes) => Ok(Took::Bytes(bytes)),
+            Err(Errno::EAGAIN) => {
+                self.writable = false;
+                Ok(Took::Nothing)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn shut_writing(&self) {

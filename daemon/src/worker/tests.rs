@@ -26,6 +26,7 @@ mod datagrams;
 mod endings;
 mod handover;
 mod script;
+mod stand_in;
 mod unix;
 
 use script::{CHUNK, Event, Mode, Script};

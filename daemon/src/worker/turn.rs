@@ -307,7 +307,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             return;
         };
         stream.listed = false;
-        if std::mem::take(&mut stream.resumed) {
+        let resumed = std::mem::take(&mut stream.resumed);
+        if std::mem::take(&mut stream.unsent) {
+            self.flush(token);
+        }
+        if resumed {
             self.streams.resume(token, self.now_ms);
             self.flush_lent(token);
         }
@@ -340,6 +344,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     fn expire(&mut self) {
         self.streams.expire(self.now_ms);
         self.expire_blocking();
+        self.expire_reads();
         self.part();
     }
 
@@ -366,18 +371,30 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
     }
 
-    fn flush(&mut self, token: Token) {
-        let Some(stream) = self.sockets.get_mut(token) else {
-            return;
-        };
-        match stream.send(&self.streams.pieces(token)) {
-            Ok(sent) => match self.streams.sent(token, sent, self.now_ms) {
-                After::Nothing => {}
-                After::ShutWriting => stream.shut_writing(),
-            },
-            Err(_) => self.streams.lost(token, self.now_ms),
+    pub(super) fn flush(&mut self, token: Token) {
+        if self.flush_bytes(token) == After::SendFile {
+            self.send_files(token);
         }
         self.part();
+    }
+
+    pub(super) fn flush_bytes(&mut self, token: Token) -> After {
+        let Some(stream) = self.sockets.get_mut(token) else {
+            return After::Nothing;
+        };
+        match stream.send(&self.streams.pieces(token)) {
+            Ok(sent) => {
+                let after = self.streams.sent(token, sent, self.now_ms);
+                if after == After::ShutWriting {
+                    stream.shut_writing();
+                }
+                after
+            }
+            Err(_) => {
+                self.streams.lost(token, self.now_ms);
+                After::Nothing
+            }
+        }
     }
 
     /// Closes the sockets of connections that are over.
@@ -405,6 +422,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             (Counter::BytesIn, tally.bytes_in),
             (Counter::BytesOut, tally.bytes_out),
             (Counter::PluginFaults, tally.faults),
+            (Counter::FilesShort, tally.files_short),
             (Counter::ClosedIdle, tally.closed_idle),
             (Counter::ClosedLimit, tally.closed_limit),
             (Counter::DatagramsFailed, tally.datagrams_failed),

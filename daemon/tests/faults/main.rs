@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod blame;
 mod channel;
 mod control;
 mod crimes;

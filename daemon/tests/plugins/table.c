@@ -30,6 +30,8 @@ MAYBE_UNUSED static const pp_option good[] = {
 #define EXTENSION NULL
 #define FEED feed
 #define DATAGRAM NULL
+#define REFUSAL NULL
+#define REFUSAL_LENGTH 0
 
 #if defined(CASE_bad_magic)
 #undef MAGIC
@@ -142,6 +144,17 @@ static const pp_blocking_1 blocking = {sizeof blocking, 0, NULL, datagram};
 #define BLOCKING blocking
 #undef DATAGRAM
 #define DATAGRAM datagram
+#elif defined(CASE_refusal)
+#undef REFUSAL
+#define REFUSAL "not \0now"
+#undef REFUSAL_LENGTH
+#define REFUSAL_LENGTH 8
+#elif defined(CASE_refusal_long)
+static const char words[PP_REFUSAL_MAX + 1];
+#undef REFUSAL
+#define REFUSAL words
+#undef REFUSAL_LENGTH
+#define REFUSAL_LENGTH sizeof words
 #elif defined(CASE_work_empty)
 static const pp_work_sink_1 sink = {sizeof sink, 0, NULL};
 static const void *extension(const char *id) {
@@ -184,6 +197,8 @@ MAYBE_UNUSED static const pp_plugin table = {
     .extension = EXTENSION,
     .feed = FEED,
     .datagram = DATAGRAM,
+    .refusal = REFUSAL,
+    .refusal_length = REFUSAL_LENGTH,
 };
 
 #if defined(CASE_no_symbol)

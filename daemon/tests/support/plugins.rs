@@ -33,6 +33,8 @@ pub fn folder() -> PathBuf {
                 "polyport-fixture-panics",
                 "-p",
                 "polyport-fixture-talks",
+                "-p",
+                "polyport-fixture-sends",
             ]);
             if folder.ends_with("release") {
                 cargo.arg("--release");

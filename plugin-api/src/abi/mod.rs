@@ -54,8 +54,10 @@ pub const END_LIMIT: u32 = 5;
 pub const END_DRAIN: u32 = 6;
 /// The plugin broke a rule (a panic, more consumed than lent).
 pub const END_FAULT: u32 = 7;
+/// A file that was being sent became shorter, or could not be read.
+pub const END_FILE: u32 = 8;
 /// It goes on in another worker.
-pub const END_CARRIED: u32 = 8;
+pub const END_CARRIED: u32 = 9;
 
 /// Plugin flag: the peer speaks first, so a connection is of no interest before it carries bytes.
 pub const PEER_FIRST: u64 = 1;
@@ -78,6 +80,7 @@ pub const INFO_TO_MANY: u32 = 4;
 
 /// A reply token is good while its datagram is one of so many last ones.
 pub const REPLIES: u64 = 960;
+pub const REFUSAL_MAX: u64 = 1024;
 
 pub const FAMILY_UNIX: u16 = 1;
 pub const FAMILY_IPV4: u16 = 4;
@@ -95,6 +98,9 @@ pub const EXT_BLOCKING: &str = "polyport.blocking/1";
 /// Of both sides: [`Work1`] and [`WorkSink1`].
 pub const EXT_WORK: &str = "polyport.work/1";
 
+pub const EXT_FILE: &str = "polyport.file/1";
+/// Ranges of files that one session may have queued at once.
+pub const FILE_RANGES: u32 = 32;
 pub const EXT_CARRY: &str = "polyport.carry/1";
 /// The most that a session can be exported to.
 pub const CARRY_BYTES_MAX: u64 = 65_536;
@@ -289,6 +295,8 @@ pub struct Plugin {
     pub datagram: Fn4<*mut c_void, *const Datagram, *const u8, usize, Status>,
     pub timer: Fn3<*mut c_void, Timer, u64>,
     pub wake: Fn2<*mut c_void, u64>,
+    pub refusal: *const c_void,
+    pub refusal_length: usize,
 }
 
 /// `polyport.needs/1`, plugin side: what its sandbox must allow, asked for before `create`.
@@ -341,6 +349,15 @@ pub struct WorkSink1 {
     pub size: u32,
     pub reserved0: u32,
     pub done: Fn4<*mut c_void, u64, *mut c_void, Status>,
+}
+
+/// `polyport.file/1`, host side: ranges of files, sent in order with what was written.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct File1 {
+    pub size: u32,
+    pub reserved0: u32,
+    pub send: Fn5<*mut Host, Session, i32, u64, u64, Status>,
 }
 
 /// `polyport.carry/1`, plugin side: live sessions as bytes.

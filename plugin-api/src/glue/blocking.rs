@@ -69,6 +69,7 @@ impl<B: Blocking> Style for OnThreads<B> {
     const NEEDS: Needs = B::NEEDS;
     const EXTENSIONS: &'static [(&'static str, *const c_void)] =
         &[(abi::EXT_BLOCKING, ptr::from_ref(Self::TABLE).cast())];
+    const REFUSAL: &'static [u8] = B::REFUSAL;
 }
 
 impl<B: Blocking> OnThreads<B> {

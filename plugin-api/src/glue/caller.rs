@@ -94,7 +94,8 @@ impl Plugin {
         if self.carry.is_some_and(|it| it.format == 0) {
             return Err("the plugin's carry format is 0".to_owned());
         }
-        let missing = required(table).find(|id| id.as_deref() != Some(abi::EXT_WORK));
+        let known = [Some(abi::EXT_WORK), Some(abi::EXT_FILE)];
+        let missing = required(table).find(|id| !known.contains(&id.as_deref()));
         match missing {
             None => Ok(()),
             Some(id) => Err(format!(

@@ -20,6 +20,7 @@ pub(crate) trait Style {
     /// The extensions that only this style has: their ids and their tables, which are constants, or
     /// null where a plugin goes without.
     const EXTENSIONS: &'static [(&'static str, *const c_void)];
+    const REFUSAL: &'static [u8];
 }
 
 /// Rows of options, and paths with their end mark: enough for any plugin, and of one size, since the
@@ -82,6 +83,8 @@ impl<S: Style> Declared<S> {
             datagram: None,
             timer: None,
             wake: None,
+            refusal: refusal::<S>(),
+            refusal_length: S::REFUSAL.len(),
         }
     }
 
@@ -101,6 +104,18 @@ impl<S: Style> Declared<S> {
             ptr::null()
         }
     }
+}
+
+/// Null where there is none, so that nobody wonders at an address.
+const fn refusal<S: Style>() -> *const c_void {
+    assert!(
+        S::REFUSAL.len() as u64 <= abi::REFUSAL_MAX,
+        "a refusal has at most 1,024 bytes"
+    );
+    if S::REFUSAL.is_empty() {
+        return ptr::null();
+    }
+    S::REFUSAL.as_ptr().cast()
 }
 
 const fn rows<S: Style>() -> [abi::OptionRow; OPTIONS_MAX] {

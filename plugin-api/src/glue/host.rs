@@ -4,14 +4,17 @@
 //! then `raw` is valid. It holds a raw pointer, so it is not `Send`; the glue alone lends it to other
 //! threads of the host's, inside of `serve`, for what the header allows there.
 
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::ptr;
 use std::sync::Arc;
 
 use super::work::{self, Job};
 use crate::abi;
 use crate::{Error, Result};
+
+const EXT_FILE: &CStr = c"polyport.file/1";
 
 /// One instance's host.
 pub(crate) struct Host {
@@ -155,19 +158,9 @@ impl Host {
 
     /// Gives a job to a thread of the host's; its `done` gets the token.
     pub(crate) fn submit(&self, job: Box<Job>, token: u64) -> Result {
-        let extension = self.api.extension.ok_or(Error::Unsupported)?;
-        // SAFETY: `raw` is valid; the id ends in NUL.
-        let table = unsafe { extension(self.raw, work::EXT_WORK.as_ptr()) }.cast::<abi::Work1>();
-        if table.is_null() {
-            return Err(Error::Unsupported);
-        }
-        // SAFETY: the answer to this id is a table that begins with its size.
-        let size = unsafe { ptr::read(&raw const (*table).size) } as usize;
-        if size < size_of::<abi::Work1>() {
-            return Err(Error::Unsupported);
-        }
-        // SAFETY: the host says that all that we know of is there.
-        let submit = unsafe { ptr::read(&raw const (*table).submit) }.ok_or(Error::Unsupported)?;
+        // SAFETY: the answer to this id is such a table.
+        let table = unsafe { self.extension::<abi::Work1>(work::EXT_WORK) }?;
+        let submit = table.submit.ok_or(Error::Unsupported)?;
         let arg = Box::into_raw(job);
         // SAFETY: `raw` is valid; the job is boxed, and its closure may go to another thread.
         let status = unsafe { submit(self.raw, Some(work::run), arg.cast(), token) };
@@ -175,6 +168,43 @@ impl Host {
             // SAFETY: it is ours again: a refused job is neither run nor done.
             drop(unsafe { Box::from_raw(arg) });
         })
+    }
+
+    /// Queues a range of a file. The descriptor is used up; if it is refused, it is closed.
+    pub(crate) fn send_file(
+        &self,
+        session: abi::Session,
+        file: OwnedFd,
+        offset: u64,
+        length: u64,
+    ) -> Result {
+        // SAFETY: the answer to this id is such a table.
+        let table = unsafe { self.extension::<abi::File1>(EXT_FILE) }?;
+        let send = table.send.ok_or(Error::Unsupported)?;
+        // SAFETY: `raw` is valid; the descriptor is open, and ours to give away.
+        let status = unsafe { send(self.raw, session, file.as_raw_fd(), offset, length) };
+        Error::check(status)?;
+        // The host has it now, and closes it.
+        let _ = file.into_raw_fd();
+        Ok(())
+    }
+
+    /// # Safety
+    /// The host's answer to this id is null, or a `T` that begins with its size.
+    unsafe fn extension<T: Copy>(&self, id: &CStr) -> Result<T> {
+        let extension = self.api.extension.ok_or(Error::Unsupported)?;
+        // SAFETY: `raw` is valid; the id ends in NUL.
+        let table = unsafe { extension(self.raw, id.as_ptr()) }.cast::<T>();
+        if table.is_null() {
+            return Err(Error::Unsupported);
+        }
+        // SAFETY: the caller's promise: the size comes first.
+        let size = unsafe { ptr::read(table.cast::<u32>()) } as usize;
+        if size < size_of::<T>() {
+            return Err(Error::Unsupported);
+        }
+        // SAFETY: the host says that all that we know of is there.
+        Ok(unsafe { ptr::read(table) })
     }
 
     pub(crate) fn fault(&self, text: &str) {

@@ -27,6 +27,12 @@ use line::Line;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Peer(abi::Session);
 
+impl Peer {
+    pub(crate) fn session(self) -> abi::Session {
+        self.0
+    }
+}
+
 /// A plugin's instance and its peers. When it is dropped, what is open is ended, the instance is
 /// destroyed, and leaks or unexpected faults are a panic.
 pub struct FakeHost {
@@ -34,7 +40,7 @@ pub struct FakeHost {
     /// Things that have happened to sessions.
     steps: usize,
     plugin: Plugin,
-    shared: Box<Shared>,
+    pub(crate) shared: Box<Shared>,
     lines: BTreeMap<Peer, Line>,
     /// Those of sessions that were served, kept to notice late use.
     streams: Vec<LentStream>,
@@ -57,6 +63,7 @@ impl FakeHost {
             setup.work_max,
         );
         let shared = Shared::new(ledger, setup.host_table_bytes);
+        shared.ledger().cold_files = setup.cold_files;
         shared.ledger().note(format_args!("create"));
         shared.ledger().during = Some("create");
         let created = plugin.create(&shared, &settings);
@@ -192,7 +199,7 @@ impl FakeHost {
             .ledger()
             .sessions
             .get(&peer.0)
-            .map_or(0, |output| output.queued.len())
+            .map_or(0, Output::left)
     }
 
     /// Whether the peer has read the end of our stream.
@@ -200,7 +207,7 @@ impl FakeHost {
     pub fn is_finished(&self, peer: Peer) -> bool {
         let ledger = self.shared.ledger();
         match ledger.sessions.get(&peer.0) {
-            Some(output) => output.finished && output.queued.is_empty(),
+            Some(output) => output.has_said_all(),
             None => self.end(peer) == Some(End::Finished),
         }
     }

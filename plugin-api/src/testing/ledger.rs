@@ -6,9 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Logged;
+use super::files::Queued;
 use super::wakers::{FakeWaker, Inbox};
 use crate::abi;
 use crate::facts::Address;
@@ -54,14 +56,22 @@ pub(crate) struct Ledger {
     timers_made: u64,
     writes_left: Option<usize>,
     output_bytes_max: usize,
+    /// Files are not in memory before a test says so.
+    pub(crate) cold_files: bool,
+    /// All ranges that were queued so far, by session.
+    pub(crate) sent_files: BTreeMap<abi::Session, Vec<Range<u64>>>,
     pub(crate) jobs: VecDeque<FakeJob>,
     /// `None` once the instance is about to be destroyed.
     pub(crate) jobs_max: Option<usize>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Output {
     pub(crate) queued: Vec<u8>,
+    /// Between those bytes.
+    pub(crate) files: Vec<Queued>,
+    /// How many there were so far.
+    pub(crate) files_sent: usize,
     pub(crate) finished: bool,
     pub(crate) closing: Option<Closing>,
     pub(crate) paused: bool,
@@ -70,6 +80,30 @@ pub(crate) struct Output {
     /// A write could never have succeeded.
     pub(crate) hopeless: bool,
     pub(crate) idle_ms: u64,
+}
+
+/// What an output was before a feed.
+pub(crate) struct Before {
+    queued: usize,
+    files: usize,
+    files_sent: usize,
+    finished: bool,
+}
+
+impl Output {
+    pub(crate) fn before(&self) -> Before {
+        Before {
+            queued: self.queued.len(),
+            files: self.files.len(),
+            files_sent: self.files_sent,
+            finished: self.finished,
+        }
+    }
+
+    /// Nothing follows, and all has left.
+    pub(crate) fn has_said_all(&self) -> bool {
+        self.finished && self.left() == 0
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -111,6 +145,8 @@ impl Ledger {
             timers_made: 0,
             writes_left: full_at,
             output_bytes_max,
+            cold_files: false,
+            sent_files: BTreeMap::new(),
             jobs: VecDeque::new(),
             jobs_max: Some(jobs_max),
         }
@@ -171,11 +207,15 @@ impl Ledger {
     }
 
     /// A feed was answered as full: what it wrote to its own session never was.
-    pub(crate) fn undo(&mut self, session: abi::Session, queued: usize, finished: bool) {
+    pub(crate) fn undo(&mut self, session: abi::Session, before: Before) {
         if let Some(output) = self.sessions.get_mut(&session) {
-            output.queued.truncate(queued);
-            output.finished = finished;
-            output.refused = Some(queued);
+            output.queued.truncate(before.queued);
+            output.files.truncate(before.files);
+            output.finished = before.finished;
+            output.refused = Some(output.left());
+            output.files_sent = before.files_sent;
+            let sent = self.sent_files.entry(session).or_default();
+            sent.truncate(before.files_sent);
         }
     }
 
@@ -213,7 +253,7 @@ impl Ledger {
             Err(status) => return status,
         };
         if forced || output.queued.len() + bytes.len() > max {
-            output.refused = Some(output.queued.len());
+            output.refused = Some(output.left());
             output.hopeless |= bytes.len() > max;
             return abi::E_FULL;
         }
@@ -266,7 +306,7 @@ impl Ledger {
 
     pub(crate) fn queued(&mut self, session: abi::Session) -> Result<u64, abi::Status> {
         self.alive("queued", session)
-            .map(|output| output.queued.len() as u64)
+            .map(|output| output.left() as u64)
     }
 
     pub(crate) fn idle(&mut self, session: abi::Session, idle_ms: u64) -> abi::Status {
@@ -396,7 +436,11 @@ impl Ledger {
         self.faulted = true;
     }
 
-    fn alive(&mut self, call: &str, session: abi::Session) -> Result<&mut Output, abi::Status> {
+    pub(crate) fn alive(
+        &mut self,
+        call: &str,
+        session: abi::Session,
+    ) -> Result<&mut Output, abi::Status> {
         self.in_callback(call);
         if !self.sessions.contains_key(&session) && !self.ended.contains(&session) {
             self.broke(format!("{call} names {session}, which never was a session"));
@@ -421,7 +465,7 @@ pub(crate) fn short(session: abi::Session) -> u32 {
     session as u32
 }
 
-fn refusal(status: abi::Status) -> String {
+pub(crate) fn refusal(status: abi::Status) -> String {
     match status {
         abi::OK => String::new(),
         abi::E_FULL => " -> full".to_owned(),

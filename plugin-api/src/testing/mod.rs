@@ -32,6 +32,7 @@
 //! }
 //! ```
 
+pub(crate) mod files;
 pub(crate) mod host;
 pub(crate) mod ledger;
 pub(crate) mod script;
@@ -87,6 +88,7 @@ pub struct Setup {
     udp_ports: Vec<u16>,
     sends_max: usize,
     appetite: usize,
+    cold_files: bool,
 }
 
 impl Setup {
@@ -121,6 +123,7 @@ impl Setup {
             udp_ports: Vec::new(),
             sends_max: 256,
             appetite: usize::MAX,
+            cold_files: false,
         }
     }
 
@@ -200,6 +203,12 @@ impl Setup {
     /// How many bytes each peer reads before it stops; all that there are unless said.
     pub fn appetite(mut self, bytes: usize) -> Setup {
         self.appetite = bytes;
+        self
+    }
+
+    /// Files are not in memory: what is sent of them waits for [`FakeHost::read_files`].
+    pub fn cold_files(mut self) -> Setup {
+        self.cold_files = true;
         self
     }
 

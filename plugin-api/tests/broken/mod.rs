@@ -80,6 +80,8 @@ pub(crate) fn plugin(misdeed: Misdeed) -> Plugin {
         datagram: None,
         timer: Some(timer),
         wake: None,
+        refusal: ptr::null(),
+        refusal_length: 0,
     }
 }
 

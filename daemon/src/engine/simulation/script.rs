@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use slotmap::{Key, KeyData};
 
 use crate::engine::desk::{Desk, Refusal, Said};
+use crate::engine::files::HeldFile;
 use crate::engine::session::{End, Facts, Fed, Party, Protocol, TimerToken, Token};
 
 pub(super) const RECORD: usize = 100;
@@ -39,6 +40,8 @@ pub(super) struct Script {
     pub(super) open: BTreeSet<Token>,
     pub(super) closed: BTreeMap<Token, End>,
     finished_late: Vec<(TimerToken, Token)>,
+    /// Now and then it sends a file as well.
+    pub(super) sends_files: bool,
 }
 
 impl Script {
@@ -50,6 +53,7 @@ impl Script {
             open: BTreeSet::new(),
             closed: BTreeMap::new(),
             finished_late: Vec::new(),
+            sends_files: true,
         }
     }
 
@@ -60,6 +64,23 @@ impl Script {
             .or_default()
             .extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// A range of a file whose content nobody else has.
+    fn send_file(&mut self, session: Token) {
+        if !self.sends_files || self.random.below(4) > 0 {
+            return;
+        }
+        let length = [1, 700, 60_000, 300_000][self.random.below(4) as usize];
+        let content = self.random.bytes(length + 50);
+        let offset = self.random.below(50) as usize;
+        let range = content[offset..offset + length].to_vec();
+        let (offset, length) = (offset as u64, length as u64);
+        let file = || HeldFile::new(content);
+        // A refusal is one of too many.
+        if self.desk.send_file(session, offset, length, file).is_ok() {
+            self.said.entry(session).or_default().extend(range);
+        }
     }
 
     fn later(&mut self, session: Token) {
@@ -98,6 +119,7 @@ impl Protocol for Script {
                 {
                     return Fed::Full;
                 }
+                self.send_file(session);
                 if kind == Kind::Slow && self.random.below(8) == 0 {
                     self.desk.pause(session, true).expect("it is open");
                     self.later(session);
@@ -127,6 +149,7 @@ impl Protocol for Script {
                 let other = *self.open.iter().nth(nth).expect("it is below the length");
                 // A refusal loses the message for that one, as in a chat.
                 let _ = self.say(other, Said::Bytes(input), input);
+                self.send_file(other);
                 let _ = self.say(
                     other,
                     Said::Lent(0, input.len() / 2),

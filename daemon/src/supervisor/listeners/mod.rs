@@ -215,6 +215,7 @@ mod tests {
             plugin: "/nowhere".into(),
             endpoints: vec![endpoint],
             workers: 2,
+            when_failing: crate::plan::WhenFailing::default(),
             limits: Limits::default(),
             access: Access::default(),
             socket: SocketPlan::default(),

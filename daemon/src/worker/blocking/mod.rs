@@ -15,6 +15,7 @@ use std::time::Duration;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use slotmap::{Key, SlotMap};
 
+use super::files::{HasRead, Read, Reads};
 use super::gate::Guest;
 use super::stream::Stream;
 use super::turn::Worker;
@@ -44,6 +45,7 @@ pub(super) struct Blocking {
     /// With the place of its source that each takes.
     sessions: SlotMap<Token, Guest>,
     pub(super) results_waiting: bool,
+    pub(super) reads: Reads,
     stop: Arc<Stop>,
     /// When the time to drain is over.
     end_ms: Option<u64>,
@@ -52,6 +54,7 @@ pub(super) struct Blocking {
 enum Task {
     Serve(Box<Visit>),
     Run(Job),
+    Read(Read),
 }
 
 /// A session on its way to a thread.
@@ -70,6 +73,7 @@ enum Done {
         log_dropped: u64,
     },
     Job(JobToken, JobEnd),
+    Read(HasRead),
 }
 
 /// What becomes of the socket.
@@ -107,6 +111,7 @@ impl Blocking {
             handler,
             sessions: SlotMap::with_key(),
             results_waiting: false,
+            reads: Reads::default(),
             stop,
             end_ms: None,
         })
@@ -124,12 +129,28 @@ impl Blocking {
 
     /// The next moment at which something is to be done.
     pub(super) fn next_deadline_ms(&self) -> Option<u64> {
-        let end_ms = self.end_ms?;
-        Some(if self.stop.is_over() {
-            end_ms + RETURN_MS
-        } else {
-            end_ms
-        })
+        let end_ms = self.end_ms.map(|end_ms| match self.stop.is_over() {
+            true => end_ms + RETURN_MS,
+            false => end_ms,
+        });
+        [end_ms, self.reads.next_deadline_ms()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Has a part of a file read; it comes back if there is no room for it now.
+    pub(super) fn submit_read(&mut self, read: Read) -> Result<(), Read> {
+        match self.threads.submit(Task::Read(read)) {
+            Ok(()) => {
+                self.reads.out += 1;
+                Ok(())
+            }
+            Err(Refused::Busy(Task::Read(read)) | Refused::NoThread(Task::Read(read), _)) => {
+                Err(read)
+            }
+            Err(_) => unreachable!("what comes back is what was submitted"),
+        }
     }
 }
 
@@ -211,6 +232,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         while let Some(done) = self.blocking.threads.next_result() {
             match done {
                 Done::Job(job, end) => self.streams.worked(job, end, self.now_ms),
+                Done::Read(read) => self.take_read(read),
                 Done::Session {
                     session,
                     end,
@@ -222,6 +244,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 }
             }
         }
+        self.read_waiting();
         self.part();
     }
 
@@ -236,7 +259,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 self.complaints.handler_time(self.now_ms);
             }
             End::Fault => self.scoreboard.add(Counter::PluginFaults, 1),
-            End::Finished | End::Aborted | End::Lost | End::Drain | End::Carried => {}
+            End::Finished | End::Aborted | End::Lost | End::Drain | End::Carried | End::File => {}
         }
         let number = session.data().as_ffi();
         match fate {
@@ -275,6 +298,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 } = *visit;
                 self.session_over(session, End::Drain, Fate::Close(socket));
             }
+            // The connection that waited for it is closed by then, or will be.
+            Task::Read(_) => self.blocking.reads.out -= 1,
         }
     }
 
@@ -319,7 +344,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             self.streams.close_jobs();
             self.hand_over_jobs();
         }
-        let pending = self.blocking.len() + self.streams.job_count();
+        let reads = self.blocking.reads.out;
+        let pending = self.blocking.len() + self.streams.job_count() + reads;
         pending == 0 || self.has_given_up()
     }
 
@@ -332,10 +358,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     /// Ends the threads. If some are left behind the protocol cannot be taken down, since they may
     /// use it: then it stays as it is, and nothing is returned.
     pub(super) fn into_protocol(mut self) -> Option<P> {
-        let left = self.blocking.len() + self.streams.job_count();
+        let reads = self.blocking.reads.out;
+        let left = self.blocking.len() + self.streams.job_count() + reads;
         if left > 0 {
             tracing::warn!(
-                "{left} handlers or jobs did not return in time; the worker ends without them"
+                "{left} handlers, jobs or reads of files did not return in time; the worker ends without them"
             );
             std::mem::forget(self.streams);
             return None;
@@ -370,6 +397,7 @@ impl Runner {
                 slot.leave();
                 Done::Job(job.token, end)
             }
+            Task::Read(read) => Done::Read(read.run()),
         }
     }
 
@@ -397,7 +425,7 @@ impl Runner {
         let finished = stream.has_finished();
         let end = ended.unwrap_or(served.verdict.err().unwrap_or(End::Finished));
         let fate = match end {
-            End::Aborted | End::Fault => Fate::Reset(socket),
+            End::Aborted | End::Fault | End::File => Fate::Reset(socket),
             _ if unsent => Fate::Reset(socket),
             End::Idle | End::Limit | End::Lost => Fate::Close(socket),
             End::Finished | End::Drain | End::Carried => {

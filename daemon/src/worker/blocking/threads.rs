@@ -15,6 +15,8 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use crate::sys::crash::cover_thread;
+
 /// How many there may be, of which kind.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
@@ -173,6 +175,8 @@ impl<T, R> Shared<T, R> {
     /// The life of a thread.
     fn serve(&self, number: usize) {
         let _guard = AbortOnPanic;
+        let _covered = cover_thread(number)
+            .inspect_err(|error| tracing::debug!("a crash here will not be recorded: {error}"));
         loop {
             match self.tasks.recv_timeout(self.idle) {
                 Ok(task) => {

@@ -6,6 +6,7 @@
 
 use std::cell::{RefCell, RefMut};
 use std::ffi::{CStr, c_char, c_void};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
@@ -147,6 +148,12 @@ static WORK: abi::Work1 = abi::Work1 {
     submit: Some(submit),
 };
 
+static FILE: abi::File1 = abi::File1 {
+    size: size_of::<abi::File1>() as u32,
+    reserved0: 0,
+    send: Some(send_file),
+};
+
 unsafe extern "C" fn extension(host: *mut abi::Host, id: *const c_char) -> *const c_void {
     // SAFETY: see `ask`; ids end in NUL.
     unsafe {
@@ -155,9 +162,11 @@ unsafe extern "C" fn extension(host: *mut abi::Host, id: *const c_char) -> *cons
                 ledger.broke("extension without an id");
                 return ptr::null();
             }
-            let is_work = CStr::from_ptr(id).to_bytes() == abi::EXT_WORK.as_bytes();
-            if is_work {
+            let id = CStr::from_ptr(id).to_bytes();
+            if id == abi::EXT_WORK.as_bytes() {
                 (&raw const WORK).cast()
+            } else if id == abi::EXT_FILE.as_bytes() {
+                (&raw const FILE).cast()
             } else {
                 ptr::null()
             }
@@ -179,6 +188,28 @@ unsafe extern "C" fn submit(
                 ledger.broke("submit without a function");
                 abi::E_ARG
             }
+        })
+    }
+}
+
+unsafe extern "C" fn send_file(
+    host: *mut abi::Host,
+    session: abi::Session,
+    fd: i32,
+    offset: u64,
+    length: u64,
+) -> abi::Status {
+    // SAFETY: see `ask`; a descriptor that is not negative is open, as the header demands.
+    unsafe {
+        ask(host, "send_file", abi::E_THREAD, |ledger| {
+            // A duplicate, so that the plugin's own is touched only if it is taken.
+            let borrowed = (fd >= 0).then(|| BorrowedFd::borrow_raw(fd));
+            let file = borrowed.and_then(|fd| fd.try_clone_to_owned().ok());
+            let status = ledger.send_file(session, file, offset, length);
+            if status == abi::OK {
+                drop(OwnedFd::from_raw_fd(fd));
+            }
+            status
         })
     }
 }

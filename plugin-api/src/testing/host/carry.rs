@@ -54,8 +54,10 @@ impl FakeHost {
         self.finish_call();
         self.check_rules();
         let (format, bytes) = exported?;
-        let before = self.shared.ledger().sessions.get(&peer.0).cloned();
-        let output = before.expect("an open session is in the books");
+        let mut books = self.shared.ledger();
+        let output = books.sessions.get_mut(&peer.0).map(std::mem::take);
+        drop(books);
+        let output = output.expect("an open session is in the books");
         fresh.shared.ledger().sessions.insert(peer.0, output);
         fresh.begin("import", format_args!("import {}", short(peer.0)));
         let imported = fresh

@@ -8,7 +8,7 @@
 use super::{FakeHost, Peer};
 use crate::abi;
 use crate::facts::End;
-use crate::testing::ledger::{Closing, short, shown};
+use crate::testing::ledger::{Before, Closing, short, shown};
 
 /// Rounds without coming to rest: a plugin that arms a timer of no delay in each timer, or the like.
 const ROUNDS_MAX: usize = 100_000;
@@ -51,7 +51,7 @@ impl FakeHost {
         let Some(output) = ledger.sessions.get(&peer.0) else {
             return false;
         };
-        let said_all = output.finished && output.queued.is_empty();
+        let said_all = output.has_said_all();
         let why = match output.closing {
             Some(Closing::Abort) => End::Aborted,
             _ if output.hopeless => End::Limit,
@@ -64,6 +64,7 @@ impl FakeHost {
         true
     }
 
+    #[track_caller]
     fn flush(&mut self, peer: Peer) -> bool {
         let mut ledger = self.shared.ledger();
         let now_ms = ledger.now_ms;
@@ -74,8 +75,13 @@ impl FakeHost {
         let Some(output) = ledger.sessions.get_mut(&peer.0) else {
             return false;
         };
-        let count = output.queued.len().min(line.appetite);
-        line.received.extend(output.queued.drain(..count));
+        let Ok(left) = output.leave(line.appetite) else {
+            drop(ledger);
+            self.end_session(peer, End::File);
+            return true;
+        };
+        let count = left.len();
+        line.received.extend(left);
         if line.appetite != usize::MAX {
             line.appetite -= count;
         }
@@ -95,7 +101,7 @@ impl FakeHost {
         let (Some(before), None) = (output.refused, output.closing) else {
             return false;
         };
-        let queued = output.queued.len();
+        let queued = output.left();
         // Room again means less than there was; otherwise it would be refused once more, for ever.
         if queued > 0 && (queued >= before || queued * 4 > max) {
             return false;
@@ -115,9 +121,8 @@ impl FakeHost {
 
     #[track_caller]
     fn feed(&mut self, peer: Peer) -> bool {
-        let (queued, finished) = match self.readable(peer) {
-            Some(before) => before,
-            None => return false,
+        let Some(before) = self.readable(peer) else {
+            return false;
         };
         let input_bytes_max = self.input_bytes_max;
         let line = self.line(peer);
@@ -140,7 +145,7 @@ impl FakeHost {
         if faulted {
             self.end_session(peer, End::Fault);
         } else if status == abi::E_FULL {
-            self.shared.ledger().undo(peer.0, queued, finished);
+            self.shared.ledger().undo(peer.0, before);
             let line = self.line(peer);
             (line.unfed, line.held) = (true, true);
         } else if status < 0 {
@@ -159,7 +164,7 @@ impl FakeHost {
     }
 
     /// Whether the plugin may be fed now, and then what its output is before.
-    fn readable(&self, peer: Peer) -> Option<(usize, bool)> {
+    fn readable(&self, peer: Peer) -> Option<Before> {
         let line = &self.lines[&peer];
         let ledger = self.shared.ledger();
         let output = ledger.sessions.get(&peer.0)?;
@@ -167,8 +172,8 @@ impl FakeHost {
             || output.paused
             || output.closing.is_some()
             || output.hopeless
-            || output.queued.len() * 2 >= self.output_bytes_max;
-        (!stopped).then_some((output.queued.len(), output.finished))
+            || output.left() * 2 >= self.output_bytes_max;
+        (!stopped).then(|| output.before())
     }
 
     #[track_caller]

@@ -1,0 +1,225 @@
+//! Ranges of files among the output of a connection: how they queue between bytes, and what is to be
+//! sent of them next.
+//!
+//! What a file is, the engine does not know: it holds what a protocol handed in, and lets go of it
+//! once the range has left or the connection is over. The worker looks into it, says which part it
+//! found in memory, and sends that part; while the rest is being read the connection waits alone.
+//!
+//! Invariant: the range in front is the only one of which anything was found in memory or has left.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use super::session::{End, Protocol, Token};
+use super::streams::{After, Streams};
+
+/// One session has no more ranges queued than this; another is refused as full.
+pub const FILE_RANGES_MAX: usize = 32;
+
+/// A file that a protocol handed in. It is let go of with the last one that holds it.
+#[derive(Clone)]
+pub struct HeldFile(Arc<dyn Any + Send + Sync>);
+
+impl HeldFile {
+    pub fn new<F: Any + Send + Sync>(file: F) -> HeldFile {
+        HeldFile(Arc::new(file))
+    }
+
+    /// What was handed in, if that is what it was.
+    pub fn as_kind<F: Any>(&self) -> Option<&F> {
+        self.0.downcast_ref()
+    }
+}
+
+impl PartialEq for HeldFile {
+    fn eq(&self, other: &HeldFile) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for HeldFile {}
+
+impl fmt::Debug for HeldFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HeldFile")
+    }
+}
+
+/// Bytes of a file, as a protocol asks for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRange {
+    pub file: HeldFile,
+    pub offset: u64,
+    /// At least 1.
+    pub length: u64,
+}
+
+/// What is to be sent of a file next.
+#[derive(Debug)]
+pub struct FilePiece<'a> {
+    pub file: &'a HeldFile,
+    pub offset: u64,
+    /// Of the range.
+    pub left: u64,
+    /// Of those, so many from the front are known to be in memory.
+    pub ready: u64,
+    /// Nothing of the range has left or was found in memory yet.
+    pub untried: bool,
+    /// So many may be sent now; at least 1.
+    pub room: usize,
+}
+
+#[derive(Debug)]
+struct Queued {
+    /// Bytes that leave between the range in front of this one and this one.
+    before: usize,
+    range: FileRange,
+    ready: u64,
+    untried: bool,
+}
+
+/// The ranges of one connection; there is at least one.
+#[derive(Debug, Default)]
+pub(super) struct Ranges {
+    queue: VecDeque<Queued>,
+    left: u64,
+    /// A thread reads the part that comes next.
+    awaited: bool,
+}
+
+impl Ranges {
+    /// Behind all that is queued, which is so many bytes beside files.
+    pub(super) fn push(&mut self, range: FileRange, bytes_queued: usize) {
+        let between: usize = self.queue.iter().map(|queued| queued.before).sum();
+        self.left += range.length;
+        self.queue.push_back(Queued {
+            before: bytes_queued - between,
+            range,
+            ready: 0,
+            untried: true,
+        });
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// What is left of all of them.
+    pub(super) fn left(&self) -> u64 {
+        self.left
+    }
+
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited
+    }
+
+    /// Bytes that leave before the first range does.
+    pub(super) fn bytes_before(&self) -> usize {
+        self.queue.front().map_or(0, |queued| queued.before)
+    }
+
+    /// So many of these have left.
+    pub(super) fn bytes_left(&mut self, bytes: usize) {
+        if let Some(front) = self.queue.front_mut() {
+            front.before -= bytes;
+        }
+    }
+
+    /// What is next, if it is neither bytes nor waited for.
+    fn piece(&self, room: usize) -> Option<FilePiece<'_>> {
+        let front = self.queue.front()?;
+        if front.before > 0 || self.awaited || room == 0 {
+            return None;
+        }
+        Some(FilePiece {
+            file: &front.range.file,
+            offset: front.range.offset,
+            left: front.range.length,
+            ready: front.ready,
+            untried: front.untried,
+            room,
+        })
+    }
+
+    fn found(&mut self, ready: u64) {
+        self.awaited = false;
+        if let Some(front) = self.queue.front_mut() {
+            (front.ready, front.untried) = (ready.min(front.range.length), false);
+        }
+    }
+
+    pub(super) fn sent(&mut self, bytes: u64) {
+        let Some(front) = self.queue.front_mut() else {
+            return;
+        };
+        debug_assert!(bytes <= front.range.length, "no more than was named");
+        front.range.offset += bytes;
+        front.range.length -= bytes;
+        front.ready = front.ready.saturating_sub(bytes);
+        self.left -= bytes;
+        if front.range.length == 0 {
+            self.queue.pop_front();
+        }
+    }
+}
+
+impl<P: Protocol> Streams<P> {
+    /// What is to be sent of a file now; none while bytes come first, it rests or it is read.
+    pub fn file_piece(&self, token: Token) -> Option<FilePiece<'_>> {
+        let connection = self.connections.get(token)?;
+        let pace = connection.pace.as_ref();
+        let room = pace.map_or(usize::MAX, |pace| pace.output.allowance());
+        connection.output.ranges()?.piece(room)
+    }
+
+    /// So many bytes of the file's piece are in memory now, counted from what is sent next.
+    pub fn file_found(&mut self, token: Token, ready: u64, now_ms: u64) {
+        let Some(connection) = self.connections.get_mut(token) else {
+            return;
+        };
+        let Some(ranges) = connection.output.ranges_mut() else {
+            return;
+        };
+        if ranges.is_awaited() {
+            // The peer has its time anew: it could not take what nobody had.
+            connection.file_read(&self.spans, now_ms);
+        }
+        if let Some(ranges) = self.connections[token].output.ranges_mut() {
+            ranges.found(ready);
+        }
+        self.rearm(token);
+    }
+
+    /// The file's piece is being read; nothing is sent until it is found.
+    pub fn file_awaited(&mut self, token: Token) {
+        let connection = self.connections.get_mut(token);
+        if let Some(ranges) = connection.and_then(|it| it.output.ranges_mut()) {
+            ranges.awaited = true;
+        }
+    }
+
+    /// The socket took so many bytes of the file's piece.
+    pub fn file_sent(&mut self, token: Token, bytes: usize, now_ms: u64) -> After {
+        if let Some(connection) = self.connections.get_mut(token) {
+            connection.output.file_sent(bytes as u64);
+        }
+        self.account(token, bytes, now_ms)
+    }
+
+    /// The file holds less than was promised, or cannot be read: the peer must notice.
+    pub fn file_failed(&mut self, token: Token, now_ms: u64) {
+        if self.connections.contains_key(token) {
+            self.tally.files_short += 1;
+            self.close(token, End::File, true);
+            self.end_sessions(now_ms);
+        }
+    }
+
+    /// Whether all that is queued is bytes: a connection that waits for a file stays where it is.
+    pub fn holds_no_file(&self, token: Token) -> bool {
+        let connection = self.connections.get(token);
+        connection.is_none_or(|connection| connection.output.ranges().is_none())
+    }
+}

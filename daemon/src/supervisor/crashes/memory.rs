@@ -1,0 +1,75 @@
+//! Whether the kernel has killed somebody here because memory ran out, as its control group counts it.
+//!
+//! The count is of the whole group. It is read only when somebody has died of SIGKILL, and a growth is
+//! given to that one; where there is no such count, memory never ran out.
+
+use std::fs;
+use std::path::PathBuf;
+
+#[derive(Debug)]
+pub(super) struct OutOfMemory {
+    events: Option<PathBuf>,
+    seen: u64,
+}
+
+impl OutOfMemory {
+    /// Of the group that this process is in.
+    pub(super) fn watch() -> OutOfMemory {
+        let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        // The one hierarchy of version 2 has no name (cgroups(7)).
+        let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
+        let events = own.map(|own| {
+            PathBuf::from("/sys/fs/cgroup")
+                .join(own)
+                .join("memory.events")
+        });
+        let mut watched = OutOfMemory { events, seen: 0 };
+        watched.took_one();
+        watched
+    }
+
+    /// Whether the count has grown since it was last asked.
+    pub(super) fn took_one(&mut self) -> bool {
+        let text = self
+            .events
+            .as_ref()
+            .and_then(|path| fs::read_to_string(path).ok());
+        let count = text.as_deref().and_then(kills).unwrap_or(self.seen);
+        let grown = count > self.seen;
+        self.seen = count;
+        grown
+    }
+}
+
+fn kills(events: &str) -> Option<u64> {
+    let line = events
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill "));
+    line?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_growth_of_the_count_is_told_once() {
+        let file = std::env::temp_dir().join(format!("pp-memory-events-{}", std::process::id()));
+        let mut watched = OutOfMemory {
+            events: Some(file.clone()),
+            seen: 2,
+        };
+        assert!(!watched.took_one(), "there is no such file");
+        for (text, expected) in [
+            ("low 0\noom 9\noom_kill 2\noom_group_kill 0\n", false),
+            ("low 0\noom 9\noom_kill 3\noom_group_kill 0\n", true),
+            ("low 0\noom 9\noom_kill 3\noom_group_kill 0\n", false),
+            ("nothing of the kind", false),
+            ("oom_kill 4\n", true),
+        ] {
+            fs::write(&file, text).expect("written");
+            assert_eq!(watched.took_one(), expected, "{text:?}");
+        }
+        fs::remove_file(&file).expect("removed");
+    }
+}
