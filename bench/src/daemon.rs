@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::SocketAddrV4;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -28,14 +29,20 @@ pub(crate) enum Serves {
     Datagrams { guarded: bool },
 }
 
-/// Starts it and waits until everything serves; the server's address is the first service's.
+/// The build that this program is of.
 pub(crate) fn start(name: &'static str, serves: Serves) -> io::Result<Server> {
+    start_from(&beside("")?, name, serves)
+}
+
+/// Starts the daemon of that folder, with the plugins there, and waits until everything serves; the
+/// server's address is the first service's.
+pub(crate) fn start_from(build: &Path, name: &'static str, serves: Serves) -> io::Result<Server> {
     let directory = Directory::new(&name.replace([' ', ','], "-"))?;
     let path = directory.path();
     let file = path.join("polyport.toml");
-    fs::write(&file, config(&directory, serves)?)?;
+    fs::write(&file, config(build, &directory, serves)?)?;
     let log = path.join("log");
-    let mut command = Command::new(beside("polyport")?);
+    let mut command = Command::new(build.join("polyport"));
     command.args(["run", "--json", "-c"]).arg(&file);
     command.stderr(File::create(&log)?);
     let started = Server::saying(name, command, |line| {
@@ -56,13 +63,13 @@ pub(crate) fn start(name: &'static str, serves: Serves) -> io::Result<Server> {
     }
 }
 
-fn config(directory: &Directory, serves: Serves) -> io::Result<String> {
+fn config(build: &Path, directory: &Directory, serves: Serves) -> io::Result<String> {
     let path = directory.path();
     let mut text = format!(
         "[daemon]\nrun_dir = {:?}\nstate_dir = {:?}\nplugin_dir = {:?}\n",
         path.join("run"),
         path.join("state"),
-        beside("")?,
+        build,
     );
     match serves {
         Serves::Streams { services, workers } => {

@@ -4,7 +4,9 @@
 //! Servers have one core and the load generator another. What counts are the ratios: 1.00 is the
 //! limit, higher is better, and the second copy of the limit shows how much of a difference is noise.
 //!
-//!     polyport-bench [--quick] [--only WORKLOAD]
+//!     polyport-bench [--quick] [--rounds N] [--only WORKLOAD] [--alone] [--before FOLDER]
+//!
+//! `--alone` leaves the peers out, and `--before` sets another build of the daemon beside this one.
 
 mod calls;
 mod comparison;
@@ -35,10 +37,12 @@ use comparison::{DATAGRAMS, Pace, STREAMS};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use servers::{Limit, Server};
+use table::Company;
 
 const SERVICES: usize = 10;
 const IDLE_CONNECTIONS: usize = 10_000;
-const USAGE: &str = "usage: polyport-bench [--quick] [--only WORKLOAD]";
+const USAGE: &str =
+    "usage: polyport-bench [--quick] [--rounds N] [--only WORKLOAD] [--alone] [--before FOLDER]";
 /// What is no comparison: the daemon's life, and, only if asked for, very many idle connections.
 const LIFE: &str = "life";
 const IDLE: &str = "idle";
@@ -46,7 +50,9 @@ const IDLE: &str = "idle";
 /// What was asked for on the command line.
 struct Wanted {
     quick: bool,
+    rounds: Option<usize>,
     only: Option<String>,
+    company: Company,
 }
 
 fn main() -> ExitCode {
@@ -75,12 +81,29 @@ impl Wanted {
     fn from(arguments: &[String]) -> Result<Wanted, String> {
         let mut wanted = Wanted {
             quick: false,
+            rounds: None,
             only: None,
+            company: Company {
+                peers: true,
+                before: None,
+            },
         };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match (argument.as_str(), arguments.as_slice().first()) {
                 ("--quick", _) => wanted.quick = true,
+                ("--rounds", Some(number)) => {
+                    let rounds = number.parse().ok().filter(|rounds| *rounds > 0);
+                    wanted.rounds = Some(rounds.ok_or("--rounds is to be a number above 0")?);
+                    arguments.next();
+                }
+                ("--alone", _) => wanted.company.peers = false,
+                ("--before", Some(folder)) => {
+                    wanted.company.before = Some(fs::canonicalize(folder).map_err(|error| {
+                        format!("--before {folder}: {error}; it is to hold another build")
+                    })?);
+                    arguments.next();
+                }
                 ("--only", Some(name)) => {
                     let workloads = || STREAMS.iter().chain(&DATAGRAMS);
                     let known = || workloads().map(|w| w.name).chain([LIFE, IDLE]);
@@ -111,7 +134,7 @@ impl Wanted {
             (5, 300, 600)
         };
         Pace {
-            rounds,
+            rounds: self.rounds.unwrap_or(rounds),
             warm_up: Duration::from_millis(warm_up_ms),
             measured: Duration::from_millis(measured_ms),
         }
@@ -145,8 +168,9 @@ fn measure(wanted: &Wanted) -> io::Result<()> {
         ))
     })?;
     let descriptors = process::raise_descriptor_limit()?;
-    table::streams(|name| wanted.wants(name), wanted.pace())?;
-    table::datagrams(|name| wanted.wants(name), wanted.pace())?;
+    let company = &wanted.company;
+    table::streams(|name| wanted.wants(name), company, wanted.pace())?;
+    table::datagrams(|name| wanted.wants(name), company, wanted.pace())?;
     if wanted.wants(LIFE) {
         live(wanted)?;
     }

@@ -4,6 +4,7 @@
 //! not be measured is told above a table, and wrong answers below it.
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::calls;
 use crate::comparison::{self, DATAGRAMS, Pace, STREAMS, Turn, Workload};
@@ -13,8 +14,35 @@ use crate::peers::Peers;
 use crate::servers::{Limit, Server};
 use crate::spread::Spread;
 
+/// What is measured beside the limits and this build of the daemon.
+pub(crate) struct Company {
+    pub(crate) peers: bool,
+    /// Where another build of the daemon lies.
+    pub(crate) before: Option<PathBuf>,
+}
+
+impl Company {
+    fn another_build(&self, serves: Serves) -> io::Result<Option<Server>> {
+        let folder = self.before.as_deref();
+        folder
+            .map(|folder| daemon::start_from(folder, "Polyport before", serves))
+            .transpose()
+    }
+
+    fn peers(&self, kind: fn() -> Peers) -> Peers {
+        match self.peers {
+            true => kind(),
+            false => Peers::default(),
+        }
+    }
+}
+
 /// Echoes over TCP.
-pub(crate) fn streams(wanted: impl Fn(&str) -> bool, pace: Pace) -> io::Result<()> {
+pub(crate) fn streams(
+    wanted: impl Fn(&str) -> bool,
+    company: &Company,
+    pace: Pace,
+) -> io::Result<()> {
     let workloads = chosen(&STREAMS, wanted);
     if workloads.is_empty() {
         return Ok(());
@@ -31,14 +59,19 @@ pub(crate) fn streams(wanted: impl Fn(&str) -> bool, pace: Pace) -> io::Result<(
             },
         )?,
     ];
-    let peers = Peers::for_streams();
+    servers.extend(company.another_build(life::ONE)?);
+    let peers = company.peers(Peers::for_streams);
     servers.extend(peers.servers);
     compare(&workloads, &servers, &peers.left_out, pace)
 }
 
 /// Echoes of datagrams. The first limit sends each batch with one call, as its name says; a daemon
 /// that has segments cut by the kernel can be ahead of it.
-pub(crate) fn datagrams(wanted: impl Fn(&str) -> bool, pace: Pace) -> io::Result<()> {
+pub(crate) fn datagrams(
+    wanted: impl Fn(&str) -> bool,
+    company: &Company,
+    pace: Pace,
+) -> io::Result<()> {
     let workloads = chosen(&DATAGRAMS, wanted);
     if workloads.is_empty() {
         return Ok(());
@@ -50,7 +83,8 @@ pub(crate) fn datagrams(wanted: impl Fn(&str) -> bool, pace: Pace) -> io::Result
         daemon::start("Polyport", Serves::Datagrams { guarded: true })?,
         daemon::start("Polyport, unguarded", Serves::Datagrams { guarded: false })?,
     ];
-    let peers = Peers::for_datagrams();
+    servers.extend(company.another_build(Serves::Datagrams { guarded: true })?);
+    let peers = company.peers(Peers::for_datagrams);
     servers.extend(peers.servers);
     compare(&workloads, &servers, &peers.left_out, pace)
 }

@@ -45,7 +45,13 @@ cases! {
     blocking_limits
     blocking_half_close
     blocking_stays
-    blocking_unkept
+    blocking_ban
+    blocking_bandwidth
+    blocking_hang
+    blocking_lifetime_alone
+    blocking_patience
+    blocking_pending
+    blocking_proxy
     blocking_crash
     work
     work_faults

@@ -465,9 +465,10 @@ typedef struct pp_stream {
    * may go on writing.
    * PP_E_CANCELLED: the worker drains, and what had arrived is read. Whoever waits is woken with it
    *   at once, and it stays so: say goodbye, and return soon.
-   * PP_E_TIMEOUT: the deadline has passed; or the peer was silent for longer than limits.idle, or
-   *   the session has had its limits.handler: then the stream stays as dead as that.
-   * PP_E_GONE: the peer has reset the connection or vanished.
+   * PP_E_TIMEOUT: the deadline has passed; or the peer was silent for longer than limits.idle, left
+   *   an answer or the rest of a request waiting for longer than limits.stall or limits.progress, or
+   *   the session has had its limits.handler or limits.lifetime: then the stream stays as dead as that.
+   * PP_E_GONE: the peer has reset the connection or vanished, or was thrown out.
    * PP_E_ARG: NULL, no capacity, or unknown flags. */
   pp_status (*read)(void *inner, void *buffer, size_t capacity, uint32_t flags, size_t *got);
 

@@ -127,7 +127,8 @@ pub struct Datagram<'a> {
     pub(crate) peer: Address,
     pub(crate) local: Address,
     pub(crate) reply_token: ReplyToken,
-    pub(crate) endpoint: &'a str,
+    /// Text, which is only made sure of where somebody asks: datagrams are many.
+    pub(crate) endpoint: &'a [u8],
     pub(crate) proxied: bool,
     pub(crate) to_many: bool,
 }
@@ -154,9 +155,9 @@ impl Datagram<'_> {
         self.reply_token
     }
 
-    /// The listener as the administrator wrote it.
+    /// The listener as the administrator wrote it; nothing if a host passed what is no text.
     pub fn endpoint(&self) -> &str {
-        self.endpoint
+        std::str::from_utf8(self.endpoint).unwrap_or_default()
     }
 
     /// Whether the addresses are what a trusted proxy reported.

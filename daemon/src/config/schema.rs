@@ -141,6 +141,15 @@ const GENERAL: &[Key] = &[
         "A plugin that does not return from a call for so long has its worker killed and replaced.",
     ),
     key(
+        "daemon.thread_hang_timeout",
+        Kind::Duration {
+            min_ms: 100,
+            max_ms: YEAR_MS,
+        },
+        Is(r#""30s""#),
+        "The same for a handler or job on a thread; time in which it waits for its peer does not count.",
+    ),
+    key(
         "daemon.sandbox",
         Kind::Choice {
             words: &["best-effort", "required", "off"],

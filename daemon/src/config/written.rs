@@ -43,6 +43,8 @@ pub struct Daemon {
     pub drain_timeout_ms: u64,
     #[serde(rename = "hang_timeout")]
     pub hang_timeout_ms: u64,
+    #[serde(rename = "thread_hang_timeout")]
+    pub thread_hang_timeout_ms: u64,
     pub sandbox: SandboxPolicy,
     pub log: Log,
 }

@@ -49,7 +49,10 @@ impl<P: Protocol> Streams<P> {
             };
             if let Some(connection) = connections.get_mut(session) {
                 carry_out_one(ask, session, connection, &mut lending, lists);
-                arm(deadlines, session, connection);
+                // Until a flush has left some of it behind, output has no deadline.
+                if !matches!(ask, Ask::Write { .. }) {
+                    arm(deadlines, session, connection);
+                }
             }
         }
         // A flush, even of nothing, finds out when those refused are writable again.

@@ -54,19 +54,35 @@ pub(super) enum Next {
     },
 }
 
+/// In this order: what a round of receiving, feeding and flushing touches lies together at the end,
+/// beside the version by which a token finds it. With very many connections each line of memory
+/// more is one more to wait for.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Connection<S> {
-    /// The protocol's state; `None` while its `open` runs.
-    pub(super) session: Option<S>,
-    state: State,
+    /// What it was opened with, if that may be told to another worker.
+    pub(super) facts: Option<Box<Kept>>,
+    /// Bytes read and dropped while finishing.
+    dropped: usize,
+    /// What was queued when a write was last refused: `writable` is worth telling below it.
+    pub(super) refused_at: usize,
+    linger_until_ms: u64,
+    pub(super) drain_at_ms: u64,
+    idle_ms: u64,
+    /// The earliest entry in `deadlines` that counts.
+    pub(super) armed_ms: u64,
+    pub(super) until: Until,
+    active_ms: u64,
+    pub(super) pace: Option<Box<Pace>>,
     /// Input that the protocol has not consumed.
     pub(super) kept: Vec<u8>,
     pub(super) output: Output,
+    /// The protocol's state; `None` while its `open` runs.
+    pub(super) session: Option<S>,
+    state: State,
     pub(super) paused: bool,
     /// The last feed was answered as full: no feed before `writable`.
     pub(super) full: bool,
-    /// What was queued when a write was last refused: `writable` is worth telling below it.
-    pub(super) refused_at: usize,
     /// The kept input is to be fed again although nothing was added to it.
     pub(super) feed_again: bool,
     /// The output went past the high watermark and has not come below the low one.
@@ -83,22 +99,10 @@ pub(super) struct Connection<S> {
     leaving: bool,
     /// On its way to or from another worker: nothing happens to it here.
     away: bool,
-    /// What it was opened with, if that may be told to another worker.
-    pub(super) facts: Option<Box<Kept>>,
-    /// Bytes read and dropped while finishing.
-    dropped: usize,
-    active_ms: u64,
-    idle_ms: u64,
-    linger_until_ms: u64,
-    pub(super) drain_at_ms: u64,
-    pub(super) until: Until,
-    pub(super) pace: Option<Box<Pace>>,
-    /// The limit it is closed for.
-    pub(super) passed: Option<Passed>,
     /// Its peer has not sent a byte, and that is counted.
     pub(super) silent: bool,
-    /// The earliest entry in `deadlines` that counts.
-    pub(super) armed_ms: u64,
+    /// The limit it is closed for.
+    pub(super) passed: Option<Passed>,
 }
 
 impl<S> Connection<S> {
@@ -197,6 +201,17 @@ impl<S> Connection<S> {
 
     pub(super) fn awaits_header(&self) -> bool {
         self.until.header_ms != NEVER
+    }
+
+    /// A flush that has left nothing behind changes nothing for it.
+    pub(super) fn goes_on(&self) -> bool {
+        let live = matches!(self.state, State::Open | State::PeerFinished);
+        live && !self.fin_asked && !self.leaving && self.pace.is_none()
+    }
+
+    /// A feed that has consumed everything changes nothing for it.
+    pub(super) fn left_nothing(&self) -> bool {
+        self.kept.capacity() == 0 && self.until.progress_ms == NEVER && !self.leaving
     }
 
     // --- events --------------------------------------------------------------------------------

@@ -102,7 +102,6 @@ struct Entry {
     /// Bytes of files, and in how many ranges.
     file_bytes: u64,
     ranges: usize,
-    output_bytes_max: usize,
     /// A write was refused as full since `writable` was last told.
     refused: bool,
     /// Nothing can be written any more.
@@ -115,6 +114,8 @@ struct Entry {
 #[derive(Debug, Default)]
 pub struct Desk {
     ledger: SecondaryMap<Token, Entry>,
+    /// Of any session: the same for all, and said with each that is opened.
+    output_bytes_max: usize,
     timers: SlotMap<TimerToken, u64>,
     asks: Vec<Ask>,
     bytes: Vec<u8>,
@@ -144,11 +145,11 @@ impl Desk {
     // --- the engine's side ---------------------------------------------------------------------
 
     pub fn opened(&mut self, session: Token, output_bytes_max: usize) {
+        self.output_bytes_max = output_bytes_max;
         let entry = Entry {
             queued: 0,
             file_bytes: 0,
             ranges: 0,
-            output_bytes_max,
             refused: false,
             finished: false,
             closed: false,
@@ -328,7 +329,7 @@ impl Desk {
             Said::Lent(start, end) => end - start,
             Said::Bytes(bytes) => bytes.len(),
         };
-        if entry.away || entry.queued.saturating_add(length) > entry.output_bytes_max {
+        if entry.away || entry.queued.saturating_add(length) > self.output_bytes_max {
             return Err(refuse(&mut self.refusals, session, entry));
         }
         entry.queued += length;
@@ -362,7 +363,7 @@ impl Desk {
         if entry.finished {
             return Err(Refusal::Gone);
         }
-        if entry.away || entry.queued.saturating_add(length) > entry.output_bytes_max {
+        if entry.away || entry.queued.saturating_add(length) > self.output_bytes_max {
             return Ok(false);
         }
         let start = self.bytes.len();

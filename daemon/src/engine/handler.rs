@@ -57,8 +57,8 @@ pub struct Served {
 pub enum Errand {
     /// The protocol's own.
     Job,
-    /// It serves a datagram.
-    Datagram,
+    /// It serves a datagram of this source.
+    Datagram { source: u64 },
 }
 
 /// A job that a protocol submitted.

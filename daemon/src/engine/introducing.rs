@@ -20,6 +20,15 @@ pub struct Introduced {
     pub ends: Option<(Party, Party)>,
 }
 
+/// A connection that is served elsewhere from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenAway {
+    /// What came behind the header.
+    pub kept: Vec<u8>,
+    /// The moment at which it is too old.
+    pub lifetime_ms: u64,
+}
+
 impl<P: Protocol> Streams<P> {
     /// A connection whose proxy has yet to say for whom it speaks.
     pub fn open_for_proxy(&mut self, now_ms: u64) -> Token {
@@ -70,6 +79,15 @@ impl<P: Protocol> Streams<P> {
         }
         self.end_sessions(now_ms);
         opened.map(|_| ())
+    }
+
+    /// Whoever was introduced is served elsewhere, and its connection is none of these any more.
+    pub fn give_away(&mut self, token: Token) -> Option<GivenAway> {
+        let connection = self.forget(token)?;
+        Some(GivenAway {
+            kept: connection.kept,
+            lifetime_ms: connection.until.lifetime_ms,
+        })
     }
 
     /// Whoever was introduced is not to come in.

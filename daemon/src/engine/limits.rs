@@ -16,7 +16,7 @@ pub const HEADER_MS: u64 = 5_000;
 
 /// Which limit, or other rule of the administrator's, a connection was closed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
+#[repr(u8)]
 pub enum Passed {
     Lifetime = 0,
     /// Input waited too long for the plugin to consume it.
@@ -69,8 +69,10 @@ impl Spans {
     }
 }
 
-/// The moments at which one connection passes its limits.
+/// The moments at which one connection passes its limits; in this order, as every round of an echo
+/// looks at the last three.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Until {
     pub(super) lifetime_ms: u64,
     pub(super) progress_ms: u64,
@@ -145,16 +147,20 @@ fn after(now_ms: u64, span_ms: u64) -> u64 {
 
 /// Bytes a second, each way: allowances that are used up and come back.
 #[derive(Debug)]
-pub(super) struct Pace {
-    pub(super) input: Way,
-    pub(super) output: Way,
+pub struct Pace {
+    pub input: Way,
+    pub output: Way,
 }
 
 impl Pace {
-    /// Most connections have no such limit, and pay a pointer for it.
     pub(super) fn of(spans: &Spans, now_ms: u64) -> Option<Box<Pace>> {
-        let way = || Way::new(spans.bandwidth, now_ms);
-        (spans.bandwidth > 0).then(|| {
+        Pace::new(spans.bandwidth, now_ms)
+    }
+
+    /// So many bytes a second; 0 is no limit. Most connections have none, and pay a pointer for it.
+    pub fn new(bytes_per_s: u64, now_ms: u64) -> Option<Box<Pace>> {
+        let way = || Way::new(bytes_per_s, now_ms);
+        (bytes_per_s > 0).then(|| {
             Box::new(Pace {
                 input: way(),
                 output: way(),
@@ -168,7 +174,7 @@ impl Pace {
 }
 
 #[derive(Debug)]
-pub(super) struct Way {
+pub struct Way {
     bucket: Bucket,
     /// What may be moved next; at least one unless it rests.
     allowance: u64,
@@ -187,11 +193,16 @@ impl Way {
         }
     }
 
-    pub(super) fn rests(&self) -> bool {
+    pub fn rests(&self) -> bool {
         self.until_ms != NEVER
     }
 
-    pub(super) fn allowance(&self) -> usize {
+    /// When its rest is over.
+    pub fn until_ms(&self) -> u64 {
+        self.until_ms
+    }
+
+    pub fn allowance(&self) -> usize {
         match self.rests() {
             true => 0,
             false => usize::try_from(self.allowance).unwrap_or(usize::MAX),
@@ -205,7 +216,7 @@ impl Way {
     }
 
     /// So many bytes were moved; true if that was all that was allowed, and there is more now.
-    pub(super) fn moved(&mut self, bytes: usize, now_ms: u64) -> bool {
+    pub fn moved(&mut self, bytes: usize, now_ms: u64) -> bool {
         let all = bytes > 0 && bytes as u64 >= self.allowance;
         self.bucket.use_up(bytes as u64);
         self.allowance = self.bucket.units(now_ms);
@@ -216,7 +227,7 @@ impl Way {
     }
 
     /// True if its rest is over now.
-    pub(super) fn wake(&mut self, now_ms: u64) -> bool {
+    pub fn wake(&mut self, now_ms: u64) -> bool {
         let over = self.until_ms <= now_ms;
         if over {
             self.allowance = self.bucket.units(now_ms).max(1);

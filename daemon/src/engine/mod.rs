@@ -40,8 +40,8 @@ mod simulation;
 
 pub use connection::{LINGER_BYTES_MAX, LINGER_MS};
 pub use giving::NotTaken;
-pub use introducing::Introduced;
-pub use limits::{HEADER_MS, Passed};
+pub use introducing::{GivenAway, Introduced};
+pub use limits::{HEADER_MS, Pace, Passed, Way};
 pub use lists::Parted;
 pub use networks::source_of;
 pub use output::{PIECES_MAX, Pieces};

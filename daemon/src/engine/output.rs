@@ -134,15 +134,33 @@ impl Output {
         lent: &'a [u8],
     ) -> Pieces<'a> {
         let queue = &self.queue[self.head..];
-        let mut pieces = Pieces {
-            room,
-            ..Pieces::default()
-        };
-        if let Some(ranges) = self.ranges() {
-            pieces.add(&queue[..ranges.bytes_before()]);
-            pieces.file_follows = pieces.len() == ranges.bytes_before();
-            return pieces;
+        if self.ranges.is_some() {
+            return self.pieces_before_files(queue, room);
         }
+        match splices.0.as_slice() {
+            [] => Pieces::one(queue, room),
+            [echo] if queue.is_empty() => Pieces::one(&lent[echo.range.clone()], room),
+            _ => Self::many_pieces(queue, room, splices, lent),
+        }
+    }
+
+    /// What stands before the first range of a file leaves first.
+    #[cold]
+    fn pieces_before_files<'a>(&'a self, queue: &'a [u8], room: usize) -> Pieces<'a> {
+        let before = self.ranges().map_or(0, |ranges| ranges.bytes_before());
+        let mut pieces = Pieces::one(&queue[..before], room);
+        pieces.file_follows = pieces.len() == before;
+        pieces
+    }
+
+    #[cold]
+    fn many_pieces<'a>(
+        queue: &'a [u8],
+        room: usize,
+        splices: &Splices,
+        lent: &'a [u8],
+    ) -> Pieces<'a> {
+        let mut pieces = Pieces::one(&[], room);
         let mut from = 0;
         for splice in &splices.0 {
             pieces.add(&queue[from..splice.at]);
@@ -161,6 +179,11 @@ impl Output {
         lent: &[u8],
         spares: &mut Spares,
     ) {
+        if self.queue.capacity() == 0 && n == splices.bytes() {
+            // Nearly always: what was said has left from where it was read.
+            splices.0.clear();
+            return;
+        }
         if splices.0.is_empty() {
             self.head += n;
             if let Some(ranges) = &mut self.ranges {
@@ -257,15 +280,21 @@ enum Offer<'a> {
 
 impl Default for Pieces<'_> {
     fn default() -> Self {
-        Pieces {
-            offer: Offer::One(IoSlice::new(&[])),
-            room: usize::MAX,
-            file_follows: false,
-        }
+        Pieces::one(&[], usize::MAX)
     }
 }
 
 impl<'a> Pieces<'a> {
+    /// The first `room` bytes of these.
+    fn one(bytes: &'a [u8], room: usize) -> Pieces<'a> {
+        let bytes = &bytes[..bytes.len().min(room)];
+        Pieces {
+            offer: Offer::One(IoSlice::new(bytes)),
+            room: room - bytes.len(),
+            file_follows: false,
+        }
+    }
+
     pub fn as_slice(&self) -> &[IoSlice<'a>] {
         match &self.offer {
             Offer::One(piece) if piece.is_empty() => &[],

@@ -15,7 +15,6 @@
 
 use slotmap::SlotMap;
 
-use super::carrying::arm;
 use super::connection::{Connection, Next};
 use super::deadlines::{Deadlines, NEVER, What};
 use super::handler::{Job, JobEnd, JobToken, SharedHandler};
@@ -151,17 +150,14 @@ impl<P: Protocol> Streams<P> {
         };
         self.tally.bytes_in += bytes as u64;
         let next = connection.received(bytes, now_ms);
-        self.note_input(token, bytes, now_ms);
-        let connection = &self.connections[token];
+        let length = connection.kept.len() + bytes;
+        let awaits_header = connection.awaits_header();
+        if connection.silent || connection.pace.is_some() {
+            self.note_input(token, bytes, now_ms);
+        }
         match next {
-            Next::Feed if connection.awaits_header() => {
-                let length = connection.kept.len() + bytes;
-                self.hear_header(token, length);
-            }
-            Next::Feed => {
-                let length = connection.kept.len() + bytes;
-                self.feed(token, length, now_ms);
-            }
+            Next::Feed if awaits_header => self.hear_header(token, length),
+            Next::Feed => self.feed(token, length, now_ms),
             Next::Close { why, reset } => self.close(token, why, reset),
             Next::Nothing | Next::ShutWriting => {}
         }
@@ -348,17 +344,22 @@ impl<P: Protocol> Streams<P> {
             return After::Nothing;
         };
         connection.touched = false;
+        // Nearly always it was touched last: then nobody has to look at it again.
+        self.lists.touched.pop_if(|touched| *touched == token);
         self.tally.bytes_out += bytes as u64;
         let queued = connection.output.queued();
         let released = connection.flushed(bytes, self.marks, &self.spans, now_ms);
         let has_files = connection.output.ranges().is_some();
         let refused = self.protocol.desk().settle(token, &connection.output);
+        if queued == 0 && !has_files && !released && !refused && connection.goes_on() {
+            // Its deadlines have only moved away.
+            return After::Nothing;
+        }
         let writable = refused && connection.is_writable(self.marks);
         let next = match queued {
             0 => connection.drained(now_ms),
             _ => Next::Nothing,
         };
-        arm(&mut self.deadlines, token, connection);
         if released || writable {
             self.mark_resumed(token);
         }

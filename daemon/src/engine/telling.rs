@@ -41,6 +41,10 @@ impl<P: Protocol> Streams<P> {
             }
         };
         self.carry_out(Some(token), now_ms);
+        let connection = self.connections.get(token);
+        if consumed == length && connection.is_some_and(Connection::left_nothing) {
+            return;
+        }
         self.keep(token, consumed, length);
         self.note_left(token, consumed > 0 || again, now_ms);
     }

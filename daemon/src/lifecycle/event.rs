@@ -85,10 +85,12 @@ pub enum News {
         exit: Exit,
         blame: Option<String>,
     },
-    /// Its event loop has been in the same callback since then. Said again for another callback.
+    /// It has been in the same callback since then: on its event loop, or on a thread, which may
+    /// take longer. Said again for another callback.
     Stuck {
         callback: String,
         since_ms: u64,
+        on_thread: bool,
     },
     /// That callback has returned.
     Unstuck,

@@ -42,6 +42,17 @@ const FIRST_GENERATION: u32 = 1;
 pub struct Policy {
     pub drain_timeout_ms: u64,
     pub hang_timeout_ms: u64,
+    pub thread_hang_timeout_ms: u64,
+}
+
+impl Policy {
+    /// What a callback may take: on a thread, or on the event loop.
+    pub fn hang_ms(self, on_thread: bool) -> u64 {
+        match on_thread {
+            true => self.thread_hang_timeout_ms,
+            false => self.hang_timeout_ms,
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -260,7 +260,11 @@ impl Pool {
                 let end = slot.exited(exit, blame.as_deref());
                 self.ended(at, end, moment);
             }
-            News::Stuck { callback, since_ms } => slot.stuck(callback, since_ms, moment),
+            News::Stuck {
+                callback,
+                since_ms,
+                on_thread,
+            } => slot.stuck(callback, since_ms, on_thread, moment),
             News::Unstuck => slot.unstuck(),
         }
     }

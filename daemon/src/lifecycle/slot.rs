@@ -62,6 +62,7 @@ enum Phase {
 struct Stuck {
     callback: String,
     since_ms: u64,
+    on_thread: bool,
 }
 
 impl Slot {
@@ -169,12 +170,22 @@ impl Slot {
         }
     }
 
-    pub(super) fn stuck(&mut self, callback: String, since_ms: u64, moment: &mut Moment<'_>) {
+    pub(super) fn stuck(
+        &mut self,
+        callback: String,
+        since_ms: u64,
+        on_thread: bool,
+        moment: &mut Moment<'_>,
+    ) {
         match &mut self.phase {
             Phase::Serving { stuck } => {
                 let long_ms = moment.now_ms.saturating_sub(since_ms);
                 let text = format!("its plugin has been in {callback} for {long_ms} ms");
-                *stuck = Some(Stuck { callback, since_ms });
+                *stuck = Some(Stuck {
+                    callback,
+                    since_ms,
+                    on_thread,
+                });
                 self.tell(LogLevel::Warning, text, moment);
             }
             // These end at a deadline of their own.
@@ -386,8 +397,12 @@ impl Slot {
         match &self.phase {
             Phase::Starting { ready_by_ms } => Some(*ready_by_ms),
             Phase::Serving { stuck } => {
-                let since_ms = stuck.as_ref().map(|stuck| stuck.since_ms);
-                since_ms.map(|ms| ms.saturating_add(policy.hang_timeout_ms))
+                let stuck = stuck.as_ref()?;
+                Some(
+                    stuck
+                        .since_ms
+                        .saturating_add(policy.hang_ms(stuck.on_thread)),
+                )
             }
             Phase::Draining { kill_at_ms, .. } => *kill_at_ms,
             Phase::Gone { retry_at_ms } => *retry_at_ms,

@@ -13,6 +13,7 @@ use crate::plan::LogLevel;
 const POLICY: Policy = Policy {
     drain_timeout_ms: 5_000,
     hang_timeout_ms: 10_000,
+    thread_hang_timeout_ms: 30_000,
 };
 
 type Row = (u64, Event, &'static [&'static str]);
@@ -167,13 +168,16 @@ fn killed(place: &str) -> Event {
 }
 
 fn stuck(place: &str, since_ms: u64) -> Event {
-    Event::Worker(
-        worker(place),
-        News::Stuck {
-            callback: "feed".to_owned(),
-            since_ms,
-        },
-    )
+    stuck_in("feed", false, place, since_ms)
+}
+
+fn stuck_in(callback: &str, on_thread: bool, place: &str, since_ms: u64) -> Event {
+    let news = News::Stuck {
+        callback: callback.to_owned(),
+        since_ms,
+        on_thread,
+    };
+    Event::Worker(worker(place), news)
 }
 
 const STOP: Event = Event::Stop { fast: false };
@@ -390,6 +394,18 @@ fn a_stop_drains_then_kills_then_exits() {
             (6_211, killed("a1"), &[]),
             (6_212, STOP, &[]),
             (6_213, Event::Tick, &[]),
+        ]),
+    );
+}
+
+#[test]
+fn on_a_thread_a_callback_may_take_longer() {
+    play(
+        &["a"],
+        &serving(&[
+            (1_100, stuck_in("serve", true, "a1", 1_000), &[]),
+            (30_999, Event::Tick, &[]),
+            (31_000, Event::Tick, &["abort a1"]),
         ]),
     );
 }

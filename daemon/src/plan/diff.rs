@@ -194,6 +194,7 @@ mod tests {
                 identity: None,
                 drain_timeout_ms: 1,
                 hang_timeout_ms: 1,
+                thread_hang_timeout_ms: 30_000,
                 sandbox: SandboxPolicy::BestEffort,
                 log: LogPlan {
                     target: LogTarget::Stderr,

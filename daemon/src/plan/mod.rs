@@ -58,6 +58,7 @@ pub struct DaemonPlan {
     pub identity: Option<Identity>,
     pub drain_timeout_ms: u64,
     pub hang_timeout_ms: u64,
+    pub thread_hang_timeout_ms: u64,
     pub sandbox: SandboxPolicy,
     pub log: LogPlan,
 }

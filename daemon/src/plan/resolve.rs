@@ -48,6 +48,7 @@ pub fn resolve(config: Config, facts: &Facts) -> Result<Plan, Vec<Complaint>> {
         identity,
         drain_timeout_ms: daemon.drain_timeout_ms,
         hang_timeout_ms: daemon.hang_timeout_ms,
+        thread_hang_timeout_ms: daemon.thread_hang_timeout_ms,
         sandbox: daemon.sandbox,
         log,
     };

@@ -223,13 +223,14 @@ impl Instance {
         };
         let answer = Arc::new(Mutex::new(Answer::default()));
         let (held, place) = (HeldDatagram::new(facts, payload), answer.clone());
+        let source = facts.peer.source();
         let serve = move || {
             let answer = handlers.serve_datagram(&held);
             *place.lock().unwrap_or_else(PoisonError::into_inner) = answer;
             JobEnd::Ran
         };
         let inside = self.inside();
-        if let Ok(job) = inside.desk.submit(Errand::Datagram, serve) {
+        if let Ok(job) = inside.desk.submit(Errand::Datagram { source }, serve) {
             inside.jobs.owed.insert(job, Owed::Answer(answer));
         }
         true

@@ -44,35 +44,7 @@ pub fn run(
     admitted.check(&chosen, &facts).map_err(about)?;
     let descriptor = admitted.descriptor(needs);
     refuse_unspoken(brief, &descriptor)?;
-    refuse_unkept(brief, &descriptor)?;
     Ok(descriptor)
-}
-
-/// What does not hold for connections that handlers serve: a promise to whoever wrote it that would
-/// not be kept.
-const NOT_FOR_HANDLERS: [&str; 6] = [
-    "access.proxy_from",
-    "limits.bandwidth",
-    "limits.lifetime",
-    "limits.pending",
-    "limits.progress",
-    "limits.stall",
-];
-
-fn refuse_unkept(brief: &ProbeBrief, descriptor: &Descriptor) -> Result<(), String> {
-    let service = &brief.service;
-    let place = |key: &&str| brief.places.get(&format!("services.{service}.{key}"));
-    let written = NOT_FOR_HANDLERS
-        .iter()
-        .find_map(|key| Some((key, place(key)?)));
-    match written {
-        Some((key, place)) if descriptor.blocking => Err(format!(
-            "{place}: services.{service}.{key}: it does not hold for the plugin {}, whose sessions \
-             are served by threads; leave it out (limits.handler and limits.idle bound these)",
-            descriptor.name
-        )),
-        Some(_) | None => Ok(()),
-    }
 }
 
 /// An endpoint of a transport that the plugin does not speak.

@@ -3,7 +3,8 @@
 //! Operators say so, or a worker of a sensor reports who came. A worker is not trusted with more
 //! than that: what it names is one source, of its own sensor, and not more often than it can.
 //!
-//! Invariant: after `spread_bans` every worker has been sent every change.
+//! Invariant: after `spread_bans` every change has been sent to every worker, or waits for room in its
+//! channel.
 
 use std::collections::BTreeMap;
 
@@ -67,12 +68,20 @@ impl Life {
     }
 
     /// Gives every worker the changes of the list.
-    pub(super) fn spread_bans(&mut self, children: &Children) {
-        for order in self.bans.take_news() {
-            for (pid, child) in children.iter() {
-                if let Kind::Worker { name, .. } = &child.kind
-                    && let Err(error) = children.tell(pid, &order)
-                {
+    pub(super) fn spread_bans(&mut self, children: &mut Children) {
+        let news = self.bans.take_news();
+        if news.is_empty() {
+            return;
+        }
+        let workers = children
+            .iter()
+            .filter_map(|(pid, child)| match &child.kind {
+                Kind::Worker { name, .. } => Some((pid, name.clone())),
+                Kind::Check | Kind::Probe(_) => None,
+            });
+        for (pid, name) in workers.collect::<Vec<_>>() {
+            for order in &news {
+                if let Err(error) = children.tell(pid, order) {
                     tracing::warn!(
                         "the worker {name} (pid {pid}) cannot be told of a ban: {error}"
                     );

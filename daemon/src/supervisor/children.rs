@@ -12,9 +12,11 @@ use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
+use super::unsent::Unsent;
 use crate::channel::{Brief, Channel, Order, Received, Report, handed};
 use crate::lifecycle::{Exit, WorkerId};
 use crate::scoreboard::Scoreboard;
@@ -52,6 +54,8 @@ pub(super) struct Child {
     pub(super) has_reported: bool,
     channel: Channel,
     channel_open: bool,
+    /// What its channel had no room for.
+    unsent: Unsent,
     answer: Option<OwnedFd>,
 }
 
@@ -106,6 +110,7 @@ impl Children {
             has_reported: false,
             channel,
             channel_open: true,
+            unsent: Unsent::default(),
             answer,
         };
         self.living.insert(pid, child);
@@ -149,17 +154,34 @@ impl Children {
         .collect()
     }
 
-    /// Channels to poll, with the pid each belongs to.
-    pub(super) fn channels(&self) -> impl Iterator<Item = (i32, BorrowedFd<'_>)> {
-        self.iter()
-            .filter(|(_, child)| child.channel_open)
-            .map(|(pid, c)| (pid, c.channel.as_fd()))
+    /// Channels to poll and for what, with the pid each belongs to.
+    pub(super) fn channels(&self) -> impl Iterator<Item = (i32, PollFd<'_>)> {
+        let open = self.iter().filter(|(_, child)| child.channel_open);
+        open.map(|(pid, child)| {
+            let mut flags = PollFlags::POLLIN;
+            flags.set(PollFlags::POLLOUT, !child.unsent.is_empty());
+            (pid, PollFd::new(child.channel.as_fd(), flags))
+        })
     }
 
-    pub(super) fn tell(&self, pid: i32, order: &Order) -> io::Result<()> {
-        match self.living.get(&pid) {
-            Some(child) => child.channel.send(order),
-            None => Ok(()),
+    /// Sends an order, behind those for which the channel had no room. Who leaves too many of them
+    /// lying is convicted.
+    pub(super) fn tell(&mut self, pid: i32, order: &Order) -> io::Result<()> {
+        let living = self.living.get_mut(&pid);
+        // Whoever is killed is told nothing more.
+        let Some(child) = living.filter(|child| child.offence.is_none()) else {
+            return Ok(());
+        };
+        let Child {
+            channel, unsent, ..
+        } = child;
+        match unsent.send(order, |order| channel.send(order)) {
+            Err(error) if error.kind() == io::ErrorKind::QuotaExceeded => {
+                tracing::error!("the process {pid} does not read its channel and is killed");
+                self.convict(pid, "after it did not read its channel".to_owned());
+                Ok(())
+            }
+            sent => sent,
         }
     }
 
@@ -183,11 +205,14 @@ impl Children {
         }
     }
 
-    /// What a child has said, a bounded piece of it; the text of an error is for the log.
+    /// What a child has said, a bounded piece of it; the text of an error is for the log. It may also
+    /// have made room for what is unsent.
     pub(super) fn listen(&mut self, pid: i32, now_ms: u64) -> Vec<Result<Report, String>> {
         let Some(child) = self.living.get_mut(&pid) else {
             return Vec::new();
         };
+        let channel = &child.channel;
+        child.unsent.flush(|order| channel.send(order));
         let mut heard = Vec::new();
         while heard.len() < MESSAGES_PER_TURN && child.channel_open {
             match child.channel.receive() {

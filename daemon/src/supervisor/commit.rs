@@ -28,7 +28,7 @@ impl Life {
     }
 
     /// The new generations are what serves.
-    pub(super) fn commit(&mut self, children: &Children, now_ms: u64) {
+    pub(super) fn commit(&mut self, children: &mut Children, now_ms: u64) {
         let Some((wish, changing)) = self.changes.take_changing() else {
             return;
         };
@@ -75,7 +75,7 @@ impl Life {
     }
 
     /// The same workers go by other limits and rules from now on.
-    fn adjust(&mut self, name: &str, children: &Children) {
+    fn adjust(&mut self, name: &str, children: &mut Children) {
         let Some(number) = self.named(name) else {
             return;
         };

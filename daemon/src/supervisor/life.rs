@@ -19,7 +19,7 @@ use super::directories::Directories;
 use super::preparation::Candidate;
 use super::service::{Edition, Service};
 use super::status;
-use super::watch::{Finding, Watch};
+use super::watch::Watch;
 use super::wishes::Reloads;
 use super::{Announcement, Ending, Wish};
 use crate::channel::{self, Brief, CheckBrief, ListenerBrief, StoredPlugin, WorkerBrief};
@@ -30,7 +30,7 @@ use crate::lifecycle::{
 };
 use crate::plan::{LogLevel, Plan, ServicePlan};
 use crate::plugin_host::verify;
-use crate::scoreboard::{Counter, Scoreboard};
+use crate::scoreboard::{Counter, SLOTS, Scoreboard};
 
 pub(super) struct Life {
     pub(super) lifecycle: Lifecycle,
@@ -74,7 +74,7 @@ impl Life {
             crashes,
             changes: Reloads::default(),
             sources,
-            watch: Watch::default(),
+            watch: Watch::new(policy(&plan)),
             announce_due: false,
             over: false,
             directories,
@@ -220,25 +220,22 @@ impl Life {
 
     /// Looks at the scoreboards for workers that are stuck.
     pub(super) fn watch(&mut self, children: &mut Children, now_ms: u64) {
+        // A reload may have changed it.
+        self.watch.policy = policy(&self.plan);
         if !self.watch.begin(now_ms) {
             return;
         }
         let mut findings = Vec::new();
         for (_, child) in children.iter() {
             if let (Kind::Worker { id, .. }, Some(board)) = (&child.kind, &child.scoreboard) {
-                let finding = self.watch.look(*id, board.glance(0), now_ms);
+                let glances = (0..SLOTS).map(|slot| board.glance(slot));
+                let finding = self.watch.look(*id, glances, now_ms);
                 findings.extend(finding.map(|finding| (*id, finding)));
             }
         }
+        self.watch.end(now_ms);
         for (worker, finding) in findings {
-            let news = match finding {
-                Finding::Stuck { callback, since_ms } => News::Stuck {
-                    callback: callback.to_owned(),
-                    since_ms,
-                },
-                Finding::Unstuck => News::Unstuck,
-            };
-            self.handle(Event::Worker(worker, news), children, now_ms);
+            self.handle(Event::Worker(worker, finding.news()), children, now_ms);
         }
     }
 
@@ -414,8 +411,8 @@ impl Life {
     }
 }
 
-pub(super) fn tell(children: &Children, worker: WorkerId, order: &channel::Order) {
-    if let Some((pid, _)) = children.of_worker(worker)
+pub(super) fn tell(children: &mut Children, worker: WorkerId, order: &channel::Order) {
+    if let Some(pid) = children.of_worker(worker).map(|(pid, _)| pid)
         && let Err(error) = children.tell(pid, order)
     {
         tracing::error!("the worker {pid} cannot be told {order:?}: {error}");
@@ -427,6 +424,7 @@ pub(super) fn policy(plan: &Plan) -> Policy {
     Policy {
         drain_timeout_ms: plan.daemon.drain_timeout_ms,
         hang_timeout_ms: plan.daemon.hang_timeout_ms,
+        thread_hang_timeout_ms: plan.daemon.thread_hang_timeout_ms,
     }
 }
 

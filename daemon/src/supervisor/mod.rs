@@ -25,6 +25,7 @@ mod service;
 mod signals;
 mod socket_options;
 mod status;
+mod unsent;
 mod watch;
 mod wishes;
 
@@ -162,7 +163,7 @@ impl Supervisor {
                 life.watch(&mut self.children, now_ms);
                 life.tick(&mut self.children, now_ms);
                 life.advance(&mut self.children, now_ms);
-                life.spread_bans(&self.children);
+                life.spread_bans(&mut self.children);
                 life.conclude(&self.wish, &self.children, now_ms)
             }
             Phase::Leaving(ending) if self.children.is_empty() => {
@@ -186,7 +187,7 @@ impl Supervisor {
         let mut pids = Vec::new();
         for (pid, channel) in self.children.channels() {
             pids.push(pid);
-            fds.push(PollFd::new(channel, PollFlags::POLLIN));
+            fds.push(channel);
         }
         if let Phase::Living(life) = &self.phase {
             for (fd, interest) in life.control().sources() {

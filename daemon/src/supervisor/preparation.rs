@@ -168,7 +168,7 @@ impl Preparation {
         descriptor: Descriptor,
         found: Found,
     ) -> Result<Edition, String> {
-        let shards = shard_count(cpus());
+        let shards = shard_count(cpus(), plan.workers);
         let listeners = bind_service(name, plan, descriptor.peer_first, shards, &found.listeners)
             .map_err(|error| error.to_string())?;
         let places = match found.places {

@@ -41,11 +41,7 @@ fn hear(children: &mut Children, pid: i32) -> io::Result<Option<Result<Descripto
         let left = until.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         let mut fds = vec![PollFd::new(life.as_fd(), PollFlags::POLLIN)];
-        fds.extend(
-            children
-                .channels()
-                .map(|(_, fd)| PollFd::new(fd, PollFlags::POLLIN)),
-        );
+        fds.extend(children.channels().map(|(_, channel)| channel));
         let woken = poll(&mut fds, timeout);
         let is_dead = fds[0].any().unwrap_or(true);
         // Its time is counted here; what the table would add for a closed channel is not needed.

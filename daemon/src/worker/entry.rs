@@ -44,6 +44,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             Ok(guest) => guest,
             Err(refusal) => return self.refuse(&socket, peer, refusal),
         };
+        self.note_uncounted(guest);
         let facts = Facts {
             peer,
             local,
@@ -58,7 +59,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
         match self.streams.open(&facts, self.now_ms) {
             Ok(token) => {
-                self.enter(token, guest);
+                self.gate.enter(token, guest);
                 self.keep(token, socket, peer);
             }
             Err(_) => {
@@ -80,12 +81,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.keep(token, socket, peer);
     }
 
-    pub(super) fn enter(&mut self, token: Token, guest: Guest) {
+    pub(super) fn note_uncounted(&mut self, guest: Guest) {
         if self.gate.is_uncounted(guest) {
             self.scoreboard.add(Counter::SourcesFull, 1);
             self.complaints.sources_full(self.now_ms);
         }
-        self.gate.enter(token, guest);
     }
 
     /// The connection is one of ours from here on.
@@ -117,7 +117,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                     continue;
                 }
             };
-            self.enter(token, guest);
+            self.note_uncounted(guest);
             let facts = Facts {
                 peer,
                 local,
@@ -127,6 +127,12 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 endpoint: &stranger.endpoint,
             };
             tracing::debug!(session = token.data().as_ffi(), %peer, "introduced by a proxy");
+            if self.blocking.serves() {
+                let (facts, endpoint) = (facts.without_endpoint(), stranger.endpoint);
+                self.hand_over_introduced(token, facts, endpoint, guest);
+                continue;
+            }
+            self.gate.enter(token, guest);
             if self.streams.introduce(token, &facts, self.now_ms).is_err() {
                 self.vetoed(peer);
             }
@@ -176,6 +182,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         for token in self.gate.ban(ban, self.now_ms) {
             self.streams.close_banned(token, self.now_ms);
         }
+        self.end_banned_sessions();
         self.part();
     }
 }

@@ -244,7 +244,7 @@ impl Gate {
         self.traps.take(1, now_ms).then_some(source)
     }
 
-    /// Returns who is in and has to go.
+    /// Returns who is in and has to go, of those that have entered.
     pub(super) fn ban(&mut self, ban: &Ban, now_ms: u64) -> Vec<Token> {
         let until_ms = ban
             .for_ms
@@ -253,6 +253,10 @@ impl Gate {
         let banned = |(_, guest): &(Token, &Guest)| self.bans.includes(guest.peer, now_ms);
         let banned = self.guests.iter().filter(banned);
         banned.map(|(token, _)| token).collect()
+    }
+
+    pub(super) fn is_banned(&self, guest: Guest, now_ms: u64) -> bool {
+        self.bans.includes(guest.peer, now_ms)
     }
 
     pub(super) fn unban(&mut self, network: IpNet) {

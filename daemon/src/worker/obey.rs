@@ -97,10 +97,12 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         log::set_level(*log_level);
         let workers = self.worker_count;
         self.connections_max = share_of(limits.connections, workers).max(1) as usize;
-        self.streams.adjust(&Limits {
+        let own = Limits {
             pending: share_of(limits.pending, workers),
             ..limits.clone()
-        });
+        };
+        self.streams.adjust(&own);
+        self.blocking.adjust(&own);
         self.datagrams.adjust(limits, workers);
         self.gate.adjust(limits, access, workers, self.now_ms);
         self.banner.clone_from(&access.banner_refused);

@@ -27,6 +27,8 @@ pub(super) struct Stream {
     pub(super) writable: bool,
     /// The peer finished or broke: its last word has to be read up to the end.
     hung: bool,
+    /// It has failed, which has to be noticed even where nothing is read.
+    pub(super) broken: bool,
     /// It is on the ready list.
     pub(super) listed: bool,
     /// The engine has something to tell the protocol about it.
@@ -64,6 +66,7 @@ impl Stream {
             readable: false,
             writable: true,
             hung: false,
+            broken: false,
             listed: false,
             resumed: false,
             unsent: false,
@@ -76,11 +79,15 @@ impl Stream {
         EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET
     }
 
-    pub(super) fn note(&mut self, events: EpollFlags) {
+    /// True if it takes bytes again.
+    pub(super) fn note(&mut self, events: EpollFlags) -> bool {
+        let unblocked = !self.writable && events.contains(EpollFlags::EPOLLOUT);
         let hung = EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
         self.hung |= events.intersects(hung);
         self.readable |= events.intersects(EpollFlags::EPOLLIN | hung);
-        self.writable |= events.contains(EpollFlags::EPOLLOUT);
+        self.broken |= events.contains(EpollFlags::EPOLLERR);
+        self.writable |= unblocked;
+        unblocked
     }
 
     /// True if it can go on and was not on the ready list; now it is.
@@ -111,7 +118,7 @@ impl Stream {
 
     /// How many bytes of the pieces the socket took; all others wait for it to be writable.
     pub(super) fn send(&mut self, pieces: &Pieces<'_>) -> nix::Result<usize> {
-        if pieces.is_empty() || !self.writable {
+        if !self.writable {
             return Ok(0);
         }
         let fd = self.socket.as_raw_fd();
@@ -119,15 +126,19 @@ impl Stream {
         if pieces.file_follows() {
             flags |= MsgFlags::from_bits_retain(MSG_MORE);
         }
-        let result = uninterrupted(|| match pieces.as_slice() {
-            [piece] => send(fd, piece, flags),
-            pieces => sendmsg::<SockaddrStorage>(fd, pieces, &[], flags, None),
-        });
+        let (result, offered) = match pieces.as_slice() {
+            [] => return Ok(0),
+            [piece] => (uninterrupted(|| send(fd, piece, flags)), piece.len()),
+            many => {
+                let sent = || sendmsg::<SockaddrStorage>(fd, many, &[], flags, None);
+                (uninterrupted(sent), pieces.len())
+            }
+        };
         let sent = match result {
             Err(Errno::EAGAIN) => 0,
             result => result?,
         };
-        self.writable = sent == pieces.len();
+        self.writable = sent == offered;
         Ok(sent)
     }
 

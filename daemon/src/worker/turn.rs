@@ -237,16 +237,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         let Some(stream) = self.sockets.get_mut(token) else {
             return;
         };
-        let unblocked = !stream.writable && events.contains(EpollFlags::EPOLLOUT);
-        stream.note(events);
-        if self.streams.wants_read(token) {
-            if stream.list() {
-                self.ready.push_back(token);
-            }
-        } else if events.contains(EpollFlags::EPOLLERR) {
-            self.streams.lost(token, self.now_ms);
-            self.part();
-            return;
+        let unblocked = stream.note(events);
+        // Whether it is to be read is asked at the visit: of very many connections, each would be
+        // fetched from memory here and, by then forgotten by the caches, there once more.
+        if stream.list() {
+            self.ready.push_back(token);
         }
         if unblocked && self.streams.queued(token) > 0 {
             self.flush(token);
@@ -316,20 +311,25 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             self.flush_lent(token);
         }
         if self.streams.wants_read(token) {
-            self.read(token);
+            let more = self.read(token);
             // Nearly always the socket is empty now: the cheaper question comes first.
-            let more = self.sockets.get(token).is_some_and(|s| s.readable);
             if more && self.streams.wants_read(token) {
                 self.make_ready(token);
             }
+        } else if self.sockets.get(token).is_some_and(|s| s.broken) {
+            self.streams.lost(token, self.now_ms);
+            self.part();
         }
     }
 
-    fn read(&mut self, token: Token) {
+    /// True if there may be more to read.
+    fn read(&mut self, token: Token) -> bool {
         let Some(stream) = self.sockets.get_mut(token).filter(|stream| stream.readable) else {
-            return;
+            return false;
         };
-        match stream.read(self.streams.space(token)) {
+        let heard = stream.read(self.streams.space(token));
+        let more = stream.readable;
+        match heard {
             Heard::Bytes(bytes) => {
                 self.streams.received(token, bytes, self.now_ms);
                 self.introduce_waiting();
@@ -339,6 +339,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             Heard::Lost => self.streams.lost(token, self.now_ms),
         }
         self.flush_lent(token);
+        more
     }
 
     fn expire(&mut self) {
@@ -448,7 +449,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     }
 }
 
-fn closed_for(passed: Passed) -> Counter {
+pub(super) fn closed_for(passed: Passed) -> Counter {
     match passed {
         Passed::Lifetime => Counter::ClosedLifetime,
         Passed::Progress => Counter::ClosedProgress,

@@ -55,6 +55,7 @@ impl World {
             let news = News::Stuck {
                 callback: "feed".to_owned(),
                 since_ms: self.now_ms + after_ms.saturating_sub(self.dice.below(100)),
+                on_thread: self.dice.chance(30),
             };
             self.say(after_ms, worker, news);
             if self.dice.chance(40) {

@@ -105,6 +105,7 @@ impl World {
         let policy = Policy {
             drain_timeout_ms: DRAIN_MS,
             hang_timeout_ms: HANG_MS,
+            thread_hang_timeout_ms: 3 * HANG_MS,
         };
         let names = (0..services).map(|number| format!("service-{number}"));
         let mut world = World {

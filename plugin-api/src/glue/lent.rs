@@ -60,7 +60,7 @@ pub(crate) unsafe fn datagram<'a>(raw: *const abi::Datagram) -> Option<Datagram<
         local: Address::from_raw(&raw.local),
         reply_token: ReplyToken(raw.reply_token),
         // SAFETY: the endpoint lives as long as the facts.
-        endpoint: unsafe { text(raw.endpoint) }.ok()?,
+        endpoint: unsafe { bytes(raw.endpoint.ptr, raw.endpoint.len) },
         proxied: raw.flags & abi::INFO_PROXIED != 0,
         to_many: raw.flags & abi::INFO_TO_MANY != 0,
     })

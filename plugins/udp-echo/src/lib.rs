@@ -168,10 +168,9 @@ impl UdpEcho {
     /// Takes an answer from what the source and the service have left.
     fn spend(&mut self, key: u64, loopback: bool, now_ms: u64) -> Result<(), Reason> {
         let limits = &self.limits;
-        let bucket = &mut self.sources.hear(key, now_ms).bucket;
         if let Some(rate) = limits.source
             && (!loopback || limits.source_on_loopback)
-            && !bucket.allows(rate, now_ms)
+            && !self.sources.hear(key, now_ms).bucket.allows(rate, now_ms)
         {
             return Err(Reason::Rate);
         }

@@ -41,9 +41,11 @@ pub(super) struct Listener {
     _file: Option<BoundFile>,
 }
 
-/// How many shards an address gets on a machine with so many CPUs.
-pub(super) fn shard_count(cpus: usize) -> usize {
-    (2 * cpus).next_power_of_two().clamp(2, SHARDS_MAX)
+/// How many shards an address gets on a machine with so many CPUs, in a service with so many workers:
+/// with fewer than workers, some of these would share one and others not.
+pub(super) fn shard_count(cpus: usize, workers: u16) -> usize {
+    let wanted = usize::max(2 * cpus, usize::from(workers));
+    wanted.next_power_of_two().clamp(2, SHARDS_MAX)
 }
 
 /// Binds all endpoints of a service, but for those that are there already: its own, and those that
@@ -224,9 +226,34 @@ mod tests {
     }
 
     #[test]
-    fn shards_are_a_power_of_two_of_at_least_twice_the_cpus() {
-        for (cpus, shards) in [(1, 2), (2, 4), (3, 8), (4, 8), (6, 16), (200, 64)] {
-            assert_eq!(shard_count(cpus), shards, "{cpus} CPUs");
+    fn shards_are_a_power_of_two_of_at_least_twice_the_cpus_and_of_all_workers() {
+        for (cpus, workers, shards) in [
+            (1, 1, 2),
+            (2, 2, 4),
+            (3, 3, 8),
+            (4, 1, 8),
+            (6, 6, 16),
+            (200, 200, 64),
+            (2, 5, 8),
+            (2, 8, 8),
+            (2, 9, 16),
+            (1, 256, 64),
+        ] {
+            let found = shard_count(cpus, workers);
+            assert_eq!(found, shards, "{cpus} CPUs, {workers} workers");
+        }
+    }
+
+    #[test]
+    fn eight_workers_on_two_cpus_share_evenly_and_so_do_more_of_them_later() {
+        let shards = shard_count(2, 8);
+        let bound = bind_service("x", &service("127.0.0.1:0"), false, shards, &[]).expect("bound");
+        for (workers, polled) in [(8_u16, 1), (4, 2), (2, 4), (16, 1)] {
+            for worker in 0..workers {
+                let found = bound[0].shards_of(worker, workers);
+                assert_eq!(found.len(), polled, "worker {worker} of {workers}");
+                assert!(found.iter().all(|(_, brief)| brief.shared == (workers > 8)));
+            }
         }
     }
 

@@ -1,8 +1,9 @@
 //! What may block, as the event loop sees it: sessions and jobs handed to threads, and what comes
 //! back from them.
 //!
-//! A thread owns the socket of the session that it serves, and gives it back to the loop when there
-//! is nothing left but to wait for the peer's FIN. The loop counts, refuses, and stops them.
+//! Only a thread reads and writes the socket of the session that it serves; it gives that back to the
+//! loop when there is nothing left but to wait for the peer's FIN. The loop counts, refuses, and stops
+//! them, and ends sessions that are too old, banned, or silent where too many are.
 //!
 //! Invariant: a session is in `sessions` from when it was handed over until its thread has answered,
 //! and counts against the worker's limit on connections as long; a job of the protocol is told of
@@ -13,22 +14,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
-use slotmap::{Key, SlotMap};
+use slotmap::Key;
 
 use super::files::{HasRead, Read, Reads};
 use super::gate::Guest;
 use super::stream::Stream;
-use super::turn::Worker;
+use super::turn::{Worker, closed_for};
 use super::{Orders, Share, Wakes};
-use crate::engine::handler::{Errand, Job, JobEnd, JobToken, SharedHandler};
+use crate::engine::handler::{Job, JobEnd, JobToken, SharedHandler};
 use crate::engine::session::{End, Facts, Protocol, Token};
+use crate::engine::{GivenAway, Passed};
 use crate::plan::Limits;
-use crate::scoreboard::{Callback, Counter, Scoreboard, Slot};
+use crate::scoreboard::{Counter, Scoreboard};
 
+mod patience;
+mod runner;
+mod session;
+mod sessions;
 mod stream;
 mod threads;
 
-use stream::{Patience, Stop, Waiting};
+use patience::{Patience, after};
+use runner::Runner;
+use session::Session;
+use sessions::Sessions;
+use stream::Stop;
 use threads::{Bounds, Refused, Threads};
 
 /// The event of a result; above those of listeners, below those of connections.
@@ -42,8 +52,10 @@ const RETURN_MS: u64 = 500;
 pub(super) struct Blocking {
     threads: Threads<Task, Done>,
     handler: Option<SharedHandler>,
-    /// With the place of its source that each takes.
-    sessions: SlotMap<Token, Guest>,
+    sessions: Sessions,
+    /// Of sessions that come; those that are with a thread keep what they came with.
+    patience: Patience,
+    lifetime_ms: u64,
     pub(super) results_waiting: bool,
     pub(super) reads: Reads,
     stop: Arc<Stop>,
@@ -59,16 +71,21 @@ enum Task {
 
 /// A session on its way to a thread.
 struct Visit {
-    session: Token,
-    socket: Stream,
+    token: Token,
+    session: Arc<Session>,
     facts: Facts<'static>,
     endpoint: String,
+    /// What came before the thread had the socket.
+    kept: Vec<u8>,
+    patience: Patience,
 }
 
 enum Done {
     Session {
-        session: Token,
+        token: Token,
         end: End,
+        /// The limit with a name of its own that it was cut short for.
+        passed: Option<Passed>,
         fate: Fate,
         log_dropped: u64,
     },
@@ -77,11 +94,12 @@ enum Done {
 }
 
 /// What becomes of the socket.
+#[derive(Clone, Copy)]
 enum Fate {
     /// Our FIN is sent: the peer's is to be waited for.
-    Linger(Stream),
-    Close(Stream),
-    Reset(Stream),
+    Linger,
+    Close,
+    Reset,
 }
 
 impl Blocking {
@@ -95,10 +113,6 @@ impl Blocking {
         let runner = Runner {
             handler: handler.clone(),
             stop: stop.clone(),
-            patience: Patience {
-                idle_ms: share.limits.idle_ms,
-                handler_ms: share.limits.threads.handler_ms,
-            },
             board: board.clone(),
         };
         let bounds = bounds(&share.limits, handler.as_ref());
@@ -109,12 +123,21 @@ impl Blocking {
         Ok(Blocking {
             threads,
             handler,
-            sessions: SlotMap::with_key(),
+            sessions: Sessions::new(share.share_of(share.limits.pending)),
+            patience: Patience::of(&share.limits),
+            lifetime_ms: share.limits.lifetime_ms,
             results_waiting: false,
             reads: Reads::default(),
             stop,
             end_ms: None,
         })
+    }
+
+    /// A reload has changed limits; `pending` is this worker's share.
+    pub(super) fn adjust(&mut self, limits: &Limits) {
+        self.patience = Patience::of(limits);
+        self.lifetime_ms = limits.lifetime_ms;
+        self.sessions.adjust(limits.pending);
     }
 
     /// Whether sessions are served by threads.
@@ -133,10 +156,12 @@ impl Blocking {
             true => end_ms + RETURN_MS,
             false => end_ms,
         });
-        [end_ms, self.reads.next_deadline_ms()]
-            .into_iter()
-            .flatten()
-            .min()
+        let deadlines = [
+            end_ms,
+            self.sessions.next_deadline_ms(),
+            self.reads.next_deadline_ms(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Has a part of a file read; it comes back if there is no room for it now.
@@ -178,30 +203,77 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         endpoint: String,
         guest: Guest,
     ) {
-        let session = self.blocking.sessions.insert(guest);
-        let peer = facts.peer;
-        let visit = Visit {
+        let lifetime_ms = after(self.blocking.lifetime_ms, self.now_ms);
+        let (token, session) = (self.blocking.sessions).enter(socket, false, guest, lifetime_ms);
+        self.hand_out(Visit {
+            token,
             session,
-            socket,
             facts,
             endpoint,
+            kept: Vec::new(),
+            patience: self.blocking.patience,
+        });
+    }
+
+    /// The same with one that its proxy has introduced: it was the loop's so far.
+    pub(super) fn hand_over_introduced(
+        &mut self,
+        token: Token,
+        facts: Facts<'static>,
+        endpoint: String,
+        guest: Guest,
+    ) {
+        let (socket, given) = (self.sockets.remove(token), self.streams.give_away(token));
+        let Some((socket, GivenAway { kept, lifetime_ms })) = socket.zip(given) else {
+            return self.gate.turn_back(guest);
         };
-        match self.blocking.threads.submit(Task::Serve(Box::new(visit))) {
+        // Closing would not take it out of the event queue, for it is not closed.
+        let _ = self.epoll.delete(&socket.socket);
+        self.scoreboard.subtract(Counter::Connections, 1);
+        // Its proxy has spoken for it.
+        let (token, session) = (self.blocking.sessions).enter(socket, true, guest, lifetime_ms);
+        self.hand_out(Visit {
+            token,
+            session,
+            facts,
+            endpoint,
+            kept,
+            patience: self.blocking.patience,
+        });
+    }
+
+    fn hand_out(&mut self, visit: Visit) {
+        let (token, peer) = (visit.token, visit.facts.peer);
+        let refused = match self.blocking.threads.submit(Task::Serve(Box::new(visit))) {
             Ok(()) => {
-                tracing::debug!(session = session.data().as_ffi(), %peer, "connection opened");
+                tracing::debug!(session = token.data().as_ffi(), %peer, "connection opened");
                 self.scoreboard.add(Counter::Connections, 1);
+                return self.blocking.sessions.end_silent();
             }
-            Err(refused) => {
-                self.blocking.sessions.remove(session);
-                self.gate.turn_back(guest);
-                self.scoreboard.add(Counter::Refused, 1);
-                self.scoreboard.add(Counter::RefusedBusy, 1);
-                match refused {
-                    Refused::Busy(_) => self.complaints.busy(self.now_ms),
-                    Refused::NoThread(_, error) => self.complaints.no_thread(self.now_ms, &error),
-                }
+            Err(refused) => refused,
+        };
+        match refused {
+            Refused::Busy(task) => {
+                drop(task);
+                self.complaints.busy(self.now_ms);
+            }
+            Refused::NoThread(task, error) => {
+                drop(task);
+                self.complaints.no_thread(self.now_ms, &error);
             }
         }
+        if let Some((guest, _socket)) = self.blocking.sessions.leave(token) {
+            self.gate.turn_back(guest);
+        }
+        self.blocking.sessions.end_silent();
+        self.scoreboard.add(Counter::Refused, 1);
+        self.scoreboard.add(Counter::RefusedBusy, 1);
+    }
+
+    /// After a ban: those whom threads serve and who are not to be in any more.
+    pub(super) fn end_banned_sessions(&mut self) {
+        let gate = &self.gate;
+        (self.blocking.sessions).end_banned(|guest| gate.is_banned(guest, self.now_ms));
     }
 
     /// Gives what the protocol has submitted to threads.
@@ -234,13 +306,18 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 Done::Job(job, end) => self.streams.worked(job, end, self.now_ms),
                 Done::Read(read) => self.take_read(read),
                 Done::Session {
-                    session,
+                    token,
                     end,
+                    passed,
                     fate,
                     log_dropped,
                 } => {
                     self.scoreboard.add(Counter::LogDropped, log_dropped);
-                    self.session_over(session, end, fate);
+                    match passed {
+                        Some(passed) => self.note_passed(passed),
+                        None => self.note_end(end),
+                    }
+                    self.session_over(token, end, fate);
                 }
             }
         }
@@ -248,10 +325,12 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.part();
     }
 
-    fn session_over(&mut self, session: Token, end: End, fate: Fate) {
-        if let Some(guest) = self.blocking.sessions.remove(session) {
-            self.gate.turn_back(guest);
-        }
+    fn note_passed(&mut self, passed: Passed) {
+        self.scoreboard.add(closed_for(passed), 1);
+        self.complaints.closed_for(self.now_ms, passed, 1);
+    }
+
+    fn note_end(&mut self, end: End) {
         match end {
             End::Idle => self.scoreboard.add(Counter::ClosedIdle, 1),
             End::Limit => {
@@ -261,13 +340,20 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             End::Fault => self.scoreboard.add(Counter::PluginFaults, 1),
             End::Finished | End::Aborted | End::Lost | End::Drain | End::Carried | End::File => {}
         }
-        let number = session.data().as_ffi();
+    }
+
+    fn session_over(&mut self, token: Token, end: End, fate: Fate) {
+        let Some((guest, socket)) = self.blocking.sessions.leave(token) else {
+            return;
+        };
+        self.gate.turn_back(guest);
+        let number = token.data().as_ffi();
         match fate {
             // Nobody will be there to wait for the peer's FIN.
-            Fate::Linger(socket) if self.blocking.stop.is_over() => drop(socket),
-            Fate::Linger(socket) => return self.linger(socket, number, end),
-            Fate::Close(socket) => drop(socket),
-            Fate::Reset(socket) => socket.reset(),
+            Fate::Linger if self.blocking.stop.is_over() => drop(socket),
+            Fate::Linger => return self.linger(socket, number, end),
+            Fate::Close => drop(socket),
+            Fate::Reset => socket.reset(),
         }
         tracing::debug!(session = number, why = ?end, "connection closed");
         self.scoreboard.subtract(Counter::Connections, 1);
@@ -293,10 +379,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 .streams
                 .worked(job.token, JobEnd::Cancelled, self.now_ms),
             Task::Serve(visit) => {
-                let Visit {
-                    session, socket, ..
-                } = *visit;
-                self.session_over(session, End::Drain, Fate::Close(socket));
+                let token = visit.token;
+                drop(visit);
+                self.session_over(token, End::Drain, Fate::Close);
             }
             // The connection that waited for it is closed by then, or will be.
             Task::Read(_) => self.blocking.reads.out -= 1,
@@ -314,8 +399,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.blocking.end_ms = Some(sooner);
     }
 
-    /// The time to drain may be over.
+    /// Sessions may be too old, and the time to drain over.
     pub(super) fn expire_blocking(&mut self) {
+        self.blocking.sessions.end_old(self.now_ms);
         let over = self
             .blocking
             .end_ms
@@ -369,78 +455,6 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
         self.blocking.threads.join();
         Some(self.streams.into_protocol())
-    }
-}
-
-// --- on a thread ---------------------------------------------------------------------------------
-
-/// What each thread needs.
-struct Runner {
-    handler: Option<SharedHandler>,
-    stop: Arc<Stop>,
-    patience: Patience,
-    board: Scoreboard,
-}
-
-impl Runner {
-    fn run(&self, task: Task, number: usize) -> Done {
-        let slot = self.board.slot(number);
-        match task {
-            Task::Serve(visit) => self.serve(*visit, &slot),
-            Task::Run(job) => {
-                let callback = match job.errand {
-                    Errand::Job => Callback::Run,
-                    Errand::Datagram => Callback::Serve,
-                };
-                slot.enter(callback, 0, 0);
-                let end = (job.run)();
-                slot.leave();
-                Done::Job(job.token, end)
-            }
-            Task::Read(read) => Done::Read(read.run()),
-        }
-    }
-
-    fn serve(&self, visit: Visit, slot: &Slot) -> Done {
-        let Visit {
-            session,
-            socket,
-            facts,
-            endpoint,
-        } = visit;
-        let facts = Facts {
-            endpoint: &endpoint,
-            ..facts
-        };
-        let handler = self
-            .handler
-            .as_ref()
-            .expect("only a handler's sessions come here");
-        let (number, source) = (session.data().as_ffi(), facts.peer.source());
-        let mut stream = Waiting::new(&socket, &self.stop, self.patience, slot, (number, source));
-        slot.enter(Callback::Serve, number, source);
-        let served = handler.serve(session, &facts, &mut stream);
-        slot.leave();
-        let (ended, unsent) = (stream.ended(), stream.is_unsent());
-        let finished = stream.has_finished();
-        let end = ended.unwrap_or(served.verdict.err().unwrap_or(End::Finished));
-        let fate = match end {
-            End::Aborted | End::Fault | End::File => Fate::Reset(socket),
-            _ if unsent => Fate::Reset(socket),
-            End::Idle | End::Limit | End::Lost => Fate::Close(socket),
-            End::Finished | End::Drain | End::Carried => {
-                if !finished {
-                    socket.shut_writing();
-                }
-                Fate::Linger(socket)
-            }
-        };
-        Done::Session {
-            session,
-            end,
-            fate,
-            log_dropped: served.log_dropped,
-        }
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! Every call tries first and waits then: for the socket, for the worker's drain, or until a limit or
 //! the handler's deadline has passed. While it waits, the scoreboard says that the plugin is not
-//! inside. What a limit has ended stays ended.
+//! inside. What has cut a session short stays: every later call answers the same.
 //!
-//! Invariant: a wait is never longer than the nearest of deadline, idle limit and handler limit, and
-//! ends at once when the worker's time to drain is over.
+//! Invariant: a wait is never longer than `patience` allows, and ends at once when the worker's time
+//! to drain is over or the event loop ends the session.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -15,13 +15,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{MsgFlags, recv, send};
 
-use super::super::stream::Stream;
 use super::super::turn::clock_ms;
+use super::patience::{NEVER, Patience, Until, Waits};
+use super::session::{Cut, Session};
 use crate::engine::handler::{ByteStream, Halt};
-use crate::engine::session::End;
+use crate::engine::{Pace, Way};
 use crate::scoreboard::{Callback, Slot};
-
-const NEVER: u64 = u64::MAX;
 
 /// How all threads of a worker learn that they are to stop.
 #[derive(Debug)]
@@ -67,59 +66,55 @@ impl Stop {
     }
 }
 
-/// What may end a session that a handler serves; 0 is no limit.
+/// Which session it is, for whoever looks at the scoreboard.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
-    pub(super) idle_ms: u64,
-    pub(super) handler_ms: u64,
+pub(super) struct Named {
+    pub(super) session: u64,
+    pub(super) source: u64,
 }
 
 pub(super) struct Waiting<'a> {
-    socket: &'a Stream,
+    session: &'a Session,
     stop: &'a Stop,
     slot: &'a Slot,
-    session: u64,
-    source: u64,
-    idle_ms: u64,
-    handler_end_ms: u64,
-    deadline_ms: u64,
-    /// Waited for without a byte since the last one.
-    waited_ms: u64,
+    named: Named,
+    until: Until,
+    pace: Option<Box<Pace>>,
+    /// Input that came before the thread had the socket.
+    kept: Vec<u8>,
     /// Our FIN is sent.
     finished: bool,
     /// Some of a write was not taken.
     unsent: bool,
-    /// Why the session is over, whatever its handler says.
-    ended: Option<End>,
+    cut: Option<Cut>,
 }
 
 impl<'a> Waiting<'a> {
     pub(super) fn new(
-        socket: &'a Stream,
+        (session, kept): (&'a Session, Vec<u8>),
         stop: &'a Stop,
         patience: Patience,
         slot: &'a Slot,
-        (session, source): (u64, u64),
+        named: Named,
     ) -> Waiting<'a> {
+        let now_ms = clock_ms();
         Waiting {
-            socket,
+            session,
             stop,
             slot,
-            session,
-            source,
-            idle_ms: patience.idle_ms,
-            handler_end_ms: after(patience.handler_ms),
-            deadline_ms: NEVER,
-            waited_ms: 0,
+            named,
+            until: Until::new(patience, now_ms),
+            pace: Pace::new(patience.bandwidth, now_ms),
+            kept,
             finished: false,
             unsent: false,
-            ended: None,
+            cut: None,
         }
     }
 
     /// How it ended, if the handler had no say in it.
-    pub(super) fn ended(&self) -> Option<End> {
-        self.ended
+    pub(super) fn cut(&self) -> Option<Cut> {
+        self.cut.or(self.session.ended_for().map(Cut::Passed))
     }
 
     /// Output was promised to the socket that it did not take.
@@ -135,37 +130,72 @@ impl<'a> Waiting<'a> {
     fn outside<T>(&mut self, call: impl FnOnce(&mut Self) -> T) -> T {
         self.slot.leave();
         let returned = call(self);
-        self.slot.enter(Callback::Serve, self.session, self.source);
+        let Named { session, source } = self.named;
+        self.slot.enter(Callback::Serve, session, source);
         returned
     }
 
     fn receive(&mut self, buffer: &mut [u8], peek: bool) -> Result<usize, Halt> {
-        let peeked = if peek {
-            MsgFlags::MSG_PEEK
-        } else {
-            MsgFlags::empty()
-        };
         loop {
             self.check()?;
             self.check_deadline()?;
-            match recv(
-                self.socket.socket.as_raw_fd(),
-                buffer,
-                MsgFlags::MSG_DONTWAIT | peeked,
-            ) {
+            self.check_patience(Waits::Input)?;
+            // What is only shown is not moved.
+            let room = match &self.pace {
+                Some(pace) if !peek => pace.input.allowance().min(buffer.len()),
+                Some(_) | None => buffer.len(),
+            };
+            if room == 0 {
+                self.rest(|pace| &mut pace.input)?;
+                continue;
+            }
+            match self.take(&mut buffer[..room], peek) {
+                // The event loop may have shut the socket: then this is not the peer's FIN.
+                Ok(0) => return self.check().map(|()| 0),
                 Ok(bytes) => {
-                    self.waited_ms = 0;
-                    if !peek {
-                        self.slot.count(bytes as u64, 0);
-                    }
+                    self.note_heard(bytes, peek);
                     return Ok(bytes);
                 }
                 Err(Errno::EINTR) => {}
                 // What had arrived before the drain was read.
                 Err(Errno::EAGAIN) if self.stop.is_draining() => return Err(Halt::Cancelled),
-                Err(Errno::EAGAIN) => self.wait(PollFlags::POLLIN)?,
-                Err(_) => return Err(self.lost()),
+                Err(Errno::EAGAIN) => self.wait(Waits::Input)?,
+                Err(_) => return Err(self.cut_by(Cut::Lost)),
             }
+        }
+    }
+
+    /// From what was kept, then from the socket; a look goes on from one to the other.
+    fn take(&mut self, buffer: &mut [u8], peek: bool) -> nix::Result<usize> {
+        let fd = self.session.socket.socket.as_raw_fd();
+        let from_kept = self.kept.len().min(buffer.len());
+        buffer[..from_kept].copy_from_slice(&self.kept[..from_kept]);
+        match peek {
+            false if from_kept > 0 => {
+                self.kept.drain(..from_kept);
+                Ok(from_kept)
+            }
+            false => {
+                let bytes = recv(fd, buffer, MsgFlags::MSG_DONTWAIT)?;
+                self.slot.count(bytes as u64, 0);
+                Ok(bytes)
+            }
+            true => {
+                let rest = &mut buffer[from_kept..];
+                match recv(fd, rest, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK) {
+                    Ok(bytes) => Ok(from_kept + bytes),
+                    Err(_) if from_kept > 0 => Ok(from_kept),
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    fn note_heard(&mut self, bytes: usize, peek: bool) {
+        self.session.note_spoken();
+        self.until.heard(clock_ms());
+        if let Some(pace) = self.pace.as_mut().filter(|_| !peek) {
+            pace.input.moved(bytes, clock_ms());
         }
     }
 
@@ -176,18 +206,30 @@ impl<'a> Waiting<'a> {
         while !bytes.is_empty() {
             self.unsent = true;
             self.check()?;
-            match send(self.socket.socket.as_raw_fd(), bytes, flags) {
+            let allowed = self.pace.as_ref();
+            let room = allowed.map_or(usize::MAX, |pace| pace.output.allowance());
+            if room == 0 {
+                self.check_deadline()?;
+                self.rest(|pace| &mut pace.output)?;
+                continue;
+            }
+            let next = &bytes[..bytes.len().min(room)];
+            match send(self.session.socket.socket.as_raw_fd(), next, flags) {
                 Ok(sent) => {
-                    self.waited_ms = 0;
+                    self.until.said();
                     self.slot.count(0, sent as u64);
+                    if let Some(pace) = &mut self.pace {
+                        pace.output.moved(sent, clock_ms());
+                    }
                     bytes = &bytes[sent..];
                 }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => {
                     self.check_deadline()?;
-                    self.wait(PollFlags::POLLOUT)?;
+                    self.wait(Waits::Output)?;
                 }
-                Err(_) => return Err(self.lost()),
+                // The event loop may have shut the socket.
+                Err(_) => return Err(self.check().err().unwrap_or_else(|| self.cut_by(Cut::Lost))),
             }
         }
         self.unsent = false;
@@ -196,63 +238,75 @@ impl<'a> Waiting<'a> {
 
     /// Whether the stream may still be used.
     fn check(&mut self) -> Result<(), Halt> {
-        match self.ended {
-            Some(End::Lost) => return Err(Halt::Gone),
-            Some(_) => return Err(Halt::TimedOut),
-            None => {}
+        if let Some(cut) = self.cut() {
+            return Err(self.cut_by(cut));
         }
         if self.stop.is_over() {
             return Err(Halt::Cancelled);
         }
-        if has_passed(self.handler_end_ms) {
-            self.ended = Some(End::Limit);
-            return Err(Halt::TimedOut);
+        if has_passed(self.until.handler_ms()) {
+            return Err(self.cut_by(Cut::Handler));
         }
         Ok(())
     }
 
     fn check_deadline(&self) -> Result<(), Halt> {
-        match has_passed(self.deadline_ms) {
+        match self.until.deadline_has_passed(clock_ms()) {
             true => Err(Halt::TimedOut),
             false => Ok(()),
         }
     }
 
-    fn wait(&mut self, wanted: PollFlags) -> Result<(), Halt> {
+    fn check_patience(&mut self, waits: Waits) -> Result<(), Halt> {
+        match self.until.passed(waits, clock_ms()) {
+            Some(cut) => Err(self.cut_by(cut)),
+            None => Ok(()),
+        }
+    }
+
+    /// Until the socket is ready, somebody says stop, or patience is at an end.
+    fn wait(&mut self, waits: Waits) -> Result<(), Halt> {
         let begun_ms = clock_ms();
-        let idle_left_ms = match self.idle_ms {
-            0 => NEVER,
-            idle_ms => idle_ms.saturating_sub(self.waited_ms),
-        };
-        let end_ms = self.handler_end_ms.min(self.deadline_ms);
-        let wait_ms = end_ms.saturating_sub(begun_ms).min(idle_left_ms);
-        let timeout = match wait_ms {
-            NEVER => PollTimeout::NONE,
-            // A longer one is waited for in pieces.
-            wait_ms => PollTimeout::try_from(wait_ms).unwrap_or(PollTimeout::MAX),
+        let timeout = timeout(self.until.begin_wait(waits, begun_ms));
+        // The drain wakes only those who wait for their peers to speak.
+        let (wanted, watched) = match waits {
+            Waits::Input => (PollFlags::POLLIN, 3),
+            Waits::Output => (PollFlags::POLLOUT, 2),
         };
         let mut fds = [
-            PollFd::new(self.socket.socket.as_fd(), wanted),
+            PollFd::new(self.session.socket.socket.as_fd(), wanted),
             PollFd::new(self.stop.over.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.stop.draining.as_fd(), PollFlags::POLLIN),
         ];
-        // The drain wakes only those who wait for their peers to speak.
-        let watched = if wanted == PollFlags::POLLIN { 3 } else { 2 };
         let ready = match poll(&mut fds[..watched], timeout) {
             Ok(ready) => ready,
             Err(Errno::EINTR) => 1,
-            Err(_) => return Err(self.lost()),
+            Err(_) => return Err(self.cut_by(Cut::Lost)),
         };
-        self.waited_ms += clock_ms().saturating_sub(begun_ms);
-        if ready == 0 && self.idle_ms > 0 && self.waited_ms >= self.idle_ms {
-            self.ended = Some(End::Idle);
+        if let Some(cut) = (self.until).end_wait(waits, ready == 0, begun_ms, clock_ms()) {
+            return Err(self.cut_by(cut));
         }
         Ok(())
     }
 
-    fn lost(&mut self) -> Halt {
-        self.ended = Some(End::Lost);
-        Halt::Gone
+    /// Until so much may be moved again that it is worth a call. The socket is not looked at: one
+    /// that is broken would be ready all the time. A rest is a second at most.
+    fn rest(&mut self, way: fn(&mut Pace) -> &mut Way) -> Result<(), Halt> {
+        let pace = self.pace.as_mut().expect("only who has a pace rests");
+        let now_ms = clock_ms();
+        let until_ms = way(pace).until_ms();
+        if !way(pace).wake(now_ms) {
+            let left_ms = self.until.rest_ms(until_ms, now_ms);
+            let mut fds = [PollFd::new(self.stop.over.as_fd(), PollFlags::POLLIN)];
+            // A signal only makes it shorter.
+            let _ = poll(&mut fds, timeout(left_ms));
+            way(pace).wake(clock_ms());
+        }
+        Ok(())
+    }
+
+    fn cut_by(&mut self, cut: Cut) -> Halt {
+        self.cut.get_or_insert(cut).halt()
     }
 }
 
@@ -269,14 +323,14 @@ impl ByteStream for Waiting<'_> {
             stream.send_all(bytes)?;
             if finish {
                 stream.finished = true;
-                stream.socket.shut_writing();
+                stream.session.socket.shut_writing();
             }
             Ok(())
         })
     }
 
     fn set_deadline(&mut self, after_ms: u64) {
-        self.deadline_ms = after(after_ms);
+        self.until.set_deadline(after_ms, clock_ms());
     }
 }
 
@@ -284,10 +338,13 @@ fn has_passed(at_ms: u64) -> bool {
     at_ms != NEVER && clock_ms() >= at_ms
 }
 
-/// The moment so many milliseconds from now; 0 is never.
-fn after(ms: u64) -> u64 {
-    match ms {
-        0 => NEVER,
-        ms => clock_ms().saturating_add(ms),
+/// A longer one is waited for in pieces.
+fn timeout(wait_ms: u64) -> PollTimeout {
+    match wait_ms {
+        NEVER => PollTimeout::NONE,
+        wait_ms => PollTimeout::try_from(wait_ms).unwrap_or(PollTimeout::MAX),
     }
 }
+
+#[cfg(test)]
+mod tests;

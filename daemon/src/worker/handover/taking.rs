@@ -179,7 +179,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 continue;
             }
             self.scoreboard.add(Counter::CarriedIn, 1);
-            self.enter(token, newcomer.guest);
+            self.note_uncounted(newcomer.guest);
+            self.gate.enter(token, newcomer.guest);
             self.keep(token, newcomer.socket, newcomer.peer);
             self.streams.stay(token);
             self.give_too(token);
