@@ -18,6 +18,8 @@ use super::outbox::Outbox;
 use super::output::Output;
 use super::session::{TimerToken, Token};
 
+mod carry;
+
 /// One instance has no more timers than this; arming another is refused as full.
 pub const TIMERS_MAX: usize = 65_536;
 /// One callback asks for no more than this beside writes; a further ask is refused as full.
@@ -156,20 +158,6 @@ impl Desk {
             away: false,
         };
         self.ledger.insert(session, entry);
-    }
-
-    /// It comes from another worker, with what was said there and perhaps a `writable` that is owed.
-    pub fn taken(&mut self, session: Token, queued: usize, refused: bool, accepts: bool) {
-        if let Some(entry) = self.ledger.get_mut(session) {
-            (entry.queued, entry.refused) = (queued, refused);
-            entry.finished = !accepts;
-        }
-    }
-
-    pub fn away(&mut self, session: Token, away: bool) {
-        if let Some(entry) = self.ledger.get_mut(session) {
-            entry.away = away;
-        }
     }
 
     pub fn closed(&mut self, session: Token) {
