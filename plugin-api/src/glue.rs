@@ -9,6 +9,7 @@
 
 mod blocking;
 pub(crate) mod caller;
+mod carry;
 mod declared;
 mod host;
 mod lent;
@@ -139,8 +140,10 @@ impl<P: Protocol> Style for Events<P> {
     const OPTIONS: &'static [Opt] = P::OPTIONS;
     const PEER_FIRST: bool = P::PEER_FIRST;
     const NEEDS: Needs = P::NEEDS;
-    const EXTENSION: (&'static str, *const c_void) =
-        (abi::EXT_WORK, ptr::from_ref(Self::WORK_SINK).cast());
+    const EXTENSIONS: &'static [(&'static str, *const c_void)] = &[
+        (abi::EXT_WORK, ptr::from_ref(Self::WORK_SINK).cast()),
+        (abi::EXT_CARRY, Self::CARRY_OR_NULL),
+    ];
     const REFUSAL: &'static [u8] = P::REFUSAL;
 }
 

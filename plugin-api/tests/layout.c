@@ -75,6 +75,7 @@ static void constants(void) {
   CONSTANT(PP_END_DRAIN);
   CONSTANT(PP_END_FAULT);
   CONSTANT(PP_END_FILE);
+  CONSTANT(PP_END_CARRIED);
   CONSTANT(PP_PEER_FIRST);
   CONSTANT(PP_KIND_TEXT);
   CONSTANT(PP_KIND_INTEGER);
@@ -95,10 +96,12 @@ static void constants(void) {
   CONSTANT(PP_NEEDS_JIT);
   CONSTANT(PP_READ_PEEK);
   CONSTANT(PP_FILE_RANGES);
+  CONSTANT(PP_CARRY_BYTES_MAX);
   TEXT(PP_EXT_NEEDS);
   TEXT(PP_EXT_BLOCKING);
   TEXT(PP_EXT_WORK);
   TEXT(PP_EXT_FILE);
+  TEXT(PP_EXT_CARRY);
 }
 
 static void entry(void) {
@@ -298,6 +301,16 @@ static void file(void) {
   FUNCTION(int32_t, send, (pp_host *, uint64_t, int32_t, uint64_t, uint64_t));
 }
 
+static void carry(void) {
+  STRUCT(pp_carry_1);
+  FIELD(uint32_t, size);
+  FIELD(uint32_t, format);
+  FUNCTION(int32_t, export_session,
+           (void *, uint64_t, void *, uint8_t *, size_t, size_t *));
+  FUNCTION(int32_t, import_session,
+           (void *, uint64_t, const pp_session_info *, uint32_t, const uint8_t *, size_t, void **, pp_text *));
+}
+
 int main(void) {
   constants();
   entry();
@@ -317,5 +330,6 @@ int main(void) {
   work();
   work_sink();
   file();
+  carry();
   return 0;
 }

@@ -141,6 +141,28 @@ pub enum Order {
     Unban {
         network: IpNet,
     },
+    /// As `Drain`, but give all that can be carried to whoever is at the other end of the descriptor
+    /// that rides along, before the rest is finished.
+    Give {
+        grace_ms: u64,
+        leaving: Vec<String>,
+    },
+    /// Take what comes from the other end of the descriptor that rides along.
+    Take {},
+}
+
+impl Order {
+    /// Descriptors that ride along.
+    pub fn descriptors(&self) -> usize {
+        match self {
+            Order::Serve
+            | Order::Drain { .. }
+            | Order::Adjust(_)
+            | Order::Ban(_)
+            | Order::Unban { .. } => 0,
+            Order::Give { .. } | Order::Take {} => 1,
+        }
+    }
 }
 
 /// What a worker goes by from now on.

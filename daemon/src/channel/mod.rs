@@ -2,7 +2,7 @@
 //!
 //! One message is one packet of JSON, at most [`MESSAGE_BYTES_MAX`] long. Neither side trusts the
 //! other's: what does not parse is reported as garbled, descriptors that ride along uninvited are
-//! dropped by the kernel, and a full socket is an error to the sender rather than a wait.
+//! closed, and a full socket is an error to the sender rather than a wait.
 //!
 //! Invariant: nothing here blocks, and the end of the channel means the other process is gone.
 
@@ -18,6 +18,8 @@ use nix::sys::socket::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::sys::passing;
 
 pub use message::{
     Adjustment, BANS_MAX, Ban, Brief, CheckBrief, Depth, ListenerBrief, Order, ProbeBrief, Report,
@@ -60,16 +62,16 @@ impl Channel {
     }
 
     pub fn send(&self, message: &impl Serialize) -> io::Result<()> {
-        let bytes = serde_json::to_vec(message)?;
-        if bytes.len() > MESSAGE_BYTES_MAX {
-            return Err(io::Error::other(format!(
-                "a channel message of {} bytes is over the limit of {MESSAGE_BYTES_MAX}",
-                bytes.len()
-            )));
-        }
+        let bytes = encoded(message)?;
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         send(self.socket.as_raw_fd(), &bytes, flags)?;
         Ok(())
+    }
+
+    /// The same, with descriptors that ride along: the receiver is told in the message how many.
+    pub fn send_with(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let bytes = encoded(message)?;
+        Ok(passing::send(&self.socket, &bytes, fds)?)
     }
 
     pub fn receive<T: DeserializeOwned>(&self) -> Received<T> {
@@ -77,22 +79,61 @@ impl Channel {
         let mut buffer = vec![0; MESSAGE_BYTES_MAX + 1];
         loop {
             match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-                // A packet of no bytes reads like the end; nobody honest sends one.
-                Ok(0) => return Received::Closed,
-                Ok(n) if n > MESSAGE_BYTES_MAX => {
-                    return Received::Garbled(format!("longer than {MESSAGE_BYTES_MAX} bytes"));
-                }
-                Ok(n) => {
-                    return match serde_json::from_slice(&buffer[..n]) {
-                        Ok(message) => Received::Message(message),
-                        Err(error) => Received::Garbled(error.to_string()),
-                    };
-                }
+                Ok(n) => return read(&buffer[..n]),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return Received::Empty,
                 Err(_) => return Received::Closed,
             }
         }
+    }
+
+    /// A message and the descriptors that rode along; `count` says how many belong to it. With more or
+    /// fewer it is garbled, and all of them are closed.
+    pub fn receive_with<T: DeserializeOwned>(
+        &self,
+        count: impl FnOnce(&T) -> usize,
+    ) -> (Received<T>, Vec<OwnedFd>) {
+        let mut buffer = vec![0; MESSAGE_BYTES_MAX + 1];
+        let packet = match passing::receive(&self.socket, &mut buffer) {
+            Ok(packet) => packet,
+            Err(Errno::EAGAIN) => return (Received::Empty, Vec::new()),
+            Err(_) => return (Received::Closed, Vec::new()),
+        };
+        let received = read(&buffer[..packet.bytes]);
+        if let Received::Message(message) = &received {
+            let (wanted, found) = (count(message), packet.fds.len());
+            if wanted != found || packet.fds_lost {
+                let text = format!("{found} descriptors rode along, not {wanted}");
+                return (Received::Garbled(text), Vec::new());
+            }
+            return (received, packet.fds);
+        }
+        (received, Vec::new())
+    }
+}
+
+fn encoded(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    let bytes = serde_json::to_vec(message)?;
+    if bytes.len() > MESSAGE_BYTES_MAX {
+        return Err(io::Error::other(format!(
+            "a channel message of {} bytes is over the limit of {MESSAGE_BYTES_MAX}",
+            bytes.len()
+        )));
+    }
+    Ok(bytes)
+}
+
+fn read<T: DeserializeOwned>(packet: &[u8]) -> Received<T> {
+    if packet.is_empty() {
+        // It reads like the end; nobody honest sends one.
+        return Received::Closed;
+    }
+    if packet.len() > MESSAGE_BYTES_MAX {
+        return Received::Garbled(format!("longer than {MESSAGE_BYTES_MAX} bytes"));
+    }
+    match serde_json::from_slice(packet) {
+        Ok(message) => Received::Message(message),
+        Err(error) => Received::Garbled(error.to_string()),
     }
 }
 

@@ -12,6 +12,7 @@ use std::mem::size_of;
 
 use polyport_plugin::abi;
 
+use super::carry::{Carry, read_carry};
 use super::error::LoadError;
 use super::extension::{self, table_of};
 use super::needs::{self, DeclaredNeeds};
@@ -42,6 +43,7 @@ pub struct Admitted {
     pub(super) needs: DeclaredNeeds,
     pub(super) blocking: Option<Blocking>,
     pub(super) work_done: Option<WorkDone>,
+    pub(super) carry: Option<Carry>,
     name: String,
     version: String,
     build_info: String,
@@ -133,6 +135,8 @@ pub(super) unsafe fn admit(table: *const abi::Plugin) -> Result<Admitted, LoadEr
     }
     // SAFETY: as above.
     let work_done = unsafe { read_work_done(&table) }?;
+    // SAFETY: as above.
+    let carry = unsafe { read_carry(&table) }?;
     // SAFETY: a static text or null, as the header demands.
     let text = |field, text| unsafe { table_text(field, text) };
     let name = text("name", table.name)?;
@@ -155,6 +159,7 @@ pub(super) unsafe fn admit(table: *const abi::Plugin) -> Result<Admitted, LoadEr
         needs,
         blocking,
         work_done,
+        carry,
         name,
         version,
         build_info,

@@ -49,22 +49,24 @@ pub struct Surroundings {
 
 #[derive(Debug)]
 pub struct Instance {
-    admitted: Admitted,
-    object: *mut c_void,
+    pub(super) admitted: Admitted,
+    pub(super) object: *mut c_void,
     host: &'static HostState,
     board: Scoreboard,
     slot: Slot,
     /// The plugin as threads see it, if it is of the blocking style.
     handlers: Option<Arc<Handlers>>,
+    /// Where a session is exported to.
+    pub(super) space: Vec<u8>,
 }
 
 /// What is kept of one session, where the engine has it at hand in every call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionState {
     /// The plugin's own: a word that is only ever given back to it.
-    word: *mut c_void,
+    pub(super) word: *mut c_void,
     /// The peer, for the scoreboard.
-    source: u64,
+    pub(super) source: u64,
 }
 
 impl Instance {
@@ -103,6 +105,7 @@ impl Instance {
             board: around.board,
             slot,
             handlers: None,
+            space: Vec::new(),
         };
         let create = |instance: &Instance| instance.admitted.create(host, chosen, facts);
         match instance.call(Callback::Create, Token::null(), 0, &[], create) {
@@ -129,7 +132,7 @@ impl Instance {
         WakeSource::new(unsafe { self.host.inside() }.wakes.clone())
     }
 
-    fn inside(&mut self) -> &mut Inside {
+    pub(super) fn inside(&mut self) -> &mut Inside {
         // SAFETY: an instance is not `Send`, so this is its thread; `&mut self` means that no
         // callback runs and no other reference was taken through here.
         unsafe { self.host.inside() }
@@ -137,7 +140,7 @@ impl Instance {
 
     /// One callback, announced and cleaned up after.
     #[inline]
-    fn call<R>(
+    pub(super) fn call<R>(
         &mut self,
         callback: Callback,
         session: Token,
@@ -170,7 +173,12 @@ impl Instance {
 
     /// What a callback's status means for its session.
     #[inline]
-    fn verdict(&mut self, callback: Callback, session: Token, status: Status) -> Result<(), End> {
+    pub(super) fn verdict(
+        &mut self,
+        callback: Callback,
+        session: Token,
+        status: Status,
+    ) -> Result<(), End> {
         if self.inside().fault.is_some() || status == abi::E_PANIC {
             self.report_fault(callback, session, "it answered PP_E_PANIC");
             return Err(End::Fault);
@@ -186,7 +194,7 @@ impl Instance {
 
     /// One error for the administrator: in the plugin's own words, which its report has counted
     /// already, or `otherwise`.
-    fn report_fault(&mut self, callback: Callback, session: Token, otherwise: &str) {
+    pub(super) fn report_fault(&mut self, callback: Callback, session: Token, otherwise: &str) {
         let plugin = self.admitted.name().to_owned();
         let inside = self.inside();
         let what = inside.fault.take().unwrap_or_else(|| {
@@ -345,6 +353,24 @@ impl Protocol for Instance {
         self.inside().peers.remove(session);
     }
 
+    fn carries(&self) -> bool {
+        self.admitted.carry.is_some()
+    }
+
+    fn export(&mut self, session: Token, state: SessionState) -> Option<(u32, Vec<u8>)> {
+        self.export_session(session, state)
+    }
+
+    fn import(
+        &mut self,
+        session: Token,
+        facts: &Facts<'_>,
+        format: u32,
+        bytes: &[u8],
+    ) -> Result<SessionState, String> {
+        self.import_session(session, facts, format, bytes)
+    }
+
     fn datagram(&mut self, facts: &DatagramFacts<'_>, payload: &[u8]) -> bool {
         let Some(datagram) = self.admitted.table.0.datagram else {
             return self.hand_out(facts, payload);
@@ -463,5 +489,6 @@ fn end_word(end: End) -> u32 {
         End::Drain => abi::END_DRAIN,
         End::Fault => abi::END_FAULT,
         End::File => abi::END_FILE,
+        End::Carried => abi::END_CARRIED,
     }
 }

@@ -19,6 +19,7 @@ use crate::scoreboard::{Callback, Slot};
 
 mod admit;
 mod calls;
+mod carry;
 mod error;
 mod extension;
 mod facts;

@@ -185,6 +185,19 @@ impl Children {
         }
     }
 
+    /// The same, with descriptors that ride along. A child that is gone is an error.
+    pub(super) fn tell_with(
+        &self,
+        pid: i32,
+        order: &Order,
+        fds: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
+        match self.living.get(&pid) {
+            Some(child) => child.channel.send_with(order, fds),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     pub(super) fn kill(&self, pid: i32, signal: Signal) {
         if self.living.contains_key(&pid) {
             // Not reaped yet, so the number is still this child's; it may have died, which is fine.

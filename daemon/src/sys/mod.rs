@@ -9,6 +9,7 @@ pub mod datagram;
 pub mod file;
 pub mod jail;
 pub mod orphan;
+pub mod passing;
 pub mod reap;
 pub mod sandbox;
 pub mod shared_memory;

@@ -23,6 +23,7 @@ mod datagram;
 mod entry;
 mod files;
 mod gate;
+mod handover;
 mod listener;
 mod obey;
 mod reserve;
@@ -43,6 +44,10 @@ pub trait Orders {
     fn fd(&self) -> BorrowedFd<'_>;
     /// Never blocks.
     fn next(&mut self) -> NextOrder;
+    /// The descriptor that rode along with the last order, if one did.
+    fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        None
+    }
     /// The way back. Never blocks; a full channel is an error.
     fn report(&mut self, report: &Report) -> io::Result<()>;
 }

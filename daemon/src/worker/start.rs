@@ -47,6 +47,7 @@ pub fn play(channel: Channel, brief: WorkerBrief, board: OwnedFd) -> u8 {
     let mut orders = FromSupervisor {
         channel,
         kept: VecDeque::new(),
+        rode_along: None,
     };
     if brief.parked && !orders.wait_to_serve() {
         return exit::DONE;
@@ -264,8 +265,10 @@ impl Wakes for FromPlugin {
 /// The worker's end of its channel.
 struct FromSupervisor {
     channel: Channel,
-    /// Orders that came while it was parked.
-    kept: VecDeque<Order>,
+    /// Orders that came while it was parked, with what rode along.
+    kept: VecDeque<(Order, Option<OwnedFd>)>,
+    /// Came with the last order.
+    rode_along: Option<OwnedFd>,
 }
 
 impl FromSupervisor {
@@ -280,7 +283,9 @@ impl FromSupervisor {
                 match self.hear() {
                     NextOrder::Order(Order::Serve) => return true,
                     NextOrder::Order(Order::Drain { .. }) | NextOrder::Closed => return false,
-                    NextOrder::Order(order) => self.kept.push_back(order),
+                    NextOrder::Order(order) => {
+                        self.kept.push_back((order, self.rode_along.take()));
+                    }
                     NextOrder::Empty => break,
                 }
             }
@@ -289,8 +294,12 @@ impl FromSupervisor {
 
     fn hear(&mut self) -> NextOrder {
         loop {
-            match self.channel.receive::<Order>() {
-                Received::Message(order) => return NextOrder::Order(order),
+            let (received, mut fds) = self.channel.receive_with(Order::descriptors);
+            match received {
+                Received::Message(order) => {
+                    self.rode_along = fds.pop();
+                    return NextOrder::Order(order);
+                }
                 Received::Empty => return NextOrder::Empty,
                 Received::Closed => return NextOrder::Closed,
                 // From another release, perhaps; what it asks for is not known, so nothing is done.
@@ -305,13 +314,20 @@ impl Orders for FromSupervisor {
         self.channel.as_fd()
     }
 
+    fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        self.rode_along.take()
+    }
+
     fn report(&mut self, report: &Report) -> io::Result<()> {
         self.channel.send(report)
     }
 
     fn next(&mut self) -> NextOrder {
         match self.kept.pop_front() {
-            Some(order) => NextOrder::Order(order),
+            Some((order, rode_along)) => {
+                self.rode_along = rode_along;
+                NextOrder::Order(order)
+            }
             None => self.hear(),
         }
     }

@@ -67,8 +67,8 @@ impl<B: Blocking> Style for OnThreads<B> {
     const OPTIONS: &'static [Opt] = B::OPTIONS;
     const PEER_FIRST: bool = B::PEER_FIRST;
     const NEEDS: Needs = B::NEEDS;
-    const EXTENSION: (&'static str, *const c_void) =
-        (abi::EXT_BLOCKING, ptr::from_ref(Self::TABLE).cast());
+    const EXTENSIONS: &'static [(&'static str, *const c_void)] =
+        &[(abi::EXT_BLOCKING, ptr::from_ref(Self::TABLE).cast())];
     const REFUSAL: &'static [u8] = B::REFUSAL;
 }
 

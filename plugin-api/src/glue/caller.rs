@@ -5,6 +5,7 @@
 //! Invariant: all that is lent to the plugin lives exactly as long as the call, in memory of exactly
 //! its size, so that tools which look for bad reads see them.
 
+mod carry;
 mod lent;
 mod table;
 mod threads;
@@ -27,6 +28,7 @@ pub(crate) struct Plugin {
     options: Vec<Row>,
     blocking: Option<abi::Blocking1>,
     work_sink: Option<abi::WorkSink1>,
+    carry: Option<abi::Carry1>,
     instance: *mut c_void,
 }
 
@@ -48,11 +50,12 @@ impl Plugin {
         // SAFETY: the plugin says that at least our struct's size is there.
         let table = unsafe { ptr::read(raw) };
         // SAFETY: the answers to these ids begin with their size, and are of these types.
-        let (blocking, work_sink) = unsafe {
+        let (blocking, work_sink, carry) = unsafe {
             let blocking = extension::<abi::Blocking1>(&table, abi::EXT_BLOCKING)?;
             (
                 blocking,
                 extension::<abi::WorkSink1>(&table, abi::EXT_WORK)?,
+                extension::<abi::Carry1>(&table, abi::EXT_CARRY)?,
             )
         };
         let plugin = Plugin {
@@ -60,6 +63,7 @@ impl Plugin {
             table,
             blocking,
             work_sink,
+            carry,
             instance: ptr::null_mut(),
         };
         plugin.admissible()?;
@@ -86,6 +90,9 @@ impl Plugin {
         }
         if table.datagram.is_some() && self.serves_datagrams_on_threads() {
             return Err("the plugin has both `datagram` and `serve_datagram`".to_owned());
+        }
+        if self.carry.is_some_and(|it| it.format == 0) {
+            return Err("the plugin's carry format is 0".to_owned());
         }
         let known = [Some(abi::EXT_WORK), Some(abi::EXT_FILE)];
         let missing = required(table).find(|id| !known.contains(&id.as_deref()));
