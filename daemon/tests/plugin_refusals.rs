@@ -59,6 +59,10 @@ fn each_broken_table_is_refused_in_words_of_its_own() {
   fix: correct what the plugin's `polyport.needs/1` returns"),
         ("blocking_short", "its polyport.blocking/1: its size is 8, but sizeof(pp_blocking_1) is 24
   fix: correct what the plugin's `polyport.blocking/1` returns"),
+        ("carry_without_format", "its polyport.carry/1: its `format` is 0
+  fix: correct what the plugin's `polyport.carry/1` returns"),
+        ("carry_one_way", "its polyport.carry/1: one of its functions is NULL
+  fix: correct what the plugin's `polyport.carry/1` returns"),
         ("blocking_empty", "its polyport.blocking/1: it has neither `serve` nor `serve_datagram`
   fix: correct what the plugin's `polyport.blocking/1` returns"),
         ("blocking_and_feed", "its polyport.blocking/1: streams go either to its `serve` or to the table's `feed`, not to both

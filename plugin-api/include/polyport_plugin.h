@@ -101,7 +101,8 @@ enum {              /* uint32_t, why a session ended */
   PP_END_LIMIT = 5,    /* a limit was passed; the log names it */
   PP_END_DRAIN = 6,    /* the worker's time to drain was over */
   PP_END_FAULT = 7,    /* the plugin broke a rule of this header, or reported a fault */
-  PP_END_FILE = 8      /* a file that was being sent became shorter, or could not be read */
+  PP_END_FILE = 8,     /* a file that was being sent became shorter, or could not be read */
+  PP_END_CARRIED = 9   /* it goes on in another worker: the peer has noticed nothing */
 };
 
 /* uint64_t flags of a plugin. An unknown one is refused when the plugin is loaded. */
@@ -256,6 +257,7 @@ typedef struct pp_host_api {
    * PP_E_FULL: the session's output limit would be passed. Nothing was queued; `writable` follows
    *   once, later. A write larger than the whole limit can never succeed: it also answers PP_E_FULL,
    *   and the session ends with PP_END_LIMIT after the callback.
+   * PP_E_FULL also while the session is on its way to another worker: see polyport.carry/1.
    * PP_E_GONE: the session has ended, was closed, or its writing side was finished before.
    * PP_E_ARG: NULL with n > 0, or unknown flags. */
   pp_status (*write)(pp_host *host, pp_session session, const void *bytes, size_t n, uint32_t flags);
@@ -263,7 +265,8 @@ typedef struct pp_host_api {
   /* [cb] Ends a session, any one of this instance, in the way that `how` (PP_CLOSE_*) says. The text
    * is the reason, for the log; it may be empty. No `feed`, `peer_finished` or `writable` of this
    * session follows, only `closed`, and never before the current callback has returned.
-   * PP_E_GONE: it has ended or was closed before. PP_E_ARG: unknown `how`. */
+   * PP_E_GONE: it has ended or was closed before. PP_E_ARG: unknown `how`. PP_E_BUSY: it is on its way
+   *   to another worker, and nothing was done; the same holds for pause and idle. */
   pp_status (*close)(pp_host *host, pp_session session, uint32_t how, const char *why, size_t n);
 
   /* [cb] With `on` 1 nothing more is read for this session: no `feed` and no `peer_finished` until
@@ -566,6 +569,49 @@ typedef struct pp_file_1 {
    * PP_E_ARG: not a regular file, or the range does not lie in it now. */
   pp_status (*send)(pp_host *host, pp_session session, int32_t fd, uint64_t offset, uint64_t length);
 } pp_file_1;
+
+/* Plugin side: live sessions move to another worker, which has an instance of its own: of this plugin
+ * in the same or another version, after a reload or an upgrade of the daemon. The host moves the
+ * connection, what was not consumed of its input and what has not left of its output; the plugin moves
+ * what it remembers, as bytes of its own making. The peer notices nothing.
+ * Timers, jobs and wakers belong to an instance and stay behind: a session that waits for one writes
+ * down what is left of the time, and arms it anew in import_session.
+ * Not for sessions of polyport.blocking/1. */
+#define PP_EXT_CARRY "polyport.carry/1"
+
+/* The most that export_session can write. */
+#define PP_CARRY_BYTES_MAX 65536
+
+typedef struct pp_carry_1 {
+  uint32_t size;
+  uint32_t format; /* the plugin's own number for what export_session writes; not 0. Another for every
+                      change of it, so that import_session can tell what it has before it */
+
+  /* [loop] Writes what the plugin remembers of a session to `into`, at most `capacity` bytes (no less
+   * than PP_CARRY_BYTES_MAX), and sets *written (0 before the call). It must change nothing: the session
+   * may have to go on here after all, if the other worker cannot take it. Between two callbacks of a
+   * session this may come at any time, also after it was closed or finished and while output is still
+   * leaving.
+   * From then on nothing is fed or told; what this session is asked for by other callbacks is answered
+   * with PP_E_FULL (write) or PP_E_BUSY (close, pause, idle). Then either `closed` follows with
+   * PP_END_CARRIED, which frees the state; or the session goes on, and `writable` follows if a write
+   * was refused.
+   * A negative answer: this session cannot be carried. It stays, and is drained. */
+  pp_status (*export_session)(void *instance, pp_session session, void *state, uint8_t *into,
+                              size_t capacity, size_t *written);
+
+  /* [loop] Takes the place of `open`: the session was opened in another worker, which wrote these
+   * bytes in this format. They and `info` are valid until the return. Sets *state as `open` does. The
+   * session can be written to at once: that leaves behind what the other worker had said. What was not
+   * consumed is fed again, or comes with the next bytes, as it would have there.
+   * The bytes may come from an older or newer version of the plugin, or from a worker that a peer
+   * has taken over: nothing in them is to be trusted.
+   * A negative answer ends the session, in order: what was said before leaves, and then FIN. `why`, if
+   * not NULL, takes the reason, for the log. No `closed` follows here. */
+  pp_status (*import_session)(void *instance, pp_session session, const pp_session_info *info,
+                              uint32_t format, const uint8_t *bytes, size_t n, void **state,
+                              pp_text *why);
+} pp_carry_1;
 
 /* Host side and plugin side, under one id: what the instances of one service share, in all its workers.
  * The host offers pp_bus_1, the plugin what it hears of, pp_bus_sink_1; a plugin that has no sink

@@ -186,6 +186,8 @@ pub enum End {
     Fault,
     /// A file that was being sent became shorter, or could not be read.
     File,
+    /// It goes on in another worker: the peer has noticed nothing.
+    Carried,
     /// A reason that this release does not know.
     Other(u32),
 }
@@ -201,6 +203,7 @@ impl End {
             abi::END_DRAIN => End::Drain,
             abi::END_FAULT => End::Fault,
             abi::END_FILE => End::File,
+            abi::END_CARRIED => End::Carried,
             other => End::Other(other),
         }
     }
@@ -215,6 +218,7 @@ impl End {
             End::Drain => abi::END_DRAIN,
             End::Fault => abi::END_FAULT,
             End::File => abi::END_FILE,
+            End::Carried => abi::END_CARRIED,
             End::Other(other) => other,
         }
     }

@@ -10,6 +10,7 @@
 mod blocking;
 mod bus;
 pub(crate) mod caller;
+mod carry;
 mod declared;
 mod host;
 mod lent;
@@ -140,11 +141,11 @@ impl<P: Protocol> Style for Events<P> {
     const OPTIONS: &'static [Opt] = P::OPTIONS;
     const PEER_FIRST: bool = P::PEER_FIRST;
     const NEEDS: Needs = P::NEEDS;
-    const EXTENSIONS: &'static [(&'static str, *const c_void)] = {
-        let work = (abi::EXT_WORK, ptr::from_ref(Self::WORK_SINK).cast());
-        let bus = (abi::EXT_BUS, ptr::from_ref(Self::BUS_SINK).cast());
-        if P::BUS { &[work, bus] } else { &[work] }
-    };
+    const EXTENSIONS: &'static [(&'static str, *const c_void)] = &[
+        (abi::EXT_WORK, ptr::from_ref(Self::WORK_SINK).cast()),
+        (abi::EXT_CARRY, Self::CARRY_OR_NULL),
+        (abi::EXT_BUS, Self::BUS_SINK_OR_NULL),
+    ];
     const REFUSAL: &'static [u8] = P::REFUSAL;
 }
 

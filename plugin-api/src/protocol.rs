@@ -30,6 +30,9 @@ pub trait Protocol: Configure + 'static {
     const PEER_FIRST: bool = false;
     /// Whether it uses the bus: [`bus`](Protocol::bus).
     const BUS: bool = false;
+    /// The plugin's own number for what [`export`](Protocol::export) writes, if live sessions can move
+    /// to another worker. Not 0, and another one for every change of it.
+    const CARRY_FORMAT: Option<u32> = None;
     /// What its sandbox must allow beyond what every worker may do.
     const NEEDS: Needs = Needs::NOTHING;
     /// What whoever connects is told while the host does not run this plugin, because it keeps
@@ -92,6 +95,37 @@ pub trait Protocol: Configure + 'static {
     /// method panicked, since its state can no longer be trusted.
     fn closed(&mut self, cx: &mut Context, session: SessionId, state: Self::Session, why: End) {
         let _ = (cx, session, state, why);
+    }
+
+    /// Writes down what is remembered of a session, at most 64 KiB, for an instance in another worker
+    /// to go on with. It changes nothing, for the session may have to stay; that it has not is told by
+    /// [`closed`](Protocol::closed) with [`End::Carried`]. Timers and jobs stay behind: what is left of
+    /// the time belongs into the bytes. An error means that this session cannot be carried.
+    fn export(
+        &mut self,
+        cx: &mut Context,
+        session: SessionId,
+        state: &Self::Session,
+        out: &mut Vec<u8>,
+    ) -> Result {
+        let _ = (cx, session, state, out);
+        Err(Error::Unsupported)
+    }
+
+    /// In place of [`open`](Protocol::open): a session that another instance has exported, perhaps of
+    /// an older or newer version of this plugin. Nothing in `bytes` is to be trusted. What is not
+    /// consumed of the input comes as it would have there. An error is the reason for the log; the
+    /// session then ends in order.
+    fn import(
+        &mut self,
+        cx: &mut Context,
+        session: SessionId,
+        facts: &Facts,
+        format: u32,
+        bytes: &[u8],
+    ) -> Result<Self::Session, String> {
+        let _ = (cx, session, facts, bytes);
+        Err(format!("format {format} is not known here"))
     }
 
     /// One datagram, whole. An error is counted and changes nothing else.

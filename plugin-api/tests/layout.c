@@ -75,6 +75,7 @@ static void constants(void) {
   CONSTANT(PP_END_DRAIN);
   CONSTANT(PP_END_FAULT);
   CONSTANT(PP_END_FILE);
+  CONSTANT(PP_END_CARRIED);
   CONSTANT(PP_PEER_FIRST);
   CONSTANT(PP_KIND_TEXT);
   CONSTANT(PP_KIND_INTEGER);
@@ -95,6 +96,7 @@ static void constants(void) {
   CONSTANT(PP_NEEDS_JIT);
   CONSTANT(PP_READ_PEEK);
   CONSTANT(PP_FILE_RANGES);
+  CONSTANT(PP_CARRY_BYTES_MAX);
   CONSTANT(PP_BUS_NAME_BYTES);
   CONSTANT(PP_BUS_ID_BYTES);
   CONSTANT(PP_BUS_VALUE_BYTES);
@@ -109,6 +111,7 @@ static void constants(void) {
   TEXT(PP_EXT_BLOCKING);
   TEXT(PP_EXT_WORK);
   TEXT(PP_EXT_FILE);
+  TEXT(PP_EXT_CARRY);
   TEXT(PP_EXT_BUS);
 }
 
@@ -309,6 +312,16 @@ static void file(void) {
   FUNCTION(int32_t, send, (pp_host *, uint64_t, int32_t, uint64_t, uint64_t));
 }
 
+static void carry(void) {
+  STRUCT(pp_carry_1);
+  FIELD(uint32_t, size);
+  FIELD(uint32_t, format);
+  FUNCTION(int32_t, export_session,
+           (void *, uint64_t, void *, uint8_t *, size_t, size_t *));
+  FUNCTION(int32_t, import_session,
+           (void *, uint64_t, const pp_session_info *, uint32_t, const uint8_t *, size_t, void **, pp_text *));
+}
+
 static void bus_message(void) {
   STRUCT(pp_bus_message);
   FIELD(uint32_t, size);
@@ -365,6 +378,7 @@ int main(void) {
   work();
   work_sink();
   file();
+  carry();
   bus_message();
   bus();
   bus_sink();

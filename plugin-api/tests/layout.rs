@@ -179,6 +179,7 @@ fn printed_by_rust() -> String {
         WRITE_FINISH,
         END_FINISHED, END_ABORTED, END_LOST, END_IDLE, END_LIMIT, END_DRAIN, END_FAULT,
         END_FILE,
+        END_CARRIED,
         PEER_FIRST,
         KIND_TEXT, KIND_INTEGER, KIND_BOOLEAN, KIND_DURATION, KIND_SIZE, KIND_LIST,
         INFO_CREDENTIALS, INFO_PROXIED, INFO_TO_MANY,
@@ -187,12 +188,13 @@ fn printed_by_rust() -> String {
         NEEDS_CONNECT, NEEDS_EXEC, NEEDS_JIT,
         READ_PEEK,
         FILE_RANGES,
+        CARRY_BYTES_MAX,
         BUS_NAME_BYTES, BUS_ID_BYTES, BUS_VALUE_BYTES, BUS_MESSAGE_BYTES, BUS_LAST, BUS_FROM,
         BUS_HISTORY_ONLY, LEASE_WON, LEASE_DENIED, LEASE_LOST,
     ]);
     for (name, id) in [
         ("NEEDS", abi::EXT_NEEDS), ("BLOCKING", abi::EXT_BLOCKING), ("WORK", abi::EXT_WORK),
-        ("FILE", abi::EXT_FILE), ("BUS", abi::EXT_BUS),
+        ("FILE", abi::EXT_FILE), ("CARRY", abi::EXT_CARRY), ("BUS", abi::EXT_BUS),
     ] {
         writeln!(out, "text PP_EXT_{name} {id}").expect("a String takes everything");
     }
@@ -232,6 +234,7 @@ fn printed_by_rust() -> String {
     layout!(out, "pp_work_1", abi::Work1, [size, reserved0, submit]);
     layout!(out, "pp_work_sink_1", abi::WorkSink1, [size, reserved0, done]);
     layout!(out, "pp_file_1", abi::File1, [size, reserved0, send]);
+    layout!(out, "pp_carry_1", abi::Carry1, [size, format, export_session, import_session]);
     layout!(out, "pp_bus_message", abi::BusMessage, [
         size, reserved0, sequence, time_ms, topic, id, bytes,
     ]);

@@ -154,6 +154,14 @@ pub enum Order {
     Unban {
         network: IpNet,
     },
+    /// As `Drain`, but give all that can be carried to whoever is at the other end of the descriptor
+    /// that rides along, before the rest is finished.
+    Give {
+        grace_ms: u64,
+        leaving: Vec<String>,
+    },
+    /// Take what comes from the other end of the descriptor that rides along.
+    Take {},
 }
 
 impl Order {
@@ -165,7 +173,7 @@ impl Order {
             | Order::Adjust(_)
             | Order::Ban(_)
             | Order::Unban { .. } => 0,
-            Order::Bus {} => 1,
+            Order::Give { .. } | Order::Take {} | Order::Bus {} => 1,
         }
     }
 }

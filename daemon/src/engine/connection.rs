@@ -15,9 +15,12 @@
 
 use super::deadlines::NEVER;
 use super::files::Ranges;
+use super::giving::Kept;
 use super::limits::{Pace, Passed, Spans, Until};
 use super::output::{Output, Watermarks};
 use super::session::End;
+
+mod carry;
 
 /// How long after our FIN the peer's is waited for, and what is read and dropped meanwhile. Closing
 /// at once would answer late input with a reset, which can destroy output still on its way.
@@ -57,6 +60,8 @@ pub(super) enum Next {
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Connection<S> {
+    /// What it was opened with, if that may be told to another worker.
+    pub(super) facts: Option<Box<Kept>>,
     /// Bytes read and dropped while finishing.
     dropped: usize,
     /// What was queued when a write was last refused: `writable` is worth telling below it.
@@ -92,6 +97,8 @@ pub(super) struct Connection<S> {
     pub(super) resumed: bool,
     /// Its moment in the drain has come.
     leaving: bool,
+    /// On its way to or from another worker: nothing happens to it here.
+    away: bool,
     /// Its peer has not sent a byte, and that is counted.
     pub(super) silent: bool,
     /// The limit it is closed for.
@@ -116,6 +123,8 @@ impl<S> Connection<S> {
             touched: false,
             resumed: false,
             leaving: false,
+            away: false,
+            facts: None,
             dropped: 0,
             active_ms: now_ms,
             idle_ms,
@@ -159,7 +168,7 @@ impl<S> Connection<S> {
     }
 
     pub(super) fn may_feed(&self) -> bool {
-        let held_back = self.paused || self.full || self.stalled;
+        let held_back = self.paused || self.full || self.stalled || self.away;
         match self.state {
             State::Open => !held_back,
             State::PeerFinished | State::Finishing(_) | State::Closed => false,
@@ -173,7 +182,7 @@ impl<S> Connection<S> {
                 self.may_feed() && !self.feed_again && !self.peer_fin && !rests
             }
             // Read to drop.
-            State::Finishing(_) => !self.peer_fin,
+            State::Finishing(_) => !self.peer_fin && !self.away,
             State::PeerFinished | State::Closed => false,
         }
     }
@@ -386,6 +395,9 @@ impl<S> Connection<S> {
 
     /// The next moment at which `expired` has something to do.
     pub(super) fn deadline_ms(&self) -> u64 {
+        if self.away {
+            return NEVER;
+        }
         let rests = self.pace.as_ref().map_or(NEVER, |pace| pace.deadline_ms());
         self.idle_until_ms()
             .min(self.linger_until_ms)

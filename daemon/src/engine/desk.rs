@@ -18,6 +18,8 @@ use super::outbox::Outbox;
 use super::output::Output;
 use super::session::{TimerToken, Token};
 
+mod carry;
+
 /// One instance has no more timers than this; arming another is refused as full.
 pub const TIMERS_MAX: usize = 65_536;
 /// One callback asks for no more than this beside writes; a further ask is refused as full.
@@ -107,6 +109,8 @@ struct Entry {
     /// Nothing can be written any more.
     finished: bool,
     closed: bool,
+    /// On its way to or from another worker: nothing can be asked for.
+    away: bool,
 }
 
 #[derive(Debug, Default)]
@@ -151,6 +155,7 @@ impl Desk {
             refused: false,
             finished: false,
             closed: false,
+            away: false,
         };
         self.ledger.insert(session, entry);
     }
@@ -312,7 +317,7 @@ impl Desk {
             Said::Lent(start, end) => end - start,
             Said::Bytes(bytes) => bytes.len(),
         };
-        if entry.queued.saturating_add(length) > self.output_bytes_max {
+        if entry.away || entry.queued.saturating_add(length) > self.output_bytes_max {
             return Err(refuse(&mut self.refusals, session, entry));
         }
         entry.queued += length;
@@ -346,7 +351,7 @@ impl Desk {
         if entry.finished {
             return Err(Refusal::Gone);
         }
-        if entry.queued.saturating_add(length) > self.output_bytes_max {
+        if entry.away || entry.queued.saturating_add(length) > self.output_bytes_max {
             return Ok(false);
         }
         let start = self.bytes.len();
@@ -374,7 +379,7 @@ impl Desk {
         if entry.finished {
             return Err(Refusal::Gone);
         }
-        if entry.ranges >= FILE_RANGES_MAX {
+        if entry.away || entry.ranges >= FILE_RANGES_MAX {
             return Err(refuse(&mut self.refusals, session, entry));
         }
         entry.ranges += 1;
@@ -390,6 +395,9 @@ impl Desk {
 
     pub fn close(&mut self, session: Token, abort: bool) -> Result<(), Refusal> {
         let entry = self.ledger.get_mut(session).ok_or(Refusal::Gone)?;
+        if entry.away {
+            return Err(Refusal::Busy);
+        }
         if std::mem::replace(&mut entry.closed, true) {
             return Err(Refusal::Gone);
         }
@@ -469,10 +477,10 @@ impl Desk {
     }
 
     fn alive(&self, session: Token) -> Result<(), Refusal> {
-        if self.ledger.contains_key(session) {
-            Ok(())
-        } else {
-            Err(Refusal::Gone)
+        match self.ledger.get(session) {
+            Some(entry) if entry.away => Err(Refusal::Busy),
+            Some(_) => Ok(()),
+            None => Err(Refusal::Gone),
         }
     }
 }

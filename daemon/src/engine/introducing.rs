@@ -66,6 +66,7 @@ impl<P: Protocol> Streams<P> {
         match opened {
             Ok(session) => {
                 self.connections[token].session = Some(session);
+                self.keep_facts(token, facts);
                 self.carry_out(Some(token), now_ms);
                 self.rearm(token);
                 // What came behind the header is fed like anything that was held back.

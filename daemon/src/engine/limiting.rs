@@ -17,15 +17,21 @@ impl<P: Protocol> Streams<P> {
         let connection = Connection::new(self.idle_ms, &self.spans, now_ms);
         let token = self.connections.insert(connection);
         self.protocol.desk().opened(token, self.output_bytes_max);
-        if self.pending.is_limited() {
-            self.connections[token].silent = true;
-            let connections = &self.connections;
-            let is_silent = |token| connections.get(token).is_some_and(|c| c.silent);
-            if let Some(oldest) = self.pending.enter(token, is_silent) {
-                self.close_for(oldest, Passed::Pending, false);
-            }
-        }
+        self.note_silent(token, true);
         token
+    }
+
+    /// One that comes from another worker, and may be as silent here as it was there.
+    pub(super) fn note_silent(&mut self, token: Token, silent: bool) {
+        if !silent || !self.pending.is_limited() {
+            return;
+        }
+        self.connections[token].silent = true;
+        let connections = &self.connections;
+        let is_silent = |token| connections.get(token).is_some_and(|c| c.silent);
+        if let Some(oldest) = self.pending.enter(token, is_silent) {
+            self.close_for(oldest, Passed::Pending, false);
+        }
     }
 
     /// Takes a connection out of the books.

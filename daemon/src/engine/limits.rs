@@ -91,6 +91,30 @@ impl Until {
         }
     }
 
+    /// Of a connection that comes from another worker: what was left there, and no more than there
+    /// would be here.
+    pub(super) fn taken(
+        spans: &Spans,
+        begun_ms: u64,
+        progress_ms: u64,
+        stall_ms: u64,
+        now_ms: u64,
+    ) -> Until {
+        let waiting = |at_ms: u64, span_ms| match at_ms {
+            NEVER => NEVER,
+            at_ms => match after(now_ms, span_ms) {
+                NEVER => NEVER,
+                latest_ms => at_ms.min(latest_ms),
+            },
+        };
+        Until {
+            lifetime_ms: after(begun_ms, spans.lifetime_ms),
+            progress_ms: waiting(progress_ms, spans.progress_ms),
+            stall_ms: waiting(stall_ms, spans.stall_ms),
+            header_ms: NEVER,
+        }
+    }
+
     pub(super) fn await_header(&mut self, spans: &Spans, now_ms: u64) {
         self.header_ms = after(now_ms, spans.header_ms());
     }
@@ -183,6 +207,12 @@ impl Way {
             true => 0,
             false => usize::try_from(self.allowance).unwrap_or(usize::MAX),
         }
+    }
+
+    /// No more than this may be moved at once.
+    pub(super) fn lower(&mut self, allowance: Option<u64>, now_ms: u64) {
+        let spare = self.allowance.saturating_sub(allowance.unwrap_or(u64::MAX));
+        self.moved(usize::try_from(spare).unwrap_or(usize::MAX), now_ms);
     }
 
     /// So many bytes were moved; true if that was all that was allowed, and there is more now.

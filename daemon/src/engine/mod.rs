@@ -8,13 +8,16 @@
 pub mod access;
 pub mod bans;
 pub mod bucket;
+pub mod carried;
 mod carrying;
 mod connection;
 mod datagrams;
 mod deadlines;
 pub mod desk;
 pub mod files;
+mod giving;
 pub mod handler;
+pub mod handover;
 mod introducing;
 mod limiting;
 mod limits;
@@ -36,6 +39,7 @@ mod cases;
 mod simulation;
 
 pub use connection::{LINGER_BYTES_MAX, LINGER_MS};
+pub use giving::NotTaken;
 pub use introducing::{GivenAway, Introduced};
 pub use limits::{HEADER_MS, Pace, Passed, Way};
 pub use lists::Parted;

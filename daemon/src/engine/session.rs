@@ -128,6 +128,8 @@ pub enum End {
     Fault,
     /// A file that was being sent became shorter, or could not be read.
     File,
+    /// It goes on in another worker.
+    Carried,
 }
 
 /// What became of a feed.
@@ -152,6 +154,27 @@ pub trait Protocol {
     fn writable(&mut self, session: Token, state: Self::State) -> Result<(), End>;
     /// Exactly once for each `open` that succeeded, and last.
     fn closed(&mut self, session: Token, state: Self::State, why: End);
+    /// Whether sessions can go on in another worker.
+    fn carries(&self) -> bool {
+        false
+    }
+    /// A session as its own bytes, with the number of their format; it may have to stay all the same.
+    /// `None` if this one cannot be carried.
+    fn export(&mut self, session: Token, state: Self::State) -> Option<(u32, Vec<u8>)> {
+        let _ = (session, state);
+        None
+    }
+    /// In place of `open`, of bytes that are not to be trusted. `Err` is the reason.
+    fn import(
+        &mut self,
+        session: Token,
+        facts: &Facts<'_>,
+        format: u32,
+        bytes: &[u8],
+    ) -> Result<Self::State, String> {
+        let _ = (session, facts, format, bytes);
+        Err("it carries no sessions".to_owned())
+    }
     /// One datagram, whole; false if it could not be dealt with. By default the protocol serves
     /// streams only.
     fn datagram(&mut self, facts: &DatagramFacts<'_>, payload: &[u8]) -> bool {

@@ -12,6 +12,7 @@ use super::session::{End, Facts, Token};
 use super::streams::{After, READ_BYTES, Streams};
 use crate::plan::Limits;
 
+mod carry;
 mod files;
 mod script;
 
@@ -39,6 +40,8 @@ struct World {
     /// Whose files are being read.
     reading: Vec<Token>,
     limits: Limits,
+    /// Written down, and perhaps to go on elsewhere.
+    frozen: Option<(Token, Vec<u8>)>,
 }
 
 impl World {
@@ -65,6 +68,7 @@ impl World {
             alone: false,
             reading: Vec::new(),
             limits,
+            frozen: None,
         }
     }
 
@@ -178,6 +182,11 @@ impl World {
 
     fn part(&mut self) {
         while let Some(Parted { token, why, reset }) = self.streams.pop_parted() {
+            if why == End::Carried {
+                // Its peer is at the other token already.
+                assert!(!reset && !self.peers.contains_key(&token));
+                continue;
+            }
             let peer = self.peers.remove(&token).expect("parted with once");
             let said = &self.streams.protocol.said[&token];
             assert_eq!(self.streams.protocol.closed[&token], why);
@@ -237,7 +246,8 @@ impl World {
             (0..15, _) => self.now_ms += self.random.below(40),
             (15, _) if self.random.below(5) == 0 => self.now_ms += 1000,
             (16, _) => self.streams.wake(1, self.now_ms),
-            (17..40, Some(token)) => self.flush(token, false),
+            (17..37, Some(token)) => self.flush(token, false),
+            (37..40, Some(token)) => self.carry(token),
             (40..50, _) => self.files_are_read(false),
             (_, Some(token)) => self.visit(token, false),
             (_, None) => self.open(),
@@ -253,6 +263,7 @@ impl World {
     /// Peers read all there is, speak to their end and finish: then each connection must end. As
     /// with edges, the worker looks at a connection only once unless the engine names it again.
     fn settle(&mut self) {
+        self.thaw();
         let mut ready: Vec<Token> = self.peers.keys().copied().collect();
         for token in &ready {
             self.peers.get_mut(token).expect("it is a key").finishes = true;
@@ -335,6 +346,10 @@ fn alone(seed: u64) {
                 world.part();
             }
             world.end_of_turn(false);
+        }
+        if let Some(token) = world.peers.keys().next().copied() {
+            world.carry(token);
+            world.part();
         }
     }
     world.settle();

@@ -121,6 +121,7 @@ impl<P: Protocol> Streams<P> {
         match self.protocol.open(token, facts) {
             Ok(session) => {
                 self.connections[token].session = Some(session);
+                self.keep_facts(token, facts);
                 self.carry_out(Some(token), now_ms);
                 self.rearm(token);
                 self.end_sessions(now_ms);
@@ -296,6 +297,7 @@ impl<P: Protocol> Streams<P> {
             // Flushed since it was touched, perhaps, or gone.
             if let Some(connection) = self.connections.get_mut(token)
                 && std::mem::take(&mut connection.touched)
+                && !connection.is_away()
             {
                 return Some(token);
             }
@@ -336,7 +338,8 @@ impl<P: Protocol> Streams<P> {
 
     /// What to send next; none when there is nothing to send.
     pub fn pieces(&self, token: Token) -> Pieces<'_> {
-        let Some(connection) = self.connections.get(token) else {
+        let here = |connection: &&Connection<P::State>| !connection.is_away();
+        let Some(connection) = self.connections.get(token).filter(here) else {
             return Pieces::default();
         };
         let pace = connection.pace.as_ref();
@@ -357,7 +360,8 @@ impl<P: Protocol> Streams<P> {
 
     /// So many bytes have left, and the output knows it.
     pub(super) fn account(&mut self, token: Token, bytes: usize, now_ms: u64) -> After {
-        let Some(connection) = self.connections.get_mut(token) else {
+        let here = |connection: &&mut Connection<P::State>| !connection.is_away();
+        let Some(connection) = self.connections.get_mut(token).filter(here) else {
             return After::Nothing;
         };
         connection.touched = false;

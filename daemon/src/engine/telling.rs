@@ -137,7 +137,8 @@ impl<P: Protocol> Streams<P> {
         let Some(connection) = self.connections.get_mut(token) else {
             return;
         };
-        let live = matches!(connection.state(), State::Open | State::PeerFinished);
+        let open = matches!(connection.state(), State::Open | State::PeerFinished);
+        let live = open && !connection.is_away();
         let ready = live && connection.is_writable(self.marks);
         let Some(session) = connection.session.filter(|_| ready) else {
             return;
@@ -198,7 +199,13 @@ impl<P: Protocol> Streams<P> {
                     Some(passed) => self.tally.passed[passed as usize] += 1,
                     None => self.tally.closed_limit += 1,
                 },
-                End::Finished | End::Aborted | End::Lost | End::Drain | End::Fault | End::File => {}
+                End::Finished
+                | End::Aborted
+                | End::Lost
+                | End::Drain
+                | End::Fault
+                | End::File
+                | End::Carried => {}
             }
             self.lists.parted.push(Parted { token, why, reset });
             if let Some(session) = connection.session {
@@ -216,6 +223,10 @@ impl<P: Protocol> Streams<P> {
             return;
         }
         connection.armed_ms = NEVER;
+        if connection.is_away() {
+            // Armed anew if it stays.
+            return;
+        }
         match connection.expired(now_ms) {
             Next::Close { why, reset } => self.close(token, why, reset),
             Next::Nothing | Next::Feed | Next::ShutWriting => {

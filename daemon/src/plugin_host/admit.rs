@@ -13,6 +13,7 @@ use std::mem::size_of;
 use polyport_plugin::abi;
 
 use super::bus::{self, BusSink};
+use super::carry::{Carry, read_carry};
 use super::error::LoadError;
 use super::extension::{self, table_of};
 use super::needs::{self, DeclaredNeeds};
@@ -44,6 +45,7 @@ pub struct Admitted {
     pub(super) blocking: Option<Blocking>,
     pub(super) work_done: Option<WorkDone>,
     pub(super) bus_sink: Option<BusSink>,
+    pub(super) carry: Option<Carry>,
     name: String,
     version: String,
     build_info: String,
@@ -137,6 +139,8 @@ pub(super) unsafe fn admit(table: *const abi::Plugin) -> Result<Admitted, LoadEr
     // SAFETY: as above.
     let work_done = unsafe { read_work_done(&table) }?;
     // SAFETY: as above.
+    let carry = unsafe { read_carry(&table) }?;
+    // SAFETY: as above.
     let bus_sink = unsafe { bus::read_sink(&table) }?;
     // SAFETY: a static text or null, as the header demands.
     let text = |field, text| unsafe { table_text(field, text) };
@@ -161,6 +165,7 @@ pub(super) unsafe fn admit(table: *const abi::Plugin) -> Result<Admitted, LoadEr
         blocking,
         work_done,
         bus_sink,
+        carry,
         name,
         version,
         build_info,

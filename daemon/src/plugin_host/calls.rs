@@ -86,7 +86,7 @@ impl Admitted {
 }
 
 /// Lends memory for an error text and returns what the plugin wrote there.
-fn with_text(call: impl FnOnce(*mut abi::Text) -> Status) -> (Status, String) {
+pub(super) fn with_text(call: impl FnOnce(*mut abi::Text) -> Status) -> (Status, String) {
     let mut bytes = [0_u8; REFUSAL_BYTES_MAX];
     let ptr = bytes.as_mut_ptr().cast::<c_char>();
     let mut text = abi::Text {
@@ -100,7 +100,7 @@ fn with_text(call: impl FnOnce(*mut abi::Text) -> Status) -> (Status, String) {
     (status, escaped(&bytes[..length], REFUSAL_BYTES_MAX))
 }
 
-fn or_status(text: String, status: Status) -> String {
+pub(super) fn or_status(text: String, status: Status) -> String {
     if text.is_empty() {
         return format!("it gives no reason, only {}", status_name(status));
     }

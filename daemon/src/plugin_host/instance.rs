@@ -10,7 +10,7 @@
 
 use std::ffi::c_void;
 use std::ptr::null_mut;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use polyport_plugin::abi::{self, Status};
 use slotmap::{Key, SecondaryMap};
@@ -19,7 +19,7 @@ use super::admit::Admitted;
 use super::calls::{Inside as InCall, status_name};
 use super::error::LoadError;
 use super::facts;
-use super::handlers::{Answer, Handlers, HeldDatagram};
+use super::handlers::Handlers;
 use super::host_state::{HostState, Inside, Life};
 use super::log::PluginLog;
 use super::options::Chosen;
@@ -27,7 +27,7 @@ use super::settings::InstanceFacts;
 use super::waker::{WakeQueue, WakeSource};
 use super::work::{Jobs, Owed};
 use crate::engine::desk::Desk;
-use crate::engine::handler::{Errand, JobEnd, JobToken, SharedHandler};
+use crate::engine::handler::{JobEnd, JobToken, SharedHandler};
 use crate::engine::replies::REPLIES;
 use crate::engine::session::{
     BusNews, DatagramFacts, End, Facts, Fed, Protocol, TimerToken, Token,
@@ -57,19 +57,21 @@ pub struct Instance {
     pub(super) admitted: Admitted,
     pub(super) object: *mut c_void,
     host: &'static HostState,
-    board: Scoreboard,
+    pub(super) board: Scoreboard,
     slot: Slot,
     /// The plugin as threads see it, if it is of the blocking style.
-    handlers: Option<Arc<Handlers>>,
+    pub(super) handlers: Option<Arc<Handlers>>,
+    /// Where a session is exported to.
+    pub(super) space: Vec<u8>,
 }
 
 /// What is kept of one session, where the engine has it at hand in every call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionState {
     /// The plugin's own: a word that is only ever given back to it.
-    word: *mut c_void,
+    pub(super) word: *mut c_void,
     /// The peer, for the scoreboard.
-    source: u64,
+    pub(super) source: u64,
 }
 
 impl Instance {
@@ -109,6 +111,7 @@ impl Instance {
             board: around.board,
             slot,
             handlers: None,
+            space: Vec::new(),
         };
         let create = |instance: &Instance| instance.admitted.create(host, chosen, facts);
         match instance.call(Callback::Create, Token::null(), 0, &[], create) {
@@ -176,7 +179,12 @@ impl Instance {
 
     /// What a callback's status means for its session.
     #[inline]
-    fn verdict(&mut self, callback: Callback, session: Token, status: Status) -> Result<(), End> {
+    pub(super) fn verdict(
+        &mut self,
+        callback: Callback,
+        session: Token,
+        status: Status,
+    ) -> Result<(), End> {
         if self.inside().fault.is_some() || status == abi::E_PANIC {
             self.report_fault(callback, session, "it answered PP_E_PANIC");
             return Err(End::Fault);
@@ -192,7 +200,7 @@ impl Instance {
 
     /// One error for the administrator: in the plugin's own words, which its report has counted
     /// already, or `otherwise`.
-    fn report_fault(&mut self, callback: Callback, session: Token, otherwise: &str) {
+    pub(super) fn report_fault(&mut self, callback: Callback, session: Token, otherwise: &str) {
         let plugin = self.admitted.name().to_owned();
         let inside = self.inside();
         let what = inside.fault.take().unwrap_or_else(|| {
@@ -208,45 +216,6 @@ impl Instance {
     pub(super) fn note_fault(&mut self, callback: Callback) {
         if self.inside().fault.is_some() {
             self.report_fault(callback, Token::null(), "");
-        }
-    }
-}
-
-impl Instance {
-    /// A datagram for a thread. One that is not taken is lost, and counted with the jobs refused.
-    fn hand_out(&mut self, facts: &DatagramFacts<'_>, payload: &[u8]) -> bool {
-        let serves = |handlers: &Arc<Handlers>| handlers.serves_datagrams();
-        let Some(handlers) = self.handlers.clone().filter(serves) else {
-            return false;
-        };
-        let answer = Arc::new(Mutex::new(Answer::default()));
-        let (held, place) = (HeldDatagram::new(facts, payload), answer.clone());
-        let source = facts.peer.source();
-        let serve = move || {
-            let answer = handlers.serve_datagram(&held);
-            *place.lock().unwrap_or_else(PoisonError::into_inner) = answer;
-            JobEnd::Ran
-        };
-        let inside = self.inside();
-        if let Ok(job) = inside.desk.submit(Errand::Datagram { source }, serve) {
-            inside.jobs.owed.insert(job, Owed::Answer(answer));
-        }
-        true
-    }
-
-    /// What a thread has said to a datagram leaves from the loop.
-    fn answer(&mut self, answer: &Mutex<Answer>) {
-        let mut answer = answer.lock().unwrap_or_else(PoisonError::into_inner);
-        if answer.failed {
-            self.board.add(Counter::DatagramsFailed, 1);
-        }
-        let desk = &mut self.inside().desk;
-        for said in answer.replies.drain(..) {
-            // What cannot be sent is counted by the outbox.
-            let _ = desk.outbox.send(said.via, said.to, &said.bytes, None);
-        }
-        if let Some(text) = answer.fault.take() {
-            desk.fault(text);
         }
     }
 }
@@ -349,6 +318,24 @@ impl Protocol for Instance {
             self.note_fault(Callback::Closed);
         }
         self.inside().peers.remove(session);
+    }
+
+    fn carries(&self) -> bool {
+        self.admitted.carry.is_some()
+    }
+
+    fn export(&mut self, session: Token, state: SessionState) -> Option<(u32, Vec<u8>)> {
+        self.export_session(session, state)
+    }
+
+    fn import(
+        &mut self,
+        session: Token,
+        facts: &Facts<'_>,
+        format: u32,
+        bytes: &[u8],
+    ) -> Result<SessionState, String> {
+        self.import_session(session, facts, format, bytes)
     }
 
     fn datagram(&mut self, facts: &DatagramFacts<'_>, payload: &[u8]) -> bool {
@@ -483,5 +470,6 @@ fn end_word(end: End) -> u32 {
         End::Drain => abi::END_DRAIN,
         End::Fault => abi::END_FAULT,
         End::File => abi::END_FILE,
+        End::Carried => abi::END_CARRIED,
     }
 }

@@ -18,8 +18,10 @@ use crate::plan::Needs;
 use crate::scoreboard::{Callback, Slot};
 
 mod admit;
+mod answering;
 mod bus;
 mod calls;
+mod carry;
 mod error;
 mod extension;
 mod facts;

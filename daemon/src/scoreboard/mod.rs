@@ -52,11 +52,13 @@ pub enum Callback {
     Serve,
     Run,
     Done,
+    ExportSession,
+    ImportSession,
     Bus,
 }
 
 impl Callback {
-    const ALL: [Callback; 18] = [
+    const ALL: [Callback; 20] = [
         Callback::None,
         Callback::Load,
         Callback::Check,
@@ -74,6 +76,8 @@ impl Callback {
         Callback::Serve,
         Callback::Run,
         Callback::Done,
+        Callback::ExportSession,
+        Callback::ImportSession,
         Callback::Bus,
     ];
 
@@ -97,6 +101,8 @@ impl Callback {
             Callback::Serve => "serve",
             Callback::Run => "run",
             Callback::Done => "done",
+            Callback::ExportSession => "export_session",
+            Callback::ImportSession => "import_session",
             Callback::Bus => "bus",
         }
     }
@@ -175,10 +181,18 @@ pub enum Counter {
     RefusedFailing,
     /// Closed because a file became shorter while it was sent, or could not be read.
     FilesShort,
+    /// Taken over from another worker.
+    CarriedIn,
+    /// Given to another worker.
+    CarriedOut,
+    /// Ended because it could not go on here: the plugin, or a ban, was against it.
+    CarryRefused,
+    /// Messages of a handover that were wrong or came without their sockets.
+    CarryBroken,
 }
 
 impl Counter {
-    pub const ALL: [Counter; 35] = [
+    pub const ALL: [Counter; 39] = [
         Counter::Connections,
         Counter::Accepted,
         Counter::Refused,
@@ -214,6 +228,10 @@ impl Counter {
         Counter::RefusedBusy,
         Counter::RefusedFailing,
         Counter::FilesShort,
+        Counter::CarriedIn,
+        Counter::CarriedOut,
+        Counter::CarryRefused,
+        Counter::CarryBroken,
     ];
 
     pub fn name(self) -> &'static str {
@@ -253,6 +271,10 @@ impl Counter {
             Counter::RefusedBusy => "refused_busy",
             Counter::RefusedFailing => "refused_failing",
             Counter::FilesShort => "files_short",
+            Counter::CarriedIn => "carried_in",
+            Counter::CarriedOut => "carried_out",
+            Counter::CarryRefused => "carry_refused",
+            Counter::CarryBroken => "carry_broken",
         }
     }
 }

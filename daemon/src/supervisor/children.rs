@@ -186,7 +186,7 @@ impl Children {
         }
     }
 
-    /// The same with descriptors that ride along.
+    /// The same, with descriptors that ride along. A child that is gone is an error.
     pub(super) fn tell_with(
         &self,
         pid: i32,
@@ -195,7 +195,7 @@ impl Children {
     ) -> io::Result<()> {
         match self.living.get(&pid) {
             Some(child) => child.channel.send_with(order, fds),
-            None => Ok(()),
+            None => Err(io::ErrorKind::NotFound.into()),
         }
     }
 

@@ -13,6 +13,7 @@ mod children;
 mod commit;
 mod crashes;
 mod directories;
+mod handover;
 mod hearing;
 mod hub;
 mod life;

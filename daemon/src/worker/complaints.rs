@@ -29,6 +29,7 @@ pub(super) struct Complaints {
     no_thread: Pace,
     handler_time: Pace,
     file_failed: Pace,
+    carry_refused: Pace,
 }
 
 impl Complaints {
@@ -96,6 +97,12 @@ impl Complaints {
                 %peer,
                 "datagrams of a source are dropped, it sends more than limits.datagram_rate allows"
             );
+        }
+    }
+
+    pub(super) fn carry_refused(&mut self, now_ms: u64, reason: &str) {
+        if self.carry_refused.allows(now_ms) {
+            tracing::warn!("a session of the worker before this one is not taken over: {reason}");
         }
     }
 

@@ -81,7 +81,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.keep(token, socket, peer);
     }
 
-    fn note_uncounted(&mut self, guest: Guest) {
+    pub(super) fn note_uncounted(&mut self, guest: Guest) {
         if self.gate.is_uncounted(guest) {
             self.scoreboard.add(Counter::SourcesFull, 1);
             self.complaints.sources_full(self.now_ms);
@@ -89,7 +89,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     }
 
     /// The connection is one of ours from here on.
-    fn keep(&mut self, token: Token, socket: OwnedFd, peer: Party) {
+    pub(super) fn keep(&mut self, token: Token, socket: OwnedFd, peer: Party) {
         tracing::debug!(session = token.data().as_ffi(), %peer, "connection opened");
         self.scoreboard.add(Counter::Connections, 1);
         let event = EpollEvent::new(Stream::interest(), token.data().as_ffi());

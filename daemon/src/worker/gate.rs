@@ -179,6 +179,18 @@ impl Gate {
         Ok(guest)
     }
 
+    /// One that was let in by another worker, and goes on here: it is counted, and not judged again.
+    pub(super) fn count_in(&mut self, peer: Party) -> Guest {
+        let Party::Internet(socket) = peer else {
+            let counted = false;
+            return Guest { peer, counted };
+        };
+        let loopback = socket.ip().to_canonical().is_loopback();
+        let counted = self.per_source.applies(loopback)
+            && self.sources.enter(peer.source(), u32::MAX) == Counted::In;
+        Guest { peer, counted }
+    }
+
     /// A datagram takes no place, and its source may be forged: it is held to bans and lists only.
     pub(super) fn permits(&mut self, peer: Party, now_ms: u64) -> Result<(), Refusal> {
         if peer == Party::Unix {

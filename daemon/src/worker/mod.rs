@@ -24,6 +24,7 @@ mod datagram;
 mod entry;
 mod files;
 mod gate;
+mod handover;
 mod listener;
 mod obey;
 mod reserve;

@@ -46,6 +46,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 self.take_what_waits(&leaving);
                 self.drain(Outcome::Drained, grace_ms);
             }
+            Order::Give { grace_ms, leaving } => {
+                self.take_what_waits(&leaving);
+                self.begin_giving(grace_ms);
+            }
+            Order::Take {} => self.begin_taking(),
             Order::Ban(ban) => self.ban(&ban),
             Order::Unban { network } => self.gate.unban(network),
             Order::Bus {} => {
@@ -59,13 +64,17 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     pub(super) fn drain(&mut self, outcome: Outcome, grace_ms: u64) {
         self.outcome.get_or_insert(outcome);
+        self.accept_nothing_new();
+        self.streams.drain(self.now_ms, grace_ms);
+        self.drain_blocking(grace_ms);
+        self.part();
+    }
+
+    pub(super) fn accept_nothing_new(&mut self) {
         for mut listener in self.listeners.drain(..) {
             listener.leave(&self.epoll);
         }
         self.datagrams.leave(&self.epoll);
-        self.streams.drain(self.now_ms, grace_ms);
-        self.drain_blocking(grace_ms);
-        self.part();
     }
 
     /// Whoever waits at an endpoint that nobody will poll any more has been told that it is open.

@@ -272,8 +272,9 @@ impl Wakes for FromPlugin {
 /// The worker's end of its channel.
 struct FromSupervisor {
     channel: Channel,
-    /// Orders that came while it was parked.
+    /// Orders that came while it was parked, with what rode along.
     kept: VecDeque<(Order, Option<OwnedFd>)>,
+    /// Came with the last order.
     rode_along: Option<OwnedFd>,
 }
 
@@ -290,8 +291,7 @@ impl FromSupervisor {
                     NextOrder::Order(Order::Serve) => return true,
                     NextOrder::Order(Order::Drain { .. }) | NextOrder::Closed => return false,
                     NextOrder::Order(order) => {
-                        let rode_along = self.rode_along.take();
-                        self.kept.push_back((order, rode_along));
+                        self.kept.push_back((order, self.rode_along.take()));
                     }
                     NextOrder::Empty => break,
                 }

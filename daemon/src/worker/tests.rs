@@ -24,6 +24,7 @@ use crate::sys::shared_memory::SharedWords;
 
 mod datagrams;
 mod endings;
+mod handover;
 mod script;
 mod stand_in;
 mod unix;
@@ -32,18 +33,46 @@ use script::{CHUNK, Event, Mode, Script};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A drain is one byte: its grace in tenths of a second.
-struct TestOrders(UnixStream);
+/// A drain is one byte: its grace in tenths of a second. Another order is the byte `OTHER`, and waits
+/// beside, with the descriptor that rides along.
+struct TestOrders {
+    channel: UnixStream,
+    others: Receiver<(Order, OwnedFd)>,
+    rode_along: Option<OwnedFd>,
+}
+
+const OTHER: u8 = u8::MAX;
+
+impl TestOrders {
+    fn new(channel: UnixStream) -> (TestOrders, Sender<(Order, OwnedFd)>) {
+        let (sender, others) = mpsc::channel();
+        let orders = TestOrders {
+            channel,
+            others,
+            rode_along: None,
+        };
+        (orders, sender)
+    }
+}
 
 impl Orders for TestOrders {
     fn fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.channel.as_fd()
+    }
+
+    fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        self.rode_along.take()
     }
 
     fn next(&mut self) -> NextOrder {
         let mut tenths = [0];
-        match self.0.read(&mut tenths) {
+        match self.channel.read(&mut tenths) {
             Ok(0) => NextOrder::Closed,
+            Ok(_) if tenths == [OTHER] => {
+                let (order, fd) = self.others.recv().expect("it was sent before the byte");
+                self.rode_along = Some(fd);
+                NextOrder::Order(order)
+            }
             Ok(_) => NextOrder::Order(Order::Drain {
                 grace_ms: u64::from(tenths[0]) * 100,
                 leaving: Vec::new(),
@@ -72,6 +101,7 @@ impl Wakes for TestWakes {
 pub(super) struct Running {
     local: Address,
     channel: UnixStream,
+    others: Sender<(Order, OwnedFd)>,
     wake_fd: Arc<EventFd>,
     wakes: Sender<u64>,
     events: Receiver<Event>,
@@ -124,6 +154,7 @@ fn start_on<P: Protocol + Send + 'static>(
     let wake_fd = Arc::new(EventFd::from_flags(flags).expect("an event descriptor"));
     let (wakes, wakes_taken) = mpsc::channel();
     let (tell, events) = mpsc::channel();
+    let (orders, others) = TestOrders::new(worker_channel);
     let brief = ListenerBrief {
         endpoint: local.to_string(),
         local: local.clone(),
@@ -146,13 +177,13 @@ fn start_on<P: Protocol + Send + 'static>(
     let worker_wakes = TestWakes(wake_fd.clone(), wakes_taken);
     let worker_board = board.clone();
     let thread = std::thread::spawn(move || {
-        let orders = TestOrders(worker_channel);
         let served = serve(share, protocol, worker_wakes, orders, worker_board);
         served.map(|(outcome, protocol)| (outcome, protocol.is_some()))
     });
     Running {
         local,
         channel,
+        others,
         wake_fd,
         wakes,
         events,
@@ -187,6 +218,13 @@ impl Running {
     pub(super) fn drain(&mut self, tenths: u8) {
         self.channel
             .write_all(&[tenths])
+            .expect("the worker reads its channel");
+    }
+
+    pub(super) fn order(&mut self, order: Order, fd: OwnedFd) {
+        self.others.send((order, fd)).expect("the worker lives");
+        self.channel
+            .write_all(&[OTHER])
             .expect("the worker reads its channel");
     }
 
@@ -341,7 +379,9 @@ fn a_slow_reader_costs_no_more_than_its_output_limit_and_loses_nothing() {
                     refusals += 1;
                 }
                 Event::Closed(why) => break assert_eq!(why, End::Lost),
-                Event::Opened | Event::OpenedBy(..) => panic!("there is one connection"),
+                Event::Opened | Event::Taken | Event::OpenedBy(..) => {
+                    panic!("there is one connection")
+                }
             }
         }
         assert!(

@@ -21,6 +21,7 @@ use super::complaints::Complaints;
 use super::datagram::{Around, Datagrams};
 use super::entry::Stranger;
 use super::gate::Gate;
+use super::handover::{self, Handover};
 use super::listener::Listener;
 use super::reserve::Reserve;
 use super::stream::{Heard, Stream};
@@ -59,6 +60,7 @@ pub(super) struct Worker<P: Protocol, W, O> {
     wakes: W,
     wakes_waiting: bool,
     pub(super) outcome: Option<Outcome>,
+    pub(super) handover: Handover,
     pub(super) scoreboard: Scoreboard,
     pub(super) complaints: Complaints,
     pub(super) connections_max: usize,
@@ -133,6 +135,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             // Queued during `create`, perhaps.
             wakes_waiting: true,
             outcome: None,
+            handover: Handover::default(),
             scoreboard,
             complaints: Complaints::default(),
             connections_max,
@@ -164,6 +167,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             self.deliver_wakes();
             self.hear_bus();
             self.take_results();
+            self.hand_over_sessions();
             self.accept_waiting();
             self.with_datagrams(Datagrams::receive);
             self.visit_ready();
@@ -184,7 +188,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         let at_once = self.wakes_waiting
             || self.bus.readable
             || self.orders_waiting
-            || !self.ready.is_empty();
+            || !self.ready.is_empty()
+            || self.handover.can_go_on();
         let wait_ms = if at_once { 0 } else { self.quiet_ms() };
         let timeout = EpollTimeout::try_from(wait_ms).expect("WAIT_MS_MAX fits");
         let heard = match self.epoll.wait(events, timeout) {
@@ -210,6 +215,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             self.datagrams.back_ms(),
             self.blocking.next_deadline_ms(),
             self.streams.next_deadline_ms(),
+            self.handover.next_deadline_ms(),
         ];
         let at_ms = next.into_iter().flatten().min().unwrap_or(u64::MAX);
         at_ms.saturating_sub(self.now_ms).min(WAIT_MS_MAX)
@@ -221,6 +227,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             WAKER => self.wakes_waiting = true,
             blocking::RESULTS => self.blocking.results_waiting = true,
             bus::BUS => self.bus.note(events),
+            handover::GIVING..=handover::LAST => self.handover.note(about),
             DATAGRAM_LISTENERS..TOKENS => self.datagrams.note(about),
             // An event of a listener that has left is stale.
             _ if about < TOKENS => {

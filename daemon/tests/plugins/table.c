@@ -119,6 +119,12 @@ static const void *extension(const char *id) {
 #elif defined(CASE_blocking_short)
 static const pp_blocking_1 blocking = {8, 0, NULL, NULL};
 #define BLOCKING blocking
+#elif defined(CASE_carry_without_format)
+static const pp_carry_1 carry = {sizeof carry, 0, NULL, NULL};
+#define CARRY carry
+#elif defined(CASE_carry_one_way)
+static const pp_carry_1 carry = {sizeof carry, 1, NULL, NULL};
+#define CARRY carry
 #elif defined(CASE_blocking_empty)
 static const pp_blocking_1 blocking = {sizeof blocking, 0, NULL, NULL};
 #define BLOCKING blocking
@@ -153,6 +159,14 @@ static const char words[PP_REFUSAL_MAX + 1];
 static const pp_work_sink_1 sink = {sizeof sink, 0, NULL};
 static const void *extension(const char *id) {
   return strcmp(id, PP_EXT_WORK) == 0 ? &sink : NULL;
+}
+#undef EXTENSION
+#define EXTENSION extension
+#endif
+
+#if defined(CARRY)
+static const void *extension(const char *id) {
+  return strcmp(id, PP_EXT_CARRY) == 0 ? &CARRY : NULL;
 }
 #undef EXTENSION
 #define EXTENSION extension

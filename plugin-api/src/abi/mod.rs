@@ -56,6 +56,8 @@ pub const END_DRAIN: u32 = 6;
 pub const END_FAULT: u32 = 7;
 /// A file that was being sent became shorter, or could not be read.
 pub const END_FILE: u32 = 8;
+/// It goes on in another worker.
+pub const END_CARRIED: u32 = 9;
 
 /// Plugin flag: the peer speaks first, so a connection is of no interest before it carries bytes.
 pub const PEER_FIRST: u64 = 1;
@@ -99,6 +101,9 @@ pub const EXT_WORK: &str = "polyport.work/1";
 pub const EXT_FILE: &str = "polyport.file/1";
 /// Ranges of files that one session may have queued at once.
 pub const FILE_RANGES: u32 = 32;
+pub const EXT_CARRY: &str = "polyport.carry/1";
+/// The most that a session can be exported to.
+pub const CARRY_BYTES_MAX: u64 = 65_536;
 
 /// Of both sides: [`Bus1`] and [`BusSink1`].
 pub const EXT_BUS: &str = "polyport.bus/1";
@@ -245,6 +250,8 @@ type Fn2<A, B, R = ()> = Option<unsafe extern "C" fn(A, B) -> R>;
 type Fn3<A, B, C, R = ()> = Option<unsafe extern "C" fn(A, B, C) -> R>;
 type Fn4<A, B, C, D, R = ()> = Option<unsafe extern "C" fn(A, B, C, D) -> R>;
 type Fn5<A, B, C, D, E, R = ()> = Option<unsafe extern "C" fn(A, B, C, D, E) -> R>;
+type Fn8<A, B, C, D, E, F, G, H, R = ()> =
+    Option<unsafe extern "C" fn(A, B, C, D, E, F, G, H) -> R>;
 type Fn6<A, B, C, D, E, F, R = ()> = Option<unsafe extern "C" fn(A, B, C, D, E, F) -> R>;
 
 /// Host to plugin. The rules of each function stand in the header.
@@ -369,6 +376,26 @@ pub struct File1 {
     pub size: u32,
     pub reserved0: u32,
     pub send: Fn5<*mut Host, Session, i32, u64, u64, Status>,
+}
+
+/// `polyport.carry/1`, plugin side: live sessions as bytes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Carry1 {
+    pub size: u32,
+    pub format: u32,
+    pub export_session: Fn6<*mut c_void, Session, *mut c_void, *mut u8, usize, *mut usize, Status>,
+    pub import_session: Fn8<
+        *mut c_void,
+        Session,
+        *const SessionInfo,
+        u32,
+        *const u8,
+        usize,
+        *mut *mut c_void,
+        *mut Text,
+        Status,
+    >,
 }
 
 /// A message; valid during `message` only.

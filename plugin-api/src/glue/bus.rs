@@ -5,6 +5,7 @@
 //! event cannot outlive its call.
 
 use std::ffi::{CStr, c_void};
+use std::ptr;
 
 use super::{Events, Host, instance_of, lent};
 use crate::abi;
@@ -91,7 +92,7 @@ impl Host {
 }
 
 impl<P: Protocol> Events<P> {
-    pub(super) const BUS_SINK: &'static abi::BusSink1 = &abi::BusSink1 {
+    const BUS_SINK: &'static abi::BusSink1 = &abi::BusSink1 {
         size: size_of::<abi::BusSink1>() as u32,
         reserved0: 0,
         link: Some(link::<P>),
@@ -101,6 +102,12 @@ impl<P: Protocol> Events<P> {
         published: Some(published::<P>),
         lease: Some(lease::<P>),
         seen: Some(seen::<P>),
+    };
+    /// Null for a plugin that does without.
+    pub(super) const BUS_SINK_OR_NULL: *const c_void = if P::BUS {
+        ptr::from_ref(Self::BUS_SINK).cast()
+    } else {
+        ptr::null()
     };
 }
 

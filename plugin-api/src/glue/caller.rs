@@ -6,6 +6,7 @@
 //! its size, so that tools which look for bad reads see them.
 
 mod bus;
+mod carry;
 mod lent;
 mod table;
 mod threads;
@@ -29,6 +30,7 @@ pub(crate) struct Plugin {
     blocking: Option<abi::Blocking1>,
     work_sink: Option<abi::WorkSink1>,
     bus_sink: Option<abi::BusSink1>,
+    carry: Option<abi::Carry1>,
     instance: *mut c_void,
 }
 
@@ -50,11 +52,12 @@ impl Plugin {
         // SAFETY: the plugin says that at least our struct's size is there.
         let table = unsafe { ptr::read(raw) };
         // SAFETY: the answers to these ids begin with their size, and are of these types.
-        let (blocking, work_sink, bus_sink) = unsafe {
+        let (blocking, work_sink, carry, bus_sink) = unsafe {
             let blocking = extension::<abi::Blocking1>(&table, abi::EXT_BLOCKING)?;
             (
                 blocking,
                 extension::<abi::WorkSink1>(&table, abi::EXT_WORK)?,
+                extension::<abi::Carry1>(&table, abi::EXT_CARRY)?,
                 extension::<abi::BusSink1>(&table, abi::EXT_BUS)?,
             )
         };
@@ -64,6 +67,7 @@ impl Plugin {
             blocking,
             work_sink,
             bus_sink,
+            carry,
             instance: ptr::null_mut(),
         };
         plugin.admissible()?;
@@ -90,6 +94,9 @@ impl Plugin {
         }
         if table.datagram.is_some() && self.serves_datagrams_on_threads() {
             return Err("the plugin has both `datagram` and `serve_datagram`".to_owned());
+        }
+        if self.carry.is_some_and(|it| it.format == 0) {
+            return Err("the plugin's carry format is 0".to_owned());
         }
         if self
             .bus_sink

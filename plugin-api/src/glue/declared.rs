@@ -17,7 +17,8 @@ pub(crate) trait Style {
     const OPTIONS: &'static [Opt];
     const PEER_FIRST: bool;
     const NEEDS: Needs;
-    /// The extensions that only this style has: ids and tables, which are constants.
+    /// The extensions that only this style has: their ids and their tables, which are constants, or
+    /// null where a plugin goes without.
     const EXTENSIONS: &'static [(&'static str, *const c_void)];
     const REFUSAL: &'static [u8];
 }
@@ -94,7 +95,7 @@ impl<S: Style> Declared<S> {
         }
         // SAFETY: ids end in NUL and are the host's until the return.
         let id = unsafe { CStr::from_ptr(id) }.to_bytes();
-        let own = S::EXTENSIONS.iter().find(|own| id == own.0.as_bytes());
+        let own = S::EXTENSIONS.iter().find(|(own, _)| id == own.as_bytes());
         if let Some((_, table)) = own {
             *table
         } else if id == abi::EXT_NEEDS.as_bytes() {

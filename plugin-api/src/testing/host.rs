@@ -4,6 +4,7 @@
 //! Invariant: every method returns with the world at rest; each session that was opened gets exactly
 //! one `closed`, last.
 
+mod carry;
 mod line;
 mod rounds;
 mod threads;
@@ -35,6 +36,9 @@ impl Peer {
 /// A plugin's instance and its peers. When it is dropped, what is open is ended, the instance is
 /// destroyed, and leaks or unexpected faults are a panic.
 pub struct FakeHost {
+    setup: Setup,
+    /// Things that have happened to sessions.
+    steps: usize,
     plugin: Plugin,
     pub(crate) shared: Box<Shared>,
     lines: BTreeMap<Peer, Line>,
@@ -70,6 +74,8 @@ impl FakeHost {
         let created = plugin.create(&shared, &settings);
         shared.ledger().during = None;
         let mut host = FakeHost {
+            setup: setup.clone(),
+            steps: 0,
             plugin,
             shared,
             lines: BTreeMap::new(),
@@ -128,7 +134,7 @@ impl FakeHost {
         };
         let peer = Peer(session);
         self.lines
-            .insert(peer, Line::new(state, now_ms, self.appetite));
+            .insert(peer, Line::new(state, from, now_ms, self.appetite));
         if faulted {
             self.end_session(peer, End::Fault);
         }

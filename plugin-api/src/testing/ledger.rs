@@ -156,6 +156,18 @@ impl Ledger {
         }
     }
 
+    /// The books of the same world, for another instance: its time, its past, its refusals to come.
+    pub(crate) fn continue_from(&mut self, before: &mut Ledger) {
+        self.now_ms = before.now_ms;
+        self.ended = before.ended.clone();
+        self.writes_left = before.writes_left.take();
+        self.sent = std::mem::take(&mut before.sent);
+        let mut log = before.log.clone();
+        log.append(&mut self.log);
+        self.log = log;
+        self.transcript.insert_str(0, &before.transcript);
+    }
+
     // --- the host's side -----------------------------------------------------------------------
 
     pub(crate) fn note(&mut self, line: std::fmt::Arguments<'_>) {

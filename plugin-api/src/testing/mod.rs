@@ -80,6 +80,7 @@ pub struct Setup {
     raw_json: String,
     split: Split,
     full_at: Option<usize>,
+    pub(crate) carried_at: Option<usize>,
     input_bytes_max: usize,
     output_bytes_max: usize,
     work_max: usize,
@@ -115,6 +116,7 @@ impl Setup {
             raw_json: "{}".to_owned(),
             split: Split::Whole,
             full_at: None,
+            carried_at: None,
             input_bytes_max: 64 * 1024,
             output_bytes_max: 64 * 1024,
             work_max: 128,
@@ -150,6 +152,13 @@ impl Setup {
     /// Makes the n-th write of all find the output full; the first is 1.
     pub fn full_at(mut self, n: usize) -> Setup {
         self.full_at = Some(n);
+        self
+    }
+
+    /// Moves all sessions to a fresh instance after the n-th thing that happens to any of them; see
+    /// [`FakeHost::carry`].
+    pub fn carried_at(mut self, n: usize) -> Setup {
+        self.carried_at = Some(n);
         self
     }
 

@@ -37,6 +37,7 @@ names! {
     [u8; 16] = "uint8_t[16]",
     *const u8 = "const uint8_t *",
     *mut u64 = "uint64_t *",
+    *mut u8 = "uint8_t *",
     *mut usize = "size_t *",
     *const c_char = "const char *",
     *mut c_char = "char *",
@@ -81,3 +82,4 @@ function_names!(A, B, C);
 function_names!(A, B, C, D);
 function_names!(A, B, C, D, E);
 function_names!(A, B, C, D, E, F);
+function_names!(A, B, C, D, E, F, G, H);

@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use polyport_plugin::prelude::*;
 
+mod carry;
 mod line;
 mod mode;
 mod session;
@@ -56,6 +57,8 @@ impl Configure for Echo {
 impl Protocol for Echo {
     type Session = Session;
 
+    const CARRY_FORMAT: Option<u32> = Some(carry::FORMAT);
+
     const OPTIONS: &'static [Opt] = &[
         Opt::text(
             c"mode",
@@ -96,6 +99,28 @@ impl Protocol for Echo {
             }
         }
         Ok(state)
+    }
+
+    fn export(
+        &mut self,
+        _: &mut Context,
+        _: SessionId,
+        session: &Session,
+        out: &mut Vec<u8>,
+    ) -> Result {
+        carry::export(self.mode, session, out);
+        Ok(())
+    }
+
+    fn import(
+        &mut self,
+        _: &mut Context,
+        _: SessionId,
+        _: &Facts,
+        format: u32,
+        bytes: &[u8],
+    ) -> Result<Session, String> {
+        carry::import(self.mode, self.line_max, format, bytes)
     }
 
     fn feed(
@@ -169,8 +194,9 @@ impl Echo {
         let Some(max) = self.max_bytes else {
             return (input, false);
         };
-        // At least one byte is left: the session was closed when the last one was consumed or seen.
-        let left = usize::try_from(max - session.consumed).unwrap_or(usize::MAX);
+        // At least one byte is left: the session was closed when the last one was consumed or seen;
+        // unless it was carried here from where more was allowed.
+        let left = usize::try_from(max.saturating_sub(session.consumed)).unwrap_or(usize::MAX);
         match input.get(..left) {
             Some(allowed) => (allowed, true),
             None => (input, false),

@@ -28,6 +28,11 @@ impl Mode {
     /// For the declaration of the option.
     pub(crate) const NAMES: &CStr = c"stream|line|once|who|discard|chargen|daytime|time|qotd";
 
+    /// As carried sessions have it.
+    pub(crate) fn number(self) -> u8 {
+        self as u8
+    }
+
     pub(crate) fn named(name: &str) -> Mode {
         match name {
             "stream" => Mode::Stream,

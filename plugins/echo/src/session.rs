@@ -7,7 +7,7 @@ use polyport_plugin::prelude::*;
 
 use crate::{line, small};
 
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Session {
     /// Bytes that are done with.
     pub(crate) consumed: u64,
@@ -18,7 +18,7 @@ pub struct Session {
     pub(crate) last_words: Vec<u8>,
     pub(crate) peer_has_finished: bool,
     /// The next line of chargen.
-    line: usize,
+    pub(crate) line: usize,
 }
 
 impl Session {
@@ -118,6 +118,10 @@ impl Session {
         if begins_anew {
             self.partial.clear();
         }
-        self.partial.extend_from_slice(&rest[self.partial.len()..]);
+        match rest.get(self.partial.len()..) {
+            Some(more) => self.partial.extend_from_slice(more),
+            // Carried here with more than there was.
+            None => self.partial = rest.to_vec(),
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 /// As characters of a line, the printable ones of ASCII, in order and around.
 const FIRST: u8 = b' ';
-const KINDS: usize = 95;
+pub(crate) const KINDS: usize = 95;
 const LINE: usize = 72;
 /// Lines said at once; together less than the smallest output limit there can be.
 const LINES: usize = 13;

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use slotmap::{Key, KeyData};
+
 use crate::engine::desk::{Desk, Refusal, Said};
 use crate::engine::files::HeldFile;
 use crate::engine::session::{End, Facts, Fed, Party, Protocol, TimerToken, Token};
@@ -182,6 +184,44 @@ impl Protocol for Script {
         }
     }
 
+    fn carries(&self) -> bool {
+        true
+    }
+
+    fn export(&mut self, session: Token, kind: Kind) -> Option<(u32, Vec<u8>)> {
+        assert!(self.open.contains(&session), "no export after closed");
+        if self.random.below(10) == 0 {
+            return None;
+        }
+        let number = session.data().as_ffi();
+        Some((kind as u32, number.to_le_bytes().to_vec()))
+    }
+
+    fn import(
+        &mut self,
+        session: Token,
+        _: &Facts<'_>,
+        format: u32,
+        bytes: &[u8],
+    ) -> Result<Kind, String> {
+        let number = u64::from_le_bytes(bytes.try_into().expect("a number"));
+        if self.random.below(20) == 0 {
+            return Err("not today".to_owned());
+        }
+        let before = Token::from(KeyData::from_ffi(number));
+        let said = self.said[&before].clone();
+        self.said.insert(session, said);
+        assert!(self.open.insert(session));
+        let kind = KINDS[format as usize];
+        if kind == Kind::Slow {
+            self.later(session);
+        }
+        if kind == Kind::Relay && self.random.below(4) == 0 {
+            let _ = self.say(session, Said::Bytes(b"here again"), b"here again");
+        }
+        Ok(kind)
+    }
+
     fn timer(&mut self, timer: TimerToken, _: u64) {
         let at = self.finished_late.iter().position(|(t, _)| *t == timer);
         let (_, session) = self
@@ -189,9 +229,12 @@ impl Protocol for Script {
             .remove(at.expect("an armed timer fires once"));
         if self.random.below(3) == 0 {
             // Paused or not.
-            let _ = self.desk.close(session, false);
+            if self.desk.close(session, false) == Err(Refusal::Busy) {
+                self.later(session);
+            }
         } else if self.open.contains(&session) {
-            self.desk.pause(session, false).expect("it is open");
+            let asked = self.desk.pause(session, false);
+            assert!(matches!(asked, Ok(()) | Err(Refusal::Busy)), "it is open");
             self.later(session);
         }
     }

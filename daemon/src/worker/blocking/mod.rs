@@ -338,7 +338,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 self.complaints.handler_time(self.now_ms);
             }
             End::Fault => self.scoreboard.add(Counter::PluginFaults, 1),
-            End::Finished | End::Aborted | End::Lost | End::Drain | End::File => {}
+            End::Finished | End::Aborted | End::Lost | End::Drain | End::Carried | End::File => {}
         }
     }
 

@@ -73,7 +73,7 @@ impl Runner {
             End::Aborted | End::Fault | End::File => Fate::Reset,
             _ if unsent => Fate::Reset,
             End::Idle | End::Limit | End::Lost => Fate::Close,
-            End::Finished | End::Drain => Fate::Linger,
+            End::Finished | End::Drain | End::Carried => Fate::Linger,
         };
         if matches!(fate, Fate::Linger) && !finished {
             session.socket.shut_writing();

@@ -150,7 +150,8 @@ fn start_for(access: Access, listeners: Vec<(OwnedFd, Address)>, limits: Limits)
             late: None,
         };
         let wakes = TestWakes(wake_fd, wakes_taken);
-        serve(share, echo, wakes, TestOrders(orders), worker_board).map(|(outcome, _)| outcome)
+        serve(share, echo, wakes, TestOrders::new(orders).0, worker_board)
+            .map(|(outcome, _)| outcome)
     });
     Running {
         channel,

@@ -18,11 +18,17 @@ pub(super) enum Mode {
     Deaf,
     /// Sends numbered chunks for as long as there is room.
     Source,
+    /// Echoes, and is not to be carried.
+    Stays,
+    /// Echoes, and takes no session over.
+    Refuses,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::worker) enum Event {
     Opened,
+    /// From another worker.
+    Taken,
     /// By a process that the kernel knows.
     OpenedBy(Credentials, Party),
     Refused {
@@ -88,10 +94,12 @@ impl Protocol for Script {
 
     fn feed(&mut self, session: Token, (): (), input: &[u8]) -> Fed {
         match self.mode {
-            Mode::Echo => match self.desk.write(session, Said::Lent(0, input.len()), false) {
-                Ok(()) => Fed::Took(input.len()),
-                Err(_) => Fed::Full,
-            },
+            Mode::Echo | Mode::Stays | Mode::Refuses => {
+                match self.desk.write(session, Said::Lent(0, input.len()), false) {
+                    Ok(()) => Fed::Took(input.len()),
+                    Err(_) => Fed::Full,
+                }
+            }
             Mode::Once => {
                 let bye = self.desk.write(session, Said::Bytes(b"bye"), false);
                 bye.and(self.desk.close(session, false))
@@ -118,6 +126,33 @@ impl Protocol for Script {
     fn closed(&mut self, session: Token, (): (), why: End) {
         self.sessions.retain(|open| *open != session);
         self.tell(Event::Closed(why));
+    }
+
+    fn carries(&self) -> bool {
+        true
+    }
+
+    fn export(&mut self, _: Token, (): ()) -> Option<(u32, Vec<u8>)> {
+        match self.mode {
+            Mode::Stays => None,
+            _ => Some((1, self.chunk.to_le_bytes().to_vec())),
+        }
+    }
+
+    fn import(
+        &mut self,
+        session: Token,
+        _: &Facts<'_>,
+        _: u32,
+        bytes: &[u8],
+    ) -> Result<(), String> {
+        if self.mode == Mode::Refuses {
+            return Err("it does not want to".to_owned());
+        }
+        self.chunk = u32::from_le_bytes(bytes.try_into().expect("four bytes"));
+        self.sessions.push(session);
+        self.tell(Event::Taken);
+        Ok(())
     }
 
     fn timer(&mut self, _: TimerToken, _: u64) {}

@@ -2,13 +2,16 @@
 
 use std::collections::VecDeque;
 
-use crate::facts::End;
+use crate::facts::{Address, End};
 use crate::glue::caller::State;
 use crate::testing::Split;
 
 /// The peer's end.
+#[derive(Clone)]
 pub(crate) struct Line {
     pub(crate) state: State,
+    pub(crate) address: Address,
+    pub(crate) accepted_ms: u64,
     /// What the peer has sent and the plugin has not seen.
     pub(crate) arriving: VecDeque<Vec<u8>>,
     /// What the plugin has seen and not consumed.
@@ -27,9 +30,11 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub(crate) fn new(state: State, active_ms: u64, appetite: usize) -> Line {
+    pub(crate) fn new(state: State, address: Address, active_ms: u64, appetite: usize) -> Line {
         Line {
             state,
+            address,
+            accepted_ms: active_ms,
             arriving: VecDeque::new(),
             input: Vec::new(),
             unfed: false,

@@ -21,7 +21,10 @@ impl FakeHost {
             self.check_rules();
             let mut moved = self.deliver_wake() | self.fire_timer() | self.hear_notice();
             for peer in self.open_peers() {
-                moved |= self.step(peer);
+                if self.step(peer) {
+                    moved = true;
+                    self.carry_if_due();
+                }
                 self.check_rules();
             }
             if !moved {

@@ -1,0 +1,269 @@
+//! The giving side: session after session leaves the event queue, is written down, and is sent with its
+//! socket; what the taker does not adopt goes on here, and is drained with the rest.
+//!
+//! Nothing is asked of a socket on the way out, for an error that is read here is gone for the taker.
+//!
+//! Invariant: a session that was sent stays frozen, and its socket open, until it is known who has it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::super::turn::Worker;
+use super::super::{Orders, Outcome, Wakes};
+use super::line::{Heard, Line};
+use crate::engine::carried::{FRAME_BYTES_MAX, SESSION_BYTES_MAX};
+use crate::engine::handover::{
+    Answer, Answers, BATCH_BYTES_ENOUGH, BATCH_BYTES_MAX, BATCH_SESSIONS_MAX, BATCHES_MAX, Batch,
+    Message, SILENCE_MS,
+};
+use crate::engine::session::{Protocol, Token};
+use crate::scoreboard::Counter;
+
+#[derive(Debug)]
+pub(super) struct Giving {
+    pub(super) line: Line,
+    todo: VecDeque<Token>,
+    /// Batches that are not answered yet.
+    sent: VecDeque<(u32, Vec<Token>)>,
+    batches: u32,
+    /// What the taker has room for beyond what was sent; `None` before it has said so.
+    room: Option<usize>,
+    heard_ms: u64,
+    /// When the time for all this is over.
+    end_ms: u64,
+}
+
+enum Next {
+    GoOn,
+    /// The taker is gone, or nothing sensible comes from there.
+    GiveUp,
+}
+
+impl Giving {
+    pub(super) fn new(line: Line, todo: Vec<Token>, now_ms: u64, grace_ms: u64) -> Giving {
+        Giving {
+            line,
+            todo: todo.into(),
+            sent: VecDeque::new(),
+            batches: 0,
+            room: None,
+            heard_ms: now_ms,
+            end_ms: now_ms.saturating_add(grace_ms),
+        }
+    }
+
+    pub(super) fn can_send(&self) -> bool {
+        let has_room = self.room.is_some_and(|room| room > 0);
+        has_room && !self.todo.is_empty() && self.sent.len() < BATCHES_MAX
+    }
+
+    pub(super) fn deadline_ms(&self) -> u64 {
+        self.end_ms.min(self.heard_ms + SILENCE_MS)
+    }
+
+    fn is_finished(&self) -> bool {
+        let nowhere_to = self.room == Some(0);
+        self.sent.is_empty() && (self.todo.is_empty() || nowhere_to)
+    }
+}
+
+impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
+    pub(super) fn go_on_giving(&mut self, mut giving: Box<Giving>) {
+        if self.outcome.is_some() {
+            // It is being drained: what is under way comes to its end, and nothing more begins.
+            giving.todo.clear();
+        }
+        let mut next = self.hear_taker(&mut giving);
+        if let (Next::GoOn, true) = (&next, giving.can_send()) {
+            next = self.send_batch(&mut giving);
+        }
+        match next {
+            Next::GoOn if giving.is_finished() => self.end_giving(*giving),
+            Next::GoOn if giving.deadline_ms() <= self.now_ms => self.stop_giving(*giving),
+            Next::GoOn => self.handover.giving = Some(giving),
+            Next::GiveUp => self.stop_giving(*giving),
+        }
+    }
+
+    fn hear_taker(&mut self, giving: &mut Giving) -> Next {
+        if !giving.line.waiting {
+            return Next::GoOn;
+        }
+        loop {
+            match giving.line.receive() {
+                Heard::Nothing => {
+                    giving.line.waiting = false;
+                    return Next::GoOn;
+                }
+                Heard::Ended => return Next::GiveUp,
+                Heard::Message(Message::Room(room), _) if giving.room.is_none() => {
+                    giving.heard_ms = self.now_ms;
+                    giving.room = Some(room as usize);
+                }
+                Heard::Message(Message::Answers(answers), _) => {
+                    giving.heard_ms = self.now_ms;
+                    if !self.heed(giving, &answers) {
+                        return self.broken("an answer to nothing");
+                    }
+                }
+                Heard::Message(..) => return self.broken("a message out of place"),
+                Heard::Wrong(what) => return self.broken(&what),
+            }
+        }
+    }
+
+    fn broken(&mut self, what: &str) -> Next {
+        self.scoreboard.add(Counter::CarryBroken, 1);
+        tracing::error!("a handover to another worker is given up: {what}");
+        Next::GiveUp
+    }
+
+    /// False if it does not answer what was sent first.
+    fn heed(&mut self, giving: &mut Giving, answers: &Answers) -> bool {
+        let fits = |(number, tokens): &&(u32, Vec<Token>)| {
+            *number == answers.number && tokens.len() == answers.answers.len()
+        };
+        if giving.sent.front().filter(fits).is_none() {
+            return false;
+        }
+        let (_, tokens) = giving.sent.pop_front().unwrap_or_default();
+        for (token, answer) in tokens.into_iter().zip(&answers.answers) {
+            match answer {
+                Answer::Adopted => {
+                    self.scoreboard.add(Counter::CarriedOut, 1);
+                    self.streams.given(token, self.now_ms);
+                    self.part();
+                }
+                Answer::Refused => {
+                    self.poll_again(token);
+                    self.streams.finish_open(token);
+                }
+                Answer::NotTaken => self.poll_again(token),
+            }
+        }
+        let under_way: usize = giving.sent.iter().map(|(_, tokens)| tokens.len()).sum();
+        giving.room = Some((answers.room as usize).saturating_sub(under_way));
+        true
+    }
+
+    fn send_batch(&mut self, giving: &mut Giving) -> Next {
+        let most = giving.room.unwrap_or(0).min(BATCH_SESSIONS_MAX);
+        let (mut tokens, mut records, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while tokens.len() < most && bytes < BATCH_BYTES_ENOUGH {
+            let Some(token) = giving.todo.pop_front() else {
+                break;
+            };
+            let longest = self.streams.waiting_bytes(token) + FRAME_BYTES_MAX + SESSION_BYTES_MAX;
+            if !tokens.is_empty() && bytes + longest > BATCH_BYTES_MAX / 2 {
+                giving.todo.push_front(token);
+                break;
+            }
+            if let Some(record) = self.freeze(token) {
+                bytes += record.len();
+                records.push(record);
+                tokens.push(token);
+            }
+        }
+        if tokens.is_empty() {
+            return Next::GoOn;
+        }
+        giving.batches = giving.batches.wrapping_add(1);
+        let number = giving.batches;
+        let batch = Message::Batch(Batch { number, records });
+        let sockets: Vec<BorrowedFd<'_>> = tokens
+            .iter()
+            .filter_map(|token| self.sockets.get(*token))
+            .map(|stream| stream.socket.as_fd())
+            .collect();
+        debug_assert_eq!(sockets.len(), tokens.len(), "each that is frozen has one");
+        match giving.line.send(&batch, &sockets) {
+            Ok(()) => {
+                if giving.sent.is_empty() {
+                    giving.heard_ms = self.now_ms;
+                }
+                giving.room = giving.room.map(|room| room - tokens.len());
+                giving.sent.push_back((number, tokens));
+                Next::GoOn
+            }
+            Err(error) => {
+                // No room in the stream, or too many sockets under way. They go on here; there is
+                // room again once an answer comes.
+                tracing::debug!("a batch of sessions was not sent: {error}");
+                for token in tokens.into_iter().rev() {
+                    self.poll_again(token);
+                    giving.todo.push_front(token);
+                }
+                match giving.sent.is_empty() {
+                    true => Next::GiveUp,
+                    false => {
+                        // Not before that.
+                        giving.room = Some(0);
+                        Next::GoOn
+                    }
+                }
+            }
+        }
+    }
+
+    /// A session out of the event queue and as bytes; one that cannot be carried goes on.
+    fn freeze(&mut self, token: Token) -> Option<Vec<u8>> {
+        let stream = self.sockets.get(token)?;
+        // Before the socket is anybody else's: later it could not be taken out any more.
+        self.epoll.delete(&stream.socket).ok()?;
+        match self.streams.give(token, self.now_ms) {
+            Some(carried) => {
+                let mut record = Vec::new();
+                carried.write(&mut record);
+                Some(record)
+            }
+            None => {
+                self.part();
+                self.poll_again(token);
+                None
+            }
+        }
+    }
+
+    /// What was answered by now counts; the rest goes on here, if it is sure that nobody has it.
+    fn stop_giving(&mut self, mut giving: Giving) {
+        giving.line.stop_listening();
+        giving.todo.clear();
+        while let Heard::Message(Message::Answers(answers), _) = giving.line.receive() {
+            if !self.heed(&mut giving, &answers) {
+                break;
+            }
+        }
+        let mine = giving.sent.is_empty()
+            || match giving.line.send(&Message::Revoked, &[]) {
+                Ok(()) => true,
+                // Nobody is there who could have them.
+                Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+            };
+        for (_, tokens) in std::mem::take(&mut giving.sent) {
+            for token in tokens {
+                if mine {
+                    self.poll_again(token);
+                } else {
+                    self.streams.given(token, self.now_ms);
+                }
+            }
+        }
+        self.part();
+        self.end_giving(giving);
+    }
+
+    /// All is given that could be: what is left is drained.
+    fn end_giving(&mut self, giving: Giving) {
+        let grace_ms = giving.end_ms.saturating_sub(self.now_ms);
+        giving.line.close(&self.epoll);
+        self.drain(Outcome::Drained, grace_ms);
+    }
+
+    /// A session that was taken here meanwhile goes on with the others.
+    pub(super) fn give_too(&mut self, token: Token) {
+        if let Some(giving) = &mut self.handover.giving {
+            giving.todo.push_back(token);
+        }
+    }
+}
