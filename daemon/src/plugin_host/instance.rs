@@ -168,6 +168,9 @@ impl Instance {
         if dropped > 0 {
             self.board.add(Counter::LogDropped, dropped);
         }
+        if self.inside().fault.is_some() {
+            self.slot.note_fault();
+        }
         returned
     }
 
