@@ -281,6 +281,10 @@ impl Slot {
         self.worker.incarnation += 1;
         self.ready_at_ms = None;
         self.parked = parked;
+        if self.stand_in != stand_in {
+            // Of this kind none has failed yet.
+            self.failures = 0;
+        }
         self.stand_in = stand_in;
         self.stopped = false;
         moment.orders.push(Order::Spawn {

@@ -27,6 +27,11 @@ fn stopped(place: &str, stopped: bool) -> Event {
 const SUSPENDED: &str = "a: suspended, because its plugin keeps failing: signal 11 (SIGSEGV) in \
                          feed; it is tried again in 60 s";
 
+const AGAIN: &str = "a: suspended, because its plugin keeps failing: signal 11 (SIGSEGV) in feed; it is \
+                 tried again in 120 s";
+const SOFT_SUSPENDED: &str = "a: suspended, because its plugin keeps failing: session after session has \
+                          failed; it is tried again in 60 s";
+
 /// Three faults of two sources at 1,000, 1,200 and 1,400 ms; the last one of the second worker.
 fn suspended(rest: &[Row]) -> Vec<Row> {
     let mut rows = serving(&[
@@ -102,8 +107,6 @@ fn a_plugin_that_keeps_failing_is_suspended_then_tried_by_one_worker_then_run_by
 
 #[test]
 fn a_fault_of_the_one_that_tries_suspends_it_for_twice_as_long() {
-    let again = "a: suspended, because its plugin keeps failing: signal 11 (SIGSEGV) in feed; it is \
-                 tried again in 120 s";
     play(
         &["a"],
         &suspended(&[
@@ -115,7 +118,7 @@ fn a_fault_of_the_one_that_tries_suspends_it_for_twice_as_long() {
             (
                 62_000,
                 fails("a1#4", Cause::Plugin),
-                &[again, "stand in a1#5"],
+                &[AGAIN, "stand in a1#5"],
             ),
             (62_000, spawned("a1#5"), &[]),
             (62_010, ready("a1#5"), &[]),
@@ -163,8 +166,6 @@ fn refusals_of_a_plugin_that_has_served_suspend_it_too() {
 
 #[test]
 fn many_sessions_that_fail_count_like_a_worker() {
-    let soft_suspended = "a: suspended, because its plugin keeps failing: session after session has \
-                          failed; it is tried again in 60 s";
     play(
         &["a"],
         &serving(&[
@@ -175,7 +176,7 @@ fn many_sessions_that_fail_count_like_a_worker() {
                 1_300,
                 soft("a2", &[2, 1, 2, 1, 2, 1, 2, 1, 2, 1]),
                 &[
-                    soft_suspended,
+                    SOFT_SUSPENDED,
                     "drain a1 5000",
                     "drain a2 5000",
                     "stand in a1#2",
@@ -250,50 +251,50 @@ fn shards_are_lent_while_nobody_accepts_there() {
     rows.extend_from_slice(&[
         // Somebody has stopped the process: that is known at once.
         (
-            100,
+            1_100,
             stopped("a1", true),
             &["lend 1 to a2", "lend 1 to a3"][..],
         ),
-        (200, stuck("a2", 150), &[]),
-        (1_150, Event::Tick, &["lend 2 to a3"]),
+        (1_200, stuck("a2", 1_150), &[]),
+        (2_150, Event::Tick, &["lend 2 to a3"]),
         (
-            2_000,
+            3_000,
             stopped("a1", false),
             &["reclaim 1 of a2", "reclaim 1 of a3", "lend 2 to a1"],
         ),
         (
-            2_100,
+            3_100,
             Event::Worker(worker("a2"), News::Unstuck),
             &["reclaim 2 of a1", "reclaim 2 of a3"],
         ),
         // One that is dead for long is no other thing.
-        (3_000, crashes("a1"), &["spawn a1#2"]),
-        (3_000, not_spawned("a1#2"), &[]),
-        (3_120, Event::Tick, &["spawn a1#3"]),
-        (3_121, spawned("a1#3"), &[]),
-        (4_000, Event::Tick, &["lend 1 to a2", "lend 1 to a3"]),
+        (4_000, crashes("a1"), &["spawn a1#2"]),
+        (4_000, not_spawned("a1#2"), &[]),
+        (4_120, Event::Tick, &["spawn a1#3"]),
+        (4_121, spawned("a1#3"), &[]),
+        (5_000, Event::Tick, &["lend 1 to a2", "lend 1 to a3"]),
         // A borrower that dies has nothing any more, and the next one borrows again.
-        (4_100, crashes("a3"), &["spawn a3#2"]),
-        (4_100, spawned("a3#2"), &[]),
-        (4_110, ready("a3#2"), &["lend 1 to a3#2"]),
+        (5_100, crashes("a3"), &["spawn a3#2"]),
+        (5_100, spawned("a3#2"), &[]),
+        (5_110, ready("a3#2"), &["lend 1 to a3#2"]),
         (
-            4_200,
+            5_200,
             ready("a1#3"),
             &["reclaim 1 of a2", "reclaim 1 of a3#2"],
         ),
         // On a thread a handler may take its time: the loop accepts.
-        (5_000, stuck_in("serve", true, "a1#3", 4_000), &[]),
+        (6_000, stuck_in("serve", true, "a1#3", 5_000), &[]),
         (
-            9_000,
+            10_000,
             stopped("a1#3", true),
             &["lend 1 to a2", "lend 1 to a3#2"],
         ),
         (
-            9_100,
+            10_100,
             STOP,
             &["drain a1#3 5000", "drain a2 5000", "drain a3#2 5000"],
         ),
-        (9_200, stopped("a1#3", false), &[]),
+        (10_200, stopped("a1#3", false), &[]),
     ]);
     play(&["a"], &rows);
 }
