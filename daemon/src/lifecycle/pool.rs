@@ -227,9 +227,13 @@ impl Pool {
 
     /// Of the slot's present incarnation. Any other is gone, and hearing of it late is normal.
     pub(super) fn news(&mut self, worker: WorkerId, news: News, moment: &mut Moment<'_>) {
+        // Whoever takes over a place has no name of its own before it is spawned.
+        if let Some(at) = self.replaced.iter().position(|slot| slot.is(worker)) {
+            return self.news_of_replaced(at, news, moment);
+        }
         let at = usize::from(worker.slot);
         let Some(slot) = self.slots.get_mut(at).filter(|slot| slot.is(worker)) else {
-            return self.news_of_replaced(worker, news, moment);
+            return;
         };
         match news {
             News::Spawned { pid } => slot.spawned(pid, moment),

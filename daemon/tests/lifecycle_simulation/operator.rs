@@ -6,9 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use polyport::lifecycle::{
-    Beginning, BreakerCourse, Changes, Event, Policy, ServiceId, State, WorkerId,
-};
+use polyport::lifecycle::{Beginning, BreakerCourse, Changes, Event, ServiceId, WorkerId};
 
 use crate::world::{Happening, World, policy};
 

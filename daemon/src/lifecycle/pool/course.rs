@@ -14,7 +14,7 @@ use super::{Phase, Pool, Speed, Standing};
 use crate::lifecycle::Moment;
 use crate::lifecycle::breaker::{Breaker, Cause, Course};
 use crate::lifecycle::ending::End;
-use crate::lifecycle::event::{News, WorkerId};
+use crate::lifecycle::event::News;
 use crate::lifecycle::order::State;
 use crate::lifecycle::soft::SoftFaults;
 use crate::lifecycle::view::BreakerView;
@@ -140,16 +140,8 @@ impl Pool {
         self.replaced.push(former);
     }
 
-    /// Of a worker whose place another kind has, or of one that nobody remembers.
-    pub(super) fn news_of_replaced(
-        &mut self,
-        worker: WorkerId,
-        news: News,
-        moment: &mut Moment<'_>,
-    ) {
-        let Some(at) = self.replaced.iter().position(|slot| slot.is(worker)) else {
-            return;
-        };
+    /// Of a worker whose place another kind has.
+    pub(super) fn news_of_replaced(&mut self, at: usize, news: News, moment: &mut Moment<'_>) {
         let slot = &mut self.replaced[at];
         let end = match news {
             News::Spawned { pid } => return slot.spawned(pid, moment),
