@@ -55,10 +55,11 @@ pub enum Callback {
     Done,
     ExportSession,
     ImportSession,
+    Bus,
 }
 
 impl Callback {
-    const ALL: [Callback; 19] = [
+    const ALL: [Callback; 20] = [
         Callback::None,
         Callback::Load,
         Callback::Check,
@@ -78,6 +79,7 @@ impl Callback {
         Callback::Done,
         Callback::ExportSession,
         Callback::ImportSession,
+        Callback::Bus,
     ];
 
     /// As logs and `status` have it.
@@ -102,6 +104,7 @@ impl Callback {
             Callback::Done => "done",
             Callback::ExportSession => "export_session",
             Callback::ImportSession => "import_session",
+            Callback::Bus => "bus",
         }
     }
 

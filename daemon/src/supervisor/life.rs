@@ -17,6 +17,7 @@ use super::children::{Child, Children, Kind};
 use super::crashes::Crashes;
 use super::directories::Directories;
 use super::handover;
+use super::hub::Bus;
 use super::preparation::Candidate;
 use super::service::{Edition, Places, Service};
 use super::signs::Signs;
@@ -49,6 +50,7 @@ pub(super) struct Life {
     pub(super) sources: CheckBrief,
     pub(super) watch: Watch,
     pub(super) signs: Signs,
+    pub(super) bus: Bus,
     announce_due: bool,
     over: bool,
     /// Held for its lock.
@@ -77,6 +79,7 @@ impl Life {
             crashes,
             changes: Reloads::default(),
             sources,
+            bus: Bus::default(),
             watch: Watch::new(policy(&plan)),
             signs: Signs::default(),
             announce_due: false,
@@ -162,6 +165,7 @@ impl Life {
             self.lifecycle.next_deadline_ms(),
             self.control.next_deadline_ms(),
             self.bans.next_deadline_ms(),
+            self.bus_deadline_ms(),
             (self.changes.is_due() && self.lifecycle.can_change()).then_some(0),
             Some(look),
         ];
@@ -363,7 +367,7 @@ impl Life {
         if std::mem::take(&mut self.announce_due) {
             self.announce(wish, children, now_ms)?;
         }
-        if self.over {
+        if self.over && self.stop_bus(children) {
             if self.bans.next_deadline_ms().is_some() {
                 // It is in the log; there is nobody else to tell.
                 let _ = self.bans.save();

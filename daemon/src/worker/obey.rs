@@ -59,6 +59,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 }
             }
             Order::Reclaim { from } => self.give_back(from),
+            Order::Bus {} => {
+                if let Some(end) = self.orders.take_descriptor() {
+                    self.join_bus(end);
+                }
+            }
             Order::Adjust(adjustment) => self.adjust(&adjustment),
         }
     }
