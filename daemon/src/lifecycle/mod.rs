@@ -55,7 +55,7 @@ impl Policy {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Lifecycle {
     policy: Policy,
     pools: Vec<Pool>,
