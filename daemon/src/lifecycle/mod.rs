@@ -61,6 +61,8 @@ pub struct Lifecycle {
     pools: Vec<Pool>,
     jitter: Jitter,
     course: Course,
+    /// Never while the daemon is handed to another program.
+    #[serde(skip)]
     handover: Option<Handover>,
     probation: Option<Probation>,
 }

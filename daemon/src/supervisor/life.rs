@@ -48,11 +48,11 @@ pub(super) struct Life {
     /// Where the configuration is.
     pub(super) sources: CheckBrief,
     pub(super) bus: Bus,
-    watch: Watch,
-    announce_due: bool,
-    over: bool,
+    pub(super) watch: Watch,
+    pub(super) announce_due: bool,
+    pub(super) over: bool,
     /// Held for its lock.
-    directories: Directories,
+    pub(super) directories: Directories,
 }
 
 impl Life {

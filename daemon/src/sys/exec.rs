@@ -87,7 +87,8 @@ fn exec(program: &Program, argv: &[*const c_char], envp: &[*const c_char]) -> io
 }
 
 /// The descriptors that the former program in this process left open under these numbers, each of
-/// which closes on exec from now on. To be called once, before anything else is opened.
+/// which closes on exec from now on. To be called before anything else is
+/// opened, once for each.
 pub fn inherited(numbers: &[RawFd]) -> io::Result<Vec<OwnedFd>> {
     let distinct: BTreeSet<RawFd> = numbers.iter().copied().collect();
     if distinct.len() != numbers.len() || distinct.first().is_some_and(|n| *n < FIRST_FD) {
