@@ -7,10 +7,11 @@ use std::os::fd::OwnedFd;
 
 use crate::channel::{Brief, Channel, CheckBrief, ProbeBrief, Report, handed};
 use crate::exit;
+use crate::supervisor::rehearse;
 use crate::sys::sandbox::Profile;
 use crate::sys::{jail, orphan, sandbox, spawn};
 use crate::terminal::complain;
-use crate::{hub, log, plan, plugin_host, supervisor, worker};
+use crate::{hub, log, plan, plugin_host, worker};
 
 /// Returns the exit code.
 pub fn play() -> u8 {
@@ -19,9 +20,7 @@ pub fn play() -> u8 {
         Some((channel, Brief::Probe(brief), answer)) => probe(&channel, &brief, answer),
         Some((channel, Brief::Hub(brief), _)) => hub::process::play(&channel, &brief),
         Some((channel, Brief::Worker(brief), board)) => worker::play(channel, brief, board),
-        Some((channel, Brief::Rehearsal(brief), _)) => {
-            tell(&channel, Ok(supervisor::rehearse(&brief)))
-        }
+        Some((channel, Brief::Rehearsal(brief), _)) => tell(&channel, Ok(rehearse(&brief))),
         None => {
             let text = format!(
                 "`{}` is how the supervisor starts its children; you want `polyport run`",

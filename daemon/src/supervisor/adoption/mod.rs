@@ -195,3 +195,34 @@ fn wishes<'a>(first: Option<&'a Wish>, waiting: impl Iterator<Item = &'a Wish>) 
     let all: Vec<&Wish> = first.into_iter().chain(waiting).collect();
     serde_json::to_value(all).expect("wishes are plain data")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn refusal(file: &OwnedFd) -> String {
+        let opened = |_: &[RawFd]| Ok(Vec::new());
+        match adopt(file, opened) {
+            Ok(_) => "adopted".to_owned(),
+            Err(text) => text,
+        }
+    }
+
+    #[test]
+    fn what_is_no_estate_of_this_format_is_refused_with_words() {
+        let head = |format: u32| json!({ "format": format, "version": "9.9", "numbers": [] });
+        for (document, expected) in [
+            (json!("garbage"), "cannot be read"),
+            (json!({}), "cannot be read"),
+            (head(FORMAT + 1), "adopts format 1 only"),
+            (head(FORMAT), "is not understood"),
+        ] {
+            let file = handed::brief(&document).expect("written");
+            let text = refusal(&file);
+            assert!(text.contains(expected), "{document}: {text}");
+        }
+        let open = handed::answer_file().expect("made");
+        assert!(refusal(&open).contains("no sealed memory file"));
+    }
+}
