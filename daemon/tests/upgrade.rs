@@ -206,8 +206,23 @@ fn a_storm_of_hups_and_a_killed_worker_change_nothing_of_that() {
     }
     stop.store(true, SeqCst);
     storm.join().expect("the storm");
-    // The last of them may still be on its way.
-    daemon.finish(&["the daemon is stopping".to_owned()]);
+    // The last of them may still be on its way, with a check of its own; this one comes after it.
+    let last = daemon.operate(&["reload", "--wait"]);
+    assert!(last.status.success(), "{last:?}");
+    wait_for_workers_only(&daemon);
+    daemon.finish(&[]);
+}
+
+fn wait_for_workers_only(daemon: &Daemon) {
+    let until = Instant::now() + PATIENCE;
+    let sorted = |mut pids: Vec<u32>| {
+        pids.sort_unstable();
+        pids
+    };
+    while family_of(daemon.pid()) != sorted(daemon.worker_pids("echo")) {
+        assert!(Instant::now() < until, "a child is left");
+        thread::yield_now();
+    }
 }
 
 type Row = (&'static str, fn(&Daemon), &'static str);
