@@ -23,6 +23,14 @@ pub enum Brief {
     Probe(ProbeBrief),
     Worker(WorkerBrief),
     Hub(HubBrief),
+    Rehearsal(RehearsalBrief),
+}
+
+/// A program that may take the supervisor's place is to try it with a copy of everything: what the
+/// supervisor knows, then its descriptors, behind the fixed ones.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RehearsalBrief {
+    pub descriptors: usize,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -234,6 +242,8 @@ pub enum Report {
     Refused { text: String },
     /// Worker: serving, shut in this tightly.
     Ready { sandbox: String },
+    /// Rehearsal: it could take the supervisor's place.
+    Rehearsed {},
     /// Worker of a sensor: somebody has come, from this IPv4 address or IPv6 /64.
     Trapped { source: IpNet },
 }

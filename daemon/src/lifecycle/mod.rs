@@ -56,12 +56,14 @@ impl Policy {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Lifecycle {
     policy: Policy,
     pools: Vec<Pool>,
     jitter: Jitter,
     course: Course,
+    /// Never while the daemon is handed to another program.
+    #[serde(skip)]
     handover: Option<Handover>,
     probation: Option<Probation>,
 }

@@ -39,11 +39,11 @@ pub(super) struct Crashes {
     directory: PathBuf,
     kept: Vec<CrashSummary>,
     next_id: u64,
-    penalties: Penalties,
+    pub(super) penalties: Penalties,
     out_of_memory: OutOfMemory,
     /// Workers that were told to end by a signal, and whether because they did not return.
-    told: BTreeSet<WorkerId>,
-    hung: BTreeSet<WorkerId>,
+    pub(super) told: BTreeSet<WorkerId>,
+    pub(super) hung: BTreeSet<WorkerId>,
 }
 
 /// What the scoreboard of a dead worker says.

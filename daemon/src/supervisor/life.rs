@@ -51,10 +51,10 @@ pub(super) struct Life {
     pub(super) watch: Watch,
     pub(super) signs: Signs,
     pub(super) bus: Bus,
-    announce_due: bool,
-    over: bool,
+    pub(super) announce_due: bool,
+    pub(super) over: bool,
     /// Held for its lock.
-    directories: Directories,
+    pub(super) directories: Directories,
 }
 
 impl Life {

@@ -28,7 +28,7 @@ pub(super) struct Service {
     /// The hash of the code that was tried last, whatever came of it.
     pub(super) tried: Option<String>,
     /// A change has removed it.
-    left: bool,
+    pub(super) left: bool,
     /// Counters of workers that are gone, in the order of [`Counter::ALL`].
     pub(super) retired: [u64; Counter::ALL.len()],
 }
@@ -51,9 +51,9 @@ pub(super) struct Edition {
 /// other share a table: each has a side of it.
 #[derive(Clone)]
 pub(super) struct Places {
-    table: Rc<SourceTable>,
-    workers_max: u16,
-    side: u16,
+    pub(super) table: Rc<SourceTable>,
+    pub(super) workers_max: u16,
+    pub(super) side: u16,
 }
 
 impl Places {

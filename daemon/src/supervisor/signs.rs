@@ -21,6 +21,22 @@ pub(super) struct Signs {
     seen: BTreeMap<WorkerId, u64>,
 }
 
+impl Signs {
+    /// For another program that goes on.
+    pub(super) fn told(&self) -> Vec<(WorkerId, u64)> {
+        self.seen
+            .iter()
+            .map(|(worker, count)| (*worker, *count))
+            .collect()
+    }
+
+    pub(super) fn told_of(told: Vec<(WorkerId, u64)>) -> Signs {
+        Signs {
+            seen: told.into_iter().collect(),
+        }
+    }
+}
+
 impl Life {
     /// Looks at the scoreboards for workers that are stuck.
     pub(super) fn watch(&mut self, children: &mut Children, now_ms: u64) {
