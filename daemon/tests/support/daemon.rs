@@ -153,12 +153,21 @@ impl Daemon {
     }
 
     pub fn status(&self) -> Value {
+        self.ask(r#"{"verb":"status"}"#)["answer"].clone()
+    }
+
+    /// Over the control socket, as an operator's verb does it; the whole reply.
+    pub fn ask(&self, request: &str) -> Value {
         let mut stream = UnixStream::connect(self.socket()).expect("the control socket");
-        stream.write_all(b"{\"verb\":\"status\"}\n").expect("asked");
+        writeln!(stream, "{request}").expect("asked");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("answered");
-        let reply: Value = serde_json::from_str(&text).expect("JSON");
-        reply["answer"].clone()
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// What the next reload finds.
+    pub fn write_config(&self, config: &str) {
+        write_config(&self.directory, config);
     }
 
     /// Asks again and again until the answer is as wanted.
@@ -283,6 +292,13 @@ impl Drop for Daemon {
 }
 
 fn command(directory: &Directory, config: &str) -> Command {
+    let file = write_config(directory, config);
+    let mut command = polyport();
+    command.args(["run", "--json", "-c"]).arg(file);
+    command
+}
+
+fn write_config(directory: &Directory, config: &str) -> PathBuf {
     let path = directory.path();
     let file = path.join("polyport.toml");
     let own = format!(
@@ -297,9 +313,7 @@ fn command(directory: &Directory, config: &str) -> Command {
         None => format!("{own}{config}"),
     };
     fs::write(&file, text).expect("the configuration is written");
-    let mut command = polyport();
-    command.args(["run", "--json", "-c"]).arg(file);
-    command
+    file
 }
 
 /// With everything it prints, at most [`PATIENCE`] long.
