@@ -15,7 +15,7 @@
 
 use slotmap::SlotMap;
 
-use super::connection::{Connection, Next};
+use super::connection::{Connection, DRAIN_PAUSE_MS, Next, Patience};
 use super::deadlines::{Deadlines, NEVER, What};
 use super::handler::{Job, JobEnd, JobToken, SharedHandler};
 use super::limits::{Passed, Spans};
@@ -47,6 +47,8 @@ pub struct Streams<P: Protocol> {
     pub(super) input_bytes_max: usize,
     pub(super) output_bytes_max: usize,
     pub(super) draining: bool,
+    /// Of that drain.
+    pub(super) patience: Patience,
 }
 
 /// What is to be done to the socket after a flush.
@@ -95,6 +97,7 @@ impl<P: Protocol> Streams<P> {
             input_bytes_max: limits.input_bytes_max,
             output_bytes_max: limits.output_bytes_max,
             draining: false,
+            patience: Patience::default(),
         }
     }
 
@@ -253,9 +256,14 @@ impl<P: Protocol> Streams<P> {
             self.end_sessions(now_ms);
             let tokens: Vec<Token> = self.connections.keys().collect();
             let count = tokens.len() as u128;
+            self.patience = Patience {
+                until_ms: now_ms.saturating_add(grace_ms / 2),
+                pause_ms: DRAIN_PAUSE_MS.min(grace_ms / 4),
+            };
             for (nth, token) in (0u128..).zip(tokens) {
                 let spread = u128::from(grace_ms / 2) * nth / count;
-                self.connections[token].drain_at_ms = now_ms.saturating_add(spread as u64);
+                let at_ms = now_ms.saturating_add(spread as u64);
+                self.connections[token].drain_at_ms = at_ms;
                 self.rearm(token);
             }
         }

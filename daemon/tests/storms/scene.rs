@@ -27,7 +27,10 @@ pub(crate) fn service(plugin: &str, workers: usize, lines: &str) -> String {
 /// The shipped plugin, which carries its sessions. What `nth` changes is a setting that this mode
 /// has no use for, so only the generation becomes another.
 pub(crate) fn carrying(workers: usize, nth: usize) -> String {
-    let settings = format!("[services.echo.settings]\nline_max = \"{}B\"\n", 1000 + nth % 2);
+    let settings = format!(
+        "[services.echo.settings]\nline_max = \"{}B\"\n",
+        1000 + nth % 2
+    );
     service("echo", workers, &settings)
 }
 
