@@ -9,6 +9,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod carries;
 mod changes;
+mod datagrams;
+mod deaths;
+mod idle;
 mod load;
+mod probation;
 mod scene;
