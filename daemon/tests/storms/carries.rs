@@ -19,7 +19,7 @@ const PEERS: u8 = 6;
 fn sessions_go_through_reloads_and_restarts_without_a_byte_lost_or_repeated() {
     let daemon = Daemon::start("storm-carries", &carrying(2, 0));
     let load = Load::begin(daemon.address("echo", 0), 1, PEERS);
-    let rounds = scale(5, 50);
+    let rounds = scale(4, 50);
     for nth in 1..=rounds {
         load.goes_on(5);
         daemon.write_config(&carrying(2, nth));
@@ -68,7 +68,7 @@ fn sessions_whose_peers_have_finished_go_along_with_all_that_waits() {
     daemon.wait_for("all of them to be let in", |status| {
         total(status, "accepted") == u64::from(PEERS)
     });
-    for nth in 1..=scale(10, 100) {
+    for nth in 1..=scale(6, 100) {
         daemon.write_config(&carrying(2, nth));
         reload(&daemon);
     }
@@ -86,7 +86,7 @@ fn a_death_in_the_middle_of_a_handover_costs_sessions_and_no_byte_is_wrong() {
     let load = Load::begin(daemon.address("echo", 0), 2, PEERS);
     let mut dice = Dice(4);
     let mut deaths = 0;
-    for nth in 1..=scale(10, 200) {
+    for nth in 1..=scale(6, 200) {
         load.goes_on(5);
         let before = daemon.worker_pids("echo");
         daemon.write_config(&carrying(2, nth));

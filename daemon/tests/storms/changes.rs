@@ -52,8 +52,9 @@ fn reloads_under_load_answer_every_short_connection_of_a_plugin_that_cannot_carr
 fn a_pool_that_grows_and_shrinks_under_load_loses_nobody() {
     let daemon = Daemon::start("storm-scale", &carrying(1, 0));
     let load = Load::begin(daemon.address("echo", 0), 4, 2);
-    for _ in 0..scale(3, 50) {
-        for workers in [16, 1] {
+    let widest = scale(8, 16);
+    for _ in 0..scale(2, 50) {
+        for workers in [widest, 1] {
             load.goes_on(20);
             let request = format!(r#"{{"verb":"scale","service":"echo","workers":{workers}}}"#);
             is_done(&daemon, &daemon.ask(&request));

@@ -17,7 +17,7 @@ use crate::scene::{reload, scale, settled};
 use crate::support::daemon::{Daemon, PATIENCE};
 use crate::support::dice::Dice;
 
-const PEERS: usize = 4;
+const PEERS: usize = 2;
 const WINDOW: u64 = 8;
 
 fn config(nth: usize) -> String {
@@ -112,12 +112,12 @@ fn ask(socket: &UdpSocket, tally: &Tally) {
 fn reloads_lose_no_datagram() {
     let daemon = Daemon::start("storm-datagrams", &config(0));
     let peers = Peers::begin(&daemon);
-    for nth in 1..=scale(10, 100) {
-        peers.go_on(200);
+    for nth in 1..=scale(6, 100) {
+        peers.go_on(50);
         daemon.write_config(&config(nth));
         reload(&daemon);
     }
-    peers.go_on(200);
+    peers.go_on(50);
     assert_eq!(peers.end(), 0, "datagrams lost");
     settled(&daemon);
     daemon.finish(&[]);
@@ -128,9 +128,9 @@ fn a_killed_worker_costs_at_most_the_datagrams_that_it_had_received() {
     let daemon = Daemon::start("storm-datagram-kills", &config(0));
     let peers = Peers::begin(&daemon);
     let mut dice = Dice(6);
-    let kills = scale(10, 100);
+    let kills = scale(6, 100);
     for _ in 0..kills {
-        peers.go_on(200);
+        peers.go_on(50);
         let status = settled(&daemon);
         let workers = status["services"]["echo"]["workers"].as_array();
         let pids = workers
@@ -140,7 +140,7 @@ fn a_killed_worker_costs_at_most_the_datagrams_that_it_had_received() {
         let pids: Vec<u32> = pids.map(|pid| pid as u32).collect();
         daemon.signal(*dice.one_of(&pids), Signal::SIGKILL);
     }
-    peers.go_on(200);
+    peers.go_on(50);
     let lost = peers.end();
     let received = kills as u64 * PEERS as u64 * WINDOW;
     assert!(lost <= received, "{kills} kills lost {lost} datagrams");

@@ -17,7 +17,7 @@ fn a_killed_worker_costs_what_it_had_accepted_and_nothing_that_was_queued() {
     let load = Load::begin(daemon.address("echo", 0), SHORT, LONG);
     let mut dice = Dice(2);
     let mut kills = 0;
-    let rounds = scale(20, 1_200);
+    let rounds = scale(12, 1_200);
     while kills < rounds {
         load.goes_on(10);
         let pids = daemon.worker_pids("echo");
@@ -59,9 +59,9 @@ fn the_supervisor_keeps_nothing_of_the_dead() {
         });
     };
     // What the first deaths need once, the records of crashes among it, is no growth.
-    (0..10).for_each(|_| cycle());
+    (0..4).for_each(|_| cycle());
     let (held, resident) = (descriptors(daemon.pid()), resident_kib(daemon.pid()));
-    (0..scale(30, 3_000)).for_each(|_| cycle());
+    (0..scale(12, 3_000)).for_each(|_| cycle());
     assert_eq!(descriptors(daemon.pid()), held);
     let grown = resident_kib(daemon.pid()).saturating_sub(resident);
     assert!(grown < GROWTH_KIB_MAX, "{grown} KiB more");
@@ -71,7 +71,7 @@ fn the_supervisor_keeps_nothing_of_the_dead() {
 /// All die while the supervisor cannot look, so that it hears of them by one signal.
 #[test]
 fn deaths_that_become_one_signal_are_all_noticed() {
-    let count = scale(24, 64);
+    let count = scale(12, 64);
     let daemon = Daemon::start("storm-at-once", &service("echo", count, ""));
     let pids = daemon.worker_pids("echo");
     assert_eq!(pids.len(), count);

@@ -16,4 +16,6 @@ mod deaths;
 mod idle;
 mod load;
 mod probation;
+mod scarce;
 mod scene;
+mod signals;

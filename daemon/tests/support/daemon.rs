@@ -76,7 +76,7 @@ impl Daemon {
         Daemon::start_in(self.directory.clone(), config)
     }
 
-    fn start_in(directory: Arc<Directory>, config: &str) -> Daemon {
+    pub fn start_in(directory: Arc<Directory>, config: &str) -> Daemon {
         let mut child = command(&directory, config)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
