@@ -87,8 +87,11 @@ impl Life {
                 let Snapshot { plan, codes } = (**snapshot).clone();
                 self.prepare_change(wish, plan, codes, children, now_ms);
             }
-            Goal::Plan { plan, .. } => {
-                let plan = (**plan).clone();
+            Goal::Amended { workers, .. } => {
+                let mut plan = self.plan.clone();
+                if let Some(workers) = workers {
+                    workers.amend(&mut plan);
+                }
                 self.prepare_change(wish, plan, BTreeMap::new(), children, now_ms);
             }
         }
@@ -174,7 +177,13 @@ impl Life {
                     None => complaints.extend(self.fixed_options(name, &preparation.plan)),
                 },
                 Step::Keep | Step::Adjust { .. } => {
-                    if let Some(text) = untaken.get(name) {
+                    let Some(text) = untaken.get(name) else {
+                        continue;
+                    };
+                    // Whoever wants what the files say may mean a file that was replaced.
+                    if matches!(wish.goal, Goal::Files) {
+                        complaints.push(text.clone());
+                    } else {
                         tracing::warn!("{name} goes on with the code it has: {text}");
                     }
                 }
@@ -212,9 +221,11 @@ impl Life {
             let known = service.serving().map(|edition| &edition.code.hash);
             let known = known.or(service.tried.as_ref());
             let anew = match goal {
-                Goal::Plan { anew, because, .. } if anew.contains(&service.name) => Some(*because),
+                Goal::Amended { anew, because, .. } if anew.contains(&service.name) => {
+                    Some(*because)
+                }
                 Goal::Files | Goal::Return(_) if view.paused => Some("it was drained"),
-                Goal::Files | Goal::Return(_) | Goal::Plan { .. } => None,
+                Goal::Files | Goal::Return(_) | Goal::Amended { .. } => None,
             };
             let seen_as = Seen {
                 code_changed: code.is_some() && code != known,

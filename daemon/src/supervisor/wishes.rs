@@ -16,6 +16,9 @@ use crate::plan::{Plan, Step};
 /// Wishes that wait for the change that is under way.
 pub(super) const WISHES_MAX: usize = 8;
 
+/// Workers that a service can have.
+pub(super) const WORKERS_MAX: u16 = 1_024;
+
 /// A plan and the code that belonged to it.
 #[derive(Clone)]
 pub(super) struct Snapshot {
@@ -38,12 +41,37 @@ pub(super) enum Goal {
     Files,
     /// What was.
     Return(Box<Snapshot>),
-    /// This plan, with these services anew whether they changed or not.
-    Plan {
-        plan: Box<Plan>,
+    /// What serves once it is this wish's turn, with so many workers, and these services anew
+    /// whether they changed or not.
+    Amended {
+        workers: Option<Workers>,
         anew: BTreeSet<String>,
         because: &'static str,
     },
+}
+
+/// Workers that a service is to have.
+pub(super) enum Workers {
+    Exactly {
+        service: String,
+        count: u16,
+    },
+    /// One more for each service.
+    More,
+    Fewer,
+}
+
+impl Workers {
+    pub(super) fn amend(&self, plan: &mut Plan) {
+        for (name, service) in &mut plan.services {
+            service.workers = match self {
+                Workers::Exactly { service, count } if service == name => *count,
+                Workers::Exactly { .. } => service.workers,
+                Workers::More => (service.workers + 1).min(WORKERS_MAX),
+                Workers::Fewer => service.workers.saturating_sub(1).max(1),
+            };
+        }
+    }
 }
 
 /// The change under way, those that wait, and what may be gone back to.

@@ -70,3 +70,32 @@ fn a_pool_that_grows_and_shrinks_under_load_loses_nobody() {
     assert_eq!(workers.map(Vec::len), Some(1), "{status:#}");
     daemon.finish(&[]);
 }
+
+/// What is asked while a change is under way is done to what that change leaves.
+#[test]
+fn a_change_that_waits_does_not_undo_the_one_before() {
+    let daemon = Daemon::start("storm-waits", &carrying(1, 0));
+    let second = carrying(1, 0).replace("services.echo", "services.second");
+    daemon.write_config(&format!("{}{second}", carrying(1, 0)));
+    daemon.ask(r#"{"verb":"reload","wait":false,"dry_run":false}"#);
+    is_done(
+        &daemon,
+        &daemon.ask(r#"{"verb":"scale","service":"echo","workers":2}"#),
+    );
+    let status = settled(&daemon);
+    let workers = |service: &str| {
+        status["services"][service]["workers"]
+            .as_array()
+            .map(Vec::len)
+    };
+    assert_eq!(
+        (workers("echo"), workers("second")),
+        (Some(2), Some(1)),
+        "{status:#}"
+    );
+    // Back to as many descriptors as at the start.
+    daemon.write_config(&carrying(1, 1));
+    reload(&daemon);
+    settled(&daemon);
+    daemon.finish(&[]);
+}

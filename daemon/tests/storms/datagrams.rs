@@ -1,9 +1,11 @@
 //! Datagrams under changes and deaths: what waits in a socket is answered by whoever reads it next.
 //!
-//! Each peer has few on their way, so no queue overflows. One counts as lost once a later one of the
-//! same peer was answered, for the daemon keeps their order; if nothing comes another one is sent to
-//! find out.
+//! Each peer has few on their way, so no queue overflows. One is missing once a later one of the same
+//! peer was answered, and lost if its answer has not come when nothing is on its way any more; while
+//! two generations read a socket, they may overtake each other. If nothing comes another one is sent
+//! to find out.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -82,7 +84,9 @@ fn ask(socket: &UdpSocket, tally: &Tally) {
     // The next to be sent, and the next to be answered.
     let (mut next, mut due) = (0u64, 0u64);
     let mut silent_since = Instant::now();
-    while !tally.stop.load(Ordering::Relaxed) || due < next {
+    let mut missing = BTreeSet::new();
+    let mut is_over = false;
+    while !is_over {
         while next - due < WINDOW && !tally.stop.load(Ordering::Relaxed) {
             socket.send(&next.to_le_bytes()).expect("sent");
             next += 1;
@@ -92,20 +96,31 @@ fn ask(socket: &UdpSocket, tally: &Tally) {
             Ok(n) => {
                 let number = answer[..n].try_into().map(u64::from_le_bytes);
                 let number = number.expect("an answer is what was asked");
-                assert!((due..next).contains(&number), "{number} in {due}..{next}");
-                tally.lost.fetch_add(number - due, Ordering::Relaxed);
+                if number < due {
+                    assert!(missing.remove(&number), "{number} was answered twice");
+                } else {
+                    assert!(number < next, "{number} was not sent yet");
+                    missing.extend(due..number);
+                    due = number + 1;
+                }
                 tally.answered.fetch_add(1, Ordering::Relaxed);
-                due = number + 1;
                 silent_since = Instant::now();
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 assert!(silent_since.elapsed() < PATIENCE, "no answer");
-                socket.send(&next.to_le_bytes()).expect("sent");
-                next += 1;
+                // Nothing is on its way any more.
+                is_over = tally.stop.load(Ordering::Relaxed) && due == next;
+                if !is_over {
+                    socket.send(&next.to_le_bytes()).expect("sent");
+                    next += 1;
+                }
             }
             Err(error) => panic!("{error}"),
         }
     }
+    tally
+        .lost
+        .fetch_add(missing.len() as u64, Ordering::Relaxed);
 }
 
 #[test]

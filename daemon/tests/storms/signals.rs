@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::load::dial;
-use crate::scene::{carrying, settled};
+use crate::scene::{carrying, reload, settled};
 use crate::support::daemon::{Daemon, Directory, PATIENCE, family_of, polyport};
 
 /// They end it, in whichever phase.
@@ -91,6 +91,10 @@ fn signals_that_arrive_while_it_changes() {
         echoes(&mut peer);
         settled(&daemon);
     }
+    // With as many workers as at the start.
+    daemon.write_config(&carrying(2, 99));
+    reload(&daemon);
+    settled(&daemon);
     drop(peer);
     daemon.finish(&[]);
     for signal in ENDING {
