@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::load::dial;
-use crate::scene::{carrying, reload, settled};
+use crate::scene::{carrying, is_done, settled};
 use crate::support::daemon::{Daemon, Directory, PATIENCE, family_of, polyport};
 
 /// They end it, in whichever phase.
@@ -91,9 +91,9 @@ fn signals_that_arrive_while_it_changes() {
         echoes(&mut peer);
         settled(&daemon);
     }
-    // With as many workers as at the start.
-    daemon.write_config(&carrying(2, 99));
-    reload(&daemon);
+    // After all that waits, with as many workers as at the start.
+    let reply = daemon.ask(r#"{"verb":"scale","service":"echo","workers":2}"#);
+    is_done(&daemon, &reply);
     settled(&daemon);
     drop(peer);
     daemon.finish(&[]);

@@ -312,7 +312,10 @@ fn write_config(directory: &Directory, config: &str) -> PathBuf {
         Some(rest) => format!("{own}{rest}"),
         None => format!("{own}{config}"),
     };
-    fs::write(&file, text).expect("the configuration is written");
+    // A daemon may be reading it.
+    let next = path.join("polyport.next");
+    fs::write(&next, text).expect("the configuration is written");
+    fs::rename(&next, &file).expect("and in place");
     file
 }
 
