@@ -25,6 +25,8 @@ mod carry;
 /// How long after our FIN the peer's is waited for, and what is read and dropped meanwhile. Closing
 /// at once would answer late input with a reset, which can destroy output still on its way.
 pub const LINGER_MS: u64 = 5_000;
+/// A connection that was silent for so long is not in the middle of anything when a drain begins.
+pub const DRAIN_PAUSE_MS: u64 = 1_000;
 pub const LINGER_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,14 @@ pub(super) enum State {
     Finishing(End),
     /// Over.
     Closed,
+}
+
+/// How far a drain waits for those who have just come or spoken: until it is silent for so long, but
+/// no longer than this. After that whoever is quiet goes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Patience {
+    pub(super) until_ms: u64,
+    pub(super) pause_ms: u64,
 }
 
 /// What an event asks of the caller.
@@ -353,10 +363,15 @@ impl<S> Connection<S> {
 
     /// Something of this connection's is due. When nothing is to be done, its deadline is armed
     /// anew; when its moment in the drain has come it is marked, and finished once quiet.
-    pub(super) fn expired(&mut self, now_ms: u64) -> Next {
+    pub(super) fn expired(&mut self, patience: Patience, now_ms: u64) -> Next {
         if self.drain_at_ms <= now_ms {
-            self.drain_at_ms = NEVER;
-            self.leaving = true;
+            // Quiet for a moment is not done: its request may be on its way, or half of it.
+            let paused_ms = self.active_ms.saturating_add(patience.pause_ms);
+            self.drain_at_ms = paused_ms.min(patience.until_ms);
+            if self.drain_at_ms <= now_ms {
+                self.drain_at_ms = NEVER;
+                self.leaving = true;
+            }
         }
         let idle = self.idle_until_ms() <= now_ms;
         let reset = self.output.queued() > 0;

@@ -39,7 +39,7 @@ mod cases;
 #[cfg(test)]
 mod simulation;
 
-pub use connection::{LINGER_BYTES_MAX, LINGER_MS};
+pub use connection::{DRAIN_PAUSE_MS, LINGER_BYTES_MAX, LINGER_MS};
 pub use giving::NotTaken;
 pub use introducing::{GivenAway, Introduced};
 pub use limits::{HEADER_MS, Pace, Passed, Way};

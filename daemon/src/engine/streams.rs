@@ -15,7 +15,7 @@
 
 use slotmap::SlotMap;
 
-use super::connection::{Connection, Next};
+use super::connection::{Connection, DRAIN_PAUSE_MS, Next, Patience};
 use super::deadlines::{Deadlines, NEVER, What};
 use super::handler::{Job, JobEnd, JobToken, SharedHandler};
 use super::kept::Endpoints;
@@ -49,6 +49,8 @@ pub struct Streams<P: Protocol> {
     pub(super) output_bytes_max: usize,
     pub(super) endpoints: Endpoints,
     pub(super) draining: bool,
+    /// Of that drain.
+    pub(super) patience: Patience,
 }
 
 /// What is to be done to the socket after a flush.
@@ -98,6 +100,7 @@ impl<P: Protocol> Streams<P> {
             output_bytes_max: limits.output_bytes_max,
             endpoints: Endpoints::default(),
             draining: false,
+            patience: Patience::default(),
         }
     }
 
@@ -256,9 +259,14 @@ impl<P: Protocol> Streams<P> {
             self.end_sessions(now_ms);
             let tokens: Vec<Token> = self.connections.keys().collect();
             let count = tokens.len() as u128;
+            self.patience = Patience {
+                until_ms: now_ms.saturating_add(grace_ms / 2),
+                pause_ms: DRAIN_PAUSE_MS.min(grace_ms / 4),
+            };
             for (nth, token) in (0u128..).zip(tokens) {
                 let spread = u128::from(grace_ms / 2) * nth / count;
-                self.connections[token].drain_at_ms = now_ms.saturating_add(spread as u64);
+                let at_ms = now_ms.saturating_add(spread as u64);
+                self.connections[token].drain_at_ms = at_ms;
                 self.rearm(token);
             }
         }

@@ -227,7 +227,7 @@ impl<P: Protocol> Streams<P> {
             // Armed anew if it stays.
             return;
         }
-        match connection.expired(now_ms) {
+        match connection.expired(self.patience, now_ms) {
             Next::Close { why, reset } => self.close(token, why, reset),
             Next::Nothing | Next::Feed | Next::ShutWriting => {
                 let leaving = connection.is_leaving();

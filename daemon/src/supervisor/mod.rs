@@ -58,7 +58,7 @@ use directories::Directories;
 use life::Life;
 use preparation::{Found, Preparation};
 use signals::{Asked, Signals};
-use wishes::{Goal, Wish as Wanted};
+use wishes::{Goal, Wish as Wanted, Workers};
 
 /// How long the check of a configuration may take.
 const CHECK_MS: u64 = 10_000;
@@ -258,10 +258,10 @@ impl Supervisor {
             Asked::Reap => {}
             Asked::Stop => self.stop(false, now_ms),
             Asked::StopFast => self.stop(true, now_ms),
-            Asked::Reload => self.wish("SIGHUP", now_ms, |_| Goal::Files),
-            Asked::Upgrade => self.wish("SIGUSR2", now_ms, |_| Goal::Program),
-            Asked::MoreWorkers => self.wish("SIGTTIN", now_ms, |life| life.step_workers(true)),
-            Asked::FewerWorkers => self.wish("SIGTTOU", now_ms, |life| life.step_workers(false)),
+            Asked::Reload => self.wish("SIGHUP", now_ms, Goal::Files),
+            Asked::Upgrade => self.wish("SIGUSR2", now_ms, Goal::Program),
+            Asked::MoreWorkers => self.wish("SIGTTIN", now_ms, requests::staffed(Workers::More)),
+            Asked::FewerWorkers => self.wish("SIGTTOU", now_ms, requests::staffed(Workers::Fewer)),
             Asked::Drain => {
                 if let Phase::Living(life) = &mut self.phase {
                     life.pause(None, &mut self.children, now_ms);
@@ -274,10 +274,10 @@ impl Supervisor {
     }
 
     /// Before it serves there is nothing to change: the configuration is being read anyway.
-    fn wish(&mut self, signal: &str, now_ms: u64, goal: impl Fn(&Life) -> Goal) {
+    fn wish(&mut self, signal: &str, now_ms: u64, goal: Goal) {
         if let Phase::Living(life) = &mut self.phase {
             let wish = Wanted {
-                goal: goal(life),
+                goal,
                 cause: signal.to_owned(),
                 dry_run: false,
                 askers: Vec::new(),

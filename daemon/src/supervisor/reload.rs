@@ -94,8 +94,11 @@ impl Life {
                 let plan = self.plan.clone();
                 self.prepare_change(wish, plan, BTreeMap::new(), children, now_ms);
             }
-            Goal::Plan { plan, .. } => {
-                let plan = (**plan).clone();
+            Goal::Amended { workers, .. } => {
+                let mut plan = self.plan.clone();
+                if let Some(workers) = workers {
+                    workers.amend(&mut plan);
+                }
                 self.prepare_change(wish, plan, BTreeMap::new(), children, now_ms);
             }
         }
@@ -181,7 +184,13 @@ impl Life {
                     None => complaints.extend(self.fixed_options(name, &preparation.plan)),
                 },
                 Step::Keep | Step::Adjust { .. } => {
-                    if let Some(text) = untaken.get(name) {
+                    let Some(text) = untaken.get(name) else {
+                        continue;
+                    };
+                    // Whoever wants what the files say may mean a file that was replaced.
+                    if matches!(wish.goal, Goal::Files) {
+                        complaints.push(text.clone());
+                    } else {
                         tracing::warn!("{name} goes on with the code it has: {text}");
                     }
                 }
@@ -219,12 +228,12 @@ impl Life {
             let known = service.serving().map(|edition| &edition.code.hash);
             let known = known.or(service.tried.as_ref());
             let anew = match goal {
-                Goal::Plan { anew, because, .. } if anew.contains(&service.name) => {
+                Goal::Amended { anew, because, .. } if anew.contains(&service.name) => {
                     Some(because.clone().into_owned())
                 }
                 Goal::Roll if is_serving(&view) => Some("the program was upgraded".to_owned()),
                 Goal::Files | Goal::Return(_) if view.paused => Some("it was drained".to_owned()),
-                Goal::Files | Goal::Return(_) | Goal::Plan { .. } => None,
+                Goal::Files | Goal::Return(_) | Goal::Amended { .. } => None,
                 Goal::Program | Goal::Roll => None,
             };
             let seen_as = Seen {

@@ -10,15 +10,11 @@ use std::collections::BTreeSet;
 use super::banning;
 use super::children::Children;
 use super::life::Life;
-use super::wishes::{Goal, Wish};
+use super::wishes::{Goal, WORKERS_MAX, Wish, Workers};
 use super::{socket_options, status};
 use crate::control::{Answer, Credentials, Reply, Request, Role};
 use crate::exit;
 use crate::lifecycle::{Event, ServiceId};
-use crate::plan::Plan;
-
-/// Workers that a service can have.
-const WORKERS_MAX: u16 = 1_024;
 
 /// A request that is carried out once its caller has been seen to.
 type Asked = (Request, Credentials);
@@ -170,8 +166,8 @@ impl Life {
 
     fn anew(&self, service: Option<&str>, because: &'static str) -> Result<Goal, String> {
         let chosen = self.chosen(service)?;
-        Ok(Goal::Plan {
-            plan: Box::new(self.plan.clone()),
+        Ok(Goal::Amended {
+            workers: None,
             anew: self.names(&chosen),
             because: because.into(),
         })
@@ -188,35 +184,22 @@ impl Life {
         if paused.is_empty() {
             return Err("nothing of it is drained: there is nothing to resume".to_owned());
         }
-        Ok(Goal::Plan {
-            plan: Box::new(self.plan.clone()),
+        Ok(Goal::Amended {
+            workers: None,
             anew: self.names(&paused),
             because: "resumed".into(),
         })
     }
 
-    fn scaled(&self, service: &str, workers: u16) -> Result<Goal, String> {
-        if !(1..=WORKERS_MAX).contains(&workers) {
-            return Err(format!("a service has 1 to {WORKERS_MAX} workers"));
+    fn scaled(&self, service: &str, count: u16) -> Result<Goal, String> {
+        if !(1..=WORKERS_MAX).contains(&count) {
+            return Err(format!("a service has 1 to {} workers", WORKERS_MAX));
         }
         self.chosen(Some(service))?;
-        let mut plan = self.plan.clone();
-        plan.services
-            .entry(service.to_owned())
-            .and_modify(|it| it.workers = workers);
-        Ok(planned(plan))
-    }
-
-    /// One worker more or fewer for every service.
-    pub(super) fn step_workers(&self, more: bool) -> Goal {
-        let mut plan = self.plan.clone();
-        for service in plan.services.values_mut() {
-            service.workers = match more {
-                true => (service.workers + 1).min(WORKERS_MAX),
-                false => service.workers.saturating_sub(1).max(1),
-            };
-        }
-        planned(plan)
+        Ok(staffed(Workers::Exactly {
+            service: service.to_owned(),
+            count,
+        }))
     }
 
     fn chosen(&self, service: Option<&str>) -> Result<Vec<ServiceId>, String> {
@@ -248,9 +231,9 @@ impl Life {
     }
 }
 
-fn planned(plan: Plan) -> Goal {
-    Goal::Plan {
-        plan: Box::new(plan),
+pub(super) fn staffed(workers: Workers) -> Goal {
+    Goal::Amended {
+        workers: Some(workers),
         anew: BTreeSet::new(),
         because: "".into(),
     }

@@ -20,6 +20,9 @@ use crate::sys::spawn::Program;
 /// Wishes that wait for the change that is under way.
 pub(super) const WISHES_MAX: usize = 8;
 
+/// Workers that a service can have.
+pub(super) const WORKERS_MAX: u16 = 1_024;
+
 /// A plan and the code that belonged to it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Snapshot {
@@ -44,9 +47,10 @@ pub(super) enum Goal {
     Files,
     /// What was.
     Return(Box<Snapshot>),
-    /// This plan, with these services anew whether they changed or not.
-    Plan {
-        plan: Box<Plan>,
+    /// What serves once it is this wish's turn, with so many workers, and these services anew
+    /// whether they changed or not.
+    Amended {
+        workers: Option<Workers>,
         anew: BTreeSet<String>,
         because: Cow<'static, str>,
     },
@@ -54,6 +58,31 @@ pub(super) enum Goal {
     Program,
     /// Workers of the program that has taken it.
     Roll,
+}
+
+/// Workers that a service is to have.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Workers {
+    Exactly {
+        service: String,
+        count: u16,
+    },
+    /// One more for each service.
+    More,
+    Fewer,
+}
+
+impl Workers {
+    pub(super) fn amend(&self, plan: &mut Plan) {
+        for (name, service) in &mut plan.services {
+            service.workers = match self {
+                Workers::Exactly { service, count } if service == name => *count,
+                Workers::Exactly { .. } => service.workers,
+                Workers::More => (service.workers + 1).min(WORKERS_MAX),
+                Workers::Fewer => service.workers.saturating_sub(1).max(1),
+            };
+        }
+    }
 }
 
 /// The change under way, those that wait, and what may be gone back to.

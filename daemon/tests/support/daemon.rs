@@ -18,6 +18,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+pub use super::directory::Directory;
+use super::directory::write_config;
+
 /// No event of a test takes longer on the slowest machine that it may run on.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -32,30 +35,6 @@ pub struct Daemon {
     pub announced: Value,
     /// Descriptors of the supervisor right after the start.
     descriptors: usize,
-}
-
-/// A directory that goes with its value. It lies below the system's temporary folder, which every
-/// user may pass, and whose path is short enough for sockets.
-pub struct Directory(PathBuf);
-
-impl Directory {
-    pub fn new(name: &str) -> Directory {
-        let name = format!("polyport-test-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).expect("a directory for the test");
-        Directory(path)
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// The binary under test, without the variables that are meant for the tests.
@@ -160,12 +139,21 @@ impl Daemon {
     }
 
     pub fn status(&self) -> Value {
+        self.ask(r#"{"verb":"status"}"#)["answer"].clone()
+    }
+
+    /// Over the control socket, as an operator's verb does it; the whole reply.
+    pub fn ask(&self, request: &str) -> Value {
         let mut stream = UnixStream::connect(self.socket()).expect("the control socket");
-        stream.write_all(b"{\"verb\":\"status\"}\n").expect("asked");
+        writeln!(stream, "{request}").expect("asked");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("answered");
-        let reply: Value = serde_json::from_str(&text).expect("JSON");
-        reply["answer"].clone()
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// What the next reload finds.
+    pub fn write_config(&self, config: &str) {
+        write_config(&self.directory, config);
     }
 
     /// Asks again and again until the answer is as wanted.
@@ -290,20 +278,8 @@ impl Drop for Daemon {
 }
 
 fn command(directory: &Directory, config: &str) -> Command {
+    let file = write_config(directory, config);
     let path = directory.path();
-    let file = path.join("polyport.toml");
-    let own = format!(
-        "[daemon]\nrun_dir = {run:?}\nstate_dir = {state:?}\nplugin_dir = {plugins:?}\n",
-        run = path.join("run"),
-        state = path.join("state"),
-        plugins = super::plugins::folder(),
-    );
-    // A case that writes [daemon] itself adds to this table.
-    let text = match config.strip_prefix("[daemon]\n") {
-        Some(rest) => format!("{own}{rest}"),
-        None => format!("{own}{config}"),
-    };
-    fs::write(&file, text).expect("the configuration is written");
     let own = path.join(OWN_PROGRAM);
     let mut command = polyport();
     if own.exists() {

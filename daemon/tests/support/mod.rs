@@ -7,6 +7,7 @@
 
 pub mod daemon;
 pub mod dice;
+pub mod directory;
 pub mod fixtures;
 pub mod limits;
 pub mod namespace;

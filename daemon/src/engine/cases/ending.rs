@@ -116,17 +116,19 @@ fn a_session_may_answer_long_after_the_peers_fin() {
 
 #[test]
 fn a_drain_is_spread_over_half_its_grace_and_spares_the_busy_until_its_end() {
+    // Long after they came.
+    const START: u64 = 60_000;
     let mut streams = play(echo);
     let quiet: Vec<Token> = (0..10).map(|_| open(&mut streams, 0)).collect();
     let busy = open(&mut streams, 0);
     hear(&mut streams, busy, b"hello");
-    streams.drain(0, 1000);
+    streams.drain(START, 1000);
     let mut finished = Vec::new();
-    for now_ms in 0..1000 {
+    for now_ms in START..START + 1000 {
         streams.expire(now_ms);
         while let Some(token) = streams.pop_touched() {
             if token != busy && take(&mut streams, token, 0, now_ms) == After::ShutWriting {
-                finished.push(now_ms);
+                finished.push(now_ms - START);
                 let refused = streams
                     .protocol
                     .desk
@@ -141,7 +143,7 @@ fn a_drain_is_spread_over_half_its_grace_and_spares_the_busy_until_its_end() {
     assert!((4..=7).contains(&first_half), "{finished:?}");
     assert!(finished.iter().all(|at_ms| *at_ms <= 500));
     assert_eq!(streams.len(), 1);
-    streams.expire(1000);
+    streams.expire(START + 1000);
     assert!(streams.is_empty());
     assert!(
         streams
@@ -150,6 +152,22 @@ fn a_drain_is_spread_over_half_its_grace_and_spares_the_busy_until_its_end() {
             .iter()
             .all(|(_, why)| *why == End::Drain)
     );
+}
+
+#[test]
+fn a_drain_waits_for_who_has_just_come_or_just_spoken() {
+    let mut streams = play(echo);
+    let token = open(&mut streams, 0);
+    streams.drain(100, 8000);
+    streams.expire(100);
+    assert!(streams.pop_touched().is_none(), "its request is on its way");
+    hear(&mut streams, token, b"half of it");
+    assert_eq!(take(&mut streams, token, 10, 900), After::Nothing);
+    streams.expire(1000);
+    assert!(streams.pop_touched().is_none(), "the rest is on its way");
+    streams.expire(1900);
+    assert_eq!(streams.pop_touched(), Some(token));
+    assert_eq!(take(&mut streams, token, 0, 1900), After::ShutWriting);
 }
 
 #[test]
