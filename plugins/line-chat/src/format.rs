@@ -137,9 +137,11 @@ fn plain(notice: Notice<'_>, color: bool) -> String {
         Notice::Joined { nick, room, count } => {
             quiet(format!("-- {nick} joined #{room} ({count} here)"))
         }
-        Notice::Left { nick, room, why: "" } => {
-            quiet(format!("-- {nick} left #{room}"))
-        }
+        Notice::Left {
+            nick,
+            room,
+            why: "",
+        } => quiet(format!("-- {nick} left #{room}")),
         Notice::Left { nick, room, why } => quiet(format!("-- {nick} left #{room} ({why})")),
         Notice::Renamed { from, to } => quiet(format!("-- {from} is now {to}")),
         Notice::Topic { nick, room, text } => {

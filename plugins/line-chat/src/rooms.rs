@@ -101,11 +101,11 @@ impl Chat {
                 );
             }
             let rules = self.rules.of_room(name);
-            let count = self.presence.count(name);
-            let mut text = format!(
-                "you are in #{name}, with {} others",
-                count.saturating_sub(1)
-            );
+            // Its own coming may not have gone round yet.
+            let own = self.presence.named(&member.folded());
+            let is_counted = own.is_some_and(|own| own.rooms.iter().any(|it| **it == **name));
+            let count = self.presence.count(name) + usize::from(!is_counted);
+            let mut text = format!("you are in #{name} ({count} here)");
             if !rules.topic.is_empty() {
                 text += &format!("; topic: {}", rules.topic);
             }

@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn text_passes_and_orders_do_not() {
-        let long = [&[IAC, SB, 24][..], &[b'x'; 510], b"text"].concat();
+        let long = [&[IAC, SB, 24][..], &[b'x'; 512], b"text"].concat();
         for (input, text) in [
             (&b"hello"[..], &b"hello"[..]),
             (&[b'a', IAC, IAC, b'b'], &[b'a', IAC, b'b']),

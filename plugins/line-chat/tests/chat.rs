@@ -60,11 +60,12 @@ fn a_whole_conversation_through_a_pipe_whatever_way_it_is_cut() {
         let mut chat = Worker::start(Setup::of::<Chat>().split(split).set("motd", "Welcome"));
         let eve = chat.join("eve");
         let bob = chat.host.connect();
-        chat.host.send(bob, b"bob\nhi\r\n//slash\r\0:waves\n/quit bye now");
+        chat.host
+            .send(bob, b"bob\nhi\r\n//slash\r\0:waves\n/quit bye now");
         chat.host.peer_finishes(bob);
         assert_eq!(
             chat.news(bob),
-            "Welcome\r\nnick: -- you are bob; /help says what you can do\r\n-- you are in #lobby, with 1 others\r\n"
+            "Welcome\r\nnick: -- you are bob; /help says what you can do\r\n-- you are in #lobby (2 here)\r\n"
         );
         assert_eq!(
             chat.news(eve),
@@ -89,7 +90,11 @@ fn nothing_is_lost_when_output_is_full_at_any_write() {
             .lines()
             .filter(|line| line.contains("bob>") || line.starts_with("* bob"))
             .collect();
-        assert_eq!(said, ["<bob> one", "<bob> two", "* bob three", "<bob> four"], "{refused}");
+        assert_eq!(
+            said,
+            ["<bob> one", "<bob> two", "* bob three", "<bob> four"],
+            "{refused}"
+        );
     }
 }
 
@@ -102,15 +107,30 @@ fn a_carry_at_any_moment_changes_nothing() {
         let mut other = Worker::start(Setup::of::<Chat>().bus(&bus));
         let eve = other.join("eve");
         let bob = chat.host.connect();
-        for bytes in ["bo", "b\nhel", "lo\n/join den\n", "in the den\n/ignore mal", "lory\n", "/ignore\n"] {
+        for bytes in [
+            "bo",
+            "b\nhel",
+            "lo\n/join den\n",
+            "in the den\n/ignore mal",
+            "lory\n",
+            "/ignore\n",
+        ] {
             chat.host.send(bob, bytes.as_bytes());
             chat.host.hear_bus();
         }
         other.say(eve, "/join den");
         other.say(eve, "hi bob");
         let shown = chat.news(bob);
-        for expected in ["you are in #den", "you ignore mallory", "\r\n<eve> hi bob\r\n"] {
-            assert_eq!(shown.matches(expected).count(), if expected.contains("mallory") { 2 } else { 1 }, "{moment}: {shown}");
+        for expected in [
+            "you are in #den",
+            "you ignore mallory",
+            "\r\n<eve> hi bob\r\n",
+        ] {
+            assert_eq!(
+                shown.matches(expected).count(),
+                if expected.contains("mallory") { 2 } else { 1 },
+                "{moment}: {shown}"
+            );
         }
         let seen = other.news(eve);
         assert_eq!(seen.matches("<bob> hello").count(), 1, "{moment}: {seen}");
@@ -132,8 +152,8 @@ fn each_line_is_answered() {
         ("/whois bob", "bob: here for 0s, in #lobby"), ("/whois eve", "-- there is no eve here"),
         ("/topic", "#lobby has no topic"), ("/topic tea and cake", "-- bob set the topic of #lobby: tea and cake"),
         ("/topic", "#lobby: tea and cake"),
-        ("/join den", "-- you are in #den, with 0 others"), ("/join #lobby", "-- you speak in #lobby"),
-        ("/join No Room", "-- you are in #no, with 0 others"), ("/join !", "-- a room has 1 to 32"),
+        ("/join den", "-- you are in #den (1 here)"), ("/join #lobby", "-- you speak in #lobby"),
+        ("/join No Room", "-- you are in #no (1 here)"), ("/join !", "-- a room has 1 to 32"),
         ("/part den", "you are in #no now"), ("/part den", "-- you are not in #den"), ("/part", "you are in #lobby now"),
         ("/part", "you are in no room now"), ("hello", "-- you are in no such room; /join one first"),
         ("/part", "-- you are in no room"), ("/names", "-- you are in no room"),
@@ -167,7 +187,10 @@ fn each_line_is_answered() {
     for (line, expected) in rows {
         let shown = chat.ask(bob, line);
         assert!(shown.contains(expected), "{line}: {shown:?}");
-        assert!(!expected.is_empty() || shown.is_empty(), "{line}: {shown:?}");
+        assert!(
+            !expected.is_empty() || shown.is_empty(),
+            "{line}: {shown:?}"
+        );
     }
 }
 
@@ -186,10 +209,16 @@ fn a_nick_is_asked_for_until_it_is_good() {
         ("/who", "first say what you want to be called"),
         ("/frob", "there is no /frob"),
         ("/resume bob:0", "a token is what /token has shown"),
-        ("/resume bob:00000000000000000000000000000000", "cannot be taken back with that token"),
+        (
+            "/resume bob:00000000000000000000000000000000",
+            "cannot be taken back with that token",
+        ),
     ] {
         let shown = chat.ask(eve, line);
-        assert!(shown.contains(answer) && shown.ends_with("nick: "), "{line}: {shown:?}");
+        assert!(
+            shown.contains(answer) && shown.ends_with("nick: "),
+            "{line}: {shown:?}"
+        );
     }
     assert!(chat.ask(eve, "").contains("you are guest"));
     let other = chat.host.connect();
@@ -229,7 +258,11 @@ fn a_paste_arrives_whole_and_slowly() {
 
 #[test]
 fn a_reader_that_stops_gets_what_there_is_and_is_told_what_is_not() {
-    let mut chat = Worker::start(Setup::of::<Chat>().set("burst", "10000").output_bytes_max(2000));
+    let mut chat = Worker::start(
+        Setup::of::<Chat>()
+            .set("burst", "10000")
+            .output_bytes_max(2000),
+    );
     let (eve, bob) = (chat.join("eve"), chat.join("bob"));
     chat.news(eve);
     chat.host.peer_stops_reading(eve);
@@ -240,9 +273,15 @@ fn a_reader_that_stops_gets_what_there_is_and_is_told_what_is_not() {
     chat.host.peer_reads_on(eve);
     let shown = chat.news(eve);
     let lines: Vec<&str> = shown.lines().collect();
-    let skipped = lines.iter().position(|line| line.contains("skipped, /history"));
+    let skipped = lines
+        .iter()
+        .position(|line| line.contains("skipped, /history"));
     let at = skipped.unwrap_or_else(|| panic!("{shown}"));
-    let count: usize = lines[at].split(' ').nth(1).and_then(|it| it.parse().ok()).expect("a number");
+    let count: usize = lines[at]
+        .split(' ')
+        .nth(1)
+        .and_then(|it| it.parse().ok())
+        .expect("a number");
     let numbers: Vec<usize> = lines
         .iter()
         .filter_map(|line| line.strip_prefix("<bob> line ")?.parse().ok())
@@ -258,20 +297,30 @@ fn lines_that_are_too_long_or_no_text_cost_nothing_but_a_notice() {
     let (eve, bob) = (chat.join("eve"), chat.join("bob"));
     chat.news(eve);
     let answer = chat.ask(bob, &"x".repeat(1025));
-    assert_eq!(answer, "-- that line is longer than 1024 characters, and was not said\r\n");
+    assert_eq!(
+        answer,
+        "-- that line is longer than 1024 characters, and was not said\r\n"
+    );
     for _ in 0..1000 {
         chat.host.send(bob, &[b'x'; 60_000]);
     }
     assert!(chat.ask(bob, "").contains("longer than 1024"));
     assert_eq!(chat.news(eve), "");
-    chat.host.send(bob, b"caf\xE9 \x1B[2J\xFF\xF1ok\xFF\xFD\x06\n");
+    chat.host
+        .send(bob, b"caf\xE9 \x1B[2J\xFF\xF1ok\xFF\xFD\x06\n");
     assert_eq!(chat.news(eve), "<bob> café ok\r\n");
     let all = chat.host.received(bob).to_vec();
-    assert!(all.windows(3).any(|it| it == [255, 252, 6]), "the timing mark is refused");
-    let told = String::from_utf8_lossy(&all).matches("read as Latin-1").count();
+    assert!(
+        all.windows(3).any(|it| it == [255, 252, 6]),
+        "the timing mark is refused"
+    );
+    let told = String::from_utf8_lossy(&all)
+        .matches("read as Latin-1")
+        .count();
     chat.host.send(bob, b"\xE9\n");
     assert_eq!((told, chat.news(eve)), (1, "<bob> é\r\n".to_owned()));
-    chat.host.send(bob, b"half a line\xFF\xF4\xFF\xFD\x06a\xFF\xF7whole one\n");
+    chat.host
+        .send(bob, b"half a line\xFF\xF4\xFF\xFD\x06a\xFF\xF7whole one\n");
     assert_eq!(chat.news(eve), "<bob> whole one\r\n");
     chat.host.send(bob, b"\x04");
     assert_eq!(chat.host.end(bob), Some(End::Finished));
@@ -283,11 +332,19 @@ fn programs_speak_json() {
     let bob = chat.join("bob");
     let bot = chat.host.connect();
     chat.news(bot);
-    chat.host.send(bot, b"JSON\n{\"kind\":\"command\",\"text\":\"nick bot\"}\n");
+    chat.host
+        .send(bot, b"JSON\n{\"kind\":\"command\",\"text\":\"nick bot\"}\n");
     let shown = chat.news(bot);
     let kinds = |shown: &str| -> Vec<String> {
         let objects = shown.lines().map(serde_json::from_str::<serde_json::Value>);
-        objects.map(|it| it.expect(shown)["kind"].as_str().expect("a kind").to_owned()).collect()
+        objects
+            .map(|it| {
+                it.expect(shown)["kind"]
+                    .as_str()
+                    .expect("a kind")
+                    .to_owned()
+            })
+            .collect()
     };
     assert_eq!(kinds(&shown), ["prompt", "welcome", "room"]);
     for (line, kind) in [
@@ -313,28 +370,50 @@ fn programs_speak_json() {
 
 #[test]
 fn operators_are_obeyed_and_the_ignored_are_not_heard() {
-    let setup = Setup::of::<Chat>().set("op_passwords", "correct horse").set("burst", "1000");
+    let setup = Setup::of::<Chat>()
+        .set("op_passwords", "correct horse")
+        .set("burst", "1000");
     let mut chat = Worker::start(setup);
     let (op, bob, mal) = (chat.join("op"), chat.join("bob"), chat.join("mal"));
     chat.say(op, "/op correct horse");
     chat.say(bob, "/ignore mal");
     chat.news(bob);
-    for line in ["hi", "/me waves", "/msg bob psst", "/topic mine", "/nick evil", "hi", "/join den"] {
+    for line in [
+        "hi",
+        "/me waves",
+        "/msg bob psst",
+        "/topic mine",
+        "/nick evil",
+        "hi",
+        "/join den",
+    ] {
         chat.say(mal, line);
     }
     assert_eq!(chat.news(bob), "");
     chat.say(op, "/lock vault secret");
-    assert!(chat.ask(bob, "/join vault wrong").contains("#vault is locked"));
-    assert!(chat.ask(bob, "/join vault secret").contains("you are in #vault"));
+    assert!(
+        chat.ask(bob, "/join vault wrong")
+            .contains("#vault is locked")
+    );
+    assert!(
+        chat.ask(bob, "/join vault secret")
+            .contains("you are in #vault")
+    );
     chat.say(op, "/limit hut 1");
     chat.say(op, "/join hut");
     assert!(chat.ask(bob, "/join hut").contains("#hut is full"));
     chat.say(op, "/kick evil be gone");
-    assert!(chat.news(mal).ends_with("-- you were kicked by op: be gone\r\n"));
+    assert!(
+        chat.news(mal)
+            .ends_with("-- you were kicked by op: be gone\r\n")
+    );
     assert_eq!(chat.host.end(mal), Some(End::Finished));
     chat.say(op, "/ban evil 1h rude");
     let again = chat.host.connect();
-    assert!(chat.ask(again, "EVIL").contains("you are banned for another"));
+    assert!(
+        chat.ask(again, "EVIL")
+            .contains("you are banned for another")
+    );
     assert_eq!(chat.host.end(again), Some(End::Finished));
     chat.say(op, "/ban 192.0.2.0/24");
     let far = Address::Ip("192.0.2.9:999".parse().expect("an address"));
@@ -343,7 +422,10 @@ fn operators_are_obeyed_and_the_ignored_are_not_heard() {
     let other = Address::Ip("198.51.100.1:999".parse().expect("an address"));
     let guest = chat.host.try_connect(other).expect("it may come");
     chat.say(guest, "far");
-    assert!(chat.ask(guest, "/op correct horse").contains("from this machine only"));
+    assert!(
+        chat.ask(guest, "/op correct horse")
+            .contains("from this machine only")
+    );
     for _ in 0..3 {
         chat.say(bob, "/op wrong password");
     }
