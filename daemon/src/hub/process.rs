@@ -197,6 +197,13 @@ impl Process {
     }
 
     fn patience_ms(&self) -> u64 {
+        // What was held back, and may be heard since, wakes nobody.
+        let waits = |(id, end): (&MemberId, &End)| {
+            self.hub.may_hear(*id) && !matches!(next_frame(&end.input), Ok(None))
+        };
+        if self.members.iter().any(waits) {
+            return 0;
+        }
         let now_ms = self.now_ms();
         let due = [self.hub.next_deadline_ms(), self.commit_at_ms];
         let due = due.into_iter().flatten().min().unwrap_or(u64::MAX);
@@ -322,4 +329,53 @@ impl Process {
 fn unix_ms() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::wire::{Ask, VERSION};
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+    #[test]
+    fn what_a_recovery_held_back_is_heard_when_it_is_over() {
+        let none = Retention {
+            messages: 0,
+            keep_ms: 0,
+        };
+        let mut process = Process::new(Sqlite::open(Path::new("/nowhere"), none), true);
+        let mut workers = Vec::new();
+        for _ in 0..2 {
+            let kind = SockType::Stream;
+            let flags = SockFlag::SOCK_NONBLOCK;
+            let ends = socketpair(AddressFamily::Unix, kind, None, flags).expect("a pair");
+            process.attach("chat", ends.0, true);
+            workers.push(ends.1);
+        }
+        let publish = Ask::Publish {
+            token: 1,
+            topic: "room",
+            id: b"",
+            bytes: b"hi",
+        };
+        let ids: Vec<MemberId> = process.members.keys().copied().collect();
+        for (worker, id) in workers.iter().zip(ids) {
+            assert!(
+                process.patience_ms() > 0,
+                "nothing is held back that may be heard"
+            );
+            let mut bytes = Vec::new();
+            for ask in [Ask::Hello { version: VERSION }, Ask::Resumed, publish] {
+                ask.write(&mut bytes);
+            }
+            send(worker.as_raw_fd(), &bytes, MsgFlags::empty()).expect("sent");
+            process.members.get_mut(&id).expect("attached").readable = true;
+            process.listen(id, 0);
+        }
+        assert_eq!(
+            process.patience_ms(),
+            0,
+            "the first one's message is to be heard"
+        );
+    }
 }

@@ -186,7 +186,8 @@ impl Children {
         }
     }
 
-    /// The same, with descriptors that ride along. A child that is gone is an error.
+    /// The same, with descriptors that ride along. A child that is gone is an error, and so is one that
+    /// has not taken what it was told before: this must not overtake that.
     pub(super) fn tell_with(
         &self,
         pid: i32,
@@ -194,6 +195,7 @@ impl Children {
         fds: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
         match self.living.get(&pid) {
+            Some(child) if !child.unsent.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
             Some(child) => child.channel.send_with(order, fds),
             None => Err(io::ErrorKind::NotFound.into()),
         }

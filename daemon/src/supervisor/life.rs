@@ -16,6 +16,7 @@ use super::bans::{Bans, utc_ms};
 use super::children::{Child, Children, Kind};
 use super::crashes::Crashes;
 use super::directories::Directories;
+use super::handover;
 use super::hub::Bus;
 use super::preparation::Candidate;
 use super::service::{Edition, Service};
@@ -268,15 +269,11 @@ impl Life {
             Order::Drain {
                 worker,
                 grace_ms,
-                successor: _,
+                successor,
             } => {
                 let leaving = self.edition(worker).map(|edition| edition.leaving.clone());
                 let leaving = leaving.unwrap_or_default();
-                tell(
-                    children,
-                    worker,
-                    &channel::Order::Drain { grace_ms, leaving },
-                );
+                drain(children, worker, successor, grace_ms, leaving);
             }
             Order::Commit => self.commit(children, now_ms),
             Order::Abandon { text } => self.give_up(&text, now_ms),
@@ -413,6 +410,24 @@ impl Life {
         let _ = std::io::stdout().flush();
         Ok(())
     }
+}
+
+/// What cannot be handed over is drained.
+fn drain(
+    children: &mut Children,
+    worker: WorkerId,
+    successor: Option<WorkerId>,
+    grace_ms: u64,
+    leaving: Vec<String>,
+) {
+    if let Some(heir) = successor {
+        match handover::begin(children, worker, heir, grace_ms, leaving.clone()) {
+            Ok(()) => return,
+            Err(error) => tracing::warn!("sessions drain instead of being carried: {error}"),
+        }
+    }
+    let order = channel::Order::Drain { grace_ms, leaving };
+    tell(children, worker, &order);
 }
 
 pub(super) fn tell(children: &mut Children, worker: WorkerId, order: &channel::Order) {
