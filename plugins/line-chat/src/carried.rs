@@ -72,7 +72,9 @@ pub(crate) fn export(member: &Member, out: &mut Vec<u8>) -> bool {
     put(member.ignored.join("\t").as_bytes());
     for place in &member.places {
         put(place.room.as_bytes());
-        let seen = if place.waits { 0 } else { place.seen + 1 };
+        // Carried once more before its room was there, it has still seen what it had.
+        let is_new = place.waits && !place.carried;
+        let seen = if is_new { 0 } else { place.seen + 1 };
         put(&seen.to_be_bytes());
     }
     true
