@@ -192,7 +192,7 @@ impl Chat {
         let Some(member) = self.member(seat) else {
             return;
         };
-        if let Some(at) = member.place(&room) {
+        if let Some(at) = member.stay(&room) {
             member.current = at;
             return self.tell(cx, seat, "room", &format!("you speak in #{room}"));
         }

@@ -9,7 +9,7 @@ use polyport_plugin::{Address, SessionId};
 
 use crate::format::{Form, Times};
 use crate::line::Half;
-use crate::member::{Member, Place, Stage};
+use crate::member::{Member, Stage, Stay};
 use crate::names;
 use crate::pace::Pace;
 use crate::sanitise;
@@ -70,11 +70,11 @@ pub(crate) fn export(member: &Member, out: &mut Vec<u8>) -> bool {
     put(member.away.as_deref().unwrap_or_default().as_bytes());
     put(member.partner.as_deref().unwrap_or_default().as_bytes());
     put(member.ignored.join("\t").as_bytes());
-    for place in &member.places {
-        put(place.room.as_bytes());
+    for stay in &member.stays {
+        put(stay.room.as_bytes());
         // Carried once more before its room was there, it has still seen what it had.
-        let is_new = place.waits && !place.carried;
-        let seen = if is_new { 0 } else { place.seen + 1 };
+        let is_new = stay.waits && !stay.carried;
+        let seen = if is_new { 0 } else { stay.seen + 1 };
         put(&seen.to_be_bytes());
     }
     true
@@ -111,10 +111,10 @@ pub(crate) fn import(
     while let Some(room) = take() {
         let room = names::room(&text(room)?).ok()?;
         let seen = u64::from_be_bytes(take()?.try_into().ok()?);
-        if member.places.len() >= crate::ROOMS_MAX || member.place(&room).is_some() {
+        if member.stays.len() >= crate::ROOMS_MAX || member.stay(&room).is_some() {
             return None;
         }
-        member.places.push(Place {
+        member.stays.push(Stay {
             room: Rc::from(room),
             seen: seen.saturating_sub(1),
             waits: true,
@@ -125,8 +125,7 @@ pub(crate) fn import(
         return None;
     }
     for nick in [&nick, &wants] {
-        let is_guest = names::fold(nick).starts_with("guest");
-        if !nick.is_empty() && !is_guest && names::check_nick(nick, choices.nick_max).is_err() {
+        if !nick.is_empty() && !names::is_nick(nick, choices.nick_max) {
             return None;
         }
     }
@@ -163,7 +162,7 @@ pub(crate) fn import(
         .map(|nick| sanitise::clean(nick).into())
         .collect();
     member.tries = tries;
-    member.current = usize::from(current).min(member.places.len().saturating_sub(1));
+    member.current = usize::from(current).min(member.stays.len().saturating_sub(1));
     let wants = (!wants.is_empty()).then_some(wants);
     Some(Arrived { member, wants })
 }

@@ -209,8 +209,8 @@ impl Protocol for Chat {
         } else {
             self.lost(cx, seat.0, why);
         }
-        if let Some(place) = self.members.get_mut(seat.0 as usize)
-            && place.take().is_some()
+        if let Some(stay) = self.members.get_mut(seat.0 as usize)
+            && stay.take().is_some()
         {
             self.free.push(seat.0);
         }

@@ -121,8 +121,13 @@ impl Chat {
     }
 
     fn resume(&mut self, cx: &mut Context, seat: u32, token: &str) {
+        let chars_max = self.choices.nick_max;
+        let is_token = |(nick, secret): &(&str, &str)| {
+            let is_secret = secret.len() == 32 && secret.bytes().all(|it| it.is_ascii_hexdigit());
+            is_secret && names::is_nick(nick, chars_max)
+        };
         let parts = token.trim().rsplit_once(':');
-        let Some((nick, secret)) = parts.filter(|(_, it)| it.len() == 32) else {
+        let Some((nick, secret)) = parts.filter(is_token) else {
             return self.ask_again(cx, seat, "a token is what /token has shown you");
         };
         self.claim(cx, seat, nick, Some(secret));
@@ -412,7 +417,7 @@ impl Chat {
             return self.depart(cx, seat, "connection lost");
         }
         let (key, token) = (member.key(), member.token.clone());
-        member.places.clear();
+        member.stays.clear();
         let mut person = member.person("");
         person.why = "connection lost".to_owned();
         if cx

@@ -34,7 +34,7 @@ pub(crate) enum Stage {
 
 /// A room that it is in.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Stay {
     pub(crate) room: Rc<str>,
     /// The last line of it that the session has had.
     pub(crate) seen: u64,
@@ -90,7 +90,7 @@ pub(crate) struct Member {
     pub(crate) tries: u8,
     pub(crate) current: usize,
     pub(crate) since_ms: u64,
-    pub(crate) places: Vec<Place>,
+    pub(crate) stays: Vec<Stay>,
     pub(crate) ignored: Vec<Box<str>>,
     pub(crate) away: Option<Box<str>>,
     pub(crate) partner: Option<Box<str>>,
@@ -124,7 +124,7 @@ impl Member {
             tries: 0,
             current: 0,
             since_ms,
-            places: Vec::new(),
+            stays: Vec::new(),
             ignored: Vec::new(),
             away: None,
             partner: None,
@@ -159,11 +159,11 @@ impl Member {
     }
 
     pub(crate) fn room(&self) -> Option<&Rc<str>> {
-        self.places.get(self.current).map(|place| &place.room)
+        self.stays.get(self.current).map(|stay| &stay.room)
     }
 
-    pub(crate) fn place(&self, room: &str) -> Option<usize> {
-        self.places.iter().position(|place| &*place.room == room)
+    pub(crate) fn stay(&self, room: &str) -> Option<usize> {
+        self.stays.iter().position(|stay| &*stay.room == room)
     }
 
     /// On this machine.
@@ -194,9 +194,9 @@ impl Member {
                 .map_or_else(|| "unix".to_owned(), |ip| ip.to_string()),
             operator: self.operator,
             rooms: self
-                .places
+                .stays
                 .iter()
-                .map(|place| place.room.to_string())
+                .map(|stay| stay.room.to_string())
                 .collect(),
             why: String::new(),
             away: self.away.as_deref().unwrap_or_default().to_owned(),

@@ -31,6 +31,13 @@ pub(crate) fn check_nick(nick: &str, chars_max: usize) -> Result<(), String> {
     Err(format!("that {why}: {rule}"))
 }
 
+/// Whether somebody may be called that, if only because the server has said so: a guest.
+pub(crate) fn is_nick(nick: &str, chars_max: usize) -> bool {
+    let number = nick.strip_prefix("guest").unwrap_or_default();
+    let is_guest = (3..=6).contains(&number.len()) && number.bytes().all(|it| it.is_ascii_digit());
+    is_guest || check_nick(nick, chars_max).is_ok()
+}
+
 fn is_reserved(nick: &str) -> bool {
     let folded = fold(nick);
     RESERVED.contains(&folded.as_str()) || folded.starts_with("guest")

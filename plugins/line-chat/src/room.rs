@@ -116,14 +116,14 @@ impl Room {
             let wanted = entry.is_for(member);
             let current = member.current;
             let Some(at) = member
-                .places
+                .stays
                 .iter()
                 .position(|it| Rc::ptr_eq(&it.room, &self.name))
             else {
                 continue;
             };
-            let place = &mut member.places[at];
-            if place.waits || member.lags || (counted && entry.sequence <= place.seen) {
+            let stay = &mut member.stays[at];
+            if stay.waits || member.lags || (counted && entry.sequence <= stay.seen) {
                 continue;
             }
             let with_room = at != current;
@@ -136,7 +136,7 @@ impl Room {
             };
             match sent {
                 Err(Error::Full) => member.lags = true,
-                _ if counted => place.seen = entry.sequence,
+                _ if counted => stay.seen = entry.sequence,
                 _ => {}
             }
         }
@@ -144,7 +144,7 @@ impl Room {
 
     /// Gives a member what it has not seen; true if all of it went out.
     pub(crate) fn catch_up(&self, cx: &mut Context, member: &mut Member, at: usize) -> bool {
-        let seen = member.places[at].seen;
+        let seen = member.stays[at].seen;
         let with_room = at != member.current;
         let first = self
             .lines
@@ -161,7 +161,7 @@ impl Room {
             if cx.write(member.session, line.as_bytes()) == Err(Error::Full) {
                 return false;
             }
-            member.places[at].seen = first - 1;
+            member.stays[at].seen = first - 1;
         }
         let begin = self.lines.partition_point(|entry| entry.sequence <= seen);
         for entry in self.lines.range(begin..) {
@@ -171,9 +171,9 @@ impl Room {
                     return false;
                 }
             }
-            member.places[at].seen = entry.sequence;
+            member.stays[at].seen = entry.sequence;
         }
-        member.places[at].seen = self.last;
+        member.stays[at].seen = self.last;
         true
     }
 

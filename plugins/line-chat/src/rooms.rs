@@ -1,6 +1,6 @@
 //! Going into rooms, out of them, and speaking there.
 //!
-//! A worker follows a room as long as one of its sessions is in it. Invariant: each place of a member
+//! A worker follows a room as long as one of its sessions is in it. Invariant: each stay of a member
 //! has its room in `rooms`, with the member in its list.
 
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use polyport_plugin::bus::{Message, Start};
 use polyport_plugin::prelude::*;
 
 use crate::format::Notice;
-use crate::member::{Place, Stage};
+use crate::member::{Stage, Stay};
 use crate::message::{Kind, Said};
 use crate::presence::Change;
 use crate::room::{Entry, Room};
@@ -30,18 +30,18 @@ impl Chat {
         let Some(member) = self.member(seat) else {
             return;
         };
-        if member.places.len() >= ROOMS_MAX {
+        if member.stays.len() >= ROOMS_MAX {
             let text = format!("you are in {ROOMS_MAX} rooms; leave one with /part");
             self.tell(cx, seat, "error", &text);
             return self.free_to_talk(cx, seat);
         }
-        member.places.push(Place {
+        member.stays.push(Stay {
             room: Rc::clone(&name),
             seen: 0,
             waits: true,
             carried: false,
         });
-        member.current = member.places.len() - 1;
+        member.current = member.stays.len() - 1;
         member.stage = Stage::Entering;
         let _ = cx.pause(member.session);
         if let Some(room) = self.rooms.get_mut(&name) {
@@ -75,19 +75,19 @@ impl Chat {
                 continue;
             };
             let Some(at) = member
-                .places
+                .stays
                 .iter()
                 .position(|it| it.waits && it.room == *name)
             else {
                 continue;
             };
-            let place = &mut member.places[at];
-            place.waits = false;
-            if place.carried {
+            let stay = &mut member.stays[at];
+            stay.waits = false;
+            if stay.carried {
                 member.lags |= !room.catch_up(cx, member, at);
                 continue;
             }
-            place.seen = room.last;
+            stay.seen = room.last;
             let history = room.history(member.form, self.choices.history, HISTORY_BYTES_MAX);
             if !history.is_empty() {
                 telling::write(cx, member, &history);
@@ -138,19 +138,19 @@ impl Chat {
         let Some(member) = self.member(seat) else {
             return;
         };
-        let Some(at) = member.place(room) else {
+        let Some(at) = member.stay(room) else {
             let text = format!("you are not in #{room}");
             return self.tell(cx, seat, "error", &text);
         };
-        let place = member.places.remove(at);
-        if at < member.current || member.current >= member.places.len() {
+        let stay = member.stays.remove(at);
+        if at < member.current || member.current >= member.stays.len() {
             member.current = member.current.saturating_sub(1);
         }
         let now = member.room().map_or_else(
             || "you are in no room now".to_owned(),
             |room| format!("you are in #{room} now"),
         );
-        self.unfollow(cx, seat, &place.room);
+        self.unfollow(cx, seat, &stay.room);
         self.announce_self(cx, seat);
         self.tell(cx, seat, "reply", &now);
     }
@@ -159,8 +159,8 @@ impl Chat {
         let Some(member) = self.member(seat) else {
             return;
         };
-        for place in std::mem::take(&mut member.places) {
-            self.unfollow(cx, seat, &place.room);
+        for stay in std::mem::take(&mut member.stays) {
+            self.unfollow(cx, seat, &stay.room);
         }
     }
 
@@ -185,10 +185,10 @@ impl Chat {
         };
         let session = member.session;
         let _ = cx.idle(session, idle);
-        let rooms: Vec<Rc<str>> = member.places.iter().map(|it| Rc::clone(&it.room)).collect();
-        let is_new = member.places.iter().any(|place| !place.carried);
+        let rooms: Vec<Rc<str>> = member.stays.iter().map(|it| Rc::clone(&it.room)).collect();
+        let is_new = member.stays.iter().any(|stay| !stay.carried);
         if member.stage == Stage::Left {
-            member.places.clear();
+            member.stays.clear();
             let _ = cx.close(session, "has left");
             return;
         }
@@ -201,10 +201,10 @@ impl Chat {
             let Some(member) = self.member(seat) else {
                 return;
             };
-            // The room's own name, by which its places are found; one that cannot be followed now is
+            // The room's own name, by which its stays are found; one that cannot be followed now is
             // shown when it can.
             let name = followed.unwrap_or(room);
-            member.places[at].room = Rc::clone(&name);
+            member.stays[at].room = Rc::clone(&name);
             if let Some(room) = self.rooms.get_mut(&name) {
                 room.members.push(seat);
             }
@@ -223,7 +223,7 @@ impl Chat {
         }
         let names: Vec<Rc<str>> = self
             .member(seat)
-            .map(|member| member.places.iter().map(|it| Rc::clone(&it.room)).collect())
+            .map(|member| member.stays.iter().map(|it| Rc::clone(&it.room)).collect())
             .unwrap_or_default();
         for name in names {
             self.enter_if_ready(cx, &name);
@@ -245,11 +245,11 @@ impl Chat {
             return;
         };
         let at = match room {
-            Some(room) => names::room(&room).ok().and_then(|room| member.place(&room)),
+            Some(room) => names::room(&room).ok().and_then(|room| member.stay(&room)),
             None => Some(member.current),
         };
-        let place = at.and_then(|at| member.places.get(at));
-        let Some(name) = place.map(|place| Rc::clone(&place.room)) else {
+        let stay = at.and_then(|at| member.stays.get(at));
+        let Some(name) = stay.map(|stay| Rc::clone(&stay.room)) else {
             return self.tell(
                 cx,
                 seat,
@@ -338,8 +338,8 @@ impl Chat {
                 let Some(member) = member.filter(|member| !member.lags) else {
                     continue;
                 };
-                for place in member.places.iter_mut().filter(|it| it.room == *name) {
-                    place.seen = message.sequence;
+                for stay in member.stays.iter_mut().filter(|it| it.room == *name) {
+                    stay.seen = message.sequence;
                 }
             }
         } else {

@@ -45,10 +45,10 @@ impl Chat {
                 },
             );
         }
-        for at in 0..member.places.len() {
-            let place = &member.places[at];
-            let room = self.rooms.get(&place.room);
-            if let Some(room) = room.filter(|_| !place.waits)
+        for at in 0..member.stays.len() {
+            let stay = &member.stays[at];
+            let room = self.rooms.get(&stay.room);
+            if let Some(room) = room.filter(|_| !stay.waits)
                 && !room.catch_up(cx, member, at)
             {
                 return;
