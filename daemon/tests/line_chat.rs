@@ -86,8 +86,7 @@ fn hub_of(daemon: &Daemon, nth: usize) -> u32 {
     }
 }
 
-/// In which worker a person is: the one whose count of connections it changed is not told, so it is
-/// asked for by who sees whom leave as lost with it.
+/// So many people, in whichever workers the kernel chooses.
 fn crowd(daemon: &Daemon, count: usize) -> Vec<Person> {
     (0..count)
         .map(|nth| Person::join(daemon, &format!("p{nth}")))
@@ -107,14 +106,14 @@ fn a_conversation_goes_on_in_one_order_though_the_hub_is_killed_and_sessions_are
                 daemon.signal(hub_of(&daemon, 0), Signal::SIGKILL);
             }
             if nth == 15 && round == 1 {
-                let reloaded = daemon.operate(&["restart", "chat", "--wait"]);
+                let reloaded = daemon.operate(&["restart", "chat"]);
                 assert!(reloaded.status.success(), "{reloaded:?}");
             }
         }
-        for who in 0..6 {
+        for (who, person) in people.iter_mut().enumerate() {
             let last = (who + 5) % 6;
             let wanted = format!("{round} 29 of {last}");
-            people[who].until_said(&format!("p{last}"), &wanted);
+            person.until_said(&format!("p{last}"), &wanted);
         }
         // Whose last line that was not may still have some to come.
         for (who, person) in people.iter_mut().enumerate() {
@@ -244,7 +243,7 @@ fn telnet_on_a_terminal_hears_on_after_control_c() {
     ]);
     let spoken = Talk {
         prompt: "nick: ",
-        input: b"tel\n/echo on\nhalf a line\x03heard after the interrupt\n",
+        input: b"\x03tel\n/echo on\nheard after the interrupt\n",
         end: End::Test,
     };
     let wanted = b"<tel> heard after the interrupt\r\n";

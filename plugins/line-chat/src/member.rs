@@ -1,4 +1,4 @@
-//! What is remembered of one session: small, for most are idle.
+//! What is remembered of one session, a member of the chat: little, for most are idle.
 //!
 //! Invariant: what a member waits for is in `stage`, and as long as it waits for anything no line of it
 //! is looked at: input then gathers in `backlog`, and the session is not read.

@@ -1,4 +1,4 @@
-//! What operators have decided, and what rooms are about: the same in every worker, because all of
+//! What each operator of the chat has decided, and what rooms are about: the same in every worker, because all of
 //! them read the same orders from one topic.
 //!
 //! Nobody is sent away here; that is done where the sessions are. Invariant: what is decided depends
