@@ -156,6 +156,7 @@ fn the_shipped_example_resolves_and_serves_on_ipv4_loopback_only() {
     assert_eq!(
         listens.collect::<Vec<_>>(),
         [
+            "chat tcp://127.0.0.1:7777",
             "echo tcp://127.0.0.1:7007",
             "gopher tcp://127.0.0.1:7070",
             "greeter tcp://127.0.0.1:51423",

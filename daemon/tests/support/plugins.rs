@@ -32,6 +32,8 @@ pub fn folder() -> PathBuf {
                 "-p",
                 "polyport-gopher",
                 "-p",
+                "polyport-line-chat",
+                "-p",
                 "polyport-fixture-panics",
                 "-p",
                 "polyport-fixture-talks",

@@ -1,0 +1,257 @@
+//! The chat through the real daemon: two workers, the programs that people have, and one conversation
+//! that goes on while the hub and a worker are killed and the configuration is reloaded.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+
+use nix::sys::signal::Signal;
+use support::daemon::{Daemon, PATIENCE};
+use support::program::{End, Talk, holds, program, talk};
+
+const CONFIG: &str = "[services.chat]
+plugin = \"line-chat\"
+listen = [\"tcp://127.0.0.1:0\"]
+workers = 2
+[services.chat.settings]
+motd = [\"Welcome.\"]
+burst = 1000
+";
+
+/// A person, and all that was shown.
+struct Person {
+    reader: BufReader<TcpStream>,
+    lines: Vec<String>,
+}
+
+impl Person {
+    fn join(daemon: &Daemon, nick: &str) -> Person {
+        let stream = TcpStream::connect(daemon.address("chat", 0)).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set");
+        let mut person = Person {
+            reader: BufReader::new(stream),
+            lines: Vec::new(),
+        };
+        person.say(nick);
+        person.until(|line| line.contains("you are in #lobby"));
+        person
+    }
+
+    fn say(&mut self, line: &str) {
+        let sent = self
+            .reader
+            .get_ref()
+            .write_all(format!("{line}\n").as_bytes());
+        sent.expect("sent");
+    }
+
+    fn until(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        loop {
+            let mut line = String::new();
+            let read = self.reader.read_line(&mut line);
+            let is_read = matches!(read, Ok(count) if count > 0);
+            assert!(is_read, "{read:?} after {:?}", self.lines);
+            self.lines.push(line.trim_end().to_owned());
+            if wanted(line.trim_end()) {
+                return line;
+            }
+        }
+    }
+
+    fn until_said(&mut self, by: &str, text: &str) {
+        let wanted = format!("<{by}> {text}");
+        self.until(|line| line == wanted);
+    }
+
+    /// What others have said.
+    fn heard(&self) -> Vec<&String> {
+        self.lines
+            .iter()
+            .filter(|line| line.starts_with('<'))
+            .collect()
+    }
+}
+
+/// The process that is the hub; the nth one of this daemon.
+fn hub_of(daemon: &Daemon, nth: usize) -> u32 {
+    loop {
+        let log = daemon.log();
+        let mut pids = log.split("the hub is ").skip(1);
+        if let Some(text) = pids.nth(nth) {
+            let pid = text.split(',').next().expect("a number");
+            return pid.parse().expect("a number");
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// So many people, in whichever workers the kernel chooses.
+fn crowd(daemon: &Daemon, count: usize) -> Vec<Person> {
+    (0..count)
+        .map(|nth| Person::join(daemon, &format!("p{nth}")))
+        .collect()
+}
+
+#[test]
+fn a_conversation_goes_on_in_one_order_though_the_hub_is_killed_and_sessions_are_carried() {
+    let daemon = Daemon::start("line-chat-hub", CONFIG);
+    let mut people = crowd(&daemon, 6);
+    for round in 0..3 {
+        for nth in 0..30 {
+            for (who, person) in people.iter_mut().enumerate() {
+                person.say(&format!("{round} {nth} of {who}"));
+            }
+            if nth == 15 && round == 0 {
+                daemon.signal(hub_of(&daemon, 0), Signal::SIGKILL);
+            }
+            if nth == 15 && round == 1 {
+                let reloaded = daemon.operate(&["restart", "chat"]);
+                assert!(reloaded.status.success(), "{reloaded:?}");
+            }
+        }
+        for (who, person) in people.iter_mut().enumerate() {
+            let last = (who + 5) % 6;
+            let wanted = format!("{round} 29 of {last}");
+            person.until_said(&format!("p{last}"), &wanted);
+        }
+        // Whose last line that was not may still have some to come.
+        for (who, person) in people.iter_mut().enumerate() {
+            while person.heard().len() < 30 * 5 * (round + 1) {
+                person.until(|_| true);
+            }
+            assert_eq!(
+                person.heard().len(),
+                150 * (round + 1),
+                "p{who}: each line once"
+            );
+        }
+    }
+    // One order: each lacks only what it has said itself.
+    for (a, b) in [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)] {
+        let both = |person: &Person| -> Vec<String> {
+            let neither = |line: &&&String| {
+                ![a, b]
+                    .iter()
+                    .any(|who| line.starts_with(&format!("<p{who}>")))
+            };
+            person
+                .heard()
+                .iter()
+                .filter(neither)
+                .map(|line| (**line).clone())
+                .collect()
+        };
+        assert_eq!(both(&people[a]), both(&people[b]));
+    }
+    assert!(
+        people
+            .iter()
+            .all(|it| !it.lines.iter().any(|line| line.contains("lost")))
+    );
+    drop(people);
+    daemon.finish(&["another one is started".to_owned()]);
+}
+
+#[test]
+fn a_worker_that_is_killed_takes_its_people_along_and_their_nicks_are_free() {
+    let daemon = Daemon::start("line-chat-worker", CONFIG);
+    let mut people = crowd(&daemon, 12);
+    let pids = daemon.worker_pids("chat");
+    daemon.signal(pids[0], Signal::SIGKILL);
+    let mut left: Vec<Person> = Vec::new();
+    let mut lost = Vec::new();
+    for (nth, person) in people.drain(..).enumerate() {
+        let mut stream = person.reader.get_ref();
+        let alive = stream.write_all(b"/uptime\n").is_ok();
+        let mut person = person;
+        let mut line = String::new();
+        let mut answered = false;
+        while alive && matches!(person.reader.read_line(&mut line), Ok(count) if count > 0) {
+            answered |= line.starts_with("up for");
+            person
+                .lines
+                .push(std::mem::take(&mut line).trim_end().to_owned());
+            if answered {
+                break;
+            }
+        }
+        if answered {
+            left.push(person);
+        } else {
+            lost.push(format!("p{nth}"));
+        }
+    }
+    let Some(witness) = left.first_mut() else {
+        // The kernel has given all to that worker.
+        return daemon.finish(&["worker".to_owned()]);
+    };
+    for nick in &lost {
+        let wanted = format!("-- {nick} left #lobby (node lost)");
+        if !witness.lines.contains(&wanted) {
+            witness.until(|line| line == wanted);
+        }
+    }
+    if let Some(nick) = lost.first() {
+        drop(Person::join(&daemon, nick));
+    }
+    drop(left);
+    daemon.finish(&["worker".to_owned()]);
+}
+
+#[test]
+fn people_come_with_the_programs_they_have() {
+    let daemon = Daemon::start("line-chat-programs", CONFIG);
+    let address = daemon.address("chat", 0);
+    let mut host = Person::join(&daemon, "host");
+    for (name, package, arguments) in [
+        ("nc", "netcat-openbsd", "-N {host} {port}"),
+        ("ncat", "ncat", "{host} {port}"),
+        ("socat", "socat", "- TCP:{host}:{port}"),
+    ] {
+        let mut command = program(name, package);
+        let arguments = arguments
+            .replace("{host}", &address.ip().to_string())
+            .replace("{port}", &address.port().to_string());
+        command.args(arguments.split(' '));
+        let input = format!("{name}\nhello from {name}\n/quit\n");
+        let spoken = Talk {
+            prompt: "nick: ",
+            input: input.as_bytes(),
+            end: End::Daemon,
+        };
+        let printed = talk(command, &spoken, |_| false);
+        assert!(holds(&printed, b"Welcome.\r\nnick: "), "{name}");
+        assert!(holds(&printed, b"you are in #lobby (2 here)"), "{name}");
+        host.until_said(name, &format!("hello from {name}"));
+        host.until(|line| line == format!("-- {name} left #lobby"));
+    }
+    drop(host);
+    daemon.finish(&[]);
+}
+
+#[test]
+fn telnet_on_a_terminal_hears_on_after_control_c() {
+    drop(program("telnet", "telnet"));
+    let daemon = Daemon::start("line-chat-telnet", CONFIG);
+    let address = daemon.address("chat", 0).to_string();
+    let mut command = program("script", "bsdutils");
+    command.args([
+        "-qc",
+        &format!("telnet {}", address.replace(':', " ")),
+        "/dev/null",
+    ]);
+    let spoken = Talk {
+        prompt: "nick: ",
+        input: b"\x03tel\n/echo on\nheard after the interrupt\n",
+        end: End::Test,
+    };
+    let wanted = b"<tel> heard after the interrupt\r\n";
+    let printed = talk(command, &spoken, |printed| holds(printed, wanted));
+    assert!(
+        holds(&printed, wanted),
+        "{}",
+        String::from_utf8_lossy(&printed)
+    );
+    daemon.finish(&[]);
+}

@@ -1,0 +1,199 @@
+//! What the bus brings, handed to whom it is for.
+
+use std::rc::Rc;
+
+use polyport_plugin::bus::{Event, Message};
+use polyport_plugin::prelude::*;
+
+use crate::format::Notice;
+use crate::presence::PREFIX;
+use crate::room::Entry;
+use crate::rules::Order;
+use crate::{Chat, message, names, now_ms, telling, unix_ms};
+
+impl Chat {
+    pub(crate) fn hear(&mut self, cx: &mut Context, event: Event<'_>) {
+        match event {
+            Event::Link { up: true } => {
+                self.away_since_ms = None;
+                if std::mem::take(&mut self.is_alone) {
+                    self.tell_all(cx, "link", "the link is back");
+                }
+            }
+            Event::Link { up: false } => self.away_since_ms = Some(now_ms(cx)),
+            Event::Message {
+                subscription,
+                message,
+            } => {
+                if subscription == self.orders {
+                    self.ordered(cx, message);
+                } else if let Some(name) = self.followed.get(&subscription).map(Rc::clone) {
+                    self.heard(cx, &name, message);
+                } else if let Some((session, name)) = self.looks.get(&subscription).cloned() {
+                    self.looked(cx, session, &name, message);
+                }
+            }
+            Event::Missed {
+                subscription,
+                from,
+                to,
+            } => self.missed(cx, subscription, from, to),
+            Event::CaughtUp {
+                subscription,
+                sequence,
+            } => {
+                self.caught_up(cx, subscription, sequence);
+            }
+            Event::Published { publish, result } => {
+                let pending = self.waiting.published(publish);
+                if result.is_err()
+                    && let Some(pending) = pending
+                    && let Some(session) = pending.session
+                    && let Some(seat) = self.seat_of(pending.seat, session)
+                {
+                    self.tell(cx, seat, "error", "not sent: there are too many rooms");
+                }
+            }
+            Event::Lease {
+                claim,
+                lease,
+                value,
+                ..
+            } => {
+                use polyport_plugin::bus::Lease;
+                if claim == self.arrival {
+                    self.is_present |= lease == Lease::Won;
+                } else if let Some(failed) = self.mail.granted(cx, claim, lease == Lease::Won) {
+                    if let Some((session, seat)) = failed
+                        && let Some(seat) = self.seat_of(seat, session)
+                    {
+                        self.tell(cx, seat, "error", "not sent: too much waits for the link");
+                    }
+                } else {
+                    self.leased(cx, claim, lease, value);
+                }
+            }
+            Event::Seen { watch, key, held } => {
+                if watch == self.people {
+                    self.seen(cx, key, held);
+                } else if watch == self.mail.inbox
+                    && let Some(value) = held
+                {
+                    self.mail_came(cx, key, value);
+                }
+            }
+        }
+    }
+
+    fn seen(&mut self, cx: &mut Context, key: &str, held: Option<&[u8]>) {
+        let Some(folded) = key.strip_prefix(PREFIX) else {
+            return;
+        };
+        let changes = self.presence.seen(folded, held);
+        // Before that they have not come, they were there.
+        if self.is_present {
+            for change in &changes {
+                self.tell_change(cx, change);
+            }
+        }
+    }
+
+    fn ordered(&mut self, cx: &mut Context, message: Message<'_>) {
+        let Some(order) = Order::decode(message.bytes) else {
+            return;
+        };
+        self.rules.apply(&order);
+        if self.is_ruled {
+            self.obey(cx, &order);
+        }
+    }
+
+    fn caught_up(&mut self, cx: &mut Context, subscription: SubscriptionId, sequence: u64) {
+        if subscription == self.orders {
+            self.rules.expire(unix_ms());
+            if !std::mem::replace(&mut self.is_ruled, true) {
+                self.send_banned_away(cx);
+            }
+        } else if let Some(name) = self.followed.get(&subscription).map(Rc::clone) {
+            if let Some(room) = self.rooms.get_mut(&name) {
+                room.is_caught_up = true;
+                room.last = room.last.max(sequence);
+            }
+            self.enter_if_ready(cx, &name);
+        } else if let Some((session, _)) = self.looks.remove(&subscription) {
+            for member in self.members.iter_mut().flatten() {
+                if member.session == session {
+                    telling::show(
+                        cx,
+                        member,
+                        Notice::Told {
+                            kind: "end",
+                            text: "end of history --",
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    fn missed(&mut self, cx: &mut Context, subscription: SubscriptionId, from: u64, to: u64) {
+        let Some(name) = self.followed.get(&subscription).map(Rc::clone) else {
+            return;
+        };
+        let Some(room) = self.rooms.get_mut(&name) else {
+            return;
+        };
+        room.lines.clear();
+        room.last = room.last.max(to);
+        let members = room.members.clone();
+        let text = format!(
+            "{} lines of #{name} were lost on the way",
+            to.saturating_sub(from) + 1
+        );
+        for seat in members {
+            self.tell(cx, seat, "skipped", &text);
+        }
+    }
+
+    /// A line of history that somebody has asked for.
+    fn looked(&mut self, cx: &mut Context, session: SessionId, name: &str, message: Message<'_>) {
+        let Some(said) = message::Said::decode(message.bytes) else {
+            return;
+        };
+        let entry = Entry::new(message.sequence, message.time_ms, said);
+        let member = self
+            .members
+            .iter_mut()
+            .flatten()
+            .find(|it| it.session == session);
+        if let Some(member) = member
+            && !member.ignores(&entry.folded)
+        {
+            let mut form = member.form;
+            if form.times == crate::format::Times::Off {
+                form.times = crate::format::Times::Minutes;
+            }
+            telling::write(cx, member, &entry.shown(name, form, false));
+        }
+    }
+
+    fn mail_came(&mut self, cx: &mut Context, key: &str, value: &[u8]) {
+        if let Some(letter) = self.mail.receive(key, value) {
+            self.deliver(cx, &letter.to, &letter.from, &letter.text);
+        }
+    }
+
+    /// A private line for somebody here.
+    pub(crate) fn deliver(&mut self, cx: &mut Context, to: &str, from: &str, text: &str) {
+        let Some(&seat) = self.nicks.get(to) else {
+            return;
+        };
+        let folded = names::fold(from);
+        if let Some(member) = self.member(seat)
+            && !member.ignores(&folded)
+        {
+            member.partner = Some(from.into());
+            telling::show(cx, member, Notice::Private { from, text });
+        }
+    }
+}

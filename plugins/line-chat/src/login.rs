@@ -1,0 +1,461 @@
+//! From the greeting to a nick, and out again.
+//!
+//! A nick is a lease of the bus: who has it is decided there, whatever this worker believes. Invariant:
+//! a member with a nick has claimed it, and gives it up once, when it leaves.
+
+use polyport_plugin::bus::Lease;
+use polyport_plugin::prelude::*;
+
+use crate::command::{self, Command};
+use crate::format::Notice;
+use crate::member::{Stage, Wanted, secret};
+use crate::presence::{PREFIX, Person};
+use crate::{Chat, GHOSTS_MAX, Ghost, RESUME_MS, clock, json, names, now_ms, telling, unix_ms};
+
+/// Wrong passwords, after which a session ends.
+const TRIES_MAX: u8 = 3;
+
+impl Chat {
+    pub(crate) fn greet(&mut self, cx: &mut Context, seat: u32) {
+        let now_ms = now_ms(cx);
+        let (login, idle) = (self.choices.login, self.choices.idle);
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        let (session, ip) = (member.session, member.ip());
+        let _ = cx.idle(session, idle);
+        if let Some(wait_s) = self.arrivals.refused_s(ip, now_ms) {
+            let text = format!("too many sessions from your address; come back in {wait_s} s");
+            self.tell(cx, seat, "error", &text);
+            return self.leave(cx, seat, "too many joins");
+        }
+        if self.is_banned(cx, seat, "") {
+            return;
+        }
+        self.say_motd(cx, seat);
+        self.prompt(cx, seat);
+        let until_ms = now_ms + u64::try_from(login.as_millis()).unwrap_or(u64::MAX);
+        self.logins.push_back((until_ms, seat, session));
+        self.keep_ticking(cx);
+    }
+
+    pub(crate) fn say_motd(&mut self, cx: &mut Context, seat: u32) {
+        for line in self.choices.motd.clone() {
+            self.tell(cx, seat, "motd", &line);
+        }
+    }
+
+    fn prompt(&mut self, cx: &mut Context, seat: u32) {
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        if member.form.json {
+            telling::show(
+                cx,
+                member,
+                Notice::Told {
+                    kind: "prompt",
+                    text: "nick",
+                },
+            );
+        } else {
+            telling::write(cx, member, "nick: ");
+        }
+    }
+
+    /// A line of somebody without a nick: that is what it is to be.
+    pub(crate) fn greeted(&mut self, cx: &mut Context, seat: u32, line: &str) {
+        let line = line.trim();
+        if line == "JSON" {
+            if let Some(member) = self.member(seat) {
+                member.form.json = true;
+            }
+            return self.prompt(cx, seat);
+        }
+        let command = match json::parse(line) {
+            Some(Ok((Command::Say(nick), _))) => Ok(Command::Nick(nick)),
+            Some(Ok((command, _))) => Ok(command),
+            Some(Err(why)) => Err(why),
+            None if line.starts_with('/') => command::parse(line, false),
+            None => Ok(Command::Nick(
+                line.strip_prefix("NICK ").unwrap_or(line).trim().to_owned(),
+            )),
+        };
+        match command {
+            Ok(Command::Nick(nick)) if nick.is_empty() || names::fold(&nick) == "guest" => {
+                self.claim_guest(cx, seat);
+            }
+            Ok(Command::Nick(nick)) => match names::check_nick(&nick, self.choices.nick_max) {
+                Ok(()) => self.claim(cx, seat, &nick, None),
+                Err(why) => self.ask_again(cx, seat, &why),
+            },
+            Ok(Command::Resume(token)) => self.resume(cx, seat, &token),
+            Ok(Command::Quit(_)) => self.leave(cx, seat, ""),
+            Ok(Command::Mode(mode)) if mode == "json" || mode == "text" => {
+                if let Some(member) = self.member(seat) {
+                    member.form.json = mode == "json";
+                }
+                self.prompt(cx, seat);
+            }
+            Ok(_) => self.ask_again(
+                cx,
+                seat,
+                "first say what you want to be called; an empty line makes you a guest",
+            ),
+            Err(why) => self.ask_again(cx, seat, &why),
+        }
+    }
+
+    fn ask_again(&mut self, cx: &mut Context, seat: u32, why: &str) {
+        self.tell(cx, seat, "error", why);
+        self.prompt(cx, seat);
+    }
+
+    pub(crate) fn claim_guest(&mut self, cx: &mut Context, seat: u32) {
+        let digits = u64::from_str_radix(&secret(8), 16).unwrap_or(0);
+        let nick = format!("guest{}", 100 + digits % 900_000);
+        self.claim(cx, seat, &nick, None);
+        if let Some(wanted) = self.member(seat).and_then(|member| member.wanted.as_mut()) {
+            wanted.guest = true;
+        }
+    }
+
+    fn resume(&mut self, cx: &mut Context, seat: u32, token: &str) {
+        let chars_max = self.choices.nick_max;
+        let is_token = |(nick, secret): &(&str, &str)| {
+            let is_secret = secret.len() == 32 && secret.bytes().all(|it| it.is_ascii_hexdigit());
+            is_secret && names::is_nick(nick, chars_max)
+        };
+        let parts = token.trim().rsplit_once(':');
+        let Some((nick, secret)) = parts.filter(is_token) else {
+            return self.ask_again(cx, seat, "a token is what /token has shown you");
+        };
+        self.claim(cx, seat, nick, Some(secret));
+    }
+
+    /// Asks the bus for a nick; the member waits until it has said.
+    pub(crate) fn claim(&mut self, cx: &mut Context, seat: u32, nick: &str, token: Option<&str>) {
+        let folded = names::fold(nick);
+        if self.is_banned(cx, seat, &folded) {
+            return;
+        }
+        let node = self.node.clone();
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        if let Some(token) = token {
+            member.token = token.into();
+        }
+        let was = if member.is_named() {
+            member.folded()
+        } else {
+            String::new()
+        };
+        let person = Person {
+            nick: nick.to_owned(),
+            was: if was == folded { String::new() } else { was },
+            ..member.person(&node)
+        };
+        let key = format!("{PREFIX}{folded}");
+        match cx.claim(&key, person.encode().as_bytes(), member.token.as_bytes()) {
+            Ok(claim) => {
+                let wanted = Wanted {
+                    nick: nick.to_owned(),
+                    claim,
+                    resumes: token.is_some(),
+                    guest: false,
+                };
+                member.wanted = Some(Box::new(wanted));
+                member.stage = Stage::Claiming;
+                let _ = cx.pause(member.session);
+                self.claims.insert(claim, seat);
+            }
+            Err(Error::Argument) => self.ask_again(cx, seat, "that is no token"),
+            Err(_) => self.ask_again(cx, seat, "there are too many people here; try again later"),
+        }
+    }
+
+    /// What the bus says of a claim.
+    pub(crate) fn leased(&mut self, cx: &mut Context, claim: ClaimId, lease: Lease, value: &[u8]) {
+        let Some(&seat) = self.claims.get(&claim) else {
+            return;
+        };
+        let Some(member) = self.member(seat) else {
+            self.claims.remove(&claim);
+            return;
+        };
+        let wanted = member.wanted.take_if(|wanted| wanted.claim == claim);
+        match (lease, wanted) {
+            (Lease::Won, Some(wanted)) => self.named(cx, seat, &wanted),
+            (Lease::Won, None) => {}
+            (Lease::Denied | Lease::Lost, Some(wanted)) => {
+                self.claims.remove(&claim);
+                self.refused(cx, seat, &wanted);
+            }
+            (Lease::Denied | Lease::Lost, None) => {
+                self.claims.remove(&claim);
+                self.taken(cx, seat, value);
+            }
+        }
+    }
+
+    fn refused(&mut self, cx: &mut Context, seat: u32, wanted: &Wanted) {
+        if wanted.guest {
+            return self.claim_guest(cx, seat);
+        }
+        let nick = &wanted.nick;
+        let other = names::suggestion(nick, self.choices.nick_max);
+        let why = if wanted.resumes {
+            format!("{nick} cannot be taken back with that token")
+        } else {
+            format!("{nick} is taken; try {other}")
+        };
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        if member.is_named() {
+            member.stage = Stage::Talking;
+            self.tell(cx, seat, "error", &why);
+        } else {
+            member.stage = Stage::Nick;
+            self.ask_again(cx, seat, &why);
+        }
+        self.go_on(cx, seat);
+    }
+
+    /// The nick is its own.
+    fn named(&mut self, cx: &mut Context, seat: u32, wanted: &Wanted) {
+        let folded = names::fold(&wanted.nick);
+        if let Some(other) = self
+            .nicks
+            .get(&folded)
+            .copied()
+            .filter(|other| *other != seat)
+        {
+            // It is resumed in the worker it was in.
+            self.forget(cx, other);
+            self.tell(cx, other, "notice", "you came back in another session");
+            self.end(cx, other, "resumed elsewhere");
+        }
+        self.ghosts
+            .retain(|ghost| ghost.key != format!("{PREFIX}{folded}"));
+        let room = self.choices.room.clone();
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        let before = member.is_named().then(|| (member.key(), member.folded()));
+        let old_claim = member.claim.replace(wanted.claim);
+        member.nick = wanted.nick.clone().into();
+        let token = member.token.clone();
+        if let Some(claim) = old_claim {
+            self.claims.remove(&claim);
+        }
+        self.nicks.insert(folded.clone(), seat);
+        match before {
+            None => {
+                let text = format!("you are {}; /help says what you can do", wanted.nick);
+                self.tell(cx, seat, "welcome", &text);
+                self.join(cx, seat, &room);
+            }
+            Some((key, old)) => {
+                if old != folded {
+                    self.nicks.remove(&old);
+                    let _ = cx.release(&key, token.as_bytes());
+                }
+                let text = format!("you are {} now", wanted.nick);
+                self.tell(cx, seat, "reply", &text);
+                self.free_to_talk(cx, seat);
+            }
+        }
+    }
+
+    /// Another session has the nick of this one: its owner, come back, or the winner of a race while
+    /// the bus was in two parts.
+    fn taken(&mut self, cx: &mut Context, seat: u32, value: &[u8]) {
+        let holder = Person::decode(value);
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        if member.exported || !member.is_named() {
+            return;
+        }
+        let (nick, key, id) = (member.nick.clone(), member.key(), member.id.clone());
+        if holder.as_ref().is_some_and(|it| *it.id == *id) {
+            // A worker that this session has left was late with it.
+            return self.announce_self(cx, seat);
+        }
+        let token = member.token.clone();
+        let resumed =
+            holder.is_some_and(|it| it.was.is_empty() && it.rooms.is_empty()) && member.may_resume;
+        self.nicks.remove(&names::fold(&nick));
+        let _ = cx.release(&key, token.as_bytes());
+        if resumed {
+            self.forget(cx, seat);
+            self.tell(cx, seat, "notice", "you came back in another session");
+            return self.end(cx, seat, "resumed elsewhere");
+        }
+        if let Some(member) = self.member(seat) {
+            member.claim = None;
+        }
+        let text = format!("{nick} was taken by somebody else while the link was lost");
+        self.tell(cx, seat, "notice", &text);
+        self.claim_guest(cx, seat);
+    }
+
+    /// Tells everybody anew what there is to know of it.
+    pub(crate) fn announce_self(&mut self, cx: &mut Context, seat: u32) {
+        let node = self.node.clone();
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        if !member.is_named() {
+            return;
+        }
+        let value = member.person(&node).encode();
+        if let Ok(claim) = cx.claim(&member.key(), value.as_bytes(), member.token.as_bytes()) {
+            let old = member.claim.replace(claim);
+            if let Some(old) = old {
+                self.claims.remove(&old);
+            }
+            self.claims.insert(claim, seat);
+        }
+    }
+
+    /// Whether it is banned; then it is told, and leaves.
+    fn is_banned(&mut self, cx: &mut Context, seat: u32, folded: &str) -> bool {
+        let ip = self.member(seat).and_then(|member| member.ip());
+        let now_ms = unix_ms();
+        let Some(ban) = self.rules.banned(folded, ip, now_ms) else {
+            return false;
+        };
+        let left = clock::lasted(ban.until_ms - now_ms);
+        let text = format!("you are banned for another {left}: {}", ban.why);
+        self.tell(cx, seat, "error", &text);
+        self.leave(cx, seat, "banned");
+        true
+    }
+
+    pub(crate) fn op(&mut self, cx: &mut Context, seat: u32, password: &str) {
+        let right = self.choices.is_op_password(password);
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        if !member.is_local() {
+            let text = "operators come from this machine only: a password would be read on the way";
+            return self.tell(cx, seat, "error", text);
+        }
+        if right {
+            member.operator = true;
+            let session = member.session;
+            cx.log(Level::Info, Some(session), "became an operator of the chat");
+            self.tell(
+                cx,
+                seat,
+                "reply",
+                "you are an operator; /help lists what that lets you do",
+            );
+            return self.announce_self(cx, seat);
+        }
+        member.tries += 1;
+        let (tries, session) = (member.tries, member.session);
+        cx.log(
+            Level::Warning,
+            Some(session),
+            "a wrong password for operators of the chat",
+        );
+        self.tell(cx, seat, "error", "that is no operator's password");
+        if tries >= TRIES_MAX {
+            self.leave(cx, seat, "wrong passwords");
+        }
+    }
+
+    /// It leaves: everybody is told, and its output ends.
+    pub(crate) fn leave(&mut self, cx: &mut Context, seat: u32, why: &str) {
+        self.depart(cx, seat, why);
+        self.end(cx, seat, if why.is_empty() { "has left" } else { why });
+    }
+
+    fn end(&mut self, cx: &mut Context, seat: u32, why: &str) {
+        if let Some(member) = self.member(seat) {
+            member.stage = Stage::Left;
+            member.backlog = Vec::new();
+            let _ = cx.close(member.session, why);
+        }
+    }
+
+    /// Gives up what it has, with the reason that others are shown.
+    fn depart(&mut self, cx: &mut Context, seat: u32, why: &str) {
+        let node = self.node.clone();
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        let token = member.token.clone();
+        if let Some(wanted) = &member.wanted {
+            let key = format!("{PREFIX}{}", names::fold(&wanted.nick));
+            let _ = cx.release(&key, token.as_bytes());
+        }
+        if member.is_named() && member.stage != Stage::Left {
+            let person = Person {
+                rooms: Vec::new(),
+                why: why.chars().take(80).collect(),
+                ..member.person(&node)
+            };
+            let key = member.key();
+            let _ = cx.claim(&key, person.encode().as_bytes(), token.as_bytes());
+            let _ = cx.release(&key, token.as_bytes());
+        }
+        self.forget(cx, seat);
+    }
+
+    /// Its session has ended, and not by carrying.
+    pub(crate) fn lost(&mut self, cx: &mut Context, seat: u32, why: End) {
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        let was_lost = matches!(why, End::Lost | End::Idle | End::Limit);
+        if !(member.may_resume && was_lost && member.is_named() && member.stage != Stage::Left) {
+            return self.depart(cx, seat, "connection lost");
+        }
+        let (key, token) = (member.key(), member.token.clone());
+        member.stays.clear();
+        let mut person = member.person("");
+        person.why = "connection lost".to_owned();
+        if cx
+            .claim(&key, person.encode().as_bytes(), token.as_bytes())
+            .is_ok()
+        {
+            let until_ms = now_ms(cx) + RESUME_MS;
+            self.ghosts.push_back(Ghost {
+                until_ms,
+                key,
+                token,
+            });
+            if self.ghosts.len() > GHOSTS_MAX
+                && let Some(oldest) = self.ghosts.pop_front()
+            {
+                let _ = cx.release(&oldest.key, oldest.token.as_bytes());
+            }
+        }
+        self.forget(cx, seat);
+        self.keep_ticking(cx);
+    }
+
+    /// It is in none of our lists any more; its leases stay as they are.
+    pub(crate) fn forget(&mut self, cx: &mut Context, seat: u32) {
+        self.leave_rooms(cx, seat);
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        let folded = member.folded();
+        let claims = [
+            member.claim.take(),
+            member.wanted.take().map(|wanted| wanted.claim),
+        ];
+        for claim in claims.into_iter().flatten() {
+            self.claims.remove(&claim);
+        }
+        if self.nicks.get(&folded) == Some(&seat) {
+            self.nicks.remove(&folded);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What operators do. An order goes to the bus, and is obeyed when it comes from there: in every
+//! worker, in the same order, in the one of the operator as well.
+
+use polyport_plugin::prelude::*;
+
+use crate::acting::cut;
+use crate::command::Command;
+use crate::format::Notice;
+use crate::member::Stage;
+use crate::rules::{self, Order};
+use crate::waiting::Pending;
+use crate::{Chat, clock, names, unix_ms};
+
+/// How long a ban or a mute lasts if nobody says, and at most: no longer than orders are kept.
+const BAN_MS: u64 = 86_400_000;
+const MUTE_MS: u64 = 600_000;
+const LENGTH_MS_MAX: u64 = 30 * 86_400_000;
+/// Characters of a reason.
+const WHY_CHARS_MAX: usize = 80;
+
+impl Chat {
+    pub(crate) fn operate(&mut self, cx: &mut Context, seat: u32, command: Command) {
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        if !member.operator {
+            return self.tell(cx, seat, "error", "that is for operators");
+        }
+        let by = member.nick.to_string();
+        match self.order(command, by) {
+            Ok(Some(order)) => {
+                let session = self.member(seat).map(|member| member.session);
+                cx.log(
+                    Level::Info,
+                    session,
+                    format_args!("an operator of the chat orders {order:?}"),
+                );
+                self.give(cx, seat, &order);
+                self.tell(cx, seat, "reply", "done");
+            }
+            Ok(None) => self.list_bans(cx, seat),
+            Err(why) => self.tell(cx, seat, "error", &why),
+        }
+    }
+
+    /// The order; `None` if only to look.
+    fn order(&self, command: Command, by: String) -> Result<Option<Order>, String> {
+        let until_ms = |length: Option<String>, usual| {
+            let length = length.and_then(|it| clock::length(&it)).unwrap_or(usual);
+            unix_ms() + length.min(LENGTH_MS_MAX)
+        };
+        let there = |nick: &str| {
+            let folded = names::fold(nick);
+            let is_there = self.presence.named(&folded).is_some();
+            if is_there {
+                Ok(folded)
+            } else {
+                Err(format!("there is no {nick} here"))
+            }
+        };
+        let whom = |text: &str| match rules::network(text) {
+            Some(network) => network.trunc().to_string(),
+            None => names::fold(text),
+        };
+        Ok(Some(match command {
+            Command::Kick { nick, why } => Order::Kick {
+                nick: there(&nick)?,
+                by,
+                why: cut(&why, WHY_CHARS_MAX),
+            },
+            Command::Ban {
+                whom: who,
+                length,
+                why,
+            } => Order::Ban {
+                whom: whom(&cut(&who, 64)),
+                until_ms: until_ms(length, BAN_MS),
+                by,
+                why: cut(&why, WHY_CHARS_MAX),
+            },
+            Command::Unban(who) => Order::Unban { whom: whom(&who) },
+            Command::Mute { nick, length } => Order::Mute {
+                nick: names::fold(&cut(&nick, 32)),
+                until_ms: until_ms(length, MUTE_MS),
+            },
+            Command::Unmute(nick) => Order::Unmute {
+                nick: names::fold(&nick),
+            },
+            Command::Lock { room, key } => Order::Lock {
+                room: names::room(&room)?,
+                key,
+            },
+            Command::Unlock(room) => Order::Unlock {
+                room: names::room(&room)?,
+            },
+            Command::Limit { room, count } => Order::Limit {
+                room: names::room(&room)?,
+                count,
+            },
+            Command::Announce(text) => Order::Announce { by, text },
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Sends an order to all workers.
+    pub(crate) fn give(&mut self, cx: &mut Context, seat: u32, order: &Order) {
+        let (number, id) = self.waiting.next();
+        match cx.publish(rules::TOPIC, id.as_bytes(), &order.encode()) {
+            Ok(publish) => {
+                let session = self.member(seat).map(|member| member.session);
+                self.waiting.add(
+                    publish,
+                    Pending {
+                        session,
+                        seat,
+                        line: None,
+                        number,
+                    },
+                );
+            }
+            Err(_) => self.tell(
+                cx,
+                seat,
+                "error",
+                "not sent: too many lines wait for the link",
+            ),
+        }
+    }
+
+    fn list_bans(&mut self, cx: &mut Context, seat: u32) {
+        let now_ms = unix_ms();
+        self.rules.expire(now_ms);
+        let left = |until_ms: u64| clock::lasted(until_ms.saturating_sub(now_ms));
+        let mut rows: Vec<String> = self
+            .rules
+            .bans()
+            .map(|(whom, ban)| {
+                format!(
+                    "{whom} is banned by {} for {}: {}",
+                    ban.by,
+                    left(ban.until_ms),
+                    ban.why
+                )
+            })
+            .collect();
+        rows.extend(
+            self.rules
+                .mutes()
+                .map(|(nick, until_ms)| format!("{nick} is muted for {}", left(until_ms))),
+        );
+        if rows.is_empty() {
+            rows.push("nobody is banned or muted".to_owned());
+        }
+        for row in rows {
+            self.tell(cx, seat, "reply", &row);
+        }
+    }
+
+    /// An order has come.
+    pub(crate) fn obey(&mut self, cx: &mut Context, order: &Order) {
+        match order {
+            Order::Kick { nick, by, why } => {
+                if let Some(&seat) = self.nicks.get(nick) {
+                    self.send_away(cx, seat, &format!("kicked by {by}"), why);
+                }
+            }
+            Order::Ban { .. } => self.send_banned_away(cx),
+            Order::Mute { nick, until_ms } => {
+                if let Some(&seat) = self.nicks.get(nick) {
+                    let left = clock::lasted(until_ms.saturating_sub(unix_ms()));
+                    self.tell(cx, seat, "notice", &format!("you are muted for {left}"));
+                }
+            }
+            Order::Unmute { nick } => {
+                if let Some(&seat) = self.nicks.get(nick) {
+                    self.tell(cx, seat, "notice", "you may speak again");
+                }
+            }
+            Order::Topic { room, nick, text } => {
+                self.tell_room(cx, &[room], nick, Notice::Topic { nick, room, text });
+            }
+            Order::Announce { by, text } => {
+                self.tell_all(cx, "announce", &format!("{by} announces: {text}"));
+            }
+            Order::Unban { .. }
+            | Order::Lock { .. }
+            | Order::Unlock { .. }
+            | Order::Limit { .. } => {}
+        }
+    }
+
+    /// Whoever is here and banned has to go.
+    pub(crate) fn send_banned_away(&mut self, cx: &mut Context) {
+        let now_ms = unix_ms();
+        for seat in self.seats() {
+            let Some(member) = self.members[seat as usize].as_ref() else {
+                continue;
+            };
+            let ban = self.rules.banned(&member.folded(), member.ip(), now_ms);
+            if let Some(ban) = ban.cloned().filter(|_| member.stage != Stage::Left) {
+                self.send_away(cx, seat, &format!("banned by {}", ban.by), &ban.why);
+            }
+        }
+    }
+
+    fn send_away(&mut self, cx: &mut Context, seat: u32, what: &str, why: &str) {
+        let reason = if why.is_empty() {
+            what.to_owned()
+        } else {
+            format!("{what}: {why}")
+        };
+        self.tell(cx, seat, "notice", &format!("you were {reason}"));
+        self.leave(cx, seat, &reason);
+    }
+}

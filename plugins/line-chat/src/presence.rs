@@ -1,0 +1,272 @@
+//! Who is there, in all workers: the values of the leases of nicks, and what a change of one means.
+//!
+//! Nobody says that he comes or goes: it follows from the leases, which end with the worker that held
+//! them, so a worker that dies takes its people along. Values are kept as they came, for there may be
+//! many. Invariant: the count of a room is that of the people whose value names it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::{names, sanitise};
+
+/// The lease of a nick is called that, and the folded nick.
+pub(crate) const PREFIX: &str = "nick.";
+
+/// What everybody may know of somebody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Person {
+    /// The session.
+    pub(crate) id: String,
+    /// The worker it is in.
+    pub(crate) node: String,
+    pub(crate) nick: String,
+    /// The folded nick it had before this one.
+    pub(crate) was: String,
+    pub(crate) since_ms: u64,
+    pub(crate) address: String,
+    pub(crate) operator: bool,
+    pub(crate) rooms: Vec<String>,
+    /// Why it leaves, when it does.
+    pub(crate) why: String,
+    pub(crate) away: String,
+}
+
+impl Person {
+    pub(crate) fn encode(&self) -> String {
+        format!(
+            "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
+            self.id,
+            self.node,
+            self.nick,
+            self.was,
+            self.since_ms,
+            self.address,
+            if self.operator { "o" } else { "" },
+            self.rooms.join(","),
+            self.why,
+            self.away
+        )
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Person> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let fields: Vec<String> = text.split('\t').map(sanitise::clean).collect();
+        let [id, node, nick, was, since, address, flags, rooms, why, away] =
+            <[String; 10]>::try_from(fields).ok()?;
+        Some(Person {
+            id,
+            node,
+            nick,
+            was,
+            since_ms: since.parse().ok()?,
+            address,
+            operator: flags == "o",
+            rooms: rooms
+                .split(',')
+                .filter_map(|room| names::room(room).ok())
+                .collect(),
+            why,
+            away,
+        })
+    }
+}
+
+/// What a changed lease means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Joined {
+        nick: String,
+        room: String,
+        count: usize,
+    },
+    Left {
+        nick: String,
+        room: String,
+        why: String,
+    },
+    Renamed {
+        from: String,
+        to: String,
+        rooms: Vec<String>,
+    },
+}
+
+/// Everybody.
+#[derive(Debug, Default)]
+pub(crate) struct Presence {
+    people: BTreeMap<Box<str>, Box<[u8]>>,
+    counts: HashMap<String, usize>,
+}
+
+impl Presence {
+    /// The lease of this folded nick has changed.
+    pub(crate) fn seen(&mut self, folded: &str, held: Option<&[u8]>) -> Vec<Change> {
+        let new = held.and_then(Person::decode);
+        let mut old = self.take(folded);
+        let mut changes = Vec::new();
+        if let Some(new) = &new
+            && !new.was.is_empty()
+            && self.named(&new.was).is_some_and(|was| was.id == new.id)
+            && let Some(was) = self.take(&new.was)
+        {
+            changes.push(Change::Renamed {
+                from: was.nick.clone(),
+                to: new.nick.clone(),
+                rooms: was.rooms.clone(),
+            });
+            old = Some(was);
+        }
+        if let (Some(new), Some(held)) = (&new, held) {
+            self.people.insert(folded.into(), held.into());
+            for room in &new.rooms {
+                *self.counts.entry(room.clone()).or_default() += 1;
+            }
+        }
+        let old_rooms = old.as_ref().map_or(&[][..], |old| &old.rooms);
+        let new_rooms = new.as_ref().map_or(&[][..], |new| &new.rooms);
+        for room in old_rooms.iter().filter(|room| !new_rooms.contains(room)) {
+            changes.push(Change::Left {
+                nick: old
+                    .as_ref()
+                    .map_or_else(String::new, |old| old.nick.clone()),
+                room: room.clone(),
+                why: new
+                    .as_ref()
+                    .map_or_else(|| "node lost".to_owned(), |new| new.why.clone()),
+            });
+        }
+        for room in new_rooms.iter().filter(|room| !old_rooms.contains(room)) {
+            changes.push(Change::Joined {
+                nick: new
+                    .as_ref()
+                    .map_or_else(String::new, |new| new.nick.clone()),
+                room: room.clone(),
+                count: self.count(room),
+            });
+        }
+        changes
+    }
+
+    pub(crate) fn named(&self, folded: &str) -> Option<Person> {
+        self.people
+            .get(folded)
+            .and_then(|value| Person::decode(value))
+    }
+
+    /// Everybody, by nick.
+    pub(crate) fn people(&self) -> impl Iterator<Item = Person> + '_ {
+        self.people
+            .values()
+            .filter_map(|value| Person::decode(value))
+    }
+
+    pub(crate) fn count(&self, room: &str) -> usize {
+        self.counts.get(room).copied().unwrap_or(0)
+    }
+
+    /// Rooms that somebody is in, by name.
+    pub(crate) fn rooms(&self) -> BTreeMap<&str, usize> {
+        self.counts
+            .iter()
+            .map(|(room, count)| (room.as_str(), *count))
+            .collect()
+    }
+
+    fn take(&mut self, folded: &str) -> Option<Person> {
+        let person = Person::decode(&self.people.remove(folded)?)?;
+        for room in &person.rooms {
+            if let Some(count) = self.counts.get_mut(room) {
+                *count -= 1;
+                if *count == 0 {
+                    self.counts.remove(room);
+                }
+            }
+        }
+        Some(person)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn person(nick: &str, rooms: &[&str]) -> Person {
+        Person {
+            id: "1".to_owned(),
+            nick: nick.to_owned(),
+            rooms: rooms.iter().map(|room| (*room).to_owned()).collect(),
+            ..Person::default()
+        }
+    }
+
+    fn told(presence: &mut Presence, key: &str, person: Option<&Person>) -> String {
+        let value = person.map(Person::encode);
+        let changes = presence.seen(key, value.as_deref().map(str::as_bytes));
+        let tell = |change: &Change| match change {
+            Change::Joined { nick, room, count } => format!("{nick}+{room}={count}"),
+            Change::Left { nick, room, why } => format!("{nick}-{room}:{why}"),
+            Change::Renamed { from, to, rooms } => format!("{from}>{to} in {}", rooms.join(",")),
+        };
+        changes.iter().map(tell).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn people_come_and_go_once() {
+        let mut presence = Presence::default();
+        let bob = person("Bob", &["lobby"]);
+        assert_eq!(told(&mut presence, "bob", Some(&bob)), "Bob+lobby=1");
+        assert_eq!(
+            told(&mut presence, "bob", Some(&bob)),
+            "",
+            "told again by a new hub"
+        );
+        let both = person("Bob", &["lobby", "den"]);
+        assert_eq!(told(&mut presence, "bob", Some(&both)), "Bob+den=1");
+        let mut eve = person("eve", &["lobby"]);
+        eve.id = "2".to_owned();
+        assert_eq!(told(&mut presence, "eve", Some(&eve)), "eve+lobby=2");
+        let mut rob = person("rob", &["lobby", "den"]);
+        rob.was = "bob".to_owned();
+        assert_eq!(
+            told(&mut presence, "rob", Some(&rob)),
+            "Bob>rob in lobby,den"
+        );
+        assert_eq!(told(&mut presence, "bob", None), "");
+        assert_eq!(presence.count("lobby"), 2);
+        let mut other = person("bob", &["lobby"]);
+        other.id = "3".to_owned();
+        assert_eq!(told(&mut presence, "bob", Some(&other)), "bob+lobby=3");
+        assert_eq!(
+            told(&mut presence, "rob", Some(&rob)),
+            "",
+            "bob is another by now"
+        );
+        let mut leaving = person("rob", &[]);
+        leaving.why = "bye".to_owned();
+        assert_eq!(
+            told(&mut presence, "rob", Some(&leaving)),
+            "rob-lobby:bye rob-den:bye"
+        );
+        assert_eq!(told(&mut presence, "rob", None), "");
+        assert_eq!(told(&mut presence, "eve", None), "eve-lobby:node lost");
+        assert_eq!(
+            presence.rooms().into_iter().collect::<Vec<_>>(),
+            [("lobby", 1)]
+        );
+    }
+
+    #[test]
+    fn a_value_that_makes_no_sense_is_nobody() {
+        for value in [&b""[..], b"a\tb", b"\xFF", b"1\tn\tbob\t\tx\ta\t\t\t\t"] {
+            assert_eq!(Person::decode(value), None);
+        }
+        let full = Person {
+            was: "b".to_owned(),
+            since_ms: 7,
+            address: "127.0.0.1".to_owned(),
+            operator: true,
+            away: "tea".to_owned(),
+            ..person("bob", &["lobby"])
+        };
+        assert_eq!(Person::decode(full.encode().as_bytes()), Some(full));
+    }
+}

@@ -1,0 +1,195 @@
+//! What comes from a peer, byte by byte, up to the line that is acted upon.
+//!
+//! A member that waits for something, or has said more than it may, is not read: what has come already
+//! stays in its backlog, which is never more than one read. Invariant: no line is looked at before what
+//! the one before it asked for is done.
+
+use polyport_plugin::prelude::*;
+
+use crate::line::Line;
+use crate::member::Stage;
+use crate::telnet::Heard;
+use crate::{Chat, json, now_ms, sanitise};
+
+impl Chat {
+    pub(crate) fn read(&mut self, cx: &mut Context, seat: u32, input: &[u8]) {
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        member.exported = false;
+        if member.is_held() {
+            // What was read with the line that it waits for.
+            if member.stage != Stage::Left {
+                member.backlog.extend_from_slice(input);
+            }
+            return;
+        }
+        let done = self.read_lines(cx, seat, input);
+        if let Some(member) = self.member(seat)
+            && member.is_held()
+            && member.stage != Stage::Left
+        {
+            member.backlog.extend_from_slice(&input[done..]);
+            let _ = cx.pause(member.session);
+        }
+    }
+
+    /// What the member has waited for is there.
+    pub(crate) fn go_on(&mut self, cx: &mut Context, seat: u32) {
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        if member.is_held() {
+            return;
+        }
+        let backlog = std::mem::take(&mut member.backlog);
+        let done = self.read_lines(cx, seat, &backlog);
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        if member.is_held() {
+            member.backlog = backlog[done..].to_vec();
+            return;
+        }
+        if member.finished {
+            self.read_end(cx, seat);
+        } else {
+            let _ = cx.resume(member.session);
+        }
+    }
+
+    /// The peer has finished: what is half a line is one.
+    pub(crate) fn read_end(&mut self, cx: &mut Context, seat: u32) {
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        member.finished = true;
+        if member.is_held() {
+            return;
+        }
+        if let Some(line) = member.half.finish() {
+            self.take(cx, seat, line);
+        }
+        if self.member(seat).is_some_and(|member| !member.is_held()) {
+            self.leave(cx, seat, "");
+        }
+    }
+
+    /// Bytes that are done with; all, unless the member is held.
+    fn read_lines(&mut self, cx: &mut Context, seat: u32, input: &[u8]) -> usize {
+        let bytes_max = self.choices.line_bytes_max();
+        for (at, byte) in input.iter().enumerate() {
+            let Some(member) = self.member(seat) else {
+                return input.len();
+            };
+            let half = &mut member.half;
+            let line = match member.telnet.byte(*byte) {
+                Heard::Nothing => None,
+                Heard::Text(byte) => half.byte(byte, bytes_max),
+                Heard::Both(first, second) => {
+                    let line = half.byte(first, bytes_max);
+                    debug_assert!(line.is_none(), "255 ends no line");
+                    half.byte(second, bytes_max)
+                }
+                Heard::Answer(answer) => {
+                    let _ = cx.write(member.session, &answer);
+                    None
+                }
+                Heard::AreYouThere => {
+                    let _ = cx.write(member.session, b"[yes]\r\n");
+                    None
+                }
+                Heard::Interrupt | Heard::EraseLine => {
+                    half.erase();
+                    None
+                }
+                Heard::EraseCharacter => {
+                    half.erase_character();
+                    None
+                }
+            };
+            if let Some(line) = line {
+                self.take(cx, seat, line);
+                if self.member(seat).is_none_or(|member| member.is_held()) {
+                    return at + 1;
+                }
+            }
+        }
+        input.len()
+    }
+
+    fn take(&mut self, cx: &mut Context, seat: u32, line: Line) {
+        let (line_max, rate, now_ms) = (self.choices.line_max, self.choices.rate, now_ms(cx));
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        let may_go_on = member.pace.spend(rate, now_ms);
+        let session = member.session;
+        match line {
+            Line::End => self.leave(cx, seat, ""),
+            Line::TooLong => self.too_long(cx, seat),
+            Line::Whole(bytes) => {
+                let (text, latin1) = sanitise::line(&bytes);
+                if latin1 && !std::mem::replace(&mut member.latin1, true) {
+                    let text = "your text is not UTF-8; it is read as Latin-1";
+                    self.tell(cx, seat, "notice", text);
+                }
+                if text.chars().count() > line_max {
+                    self.too_long(cx, seat);
+                } else {
+                    self.act_on(cx, seat, &text);
+                }
+            }
+        }
+        if let Some(member) = self.member(seat)
+            && member.stage == Stage::Talking
+            && !may_go_on
+        {
+            member.stage = Stage::Slow;
+            let _ = cx.pause(session);
+            self.slow.push((seat, session));
+            self.keep_ticking(cx);
+        }
+    }
+
+    fn too_long(&mut self, cx: &mut Context, seat: u32) {
+        let text = format!(
+            "that line is longer than {} characters, and was not said",
+            self.choices.line_max
+        );
+        self.tell(cx, seat, "error", &text);
+    }
+
+    fn act_on(&mut self, cx: &mut Context, seat: u32, text: &str) {
+        if self.member(seat).is_some_and(|member| !member.is_named()) {
+            return self.greeted(cx, seat, text);
+        }
+        let talker_keys = self.choices.talker_keys;
+        let parsed = match json::parse(text) {
+            Some(parsed) if self.member(seat).is_some_and(|member| member.form.json) => parsed,
+            _ => crate::command::parse(text, talker_keys).map(|command| (command, None)),
+        };
+        match parsed {
+            Ok((command, room)) => self.act(cx, seat, command, room),
+            Err(why) => self.tell(cx, seat, "error", &why),
+        }
+    }
+
+    /// Whether a slow speaker may speak again.
+    pub(crate) fn let_speak(&mut self, cx: &mut Context, seat: u32, now_ms: u64) {
+        let rate = self.choices.rate;
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        if member.stage != Stage::Slow {
+            return;
+        }
+        if member.pace.allows(rate, now_ms) {
+            member.stage = Stage::Talking;
+            self.go_on(cx, seat);
+        } else {
+            let session = member.session;
+            self.slow.push((seat, session));
+        }
+    }
+}

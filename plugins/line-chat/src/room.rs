@@ -1,0 +1,201 @@
+//! A room as one worker follows it: its last lines, and who of its sessions is in it.
+//!
+//! A line that has come goes to each member that has all before it; one whose output is full gets what
+//! it lacks from the last lines once there is room. So whoever reads too slowly costs no memory of its
+//! own. Invariant: a member that is not waiting has seen all lines up to its `seen`, once and in order,
+//! but for those that are said to be skipped.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use polyport_plugin::prelude::*;
+
+use crate::format::{FORMS, Form, Notice, Times, line};
+use crate::member::Member;
+use crate::message::Said;
+use crate::names;
+
+/// Lines that are at hand for members who lag, however short the history is that is shown.
+const LINES_MIN: usize = 64;
+
+/// A line as the bus has it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) sequence: u64,
+    pub(crate) time_ms: u64,
+    pub(crate) said: Said,
+    /// Its speaker, folded.
+    pub(crate) folded: String,
+}
+
+impl Entry {
+    pub(crate) fn new(sequence: u64, time_ms: u64, said: Said) -> Entry {
+        let folded = names::fold(&said.nick);
+        Entry {
+            sequence,
+            time_ms,
+            said,
+            folded,
+        }
+    }
+
+    pub(crate) fn shown(&self, room: &str, form: Form, with_room: bool) -> String {
+        let notice = Notice::Said {
+            kind: self.said.kind,
+            room,
+            sequence: self.sequence,
+            nick: &self.said.nick,
+            text: &self.said.text,
+        };
+        line(notice, form, with_room, self.time_ms)
+    }
+
+    /// Whether this member is to see it.
+    fn is_for(&self, member: &Member) -> bool {
+        (member.echo || self.said.from != *member.id) && !member.ignores(&self.folded)
+    }
+}
+
+/// The room.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) name: Rc<str>,
+    pub(crate) subscription: SubscriptionId,
+    /// What was said before has come.
+    pub(crate) is_caught_up: bool,
+    pub(crate) last: u64,
+    pub(crate) lines: VecDeque<Entry>,
+    pub(crate) members: Vec<u32>,
+}
+
+impl Room {
+    pub(crate) fn new(name: Rc<str>, subscription: SubscriptionId) -> Room {
+        Room {
+            name,
+            subscription,
+            is_caught_up: false,
+            last: 0,
+            lines: VecDeque::new(),
+            members: Vec::new(),
+        }
+    }
+
+    /// How many of its last lines are kept.
+    pub(crate) fn lines_max(history: usize) -> usize {
+        history.max(LINES_MIN)
+    }
+
+    pub(crate) fn keep(&mut self, entry: Entry, history: usize) {
+        if self.lines.len() >= Room::lines_max(history) {
+            self.lines.pop_front();
+        }
+        self.last = entry.sequence;
+        self.lines.push_back(entry);
+    }
+
+    /// Tells the last line to all who have those before it.
+    pub(crate) fn tell_last(&self, cx: &mut Context, members: &mut [Option<Box<Member>>]) {
+        if let Some(entry) = self.lines.back() {
+            self.tell(cx, members, entry, true);
+        }
+    }
+
+    /// The same for any line; one that is not `counted` has no place in the order yet.
+    pub(crate) fn tell(
+        &self,
+        cx: &mut Context,
+        members: &mut [Option<Box<Member>>],
+        entry: &Entry,
+        counted: bool,
+    ) {
+        let mut made: [Option<String>; FORMS] = [const { None }; FORMS];
+        for number in &self.members {
+            let Some(member) = members.get_mut(*number as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            let wanted = entry.is_for(member);
+            let current = member.current;
+            let Some(at) = member
+                .stays
+                .iter()
+                .position(|it| Rc::ptr_eq(&it.room, &self.name))
+            else {
+                continue;
+            };
+            let stay = &mut member.stays[at];
+            if stay.waits || member.lags || (counted && entry.sequence <= stay.seen) {
+                continue;
+            }
+            let with_room = at != current;
+            let sent = if wanted {
+                let line = made[member.form.number(with_room)]
+                    .get_or_insert_with(|| entry.shown(&self.name, member.form, with_room));
+                cx.write(member.session, line.as_bytes())
+            } else {
+                Ok(())
+            };
+            match sent {
+                Err(Error::Full) => member.lags = true,
+                _ if counted => stay.seen = entry.sequence,
+                _ => {}
+            }
+        }
+    }
+
+    /// Gives a member what it has not seen; true if all of it went out.
+    pub(crate) fn catch_up(&self, cx: &mut Context, member: &mut Member, at: usize) -> bool {
+        let seen = member.stays[at].seen;
+        let with_room = at != member.current;
+        let first = self
+            .lines
+            .front()
+            .map_or(self.last + 1, |entry| entry.sequence);
+        if first > seen + 1 && seen > 0 && self.lines.len() >= LINES_MIN {
+            let count = first - seen - 1;
+            let text = format!("{count} lines of #{} skipped, /history {count}", self.name);
+            let notice = Notice::Told {
+                kind: "skipped",
+                text: &text,
+            };
+            let line = line(notice, member.form, false, 0);
+            if cx.write(member.session, line.as_bytes()) == Err(Error::Full) {
+                return false;
+            }
+            member.stays[at].seen = first - 1;
+        }
+        let begin = self.lines.partition_point(|entry| entry.sequence <= seen);
+        for entry in self.lines.range(begin..) {
+            if entry.is_for(member) {
+                let line = entry.shown(&self.name, member.form, with_room);
+                if cx.write(member.session, line.as_bytes()) == Err(Error::Full) {
+                    return false;
+                }
+            }
+            member.stays[at].seen = entry.sequence;
+        }
+        member.stays[at].seen = self.last;
+        true
+    }
+
+    /// The last lines with their times, as whoever comes in is shown them; the older ones are left out
+    /// where there is no room.
+    pub(crate) fn history(&self, form: Form, count: usize, bytes_max: usize) -> String {
+        let times = match form.times {
+            Times::Off => Times::Minutes,
+            chosen => chosen,
+        };
+        let form = Form { times, ..form };
+        let mut lines = Vec::new();
+        let mut bytes = 0;
+        for entry in self.lines.iter().rev().take(count) {
+            let line = entry.shown(&self.name, form, false);
+            bytes += line.len();
+            if bytes > bytes_max {
+                break;
+            }
+            lines.push(line);
+        }
+        lines.reverse();
+        lines.concat()
+    }
+}

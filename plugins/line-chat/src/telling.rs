@@ -1,0 +1,77 @@
+//! How a session is told something. What does not fit is counted, and said once there is room.
+
+use polyport_plugin::prelude::*;
+
+use crate::format::{Notice, line};
+use crate::member::{Member, Stage};
+use crate::{Chat, unix_ms};
+
+impl Chat {
+    /// One line of a kind, from the server.
+    pub(crate) fn tell(&mut self, cx: &mut Context, seat: u32, kind: &str, text: &str) {
+        self.show(cx, seat, Notice::Told { kind, text });
+    }
+
+    pub(crate) fn show(&mut self, cx: &mut Context, seat: u32, notice: Notice<'_>) {
+        if let Some(member) = self.member(seat) {
+            show(cx, member, notice);
+        }
+    }
+
+    /// To everybody here that has a nick.
+    pub(crate) fn tell_all(&mut self, cx: &mut Context, kind: &str, text: &str) {
+        for member in self.members.iter_mut().flatten() {
+            if member.is_named() {
+                show(cx, member, Notice::Told { kind, text });
+            }
+        }
+    }
+
+    /// There is room again.
+    pub(crate) fn catch_up(&mut self, cx: &mut Context, seat: u32) {
+        let Some(member) = self.members.get_mut(seat as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        member.exported = false;
+        let skipped = std::mem::take(&mut member.skipped);
+        if skipped > 0 {
+            let text = format!("{skipped} notices skipped");
+            show(
+                cx,
+                member,
+                Notice::Told {
+                    kind: "skipped",
+                    text: &text,
+                },
+            );
+        }
+        for at in 0..member.stays.len() {
+            let stay = &member.stays[at];
+            let room = self.rooms.get(&stay.room);
+            if let Some(room) = room.filter(|_| !stay.waits)
+                && !room.catch_up(cx, member, at)
+            {
+                return;
+            }
+        }
+        member.lags = false;
+    }
+}
+
+/// Writes one line, or counts it.
+pub(crate) fn show(cx: &mut Context, member: &mut Member, notice: Notice<'_>) {
+    if member.stage == Stage::Left && !matches!(notice, Notice::Told { .. }) {
+        return;
+    }
+    let shown = line(notice, member.form, true, unix_ms());
+    if cx.write(member.session, shown.as_bytes()) == Err(Error::Full) {
+        member.skipped = member.skipped.saturating_add(1);
+    }
+}
+
+/// Writes text of several lines, as it is.
+pub(crate) fn write(cx: &mut Context, member: &mut Member, text: &str) {
+    if cx.write(member.session, text.as_bytes()) == Err(Error::Full) {
+        member.skipped = member.skipped.saturating_add(1);
+    }
+}

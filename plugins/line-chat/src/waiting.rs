@@ -1,0 +1,84 @@
+//! Lines that were said and that the bus has not numbered yet.
+//!
+//! As long as the bus is there nobody looks at them. When it is away for longer, they are shown in this
+//! worker at once, and not a second time when the bus brings them. Invariant: as many wait as the
+//! daemon takes for the bus, for each is told of once by it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::rc::Rc;
+
+use polyport_plugin::{SessionId, bus::PublishId};
+
+use crate::message::Said;
+
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) session: Option<SessionId>,
+    pub(crate) seat: u32,
+    pub(crate) line: Option<(Rc<str>, Said)>,
+    pub(crate) number: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    node: String,
+    number: u64,
+    pending: BTreeMap<PublishId, Pending>,
+    /// Numbers of those that were shown already.
+    shown: HashSet<u64>,
+}
+
+impl Waiting {
+    pub(crate) fn new(node: &str) -> Waiting {
+        Waiting {
+            node: node.to_owned(),
+            number: 0,
+            pending: BTreeMap::new(),
+            shown: HashSet::new(),
+        }
+    }
+
+    /// The number of the next message, and its id on the bus.
+    pub(crate) fn next(&mut self) -> (u64, String) {
+        self.number += 1;
+        (self.number, format!("{}.{}", self.node, self.number))
+    }
+
+    pub(crate) fn add(&mut self, publish: PublishId, pending: Pending) {
+        self.pending.insert(publish, pending);
+    }
+
+    pub(crate) fn published(&mut self, publish: PublishId) -> Option<Pending> {
+        self.pending.remove(&publish)
+    }
+
+    pub(crate) fn show(&mut self, number: u64) {
+        self.shown.insert(number);
+    }
+
+    /// Those that nobody was shown yet, in their order; they count as shown from now on.
+    pub(crate) fn show_all(&mut self) -> Vec<(Rc<str>, Said)> {
+        let mut lines = Vec::new();
+        for pending in self.pending.values() {
+            if let Some(line) = &pending.line
+                && self.shown.insert(pending.number)
+            {
+                lines.push(line.clone());
+            }
+        }
+        lines
+    }
+
+    /// Whether the message with this id is one of ours that was shown; asked once.
+    pub(crate) fn was_shown(&mut self, id: &[u8]) -> bool {
+        if self.shown.is_empty() {
+            return false;
+        }
+        let number = std::str::from_utf8(id)
+            .ok()
+            .and_then(|id| id.strip_prefix(&self.node))
+            .and_then(|id| id.strip_prefix('.'))
+            .and_then(|number| number.parse().ok());
+        number.is_some_and(|number| self.shown.remove(&number))
+    }
+}
