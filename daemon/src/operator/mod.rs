@@ -8,6 +8,7 @@
 mod bans;
 mod change;
 mod check;
+mod conformance;
 mod crashes;
 mod doctor;
 mod new_plugin;

@@ -20,6 +20,7 @@ use crate::scoreboard::{Callback, Slot};
 mod admit;
 mod calls;
 mod carry;
+mod conformance;
 mod error;
 mod extension;
 mod facts;
