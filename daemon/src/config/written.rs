@@ -47,6 +47,15 @@ pub struct Daemon {
     pub thread_hang_timeout_ms: u64,
     pub sandbox: SandboxPolicy,
     pub log: Log,
+    pub bus: Bus,
+}
+
+/// What the bus keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Bus {
+    pub history: u64,
+    #[serde(rename = "keep")]
+    pub keep_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -61,6 +61,15 @@ pub struct DaemonPlan {
     pub thread_hang_timeout_ms: u64,
     pub sandbox: SandboxPolicy,
     pub log: LogPlan,
+    pub bus: BusPlan,
+}
+
+/// What the bus keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BusPlan {
+    /// Messages of each topic.
+    pub history: u64,
+    pub keep_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

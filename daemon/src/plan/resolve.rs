@@ -13,8 +13,8 @@ use super::endpoint::{self, Want};
 use super::facts::Facts;
 use super::socket;
 use super::{
-    Access, DaemonPlan, Endpoint, Hours, Identity, Limits, LogPlan, LogTarget, Plan, ServicePlan,
-    SocketPlan, ThreadLimits, Transport, parse_network,
+    Access, BusPlan, DaemonPlan, Endpoint, Hours, Identity, Limits, LogPlan, LogTarget, Plan,
+    ServicePlan, SocketPlan, ThreadLimits, Transport, parse_network,
 };
 use crate::config::{self, Complaint, Config, Fault, Place, in_order, shown};
 
@@ -51,6 +51,10 @@ pub fn resolve(config: Config, facts: &Facts) -> Result<Plan, Vec<Complaint>> {
         thread_hang_timeout_ms: daemon.thread_hang_timeout_ms,
         sandbox: daemon.sandbox,
         log,
+        bus: BusPlan {
+            history: daemon.bus.history,
+            keep_ms: daemon.bus.keep_ms,
+        },
     };
     Ok(Plan {
         daemon,

@@ -17,6 +17,7 @@ use super::children::{Child, Children, Kind};
 use super::crashes::Crashes;
 use super::directories::Directories;
 use super::handover;
+use super::hub::Bus;
 use super::preparation::Candidate;
 use super::service::{Edition, Service};
 use super::status;
@@ -46,6 +47,7 @@ pub(super) struct Life {
     pub(super) changes: Reloads,
     /// Where the configuration is.
     pub(super) sources: CheckBrief,
+    pub(super) bus: Bus,
     watch: Watch,
     announce_due: bool,
     over: bool,
@@ -75,6 +77,7 @@ impl Life {
             crashes,
             changes: Reloads::default(),
             sources,
+            bus: Bus::default(),
             watch: Watch::new(policy(&plan)),
             announce_due: false,
             over: false,
@@ -159,6 +162,7 @@ impl Life {
             self.lifecycle.next_deadline_ms(),
             self.control.next_deadline_ms(),
             self.bans.next_deadline_ms(),
+            self.bus_deadline_ms(),
             (self.changes.is_due() && self.lifecycle.can_change()).then_some(0),
             Some(look),
         ];
@@ -354,7 +358,7 @@ impl Life {
         if std::mem::take(&mut self.announce_due) {
             self.announce(wish, children, now_ms)?;
         }
-        if self.over {
+        if self.over && self.stop_bus(children) {
             if self.bans.next_deadline_ms().is_some() {
                 // It is in the log; there is nobody else to tell.
                 let _ = self.bans.save();

@@ -15,6 +15,7 @@ mod crashes;
 mod directories;
 mod handover;
 mod hearing;
+mod hub;
 mod life;
 mod listeners;
 mod preparation;
@@ -162,6 +163,7 @@ impl Supervisor {
             Phase::Living(life) => {
                 life.watch(&mut self.children, now_ms);
                 life.tick(&mut self.children, now_ms);
+                life.tend_bus(&mut self.children, now_ms);
                 life.advance(&mut self.children, now_ms);
                 life.spread_bans(&mut self.children);
                 life.conclude(&self.wish, &self.children, now_ms)
