@@ -12,13 +12,16 @@ use support::daemon::{Directory, polyport, run_to_end};
 use support::fixtures::build_fixture;
 use support::plugins::{folder, smallest};
 
+/// A plugin, what its peers say, and the rules that it breaks, with a part of the problem.
+type Row<'a> = (PathBuf, &'a [&'a Path], &'a [(&'a str, &'a str)]);
+
 #[test]
 fn each_broken_rule_is_found_and_no_other() {
     let place = Directory::new("conformance");
     let rude = place.path().join("rude.txt");
     fs::write(&rude, "hello\n!\n").expect("written");
     let rude: &[&Path] = &[&rude];
-    let rows: [(PathBuf, &[&Path], &[(&str, &str)]); 8] = [
+    let rows: [Row<'_>; 8] = [
         (smallest(), &[], &[]),
         (build_fixture("breaks-none"), &[], &[]),
         (
