@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use support::daemon::{Directory, PATIENCE, polyport, run_to_end};
+use support::program::program;
 
 #[test]
 fn a_new_plugin_in_rust_builds_passes_its_test_and_serves() {
@@ -27,7 +28,8 @@ fn a_new_plugin_in_rust_builds_passes_its_test_and_serves() {
 #[test]
 fn a_new_plugin_in_c_builds_passes_its_test_and_serves() {
     for style in ["event", "blocking", "datagram"] {
-        begin_and_try("c", style);
+        let place = begin_and_try("c", style);
+        touches_no_wrong_memory(&place.path().join(format!("my-{style}")), style);
     }
 }
 
@@ -47,7 +49,7 @@ fn what_is_there_is_left_alone() {
     assert_eq!(entries.len(), 1, "nothing was left behind: {entries:?}");
 }
 
-fn begin_and_try(lang: &str, style: &str) {
+fn begin_and_try(lang: &str, style: &str) -> Directory {
     let place = Directory::new(&format!("new-plugin-{lang}-{style}"));
     let name = format!("my-{style}");
     let mut begin = polyport();
@@ -88,6 +90,28 @@ fn begin_and_try(lang: &str, style: &str) {
             "Hello\r\nONE\nTWO\r\n2 lines. Bye.\r\n"
         ),
     }
+    drop(served);
+    place
+}
+
+/// The plugin and its test under the compiler's sanitizers, and under valgrind, leaks included.
+fn touches_no_wrong_memory(folder: &Path, style: &str) {
+    let plugin = format!("my-{style}.c");
+    let compile = |flags: &[&str], to: &str| {
+        let mut cc = Command::new("cc");
+        cc.args(["-std=c11", "-g", "-Iinclude"]).args(flags);
+        cc.args([&plugin, "test.c", "-o", to]).current_dir(folder);
+        succeeds(cc);
+    };
+    let sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+    compile(&sanitizers, "build/sanitized");
+    succeeds(Command::new(folder.join("build/sanitized")));
+    compile(&[], "build/plain");
+    let mut valgrind = program("valgrind", "valgrind");
+    valgrind.args(["-q", "--error-exitcode=9", "--leak-check=full"]);
+    valgrind.args(["--show-leak-kinds=all", "--errors-for-leak-kinds=all"]);
+    valgrind.arg(folder.join("build/plain"));
+    succeeds(valgrind);
 }
 
 fn succeeds(command: Command) {

@@ -14,18 +14,17 @@ fn both_answer_alike_however_the_query_arrives() {
     for setup in setups() {
         for (query, answer) in queries::ROWS {
             for split in [Split::Whole, Split::EveryByte, Split::At(2)] {
-                for full in 1..3 {
-                    let setup = setup.clone().set("people", queries::PEOPLE);
-                    let mut host = setup.split(split).full_at(full).start().expect("starts");
+                let setup = setup.clone().set("people", queries::PEOPLE).split(split);
+                setup.each_write_refused(|host, refused| {
                     let peer = host.connect();
                     host.send(peer, query.as_bytes());
                     if host.end(peer).is_none() {
                         host.peer_finishes(peer);
                     }
                     let received = String::from_utf8_lossy(host.received(peer));
-                    assert_eq!(received, answer, "{query:?} {split:?} {full}");
+                    assert_eq!(received, answer, "{query:?} {split:?} {refused}");
                     assert_eq!(host.end(peer), Some(End::Finished), "{query:?}");
-                }
+                });
             }
         }
     }
