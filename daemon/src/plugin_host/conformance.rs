@@ -251,16 +251,12 @@ impl Subject {
     }
 
     fn leaks(&self, input: &[u8]) -> Result<(), String> {
-        for _ in 0..WARM_UP {
-            self.converse(self.setup(), input)?;
-        }
+        self.sessions(WARM_UP, input)?;
         let descriptors = open_descriptors();
         let mut leaked = i64::MAX;
         for _ in 0..ROUNDS {
             let before = allocated();
-            for _ in 0..ROUND {
-                self.converse(self.setup(), input)?;
-            }
+            self.sessions(ROUND, input)?;
             leaked = leaked.min(allocated() - before);
         }
         if leaked >= LEAKED_BYTES_LEAST * ROUND as i64 {
@@ -279,6 +275,15 @@ impl Subject {
             ));
         }
         Ok(())
+    }
+
+    /// On a thread of their own, which gives back at its end what malloc(3) keeps for it.
+    fn sessions(&self, count: usize, input: &[u8]) -> Result<(), String> {
+        let converse = || (0..count).try_for_each(|_| self.converse(self.setup(), input).map(drop));
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(converse);
+            thread.join().unwrap_or_else(|panic| Err(text_of(&*panic)))
+        })
     }
 
     // --- conversations -------------------------------------------------------------------------
