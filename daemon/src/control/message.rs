@@ -39,6 +39,11 @@ pub enum Request {
         wait: bool,
         dry_run: bool,
     },
+    /// Let the program that is installed now take the daemon over.
+    Upgrade {
+        wait: bool,
+        dry_run: bool,
+    },
     /// How the last change went.
     LastReload,
     /// Change back to what served before the last change.
@@ -82,6 +87,7 @@ impl Request {
             | Request::Ban { .. }
             | Request::Unban { .. }
             | Request::Reload { .. }
+            | Request::Upgrade { .. }
             | Request::Rollback
             | Request::Restart { .. }
             | Request::Drain { .. }
@@ -112,6 +118,8 @@ impl Request {
             Request::CrashReport { .. } => "crashes show",
             Request::Reload { dry_run: false, .. } => "reload",
             Request::Reload { dry_run: true, .. } => "reload --dry-run",
+            Request::Upgrade { dry_run: false, .. } => "upgrade",
+            Request::Upgrade { dry_run: true, .. } => "upgrade --dry-run",
             Request::LastReload => "reload --last",
             Request::Rollback => "rollback",
             Request::Restart { .. } => "restart",

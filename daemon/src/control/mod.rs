@@ -16,6 +16,6 @@ pub use bans::{BanList, BanStatus};
 pub use crashes::{CrashBlame, CrashList, CrashReport, CrashSummary, Frame, RecordedCrash};
 pub use message::{Reply, Request, Role};
 pub use reload::ReloadOutcome;
-pub use server::{Answer, Credentials, Interest, Server};
+pub use server::{Answer, Credentials, Interest, KeptServer, Server};
 pub use socket_options::{ListenerOptions, SocketOption, SocketOptions};
-pub use status::{ServiceStatus, Status, WorkerStatus};
+pub use status::{BreakerStatus, ServiceStatus, Status, WorkerStatus};

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{getsockopt, sockopt};
 
+use serde::{Deserialize, Serialize};
+
 use super::message::{REQUEST_BYTES_MAX, Reply, Request, Role};
 use crate::exit;
 
@@ -47,7 +49,7 @@ struct Caller {
     leaves_ms: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     Asking,
     /// What was asked takes a while.
@@ -62,7 +64,7 @@ enum State {
 }
 
 /// Who asks, for permission and audit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credentials {
     pub pid: i32,
     pub uid: u32,
@@ -361,5 +363,8 @@ impl Drop for Server {
     }
 }
 
+mod keeping;
 #[cfg(test)]
 mod tests;
+
+pub use keeping::KeptServer;

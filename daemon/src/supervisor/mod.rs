@@ -7,6 +7,7 @@
 //!
 //! Invariant: nothing here waits but `wait`, and nobody but its children can make a turn long.
 
+mod adoption;
 mod banning;
 mod bans;
 mod children;
@@ -16,6 +17,7 @@ mod directories;
 mod handover;
 mod hearing;
 mod hub;
+mod lending;
 mod life;
 mod listeners;
 mod preparation;
@@ -24,9 +26,11 @@ mod reload;
 mod requests;
 mod service;
 mod signals;
+mod signs;
 mod socket_options;
 mod status;
 mod unsent;
+mod upgrade;
 mod watch;
 mod wishes;
 
@@ -34,6 +38,7 @@ use std::io;
 use std::mem;
 use std::time::{Instant, SystemTime};
 
+pub use adoption::rehearse;
 pub use probe_once::probe_once;
 
 use nix::errno::Errno;
@@ -86,17 +91,23 @@ struct Ending {
 /// `as_typed`: whoever wrote no configuration knows none of its keys.
 pub fn run(wish: Wish, as_typed: impl Fn(&str) -> String) -> u8 {
     let ending = match Supervisor::begin(wish) {
-        Ok(mut supervisor) => loop {
-            if let Err(ending) = supervisor.turn() {
-                break ending;
-            }
-        },
+        Ok(supervisor) => supervisor.live(),
         Err(error) => Ending {
             exit: code::SYSTEM,
             text: format!("cannot start: {error}"),
         },
     };
     complain(ending.exit, &as_typed(&ending.text))
+}
+
+/// In the place of another program, which was the supervisor in this process until now; returns the
+/// exit code.
+pub fn take_over() -> u8 {
+    let ending = match Supervisor::adopt() {
+        Ok(supervisor) => supervisor.live(),
+        Err(ending) => ending,
+    };
+    complain(ending.exit, &ending.text)
 }
 
 struct Supervisor {
@@ -139,6 +150,14 @@ impl Supervisor {
         Ok(supervisor)
     }
 
+    fn live(mut self) -> Ending {
+        loop {
+            if let Err(ending) = self.turn() {
+                return ending;
+            }
+        }
+    }
+
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).expect("less than 500 million years")
     }
@@ -166,7 +185,9 @@ impl Supervisor {
                 life.tend_bus(&mut self.children, now_ms);
                 life.advance(&mut self.children, now_ms);
                 life.spread_bans(&mut self.children);
-                life.conclude(&self.wish, &self.children, now_ms)
+                life.conclude(&self.wish, &self.children, now_ms)?;
+                self.replace_if_rehearsed(now_ms);
+                Ok(())
             }
             Phase::Leaving(ending) if self.children.is_empty() => {
                 Err(ending.take().unwrap_or(Ending {
@@ -238,6 +259,7 @@ impl Supervisor {
             Asked::Stop => self.stop(false, now_ms),
             Asked::StopFast => self.stop(true, now_ms),
             Asked::Reload => self.wish("SIGHUP", now_ms, |_| Goal::Files),
+            Asked::Upgrade => self.wish("SIGUSR2", now_ms, |_| Goal::Program),
             Asked::MoreWorkers => self.wish("SIGTTIN", now_ms, |life| life.step_workers(true)),
             Asked::FewerWorkers => self.wish("SIGTTOU", now_ms, |life| life.step_workers(false)),
             Asked::Drain => {

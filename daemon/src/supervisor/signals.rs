@@ -24,6 +24,8 @@ pub(super) enum Asked {
     /// One worker more, or fewer, for each service.
     MoreWorkers,
     FewerWorkers,
+    /// Let the program that is installed now take over.
+    Upgrade,
     /// A convention of daemons that this release does not answer yet; dying of it would be worse.
     Nothing(&'static str),
 }
@@ -38,7 +40,7 @@ const TABLE: [(i32, Asked); 10] = [
     (SIGTTIN, Asked::MoreWorkers),
     (SIGTTOU, Asked::FewerWorkers),
     (SIGUSR1, Asked::Nothing("SIGUSR1")),
-    (SIGUSR2, Asked::Nothing("SIGUSR2")),
+    (SIGUSR2, Asked::Upgrade),
 ];
 
 #[derive(Debug)]
