@@ -20,7 +20,7 @@ CARGO = umask 022 && cargo
 # Programs that the tests set on the daemon, and files, each with its Debian package.
 PEERS = nc:netcat-openbsd ncat:ncat socat:socat curl:curl python3:python3 telnet:telnet \
     lynx:lynx w3m:w3m gopher:gopher \
-    script:bsdutils inetd:openbsd-inetd ip:iproute2 unshare:util-linux /etc/services:netbase
+    script:bsdutils inetd:openbsd-inetd ip:iproute2 unshare:util-linux /etc/services:netbase valgrind:valgrind
 
 help:
 	@echo 'make run      build, then serve etc/polyport.toml on unprivileged ports (Ctrl-C stops)'

@@ -24,6 +24,28 @@ fn the_readme_quotes_the_smallest_plugins_byte_for_byte() {
 }
 
 #[test]
+fn the_tutorial_quotes_the_code_that_its_tests_run() {
+    let tutorial = read("docs/writing-plugins.md");
+    for (language, file) in [
+        ("rust", "finger.rs"),
+        ("rust", "finger_blocking.rs"),
+        ("c", "finger.c"),
+    ] {
+        let text = read(&format!("plugin-api/examples/{file}"));
+        let quoted = format!("\n```{language}\n{text}```\n");
+        assert!(
+            tutorial.contains(&quoted),
+            "docs/writing-plugins.md does not quote {file}"
+        );
+    }
+    assert_eq!(
+        tutorial.matches("\n```\n").count(),
+        3,
+        "code that nobody runs"
+    );
+}
+
+#[test]
 fn the_readme_names_the_verbs_that_there_are() {
     let output = Command::new(env!("CARGO_BIN_EXE_polyport"))
         .arg("--help")
@@ -97,6 +119,7 @@ fn every_path_that_a_document_names_exists() {
         "README.md",
         "docs/life-of-a-byte.md",
         "docs/limits.md",
+        "docs/writing-plugins.md",
     ] {
         let paths = paths_in(&read(document));
         assert!(!paths.is_empty(), "{document} names no file");

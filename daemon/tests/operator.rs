@@ -288,10 +288,11 @@ fn what_is_refused_is_named_as_it_was_typed() {
                 "then as libpolyport_ghost.so",
             ],
         ),
+        // It is careless on purpose: it would be taken all the same.
         (
             "plugins check asks --set root=/",
-            DONE,
-            &["asks 1.2.3: accepted"],
+            FAILED,
+            &["asks 1.2.3: accepted, but it breaks rules", "BROKEN  full"],
         ),
     ];
     for (words, code, parts) in rows {

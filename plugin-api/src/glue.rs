@@ -117,6 +117,11 @@ const fn c_text(text: &'static str) -> *const c_char {
 #[derive(Clone, Copy, Debug)]
 pub struct Table(*const abi::Plugin);
 
+// SAFETY: a table is constant and stays as long as the process: `Exported` and `from_raw` see to it.
+unsafe impl Send for Table {}
+// SAFETY: as above.
+unsafe impl Sync for Table {}
+
 impl Table {
     /// The table of a plugin that is not written with this SDK, to test it.
     ///

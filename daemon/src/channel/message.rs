@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::conformance::Trial;
 pub use crate::config::Sources as CheckBrief;
 use crate::plan::{
     Access, Address, DaemonPlan, Descriptor, Limits, LogLevel, ServicePlan, WhenFailing,
@@ -44,13 +45,15 @@ pub struct ProbeBrief {
 }
 
 /// How far a probe goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Depth {
     /// What the plugin says of itself, whatever its settings.
     Handshake,
     /// All that a start demands.
     Settings,
+    /// That, and then a trial of one rule, with an instance that serves nobody.
+    Conformance(Trial),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -8,8 +8,10 @@
 mod bans;
 mod change;
 mod check;
+mod conformance;
 mod crashes;
 mod doctor;
+mod new_plugin;
 mod one_service;
 mod plugins;
 mod running;
@@ -158,6 +160,10 @@ enum Verb {
     ///
     /// For authors and the curious: everything is temporary and gone at the end (Ctrl-C).
     Try(try_plugin::Try),
+    /// Begin a plugin: a folder that builds, with a test that passes and a service to try
+    ///
+    /// Needs a compiler, but neither Polyport's sources nor a network.
+    NewPlugin(new_plugin::NewPlugin),
 }
 
 /// Where the configuration is.
@@ -254,6 +260,7 @@ pub fn main() -> u8 {
         Verb::Plugins { verb } => plugins::run(verb),
         Verb::Doctor { verb } => doctor::run(verb),
         Verb::Try(wish) => try_plugin::run(wish),
+        Verb::NewPlugin(wish) => new_plugin::run(&wish),
     }
 }
 

@@ -24,12 +24,21 @@ pub(super) fn look_at(plugin: &Path) -> Result<Descriptor, String> {
 
 /// Whether the plugin would be taken with these settings, "key=value".
 pub(super) fn check(plugin: &Path, settings: &[String]) -> Result<Descriptor, String> {
-    // It is not to serve, so it is offered an endpoint of a transport that it speaks.
-    let listen = match look_at(plugin)?.streams {
+    probe_spoken(plugin, &look_at(plugin)?, settings, Depth::Settings)
+}
+
+/// It is not to serve, so it is offered an endpoint of a transport that it speaks.
+pub(super) fn probe_spoken(
+    plugin: &Path,
+    descriptor: &Descriptor,
+    settings: &[String],
+    depth: Depth,
+) -> Result<Descriptor, String> {
+    let listen = match descriptor.streams {
         true => "tcp://127.0.0.1:0",
         false => "udp://127.0.0.1:0",
     };
-    probe_alone(plugin, listen, settings, Depth::Settings)
+    probe_alone(plugin, listen, settings, depth)
 }
 
 fn probe_alone(

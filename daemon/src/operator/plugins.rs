@@ -10,6 +10,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::check::probe;
+use super::conformance;
 use super::scratch::Scratch;
 use super::unconfigured;
 use super::{Output, Sources, fail, lines, one_service, say_json};
@@ -37,15 +38,19 @@ pub(super) enum Verb {
         #[command(flatten)]
         output: Output,
     },
-    /// Say whether a plugin would be taken: file, handshake, options
+    /// Say whether a plugin would be taken, and whether it keeps the rules
     ///
-    /// Exit 0 if it would, 1 if not.
+    /// File, handshake and options first; then each rule of the plugin ABI that can be tried from
+    /// outside, in a process of its own. Exit 0 if it is taken and keeps them all, 1 if not.
     Check {
         /// A file, or the name of a plugin in the plugin folder
         plugin: String,
         /// A setting of the plugin, as below [services.NAME.settings]
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
+        /// What a peer says, as a file: a session each, in place of a few lines that mean nothing
+        #[arg(long, value_name = "FILE")]
+        input: Vec<PathBuf>,
         /// The configuration that names the plugin folder
         #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
@@ -85,6 +90,7 @@ pub(super) fn run(verb: Verb) -> u8 {
         Verb::Check {
             plugin,
             set,
+            input,
             config,
             output,
         } => {
@@ -92,8 +98,9 @@ pub(super) fn run(verb: Verb) -> u8 {
                 file: config,
                 ..CheckBrief::default()
             };
-            match find(&plugin, &sources) {
-                Ok(file) => check(&file, &set, output.json),
+            let found = find(&plugin, &sources);
+            match found.and_then(|file| Ok((file, conformance::inputs(&input)?))) {
+                Ok((file, inputs)) => check(&file, &set, &inputs, output.json),
                 Err(failure) => fail(&failure, output.json),
             }
         }
@@ -201,11 +208,16 @@ fn show(file: &Path) -> Result<Descriptor, Failure> {
     })
 }
 
-fn check(file: &Path, settings: &[String], json: bool) -> u8 {
+fn check(file: &Path, settings: &[String], inputs: &[Vec<u8>], json: bool) -> u8 {
     let checked = one_service::check(file, settings);
-    let code = match checked {
-        Ok(_) => exit::DONE,
-        Err(_) => exit::FAILED,
+    let rules = match &checked {
+        Ok(descriptor) => conformance::hold(file, descriptor, settings, inputs),
+        Err(_) => Vec::new(),
+    };
+    let conforms = conformance::conforms(&rules);
+    let code = match checked.is_ok() && conforms {
+        true => exit::DONE,
+        false => exit::FAILED,
     };
     if json {
         let (descriptor, problem) = match &checked {
@@ -213,12 +225,21 @@ fn check(file: &Path, settings: &[String], json: bool) -> u8 {
             Err(text) => (None, Some(text)),
         };
         let document = serde_json::json!({
-            "accepted": problem.is_none(), "problem": problem, "descriptor": descriptor
+            "accepted": problem.is_none(), "problem": problem, "descriptor": descriptor,
+            "conforms": problem.is_none() && conforms, "rules": rules,
         });
         return say_json(code, &document);
     }
     match checked {
-        Ok(Descriptor { name, version, .. }) => say(code, &format!("{name} {version}: accepted\n")),
+        Ok(Descriptor { name, version, .. }) => {
+            let but = if conforms {
+                ""
+            } else {
+                ", but it breaks rules"
+            };
+            let rules = conformance::page(&rules);
+            say(code, &format!("{name} {version}: accepted{but}\n{rules}"))
+        }
         Err(text) => complain(code, &text),
     }
 }

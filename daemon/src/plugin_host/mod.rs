@@ -22,6 +22,7 @@ mod answering;
 mod bus;
 mod calls;
 mod carry;
+mod conformance;
 mod error;
 mod extension;
 mod facts;

@@ -7,7 +7,7 @@
 //!
 //! Invariant: the answer is about the very code and settings that a worker would use.
 
-use super::{InstanceFacts, LoadError, load};
+use super::{InstanceFacts, LoadError, conformance, load};
 use crate::channel::{Depth, ProbeBrief};
 use crate::plan::{Descriptor, Endpoint, Needs, Transport};
 
@@ -44,6 +44,9 @@ pub fn run(
     admitted.check(&chosen, &facts).map_err(about)?;
     let descriptor = admitted.descriptor(needs);
     refuse_unspoken(brief, &descriptor)?;
+    if let Depth::Conformance(trial) = &brief.depth {
+        conformance::run(&admitted, &brief.plan.settings, trial)?;
+    }
     Ok(descriptor)
 }
 

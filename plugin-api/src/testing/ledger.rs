@@ -55,7 +55,7 @@ pub(crate) struct Ledger {
     broken: Vec<String>,
     transcript: String,
     timers_made: u64,
-    writes_left: Option<usize>,
+    pub(crate) writes_left: Option<usize>,
     output_bytes_max: usize,
     /// Files are not in memory before a test says so.
     pub(crate) cold_files: bool,

@@ -33,6 +33,7 @@
 //! ```
 
 pub(crate) mod bus;
+mod faults;
 pub(crate) mod files;
 pub(crate) mod host;
 pub(crate) mod ledger;

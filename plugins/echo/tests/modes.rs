@@ -143,17 +143,15 @@ fn once_gives_back_the_first_read_only() {
         (Split::At(3), "hel"),
         (Split::EveryByte, "h"),
     ] {
-        for refused in 0..3 {
-            let setup = Setup::of::<Echo>()
-                .set("mode", "once")
-                .split(split)
-                .full_at(refused);
-            let mut host = start(setup);
+        let setup = Setup::of::<Echo>().set("mode", "once").split(split);
+        let runs = setup.each_write_refused(|host, refused| {
             let peer = host.connect();
             host.send(peer, b"hello\nworld");
-            assert_eq!(host.received(peer), received.as_bytes(), "{split:?}");
-            assert_eq!(host.end(peer), DONE);
-        }
+            let place = format!("{split:?}, write {refused} refused");
+            assert_eq!(host.received(peer), received.as_bytes(), "{place}");
+            assert_eq!(host.end(peer), DONE, "{place}");
+        });
+        assert_eq!(runs, 2, "it writes once");
     }
     let mut host = start(Setup::of::<Echo>().set("mode", "once"));
     let peer = host.connect();
