@@ -18,6 +18,7 @@ use super::crashes::Crashes;
 use super::directories::Directories;
 use super::handover;
 use super::hub::Bus;
+use super::notify::Notifier;
 use super::preparation::Candidate;
 use super::service::{Edition, Service};
 use super::status;
@@ -48,6 +49,7 @@ pub(super) struct Life {
     /// Where the configuration is.
     pub(super) sources: CheckBrief,
     pub(super) bus: Bus,
+    pub(super) notifier: Notifier,
     watch: Watch,
     announce_due: bool,
     over: bool,
@@ -59,8 +61,7 @@ impl Life {
     pub(super) fn new(
         plan: Plan,
         candidates: &[Candidate],
-        directories: Directories,
-        control: Server,
+        (directories, control, notifier): (Directories, Server, Notifier),
         sources: CheckBrief,
         seed: u64,
     ) -> Life {
@@ -78,6 +79,7 @@ impl Life {
             changes: Reloads::default(),
             sources,
             bus: Bus::default(),
+            notifier,
             watch: Watch::new(policy(&plan)),
             announce_due: false,
             over: false,
@@ -124,6 +126,7 @@ impl Life {
             self.handle(event, children, now_ms);
         }
         self.changes.start_from(self.snapshot());
+        self.keep_listeners();
         self.prune();
     }
 
@@ -162,6 +165,7 @@ impl Life {
             self.lifecycle.next_deadline_ms(),
             self.control.next_deadline_ms(),
             self.bans.next_deadline_ms(),
+            self.notifier.next_deadline_ms(),
             self.bus_deadline_ms(),
             (self.changes.is_due() && self.lifecycle.can_change()).then_some(0),
             Some(look),
@@ -176,6 +180,7 @@ impl Life {
 
     pub(super) fn stop(&mut self, fast: bool, children: &mut Children, now_ms: u64) {
         self.forget_wishes(children, now_ms);
+        self.notifier.stopping(now_ms);
         self.handle(Event::Stop { fast }, children, now_ms);
     }
 
@@ -394,6 +399,7 @@ impl Life {
                 text,
             });
         }
+        self.notify_serving(&views);
         let text = match wish.announce {
             None => return Ok(()),
             Some(Announcement { json: false }) => {

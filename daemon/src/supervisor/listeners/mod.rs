@@ -9,6 +9,7 @@
 //! Invariant: either every address of a set is bound, or none of them stays bound.
 
 mod error;
+mod inherited;
 mod internet;
 mod options;
 mod unix;
@@ -19,10 +20,12 @@ use std::rc::Rc;
 
 use nix::sys::socket::{Backlog, listen};
 
+use super::notify::Keepsake;
 use crate::channel::ListenerBrief;
 use crate::plan::{Address, Endpoint, ServicePlan, SocketPlan, Transport, UnixName};
 pub(super) use error::BindError;
 use error::Trouble;
+pub(super) use inherited::Inherited;
 pub(in crate::supervisor) use options::unchangeable;
 use unix::BoundFile;
 
@@ -37,8 +40,19 @@ pub(super) struct Listener {
     asked: Address,
     local: Address,
     shards: Vec<OwnedFd>,
+    origin: Origin,
     /// Removed with this value.
     _file: Option<BoundFile>,
+}
+
+/// Who had it first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Bound,
+    /// A daemon before this one, and the service manager in between.
+    Kept,
+    /// A socket unit, which keeps it by itself.
+    Unit,
 }
 
 /// How many shards an address gets on a machine with so many CPUs, in a service with so many workers:
@@ -102,6 +116,7 @@ fn bind_endpoint(
         asked: endpoint.address.clone(),
         local,
         shards,
+        origin: Origin::Bound,
         _file: file,
     })
 }
@@ -129,6 +144,27 @@ impl Listener {
             }
         }
         Ok(())
+    }
+
+    /// It was there before the daemon, with whatever options it was given then.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.origin != Origin::Bound
+    }
+
+    /// What the service manager is to keep of it. A port that the kernel chose nobody would ask for
+    /// again, and the path of a Unix socket goes with its daemon.
+    pub(super) fn keepsakes(&self) -> impl Iterator<Item = Keepsake<'_>> {
+        let is_path = matches!(
+            &self.local,
+            Address::Unix(UnixName::Path(_)) | Address::UnixDatagram(UnixName::Path(_))
+        );
+        let wanted = self.origin != Origin::Unit && !is_path && self.asked == self.local;
+        let shards = self.shards.iter().enumerate().filter(move |_| wanted);
+        shards.map(|(shard, socket)| Keepsake {
+            name: inherited::name_of(&self.local, shard),
+            socket: socket.as_fd(),
+            datagram: self.local.transport() == Transport::Datagram,
+        })
     }
 
     /// Where it really listens.
@@ -369,6 +405,7 @@ mod tests {
                 asked: local.clone(),
                 local,
                 shards: Vec::new(),
+                origin: Origin::Bound,
                 _file: None,
             };
             assert_eq!(listener.to_try(), command);
