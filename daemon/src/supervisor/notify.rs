@@ -127,7 +127,7 @@ impl Notifier {
             Stage::Stopping if now_ms >= self.extended_ms + EXTEND_MS / 2 => self.extend(now_ms),
             Stage::Serving if now_ms >= self.status_ms + STATUS_MS => {
                 self.status_ms = now_ms;
-                let status = status();
+                let status = one_line(&status());
                 if status != self.status {
                     self.tell(&[NotifyState::Status(&status)]);
                     self.status = status;
