@@ -162,6 +162,15 @@ pub enum Order {
     },
     /// Take what comes from the other end of the descriptor that rides along.
     Take {},
+    /// Poll the listener that rides along too: nobody accepts in the place that it belongs to.
+    Lend {
+        from: u16,
+        listener: Box<ListenerBrief>,
+    },
+    /// Leave the listeners of that place alone again.
+    Reclaim {
+        from: u16,
+    },
 }
 
 impl Order {
@@ -172,8 +181,9 @@ impl Order {
             | Order::Drain { .. }
             | Order::Adjust(_)
             | Order::Ban(_)
-            | Order::Unban { .. } => 0,
-            Order::Give { .. } | Order::Take {} | Order::Bus {} => 1,
+            | Order::Unban { .. }
+            | Order::Reclaim { .. } => 0,
+            Order::Give { .. } | Order::Take {} | Order::Lend { .. } | Order::Bus {} => 1,
         }
     }
 }

@@ -18,4 +18,4 @@ pub use message::{Reply, Request, Role};
 pub use reload::ReloadOutcome;
 pub use server::{Answer, Credentials, Interest, Server};
 pub use socket_options::{ListenerOptions, SocketOption, SocketOptions};
-pub use status::{ServiceStatus, Status, WorkerStatus};
+pub use status::{BreakerStatus, ServiceStatus, Status, WorkerStatus};

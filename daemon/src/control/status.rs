@@ -9,7 +9,7 @@ use std::fmt::{self, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::exit;
-use crate::lifecycle::State;
+use crate::lifecycle::{BreakerCourse, State};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -31,6 +31,8 @@ pub struct ServiceStatus {
     pub state: State,
     /// Why it failed.
     pub failure: Option<String>,
+    /// Why its plugin is not run, or tried by one worker only.
+    pub breaker: Option<BreakerStatus>,
     /// Real endpoints as URLs, with ports that the system chose.
     pub listen: Vec<String>,
     /// How tightly its workers are shut in.
@@ -43,11 +45,22 @@ pub struct ServiceStatus {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerStatus {
+    pub course: BreakerCourse,
+    /// Until the plugin is tried, or has proved itself.
+    pub for_s: u64,
+    /// The latest fault.
+    pub why: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerStatus {
     /// `None` while there is no process.
     pub pid: Option<u32>,
     pub generation: u32,
     pub state: State,
+    /// It runs nothing of the plugin.
+    pub stand_in: bool,
     pub connections: u64,
     pub totals: BTreeMap<String, u64>,
     /// How often its predecessors had to be replaced.
@@ -88,6 +101,9 @@ impl fmt::Display for Status {
                     failure.trim_end().replace('\n', "\n            ")
                 )?;
             }
+            if let Some(breaker) = &service.breaker {
+                writeln!(f, "  suspended {}", breaker.line())?;
+            }
             for url in &service.listen {
                 writeln!(f, "  listen    {url}")?;
             }
@@ -99,6 +115,19 @@ impl fmt::Display for Status {
             }
         }
         Ok(())
+    }
+}
+
+impl BreakerStatus {
+    fn line(&self) -> String {
+        let (why, time) = (&self.why, duration(self.for_s));
+        match self.course {
+            BreakerCourse::Closed => "no".to_owned(),
+            BreakerCourse::Open => format!("{why}; tried again in {time}"),
+            BreakerCourse::HalfOpen => {
+                format!("{why}; one worker tries the plugin, for {time} more")
+            }
+        }
     }
 }
 
@@ -140,6 +169,9 @@ impl WorkerStatus {
             None => format!("no process, {state} for {since}"),
             Some(pid) => format!("pid {pid}, {state} for {since}, {} open", self.connections),
         };
+        if self.stand_in {
+            line.push_str(", stands in for the plugin");
+        }
         match self.restarts {
             0 => {}
             1 => line.push_str(", restarted once"),
@@ -216,6 +248,7 @@ mod tests {
             version: String::new(),
             state: State::Gone,
             failure: Some("gopher.so: not found\n  copy it there".into()),
+            breaker: None,
             listen: Vec::new(),
             sandbox: String::new(),
             connections: 0,
@@ -247,6 +280,7 @@ mod tests {
             pid,
             generation: 1,
             state,
+            stand_in: false,
             connections: 3,
             totals: BTreeMap::new(),
             restarts: 1,

@@ -18,6 +18,7 @@ use slotmap::SlotMap;
 use super::connection::{Connection, Next};
 use super::deadlines::{Deadlines, NEVER, What};
 use super::handler::{Job, JobEnd, JobToken, SharedHandler};
+use super::kept::Endpoints;
 use super::limits::{Passed, Spans};
 use super::lists::{Lists, Parted};
 use super::output::{Pieces, Spares, Splices, Watermarks};
@@ -46,6 +47,7 @@ pub struct Streams<P: Protocol> {
     pub(super) idle_ms: u64,
     pub(super) input_bytes_max: usize,
     pub(super) output_bytes_max: usize,
+    pub(super) endpoints: Endpoints,
     pub(super) draining: bool,
 }
 
@@ -94,6 +96,7 @@ impl<P: Protocol> Streams<P> {
             idle_ms: limits.idle_ms,
             input_bytes_max: limits.input_bytes_max,
             output_bytes_max: limits.output_bytes_max,
+            endpoints: Endpoints::default(),
             draining: false,
         }
     }

@@ -39,6 +39,8 @@ pub(super) enum Kind {
     Worker {
         id: WorkerId,
         name: String,
+        /// It runs nothing of the plugin.
+        stand_in: bool,
     },
 }
 

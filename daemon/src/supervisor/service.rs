@@ -156,13 +156,15 @@ impl Service {
     }
 
     /// Totals outlive their worker; what was open with it is not open any more.
-    pub(super) fn retire(&mut self, worker: WorkerId, board: &Scoreboard) {
+    pub(super) fn retire(&mut self, worker: WorkerId, board: &Scoreboard, stand_in: bool) {
         for (total, counter) in self.retired.iter_mut().zip(Counter::ALL) {
             if counter != Counter::Connections {
                 *total = total.saturating_add(board.read(counter));
             }
         }
-        if let Some(edition) = self.editions.get(&worker.generation) {
+        // A stand-in had a table of its own.
+        let edition = self.editions.get(&worker.generation);
+        if let Some(edition) = edition.filter(|_| !stand_in) {
             edition.places.clear(worker.slot);
         }
     }

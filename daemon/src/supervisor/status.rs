@@ -10,7 +10,7 @@ use std::path::Path;
 use super::children::{Children, Kind};
 use super::life::totals;
 use super::service::Service;
-use crate::control::{ServiceStatus, Status, WorkerStatus};
+use crate::control::{BreakerStatus, ServiceStatus, Status, WorkerStatus};
 use crate::lifecycle::{ServiceId, ServiceView, State, WorkerView};
 use crate::log;
 use crate::scoreboard::{Counter, Scoreboard};
@@ -46,7 +46,8 @@ fn is_healthy(view: &ServiceView) -> bool {
     let serving = |worker: &WorkerView| worker.state == State::Serving;
     let workers = view.workers.iter();
     let mut own = workers.filter(|worker| worker.generation == view.generation);
-    view.failure.is_none() && view.state == State::Serving && own.all(serving)
+    let trusted = view.failure.is_none() && view.breaker.is_none();
+    trusted && view.state == State::Serving && own.all(serving)
 }
 
 fn of_service(
@@ -70,6 +71,11 @@ fn of_service(
         version,
         state: view.state,
         failure: view.failure.clone(),
+        breaker: view.breaker.as_ref().map(|breaker| BreakerStatus {
+            course: breaker.course,
+            for_s: breaker.until_ms.saturating_sub(now_ms) / 1_000,
+            why: breaker.why.clone(),
+        }),
         listen: service
             .listeners()
             .iter()
@@ -96,6 +102,7 @@ fn of_worker(view: &WorkerView, children: &Children, now_ms: u64) -> WorkerStatu
         pid: view.pid,
         generation: view.generation,
         state: view.state,
+        stand_in: view.stand_in,
         connections: board.map_or(0, |board| board.read(Counter::Connections)),
         totals: totals(&boards, &[0; Counter::ALL.len()]),
         restarts: view.restarts,
