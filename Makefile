@@ -101,6 +101,7 @@ deb: build
 	@./packaging/deb.sh
 
 test-system: deb
+	@./scripts/require.sh debootstrap:debootstrap systemd-nspawn:systemd-container python3:python3
 	@./tests/system/run
 
 clean:
