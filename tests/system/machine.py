@@ -48,8 +48,12 @@ class Machine:
              "--machine=polyport-" + suite, "-D", self.root, "--boot"],
             stdin=subprocess.DEVNULL, stdout=self.console, stderr=subprocess.STDOUT,
         )
-        self.pid = self.until("the container has a first process", self.first_process)
-        self.until("its systemd has booted", self.has_booted)
+        try:
+            self.pid = self.until("the container has a first process", self.first_process)
+            self.until("its systemd has booted", self.has_booted)
+        except BaseException:
+            self.end()
+            raise
 
     def __enter__(self):
         return self
@@ -59,8 +63,13 @@ class Machine:
             subprocess.run(self.inside("systemctl", "--force", "poweroff"), capture_output=True)
             self.nspawn.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
-            self.nspawn.kill()
-            self.nspawn.wait()
+            pass
+        self.end()
+
+    def end(self):
+        """Without its leave, if it is still there."""
+        self.nspawn.kill()
+        self.nspawn.wait()
         self.console.close()
         shutil.rmtree(self.root, ignore_errors=True)
 
