@@ -6,6 +6,9 @@ DESTDIR ?=
 bindir     = $(DESTDIR)$(PREFIX)/bin
 plugindir  = $(DESTDIR)$(PREFIX)/lib/polyport/plugins
 includedir = $(DESTDIR)$(PREFIX)/include
+docdir     = $(DESTDIR)$(PREFIX)/share/doc/polyport
+pkgconfigdir = $(DESTDIR)$(PREFIX)/share/pkgconfig
+unitdir    = $(DESTDIR)$(PREFIX)/lib/systemd/system
 holedir    = $(DESTDIR)$(PREFIX)/share/polyport/gopher
 confdir    = $(DESTDIR)/etc/polyport
 
@@ -15,7 +18,7 @@ CARGO = umask 022 && cargo
 
 # Two builds at once on a small machine only wait for each other.
 .NOTPARALLEL:
-.PHONY: help run test soak check build bench install clean
+.PHONY: help run test test-system soak check build bench install deb clean
 
 # Programs that the tests set on the daemon, and files, each with its Debian package.
 PEERS = nc:netcat-openbsd ncat:ncat socat:socat curl:curl python3:python3 telnet:telnet \
@@ -29,6 +32,8 @@ help:
 	@echo 'make check    the quick part of it: format, lints, house rules'
 	@echo 'make build    the release build'
 	@echo 'make bench    measurements, as ratios to a bare server in the same run'
+	@echo 'make deb      packages for Debian, below target/deb'
+	@echo 'make test-system  what a real systemd does with them; root, and a Debian mirror'
 	@echo 'make install  PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 
 run: build
@@ -82,6 +87,23 @@ install:
 	        || install -D -m 0644 target/$${file##*/} $(confdir)/conf.d/$${file##*/} || exit 1; \
 	done
 	cd etc/gopher && find . -type f -exec install -D -m 0644 {} $(abspath $(holedir))/{} \;
+
+	for unit in systemd/*.service systemd/*.socket; do \
+	    sed 's|@PREFIX@|$(PREFIX)|' $$unit > target/$${unit##*/} || exit 1; \
+	    install -D -m 0644 target/$${unit##*/} $(unitdir)/$${unit##*/} || exit 1; \
+	done
+	install -D -m 0644 systemd/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/polyport.conf
+	install -D -m 0644 systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/polyport.conf
+	install -D -m 0644 systemd/notify-reload.conf $(docdir)/notify-reload.conf
+	sed 's|@PREFIX@|$(PREFIX)|' packaging/polyport-plugin.pc > target/polyport-plugin.pc
+	install -D -m 0644 target/polyport-plugin.pc $(pkgconfigdir)/polyport-plugin.pc
+
+deb: build
+	@./packaging/deb.sh
+
+test-system: deb
+	@./scripts/require.sh debootstrap:debootstrap systemd-nspawn:systemd-container python3:python3
+	@./tests/system/run
 
 clean:
 	cargo clean

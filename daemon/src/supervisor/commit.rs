@@ -58,6 +58,7 @@ impl Life {
                 self.adjust(name, children);
             }
         }
+        self.keep_listeners();
         self.conclude_wish(&wish, exit::DONE, "done".to_owned(), steps, now_ms);
     }
 
@@ -148,5 +149,6 @@ impl Life {
             }
         }
         self.prune();
+        self.keep_listeners();
     }
 }

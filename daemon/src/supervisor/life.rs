@@ -18,6 +18,7 @@ use super::crashes::Crashes;
 use super::directories::Directories;
 use super::handover;
 use super::hub::Bus;
+use super::notify::Notifier;
 use super::preparation::Candidate;
 use super::service::{Edition, Places, Service};
 use super::signs::Signs;
@@ -51,6 +52,7 @@ pub(super) struct Life {
     pub(super) watch: Watch,
     pub(super) signs: Signs,
     pub(super) bus: Bus,
+    pub(super) notifier: Notifier,
     pub(super) announce_due: bool,
     pub(super) over: bool,
     /// Held for its lock.
@@ -61,8 +63,7 @@ impl Life {
     pub(super) fn new(
         plan: Plan,
         candidates: &[Candidate],
-        directories: Directories,
-        control: Server,
+        (directories, control, notifier): (Directories, Server, Notifier),
         sources: CheckBrief,
         seed: u64,
     ) -> Life {
@@ -80,6 +81,7 @@ impl Life {
             changes: Reloads::default(),
             sources,
             bus: Bus::default(),
+            notifier,
             watch: Watch::new(policy(&plan)),
             signs: Signs::default(),
             announce_due: false,
@@ -127,6 +129,7 @@ impl Life {
             self.handle(event, children, now_ms);
         }
         self.changes.start_from(self.snapshot());
+        self.keep_listeners();
         self.prune();
     }
 
@@ -165,6 +168,7 @@ impl Life {
             self.lifecycle.next_deadline_ms(),
             self.control.next_deadline_ms(),
             self.bans.next_deadline_ms(),
+            self.notifier.next_deadline_ms(),
             self.bus_deadline_ms(),
             (self.changes.is_due() && self.lifecycle.can_change()).then_some(0),
             Some(look),
@@ -179,6 +183,7 @@ impl Life {
 
     pub(super) fn stop(&mut self, fast: bool, children: &mut Children, now_ms: u64) {
         self.forget_wishes(children, now_ms);
+        self.notifier.stopping(now_ms);
         self.handle(Event::Stop { fast }, children, now_ms);
     }
 
@@ -403,6 +408,7 @@ impl Life {
                 text,
             });
         }
+        self.notify_serving(&views);
         let text = match wish.announce {
             None => return Ok(()),
             Some(Announcement { json: false }) => {

@@ -20,6 +20,8 @@ mod hub;
 mod lending;
 mod life;
 mod listeners;
+mod notify;
+mod notifying;
 mod preparation;
 mod probe_once;
 mod reload;
@@ -34,6 +36,7 @@ mod upgrade;
 mod watch;
 mod wishes;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::mem;
 use std::time::{Instant, SystemTime};
@@ -56,6 +59,8 @@ use crate::terminal::complain;
 use children::{Children, Kind};
 use directories::Directories;
 use life::Life;
+use listeners::Inherited;
+use notify::Notifier;
 use preparation::{Found, Preparation};
 use signals::{Asked, Signals};
 use wishes::{Goal, Wish as Wanted, Workers};
@@ -97,7 +102,9 @@ pub fn run(wish: Wish, as_typed: impl Fn(&str) -> String) -> u8 {
             text: format!("cannot start: {error}"),
         },
     };
-    complain(ending.exit, &as_typed(&ending.text))
+    let text = as_typed(&ending.text);
+    notify::farewell(&text);
+    complain(ending.exit, &text)
 }
 
 /// In the place of another program, which was the supervisor in this process until now; returns the
@@ -115,6 +122,8 @@ struct Supervisor {
     wish: Wish,
     signals: Signals,
     children: Children,
+    /// Until the addresses are bound.
+    inherited: Inherited,
     phase: Phase,
 }
 
@@ -131,6 +140,7 @@ enum Phase {
 
 impl Supervisor {
     fn begin(wish: Wish) -> io::Result<Supervisor> {
+        let inherited = Inherited::take();
         // What a plugin leaves behind comes here to be reaped, not to the first process.
         prctl::set_child_subreaper(true)?;
         // Shards, channels and scoreboards of many services are more than the usual soft limit.
@@ -139,6 +149,7 @@ impl Supervisor {
             started: Instant::now(),
             signals: Signals::install()?,
             children: Children::new()?,
+            inherited,
             phase: Phase::Checking,
             wish,
         };
@@ -186,6 +197,7 @@ impl Supervisor {
                 life.advance(&mut self.children, now_ms);
                 life.spread_bans(&mut self.children);
                 life.conclude(&self.wish, &self.children, now_ms)?;
+                life.notify_passed(now_ms);
                 self.replace_if_rehearsed(now_ms);
                 Ok(())
             }
@@ -326,8 +338,17 @@ impl Supervisor {
         let Phase::Preparing(mut preparation, directories) = phase else {
             unreachable!("called in this phase only")
         };
+        let mut inherited = mem::take(&mut self.inherited);
+        let stored = inherited.stored();
+        let found: BTreeMap<String, Found> = preparation
+            .plan
+            .services
+            .iter()
+            .map(|(name, plan)| (name.clone(), Found::with(inherited.listeners(plan))))
+            .collect();
+        drop(inherited);
         let candidates = preparation
-            .bind(|_| Found::default())
+            .bind(|name| found.get(name).cloned().unwrap_or_default())
             .map_err(|lines| Ending {
                 exit: code::SYSTEM,
                 text: lines.join("\n"),
@@ -338,7 +359,9 @@ impl Supervisor {
             text: format!("daemon.run_dir: cannot make {}: {error}", socket.display()),
         })?;
         let (plan, sources) = (preparation.plan, self.wish.sources.clone());
-        let mut life = Life::new(plan, &candidates, directories, control, sources, seed());
+        let notifier = Notifier::of_environment(stored);
+        let around = (directories, control, notifier);
+        let mut life = Life::new(plan, &candidates, around, sources, seed());
         life.begin(candidates, &mut self.children, now_ms);
         self.phase = Phase::Living(Box::new(life));
         Ok(())

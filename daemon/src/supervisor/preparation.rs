@@ -49,6 +49,16 @@ pub(super) struct Found {
     pub(super) places: Option<Places>,
 }
 
+impl Found {
+    /// Sockets that were open before the daemon.
+    pub(super) fn with(listeners: Vec<Rc<Listener>>) -> Found {
+        Found {
+            listeners,
+            places: None,
+        }
+    }
+}
+
 impl Preparation {
     pub(super) fn new(plan: Plan) -> Preparation {
         Preparation {
@@ -171,6 +181,11 @@ impl Preparation {
         let shards = shard_count(cpus(), plan.workers);
         let listeners = bind_service(name, plan, descriptor.peer_first, shards, &found.listeners)
             .map_err(|error| error.to_string())?;
+        for listener in listeners.iter().filter(|l| l.is_inherited()) {
+            if let Err(text) = listener.set_again(&plan.socket, descriptor.peer_first) {
+                tracing::warn!("an option stays as it was: {text}");
+            }
+        }
         let places = match found.places {
             Some(places) => places.next(plan.workers),
             None => Places::new(plan.workers),

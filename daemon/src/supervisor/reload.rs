@@ -71,6 +71,9 @@ impl Life {
 
     fn begin_change(&mut self, wish: Wish, children: &mut Children, now_ms: u64) {
         tracing::info!("{}: a change begins", wish.cause);
+        if !wish.dry_run {
+            self.notifier.reloading();
+        }
         match &wish.goal {
             Goal::Files => {
                 let brief = Brief::Check(self.sources.clone());
@@ -422,6 +425,7 @@ impl Life {
         if !wish.dry_run {
             self.changes.last = Some(outcome);
         }
+        self.notify_reloaded();
     }
 
     /// The daemon stops: what has not begun will not.

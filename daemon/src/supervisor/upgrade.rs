@@ -19,6 +19,7 @@ use nix::sys::stat::{Mode, fstat};
 use super::adoption::{self, Adopted, Packed, pack};
 use super::children::{Children, Kind};
 use super::life::Life;
+use super::listeners::Inherited;
 use super::signals::Signals;
 use super::wishes::{Goal, Rehearsal, Reload, Stage, Wish};
 use super::{Ending, Phase, Supervisor};
@@ -221,6 +222,7 @@ impl Supervisor {
             signals,
             children,
             phase: Phase::Living(Box::new(life)),
+            inherited: Inherited::default(),
         })
     }
 }
@@ -234,7 +236,9 @@ fn replace(program: &Program, packed: Packed<'_>, held: &HeldSignals) -> io::Err
         .iter()
         .map(|word| CString::new(*word).expect("no NUL in these words"))
         .collect();
+    // What a service manager handed over at the start has found its place: the numbers mean others now.
     let environment: Vec<CString> = std::env::vars_os()
+        .filter(|(name, _)| !name.as_encoded_bytes().starts_with(b"LISTEN_"))
         .filter_map(|(mut name, value)| {
             name.push("=");
             name.push(value);

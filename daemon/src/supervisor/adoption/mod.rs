@@ -11,7 +11,7 @@ mod descriptors;
 mod pack;
 mod unpack;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::children::Kind;
-use super::listeners::BoundFile;
+use super::listeners::{BoundFile, Origin};
 use super::unsent::Unsent;
 use super::wishes::{Snapshot, Wish};
 use crate::channel::{CheckBrief, RehearsalBrief, Report, StoredPlugin, handed};
@@ -73,6 +73,8 @@ pub(super) struct Estate {
     told: Vec<WorkerId>,
     /// Soft faults that have been told of.
     signs: Vec<(WorkerId, u64)>,
+    /// Names in the service manager's store.
+    stored: BTreeSet<String>,
     hung: Vec<WorkerId>,
     bus: Value,
     waiting: Value,
@@ -116,6 +118,7 @@ struct KeptListener {
     asked: Address,
     local: Address,
     shards: Vec<usize>,
+    origin: Origin,
     file: Option<BoundFile>,
 }
 

@@ -53,6 +53,7 @@ pub(in crate::supervisor) fn pack<'a>(
             .iter()
             .map(|shard| kept.keep(shard.as_fd()))
             .collect(),
+        origin: listener.origin,
         file: listener.file.as_ref().map(|file| file.described()),
     });
     let listeners = listeners.collect();
@@ -90,6 +91,7 @@ pub(in crate::supervisor) fn pack<'a>(
         penalties: value(&life.crashes.penalties),
         told: life.crashes.told.iter().copied().collect(),
         signs: life.signs.told(),
+        stored: life.notifier.stored().clone(),
         hung: life.crashes.hung.iter().copied().collect(),
         bus: value(&life.bus),
         waiting: wishes(first, life.changes.waiting.iter()),

@@ -33,6 +33,7 @@ use crate::supervisor::crashes::Crashes;
 use crate::supervisor::directories::Directories;
 use crate::supervisor::life::{Life, policy};
 use crate::supervisor::listeners::Listener;
+use crate::supervisor::notify::Notifier;
 use crate::supervisor::service::{Edition, Places, Service};
 use crate::supervisor::signs::Signs;
 use crate::supervisor::watch::Watch;
@@ -113,6 +114,7 @@ pub(super) fn unpack(estate: Estate, mut handed: Handed) -> Result<Adopted, Stri
         bus,
         watch: Watch::new(policy(&estate.plan)),
         signs: Signs::told_of(estate.signs),
+        notifier: Notifier::going_on(estate.stored),
         announce_due: false,
         over: false,
         directories,
@@ -175,6 +177,7 @@ fn listener(kept: KeptListener, handed: &mut Handed) -> Result<Listener, String>
         endpoint: kept.endpoint,
         asked: kept.asked,
         local: kept.local,
+        origin: kept.origin,
         file: kept.file,
     })
 }

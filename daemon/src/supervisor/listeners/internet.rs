@@ -79,7 +79,7 @@ fn fresh_socket(
     Ok(socket)
 }
 
-fn local_address(socket: BorrowedFd<'_>) -> Result<SocketAddr, Errno> {
+pub(super) fn local_address(socket: BorrowedFd<'_>) -> Result<SocketAddr, Errno> {
     let name: SockaddrStorage = getsockname(socket.as_raw_fd())?;
     let v4 = name.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
     let v6 = name

@@ -9,6 +9,7 @@
 //! Invariant: either every address of a set is bound, or none of them stays bound.
 
 mod error;
+mod inherited;
 mod internet;
 mod options;
 mod unix;
@@ -19,10 +20,14 @@ use std::rc::Rc;
 
 use nix::sys::socket::{Backlog, listen};
 
+use super::notify::Keepsake;
+use serde::{Deserialize, Serialize};
+
 use crate::channel::ListenerBrief;
 use crate::plan::{Address, Endpoint, ServicePlan, SocketPlan, Transport, UnixName};
 pub(super) use error::BindError;
 use error::Trouble;
+pub(super) use inherited::Inherited;
 pub(in crate::supervisor) use options::unchangeable;
 pub(super) use unix::BoundFile;
 
@@ -37,8 +42,19 @@ pub(super) struct Listener {
     pub(super) asked: Address,
     pub(super) local: Address,
     pub(super) shards: Vec<OwnedFd>,
+    pub(super) origin: Origin,
     /// Removed with this value.
     pub(super) file: Option<BoundFile>,
+}
+
+/// Who had it first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Origin {
+    Bound,
+    /// A daemon before this one, and the service manager in between.
+    Kept,
+    /// A socket unit, which keeps it by itself.
+    Unit,
 }
 
 /// How many shards an address gets on a machine with so many CPUs, in a service with so many workers:
@@ -103,6 +119,7 @@ fn bind_endpoint(
         local,
         shards,
         file,
+        origin: Origin::Bound,
     })
 }
 
@@ -129,6 +146,27 @@ impl Listener {
             }
         }
         Ok(())
+    }
+
+    /// It was there before the daemon, with whatever options it was given then.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.origin != Origin::Bound
+    }
+
+    /// What the service manager is to keep of it. A port that the kernel chose nobody would ask for
+    /// again, and the path of a Unix socket goes with its daemon.
+    pub(super) fn keepsakes(&self) -> impl Iterator<Item = Keepsake<'_>> {
+        let is_path = matches!(
+            &self.local,
+            Address::Unix(UnixName::Path(_)) | Address::UnixDatagram(UnixName::Path(_))
+        );
+        let wanted = self.origin != Origin::Unit && !is_path && self.asked == self.local;
+        let shards = self.shards.iter().enumerate().filter(move |_| wanted);
+        shards.map(|(shard, socket)| Keepsake {
+            name: inherited::name_of(&self.local, shard),
+            socket: socket.as_fd(),
+            datagram: self.local.transport() == Transport::Datagram,
+        })
     }
 
     /// Where it really listens.
@@ -370,6 +408,7 @@ mod tests {
                 local,
                 shards: Vec::new(),
                 file: None,
+                origin: Origin::Bound,
             };
             assert_eq!(listener.to_try(), command);
         }
