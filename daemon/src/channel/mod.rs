@@ -6,6 +6,7 @@
 //!
 //! Invariant: nothing here blocks, and the end of the channel means the other process is gone.
 
+mod connections;
 pub mod handed;
 mod message;
 
@@ -21,6 +22,7 @@ use serde::de::DeserializeOwned;
 
 use crate::sys::passing;
 
+pub use connections::{ConnectionFilter, ConnectionsOrder, OpenConnection, OpenConnections};
 pub use message::{
     Adjustment, BANS_MAX, Ban, Brief, CheckBrief, Depth, ListenerBrief, Order, ProbeBrief, Report,
     StandIn, StoredPlugin, TRAPPED_PER_S, WorkerBrief,

@@ -47,6 +47,14 @@ pub struct Daemon {
     pub thread_hang_timeout_ms: u64,
     pub sandbox: SandboxPolicy,
     pub log: Log,
+    #[serde(default)]
+    pub control: Control,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Control {
+    #[serde(default)]
+    pub operators: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -201,6 +201,7 @@ mod tests {
                     level: LogLevel::Info,
                     format: LogFormat::Text,
                 },
+                control: crate::plan::ControlPlan::default(),
             },
             services: services
                 .iter()

@@ -14,11 +14,14 @@ use nix::sys::signal::Signal as UnixSignal;
 use super::banning::Reported;
 use super::bans::{Bans, utc_ms};
 use super::children::{Child, Children, Kind};
+use super::connections::Looks;
 use super::crashes::Crashes;
 use super::directories::Directories;
+use super::logging::LevelBack;
+use super::metrics::Happened;
 use super::preparation::Candidate;
 use super::service::{Edition, Service};
-use super::status;
+use super::status::{self, Shown};
 use super::watch::Watch;
 use super::wishes::Reloads;
 use super::{Announcement, Ending, Wish};
@@ -43,6 +46,9 @@ pub(super) struct Life {
     pub(super) reported: Reported,
     pub(super) crashes: Crashes,
     pub(super) changes: Reloads,
+    pub(super) looks: Looks,
+    pub(super) happened: Happened,
+    pub(super) level_back: Option<LevelBack>,
     /// Where the configuration is.
     pub(super) sources: CheckBrief,
     watch: Watch,
@@ -73,6 +79,9 @@ impl Life {
             reported: Reported::default(),
             crashes,
             changes: Reloads::default(),
+            looks: Looks::default(),
+            happened: Happened::default(),
+            level_back: None,
             sources,
             watch: Watch::new(policy(&plan)),
             announce_due: false,
@@ -120,6 +129,7 @@ impl Life {
             self.handle(event, children, now_ms);
         }
         self.changes.start_from(self.snapshot());
+        self.admit_operators();
         self.prune();
     }
 
@@ -147,6 +157,18 @@ impl Life {
         }
     }
 
+    pub(super) fn shown(&self) -> Shown<'_> {
+        Shown {
+            services: &self.services,
+            lifecycle: &self.lifecycle,
+            plan: &self.plan,
+            sources: &self.sources,
+            last: self.changes.last.as_ref(),
+            happened: &self.happened,
+            crashes: &self.crashes,
+        }
+    }
+
     pub(super) fn control(&self) -> &Server {
         &self.control
     }
@@ -158,6 +180,8 @@ impl Life {
             self.lifecycle.next_deadline_ms(),
             self.control.next_deadline_ms(),
             self.bans.next_deadline_ms(),
+            self.looks.next_deadline_ms(),
+            self.next_level_ms(),
             (self.changes.is_due() && self.lifecycle.can_change()).then_some(0),
             Some(look),
         ];
@@ -167,6 +191,7 @@ impl Life {
     pub(super) fn tick(&mut self, children: &mut Children, now_ms: u64) {
         self.handle(Event::Tick, children, now_ms);
         self.bans.save_if_due(now_ms);
+        self.level_back_if_due(children, now_ms);
     }
 
     pub(super) fn stop(&mut self, fast: bool, children: &mut Children, now_ms: u64) {
@@ -199,6 +224,7 @@ impl Life {
     ) {
         self.watch.forget(worker);
         self.reported.forget(worker);
+        self.looks.forget(worker);
         let mut blame = None;
         if let Some(service) = self.services.get_mut(&worker.service) {
             let around = (&mut self.bans, now_ms);
@@ -333,7 +359,7 @@ impl Life {
         children.start(Kind::Worker { id: worker, name }, &brief, &fds, None)
     }
 
-    fn edition(&self, worker: WorkerId) -> Option<&Edition> {
+    pub(super) fn edition(&self, worker: WorkerId) -> Option<&Edition> {
         let service = self.services.get(&worker.service)?;
         service.editions.get(&worker.generation)
     }
@@ -400,7 +426,7 @@ impl Life {
                 status::announcement(&self.services, &views, &socket)
             }
             Some(Announcement { json: true }) => {
-                let status = status::of(&self.services, &views, children, now_ms);
+                let status = status::of(&self.shown(), children, now_ms);
                 serde_json::to_string(&status).expect("a status is plain data") + "\n"
             }
         };

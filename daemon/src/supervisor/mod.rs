@@ -11,12 +11,16 @@ mod banning;
 mod bans;
 mod children;
 mod commit;
+mod connections;
 mod crashes;
 mod directories;
 mod handover;
+mod health;
 mod hearing;
 mod life;
 mod listeners;
+mod logging;
+mod metrics;
 mod preparation;
 mod probe_once;
 mod reload;
@@ -164,6 +168,7 @@ impl Supervisor {
                 life.tick(&mut self.children, now_ms);
                 life.advance(&mut self.children, now_ms);
                 life.spread_bans(&mut self.children);
+                life.conclude_looks(now_ms);
                 life.conclude(&self.wish, &self.children, now_ms)
             }
             Phase::Leaving(ending) if self.children.is_empty() => {
@@ -243,6 +248,14 @@ impl Supervisor {
                     life.pause(None, &mut self.children, now_ms);
                 }
             }
+            Asked::ReopenLog => match &self.phase {
+                Phase::Living(life) => life.reopen_log(&self.children),
+                Phase::Checking | Phase::Preparing(..) | Phase::Leaving(_) => {}
+            },
+            Asked::DumpState => match &self.phase {
+                Phase::Living(life) => life.dump_state(&self.children, now_ms),
+                Phase::Checking | Phase::Preparing(..) | Phase::Leaving(_) => {}
+            },
             Asked::Nothing(name) => {
                 tracing::warn!("{name} is not answered in this release; restart to apply changes");
             }

@@ -83,6 +83,12 @@ impl Refusal {
     }
 }
 
+impl Guest {
+    pub(super) fn party(self) -> Party {
+        self.peer
+    }
+}
+
 impl Gate {
     pub(super) fn new(
         limits: &Limits,
@@ -253,6 +259,10 @@ impl Gate {
         let banned = |(_, guest): &(Token, &Guest)| self.bans.includes(guest.peer, now_ms);
         let banned = self.guests.iter().filter(banned);
         banned.map(|(token, _)| token).collect()
+    }
+
+    pub(super) fn party_of(&self, token: Token) -> Option<Party> {
+        self.guests.get(token).map(|guest| guest.peer)
     }
 
     pub(super) fn is_banned(&self, guest: Guest, now_ms: u64) -> bool {

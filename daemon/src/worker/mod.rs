@@ -25,6 +25,7 @@ mod files;
 mod gate;
 mod handover;
 mod listener;
+mod looking;
 mod obey;
 mod reserve;
 mod sending;
