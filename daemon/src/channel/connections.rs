@@ -88,6 +88,7 @@ mod tests {
 
     #[test]
     fn a_connection_fits_if_everything_that_was_said_holds() {
+        type Edit = fn(&mut ConnectionsOrder);
         let connection = OpenConnection {
             token: 7,
             peer: Some("[::ffff:192.0.2.1]:9".parse().expect("an address")),
@@ -99,7 +100,7 @@ mod tests {
             queued: None,
         };
         let net = |text: &str| Some(text.parse().expect("a network"));
-        let said = |edit: fn(&mut ConnectionsOrder)| {
+        let said = |edit: Edit| {
             let mut order = ConnectionsOrder {
                 number: 1,
                 filter: ConnectionFilter::default(),
@@ -119,7 +120,7 @@ mod tests {
             order.filter.source = net(source);
             assert_eq!(order.fits(&connection), fits, "{source}");
         }
-        let rows: [(fn(&mut ConnectionsOrder), bool); 7] = [
+        let rows: [(Edit, bool); 7] = [
             (|_| {}, true),
             (|o| o.token = Some(7), true),
             (|o| o.token = Some(8), false),

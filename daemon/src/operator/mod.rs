@@ -154,7 +154,7 @@ enum Verb {
         #[command(subcommand)]
         verb: plugins::Verb,
     },
-    /// Look at the configuration: what is in force, what a reload would change, which keys there are
+    /// Look at the configuration in force, what a reload would change, and all keys
     Config {
         #[command(subcommand)]
         verb: configuration::Verb,
