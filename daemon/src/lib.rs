@@ -12,6 +12,7 @@ pub mod config;
 pub mod control;
 pub mod engine;
 pub mod exit;
+pub mod hub;
 pub mod lifecycle;
 pub mod log;
 pub mod operator;

@@ -12,13 +12,14 @@ use crate::exit;
 use crate::sys::sandbox::Profile;
 use crate::sys::{jail, orphan, sandbox, spawn};
 use crate::terminal::complain;
-use crate::{log, plan, plugin_host, worker};
+use crate::{hub, log, plan, plugin_host, worker};
 
 /// Returns the exit code.
 pub fn play() -> u8 {
     match handed_over() {
         Some((channel, Brief::Check(brief), answer)) => check(&channel, &brief, answer),
         Some((channel, Brief::Probe(brief), answer)) => probe(&channel, &brief, answer),
+        Some((channel, Brief::Hub(brief), _)) => hub::process::play(&channel, &brief),
         Some((channel, Brief::Worker(brief), board)) => worker::play(channel, brief, board),
         None => {
             let text = format!(

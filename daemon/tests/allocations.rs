@@ -212,6 +212,7 @@ fn instance(code: &StoredPlugin, endpoint: String, board: Scoreboard) -> Instanc
         udp_ports: &[],
     };
     let around = Surroundings {
+        seed: 1,
         board,
         jobs_max: 0,
         clock: || 77_000,

@@ -42,6 +42,7 @@ fn echo(folder: &Folder, mode: &str) -> Streams<Instance> {
     let memory = SharedWords::file("board", BYTES).expect("memory");
     let board = Scoreboard::over(SharedWords::map(&memory).expect("mapped")).expect("long");
     let around = Surroundings {
+        seed: 1,
         board,
         clock: || 77_000,
         log_level: LogLevel::Info,

@@ -45,6 +45,7 @@ impl Served {
         let memory = SharedWords::file("board", BYTES).expect("memory");
         let board = Scoreboard::over(SharedWords::map(&memory).expect("mapped")).expect("long");
         let around = Surroundings {
+            seed: 1,
             board: board.clone(),
             clock: || 77_000,
             log_level: LogLevel::Info,

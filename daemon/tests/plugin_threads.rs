@@ -38,6 +38,7 @@ fn instance(folder: &Folder, fixture: &str) -> Instance {
     let memory = SharedWords::file("board", BYTES).expect("memory");
     let board = Scoreboard::over(SharedWords::map(&memory).expect("mapped")).expect("long");
     let around = Surroundings {
+        seed: 1,
         board,
         clock: || 77_000,
         log_level: LogLevel::Info,

@@ -613,6 +613,131 @@ typedef struct pp_carry_1 {
                               pp_text *why);
 } pp_carry_1;
 
+/* Host side and plugin side, under one id: what the instances of one service share, in all its workers.
+ * The host offers pp_bus_1, the plugin what it hears of, pp_bus_sink_1; a plugin that has no sink
+ * cannot use the bus, and for a service without one no bus is started.
+ *
+ *   - A TOPIC is a line of messages. Each gets the next number of its topic, its sequence; everybody
+ *     hears them in that order, and nobody hears one twice by one subscription. Numbers only rise; one
+ *     that is skipped was never given to a message. A service's topics, leases and watches are its own.
+ *   - HISTORY is kept by the daemon, as far back as the administrator wants. A subscription begins in
+ *     it and goes on live, without a gap and without a repeat. What history no longer has is said by
+ *     `missed`, and so is what a worker was too slow for: memory for it is limited.
+ *   - A LEASE is a key that at most one session holds, with a value that everybody may see. It is free
+ *     again when it is released, and when the worker that holds it ends in any way. A session is named
+ *     by its plugin, with bytes that no other session has: whoever claims a key in another worker in
+ *     the name of the session that holds it gets it at once. So a session that moves keeps what it has.
+ *   - Topics, keys and prefixes are names: 1 to PP_BUS_NAME_BYTES bytes out of A-Z a-z 0-9 . _ - = and
+ *     '/'. A prefix may be empty.
+ *   - Tokens are the plugin's: they come back with what they are about. One that is in use is not to be
+ *     used again for the same sort of thing.
+ *   - While the bus is away, what was asked is kept and asked again: nothing that was published is lost
+ *     or doubled, subscriptions go on where they were, and leases are claimed again. Only what the bus
+ *     took away meanwhile is told. */
+#define PP_EXT_BUS "polyport.bus/1"
+
+#define PP_BUS_NAME_BYTES 128
+#define PP_BUS_ID_BYTES 64        /* of a message's id, and of a session's name */
+#define PP_BUS_VALUE_BYTES 1024   /* of a lease's value */
+#define PP_BUS_MESSAGE_BYTES 65536
+
+enum {              /* uint32_t, where a subscription begins */
+  PP_BUS_LAST = 1,  /* with the last so many messages that there are now; 0: with the next one */
+  PP_BUS_FROM = 2   /* with the message of this sequence, or the next after it */
+};
+
+enum { PP_BUS_HISTORY_ONLY = 1 }; /* uint32_t flags, for subscribe: it ends with its `caught_up` */
+
+enum {               /* uint32_t, what became of a claim */
+  PP_LEASE_WON = 1,   /* the session holds the key; the value is its own */
+  PP_LEASE_DENIED = 2, /* another one does; the value is that one's */
+  PP_LEASE_LOST = 3    /* it was held, and another one has it now; the value is that one's */
+};
+
+/* A message; valid during `message` only. */
+typedef struct pp_bus_message {
+  uint32_t size;
+  uint32_t reserved0;
+  uint64_t sequence;
+  uint64_t time_ms; /* when it was taken, in milliseconds since 1970 */
+  pp_bytes topic;
+  pp_bytes id;
+  pp_bytes bytes;
+} pp_bus_message;
+
+typedef struct pp_bus_1 {
+  uint32_t size;
+  uint32_t reserved0;
+
+  /* [cb] Sends a message to all who subscribe to the topic, this instance too. `published` says later,
+   * once, what became of it. Of messages with the same id only the first counts, while it is among the
+   * latest of its topic: `published` then names the sequence of that one. An empty id is never the
+   * same as another.
+   * PP_E_FULL: as many messages wait for the bus as may; nothing was done, and no `published` follows.
+   * PP_E_ARG: a bad name, or too long an id or message. PP_E_UNSUPPORTED: the plugin has no sink. */
+  pp_status (*publish)(pp_host *host, pp_bytes topic, pp_bytes id, pp_bytes bytes, uint64_t token);
+
+  /* [create] [cb] Has `message` called for the messages of a topic, from where `start` (PP_BUS_LAST,
+   * PP_BUS_FROM) and its `value` say. `caught_up` comes once, between those that were there and those
+   * that are new. PP_E_FULL: the instance has as many subscriptions as it may. PP_E_ARG: a bad name,
+   * an unknown start or flag, a token in use. PP_E_UNSUPPORTED as for publish. */
+  pp_status (*subscribe)(pp_host *host, pp_bytes topic, uint32_t start, uint64_t value,
+                         uint32_t flags, uint64_t token);
+
+  /* [cb] Ends a subscription: from now on nothing is told of it. PP_E_GONE: there is none. */
+  pp_status (*unsubscribe)(pp_host *host, uint64_t token);
+
+  /* [create] [cb] Claims a key for a session. `lease` says later, once, whether it was WON or DENIED;
+   * after a WON it may say, once, that it was LOST. Claiming what the same session holds already is
+   * WON, replaces the value, and the earlier token is told of no more. A bus that was just started
+   * denies nobody and lets nobody win for a moment, until those who held leases before are back.
+   * PP_E_FULL: the instance has as many claims as it may. PP_E_ARG: a bad name, too long a value, a
+   * session's name that is empty or too long, a token in use. PP_E_UNSUPPORTED as for publish. */
+  pp_status (*claim)(pp_host *host, pp_bytes key, pp_bytes value, pp_bytes session, uint64_t token);
+
+  /* [cb] Gives up what this session has claimed in this instance, won or not: from now on `lease` is
+   * not told of it. PP_E_GONE: it has not. */
+  pp_status (*release)(pp_host *host, pp_bytes key, pp_bytes session);
+
+  /* [create] [cb] Has `seen` called for each key that begins with the prefix: those that are held now,
+   * then each change. PP_E_FULL: the instance watches as much as it may. PP_E_ARG, PP_E_UNSUPPORTED
+   * as for subscribe. */
+  pp_status (*watch)(pp_host *host, pp_bytes prefix, uint64_t token);
+
+  /* [cb] Ends a watch. PP_E_GONE: there is none. */
+  pp_status (*unwatch)(pp_host *host, uint64_t token);
+} pp_bus_1;
+
+/* All are called on the loop, never from inside a function of pp_bus_1 or another callback. All that is
+ * passed is valid until the return. None may be NULL. */
+typedef struct pp_bus_sink_1 {
+  uint32_t size;
+  uint32_t reserved0;
+
+  /* [loop] The bus is there (1), or away (0). It is away until this was said. */
+  void (*link)(void *instance, uint32_t up);
+
+  /* [loop] A message, for the subscription with this token. */
+  void (*message)(void *instance, uint64_t token, const pp_bus_message *message);
+
+  /* [loop] Messages `from` to `to` of a subscription are not to be had any more. */
+  void (*missed)(void *instance, uint64_t token, uint64_t from, uint64_t to);
+
+  /* [loop] All that there was when the subscription began has been told, up to this sequence; what
+   * follows is new. */
+  void (*caught_up)(void *instance, uint64_t token, uint64_t sequence);
+
+  /* [loop] PP_OK: the message has this sequence. PP_E_FULL: there are too many topics. */
+  void (*published)(void *instance, uint64_t token, pp_status status, uint64_t sequence);
+
+  /* [loop] What became of a claim: `what` is PP_LEASE_*. PP_LEASE_DENIED with an empty value may also
+   * mean that there are too many leases. */
+  void (*lease)(void *instance, uint64_t token, pp_bytes key, uint32_t what, pp_bytes value);
+
+  /* [loop] A key that is watched is held (1), with this value; or is free (0). */
+  void (*seen)(void *instance, uint64_t token, pp_bytes key, uint32_t held, pp_bytes value);
+} pp_bus_sink_1;
+
 #ifdef __cplusplus
 }
 #endif

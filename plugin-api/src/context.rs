@@ -48,11 +48,23 @@ pub struct Context {
     host: Host,
     /// Jobs submitted so far.
     works: u64,
+    /// Tokens of the bus given out so far.
+    bus_tokens: u64,
 }
 
 impl Context {
     pub(crate) fn new(host: Host) -> Context {
-        Context { host, works: 0 }
+        Context {
+            host,
+            works: 0,
+            bus_tokens: 0,
+        }
+    }
+
+    /// One that was never given out before.
+    pub(crate) fn next_bus_token(&mut self) -> u64 {
+        self.bus_tokens += 1;
+        self.bus_tokens
     }
 
     pub(crate) fn host(&self) -> &Host {

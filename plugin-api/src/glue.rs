@@ -8,6 +8,7 @@
 //! and is never handed to the protocol again.
 
 mod blocking;
+mod bus;
 pub(crate) mod caller;
 mod carry;
 mod declared;
@@ -143,6 +144,7 @@ impl<P: Protocol> Style for Events<P> {
     const EXTENSIONS: &'static [(&'static str, *const c_void)] = &[
         (abi::EXT_WORK, ptr::from_ref(Self::WORK_SINK).cast()),
         (abi::EXT_CARRY, Self::CARRY_OR_NULL),
+        (abi::EXT_BUS, Self::BUS_SINK_OR_NULL),
     ];
     const REFUSAL: &'static [u8] = P::REFUSAL;
 }

@@ -32,6 +32,7 @@
 //! - [`Context`] is what a plugin may ask of the daemon during a call: to write, to send a file, to close.
 //! - [`Opt`] declares an option; the daemon checks what an administrator wrote before the plugin
 //!   runs, and [`Configure`] makes a protocol from the checked [`Settings`].
+//! - [`bus`] is what the instances of a service share: topics with history, and unique names.
 //! - [`testing`] runs a plugin without the daemon: with virtual time, input cut at every byte and
 //!   output that is full at the worst moment.
 //!
@@ -90,6 +91,7 @@
 )]
 pub mod abi;
 mod blocking;
+pub mod bus;
 mod context;
 mod error;
 mod facts;
@@ -111,6 +113,7 @@ pub use protocol::{Configure, Needs, Protocol};
 
 /// All that most plugins use.
 pub mod prelude {
+    pub use crate::bus::{ClaimId, PublishId, SubscriptionId, WatchId};
     pub use crate::{
         Address, Blocking, Configure, Context, Datagram, End, Error, Facts, Level, Needs, Opt,
         Protocol, Replies, ReplyToken, Result, SessionId, Settings, Stream, TimerId, Waker, WorkId,

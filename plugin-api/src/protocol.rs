@@ -28,6 +28,8 @@ pub trait Protocol: Configure + 'static {
     const DATAGRAMS: bool = false;
     /// Whether the peer always speaks first; `open` may then wait until it has.
     const PEER_FIRST: bool = false;
+    /// Whether it uses the bus: [`bus`](Protocol::bus).
+    const BUS: bool = false;
     /// The plugin's own number for what [`export`](Protocol::export) writes, if live sessions can move
     /// to another worker. Not 0, and another one for every change of it.
     const CARRY_FORMAT: Option<u32> = None;
@@ -147,6 +149,12 @@ pub trait Protocol: Configure + 'static {
     /// counted. [`Error::Cancelled`]: it never ran, because the worker ends.
     fn worked(&mut self, cx: &mut Context, work: WorkId, result: Result<Box<dyn Any + Send>>) {
         let _ = (cx, work, result);
+    }
+
+    /// What became of something that was asked of the [bus](crate::bus), or came by it. Only with
+    /// [`BUS`](Protocol::BUS).
+    fn bus(&mut self, cx: &mut Context, event: crate::bus::Event<'_>) {
+        let _ = (cx, event);
     }
 
     /// No session is opened after this; those that are open have `grace` to end.

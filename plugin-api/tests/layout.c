@@ -97,11 +97,22 @@ static void constants(void) {
   CONSTANT(PP_READ_PEEK);
   CONSTANT(PP_FILE_RANGES);
   CONSTANT(PP_CARRY_BYTES_MAX);
+  CONSTANT(PP_BUS_NAME_BYTES);
+  CONSTANT(PP_BUS_ID_BYTES);
+  CONSTANT(PP_BUS_VALUE_BYTES);
+  CONSTANT(PP_BUS_MESSAGE_BYTES);
+  CONSTANT(PP_BUS_LAST);
+  CONSTANT(PP_BUS_FROM);
+  CONSTANT(PP_BUS_HISTORY_ONLY);
+  CONSTANT(PP_LEASE_WON);
+  CONSTANT(PP_LEASE_DENIED);
+  CONSTANT(PP_LEASE_LOST);
   TEXT(PP_EXT_NEEDS);
   TEXT(PP_EXT_BLOCKING);
   TEXT(PP_EXT_WORK);
   TEXT(PP_EXT_FILE);
   TEXT(PP_EXT_CARRY);
+  TEXT(PP_EXT_BUS);
 }
 
 static void entry(void) {
@@ -311,6 +322,43 @@ static void carry(void) {
            (void *, uint64_t, const pp_session_info *, uint32_t, const uint8_t *, size_t, void **, pp_text *));
 }
 
+static void bus_message(void) {
+  STRUCT(pp_bus_message);
+  FIELD(uint32_t, size);
+  FIELD(uint32_t, reserved0);
+  FIELD(uint64_t, sequence);
+  FIELD(uint64_t, time_ms);
+  FIELD(pp_bytes, topic);
+  FIELD(pp_bytes, id);
+  FIELD(pp_bytes, bytes);
+}
+
+static void bus(void) {
+  STRUCT(pp_bus_1);
+  FIELD(uint32_t, size);
+  FIELD(uint32_t, reserved0);
+  FUNCTION(int32_t, publish, (pp_host *, pp_bytes, pp_bytes, pp_bytes, uint64_t));
+  FUNCTION(int32_t, subscribe, (pp_host *, pp_bytes, uint32_t, uint64_t, uint32_t, uint64_t));
+  FUNCTION(int32_t, unsubscribe, (pp_host *, uint64_t));
+  FUNCTION(int32_t, claim, (pp_host *, pp_bytes, pp_bytes, pp_bytes, uint64_t));
+  FUNCTION(int32_t, release, (pp_host *, pp_bytes, pp_bytes));
+  FUNCTION(int32_t, watch, (pp_host *, pp_bytes, uint64_t));
+  FUNCTION(int32_t, unwatch, (pp_host *, uint64_t));
+}
+
+static void bus_sink(void) {
+  STRUCT(pp_bus_sink_1);
+  FIELD(uint32_t, size);
+  FIELD(uint32_t, reserved0);
+  FUNCTION(void, link, (void *, uint32_t));
+  FUNCTION(void, message, (void *, uint64_t, const pp_bus_message *));
+  FUNCTION(void, missed, (void *, uint64_t, uint64_t, uint64_t));
+  FUNCTION(void, caught_up, (void *, uint64_t, uint64_t));
+  FUNCTION(void, published, (void *, uint64_t, int32_t, uint64_t));
+  FUNCTION(void, lease, (void *, uint64_t, pp_bytes, uint32_t, pp_bytes));
+  FUNCTION(void, seen, (void *, uint64_t, pp_bytes, uint32_t, pp_bytes));
+}
+
 int main(void) {
   constants();
   entry();
@@ -331,5 +379,8 @@ int main(void) {
   work_sink();
   file();
   carry();
+  bus_message();
+  bus();
+  bus_sink();
   return 0;
 }

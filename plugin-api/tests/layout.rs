@@ -189,11 +189,12 @@ fn printed_by_rust() -> String {
         READ_PEEK,
         FILE_RANGES,
         CARRY_BYTES_MAX,
+        BUS_NAME_BYTES, BUS_ID_BYTES, BUS_VALUE_BYTES, BUS_MESSAGE_BYTES, BUS_LAST, BUS_FROM,
+        BUS_HISTORY_ONLY, LEASE_WON, LEASE_DENIED, LEASE_LOST,
     ]);
     for (name, id) in [
         ("NEEDS", abi::EXT_NEEDS), ("BLOCKING", abi::EXT_BLOCKING), ("WORK", abi::EXT_WORK),
-        ("FILE", abi::EXT_FILE),
-        ("CARRY", abi::EXT_CARRY),
+        ("FILE", abi::EXT_FILE), ("CARRY", abi::EXT_CARRY), ("BUS", abi::EXT_BUS),
     ] {
         writeln!(out, "text PP_EXT_{name} {id}").expect("a String takes everything");
     }
@@ -234,6 +235,15 @@ fn printed_by_rust() -> String {
     layout!(out, "pp_work_sink_1", abi::WorkSink1, [size, reserved0, done]);
     layout!(out, "pp_file_1", abi::File1, [size, reserved0, send]);
     layout!(out, "pp_carry_1", abi::Carry1, [size, format, export_session, import_session]);
+    layout!(out, "pp_bus_message", abi::BusMessage, [
+        size, reserved0, sequence, time_ms, topic, id, bytes,
+    ]);
+    layout!(out, "pp_bus_1", abi::Bus1, [
+        size, reserved0, publish, subscribe, unsubscribe, claim, release, watch, unwatch,
+    ]);
+    layout!(out, "pp_bus_sink_1", abi::BusSink1, [
+        size, reserved0, link, message, missed, caught_up, published, lease, seen,
+    ]);
     out
 }
 

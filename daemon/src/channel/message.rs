@@ -23,6 +23,7 @@ pub enum Brief {
     Check(CheckBrief),
     Probe(ProbeBrief),
     Worker(WorkerBrief),
+    Hub(HubBrief),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,6 +44,16 @@ pub enum Depth {
     Handshake,
     /// All that a start demands.
     Settings,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HubBrief {
+    pub daemon: DaemonPlan,
+    /// There was a hub before this one.
+    pub replaces: bool,
+    /// Services of those who knew that one, in the order of their ends, which follow the fixed
+    /// descriptors.
+    pub members: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -137,6 +148,8 @@ pub enum Order {
     },
     /// Go by other limits and rules.
     Adjust(Box<Adjustment>),
+    /// The descriptor that rides along is the worker's end of the bus from now on.
+    Bus {},
     /// Let nobody from there in, and close what is open from there.
     Ban(Ban),
     Unban {
@@ -165,7 +178,32 @@ impl Order {
             | Order::Adjust(_)
             | Order::Ban(_)
             | Order::Unban { .. } => 0,
-            Order::Give { .. } | Order::Take {} | Order::Connections(_) | Order::LogTo {} => 1,
+            Order::Give { .. }
+            | Order::Take {}
+            | Order::Bus {}
+            | Order::Connections(_)
+            | Order::LogTo {} => 1,
+        }
+    }
+}
+
+/// To the hub, each with a descriptor: the end of a worker of this service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HubOrder {
+    Attach {
+        service: String,
+    },
+    /// Write down what is not written yet, and end; without a descriptor.
+    Stop {},
+}
+
+impl HubOrder {
+    /// Descriptors that ride along.
+    pub fn descriptors(&self) -> usize {
+        match self {
+            HubOrder::Attach { .. } => 1,
+            HubOrder::Stop {} => 0,
         }
     }
 }

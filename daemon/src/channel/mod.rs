@@ -24,8 +24,8 @@ use crate::sys::passing;
 
 pub use connections::{ConnectionFilter, ConnectionsOrder, OpenConnection, OpenConnections};
 pub use message::{
-    Adjustment, BANS_MAX, Ban, Brief, CheckBrief, Depth, ListenerBrief, Order, ProbeBrief, Report,
-    StandIn, StoredPlugin, TRAPPED_PER_S, WorkerBrief,
+    Adjustment, BANS_MAX, Ban, Brief, CheckBrief, Depth, HubBrief, HubOrder, ListenerBrief, Order,
+    ProbeBrief, Report, StandIn, StoredPlugin, TRAPPED_PER_S, WorkerBrief,
 };
 
 /// Longer messages are refused by the sender and count as garbled at the receiver.
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(worker.receive::<Order>(), Received::Empty);
         let order = Order::Drain {
             grace_ms: 30_000,
-            leaving: vec!["tcp://[::]:7".to_owned()],
+            leaving: Vec::new(),
         };
         supervisor.send(&order).expect("sent");
         assert_eq!(worker.receive(), Received::Message(order));

@@ -93,6 +93,24 @@ const WORDS_ONLY: &[(&str, &str)] = &[];
 
 const GENERAL: &[Key] = &[
     key(
+        "daemon.bus.history",
+        Kind::Count {
+            min: 0,
+            max: 1_000_000_000,
+        },
+        Is("10000"),
+        "Messages of each topic of the bus that are kept; 0 keeps none.",
+    ),
+    key(
+        "daemon.bus.keep",
+        Kind::Duration {
+            min_ms: 1_000,
+            max_ms: 100 * YEAR_MS,
+        },
+        Is(r#""30d""#),
+        "How long messages of the bus are kept.",
+    ),
+    key(
         "daemon.plugin_dir",
         Kind::Path,
         Is(r#""/usr/lib/polyport/plugins""#),

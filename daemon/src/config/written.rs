@@ -49,12 +49,21 @@ pub struct Daemon {
     pub log: Log,
     #[serde(default)]
     pub control: Control,
+    pub bus: Bus,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Control {
     #[serde(default)]
     pub operators: Vec<String>,
+}
+
+/// What the bus keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Bus {
+    pub history: u64,
+    #[serde(rename = "keep")]
+    pub keep_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

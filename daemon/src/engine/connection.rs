@@ -15,7 +15,7 @@
 
 use super::deadlines::NEVER;
 use super::files::Ranges;
-use super::giving::Kept;
+use super::kept::Kept;
 use super::limits::{Pace, Passed, Spans, Until};
 use super::output::{Output, Watermarks};
 use super::session::End;

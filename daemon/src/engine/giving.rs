@@ -9,19 +9,9 @@
 use super::carried::{Carried, CarriedFacts};
 use super::connection::Connection;
 use super::handover::WAITING_BYTES_MAX;
-use super::session::{Credentials, End, Facts, Party, Protocol, Token};
+use super::kept::Kept;
+use super::session::{End, Facts, Protocol, Token};
 use super::streams::Streams;
-
-/// What a session was opened with, kept where it may be carried.
-#[derive(Debug)]
-pub(super) struct Kept {
-    peer: Party,
-    local: Party,
-    credentials: Option<Credentials>,
-    proxied: bool,
-    accepted_ms: u64,
-    endpoint: Box<str>,
-}
 
 /// Why a session that was to be taken was not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,14 +29,8 @@ impl<P: Protocol> Streams<P> {
             return;
         }
         if let Some(connection) = self.connections.get_mut(token) {
-            connection.facts = Some(Box::new(Kept {
-                peer: facts.peer,
-                local: facts.local,
-                credentials: facts.credentials,
-                proxied: facts.proxied,
-                accepted_ms: facts.accepted_ms,
-                endpoint: facts.endpoint.into(),
-            }));
+            let kept = Kept::of(facts, &mut self.endpoints);
+            connection.facts = Some(Box::new(kept));
         }
     }
 
@@ -101,7 +85,7 @@ impl<P: Protocol> Streams<P> {
         let refused = self.protocol.desk().was_refused(token);
         let idle_ms = self.idle_ms;
         let connection = self.connections.get_mut(token).filter(|c| !c.is_over())?;
-        let facts = connection.facts.as_deref()?;
+        let facts = connection.facts.as_deref()?.facts();
         let output = connection
             .output
             .pieces(&super::output::Splices::default(), &[]);

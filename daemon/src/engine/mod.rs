@@ -19,6 +19,7 @@ mod giving;
 pub mod handler;
 pub mod handover;
 mod introducing;
+mod kept;
 mod limiting;
 mod limits;
 mod lists;

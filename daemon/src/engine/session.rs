@@ -192,6 +192,31 @@ pub trait Protocol {
     fn worked(&mut self, job: JobToken, end: JobEnd) {
         let _ = (job, end);
     }
+    /// Of the bus: its worker's end. True while there is more to be told, to be asked for with
+    /// [`BusNews::More`]. By default the protocol knows no bus, and gives up any that is offered.
+    fn hear_bus(&mut self, news: BusNews<'_>) -> Result<bool, String> {
+        let _ = news;
+        Err("the plugin does not use the bus".to_owned())
+    }
+    /// What is to be said to the bus, and how much of it was.
+    fn bus_output(&mut self) -> &[u8] {
+        &[]
+    }
+    fn bus_sent(&mut self, bytes: usize) {
+        let _ = bytes;
+    }
     /// What was asked for during the last call.
     fn desk(&mut self) -> &mut Desk;
+}
+
+/// What the worker hears of the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BusNews<'a> {
+    /// There is one, to which nothing has been said.
+    There,
+    /// One frame of it.
+    Frame(&'a [u8]),
+    /// What followed from the last frame and was not told yet.
+    More,
+    Gone,
 }

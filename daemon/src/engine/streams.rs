@@ -18,11 +18,12 @@ use slotmap::SlotMap;
 use super::connection::{Connection, Next};
 use super::deadlines::{Deadlines, NEVER, What};
 use super::handler::{Job, JobEnd, JobToken, SharedHandler};
+use super::kept::Endpoints;
 use super::limits::{Passed, Spans};
 use super::lists::{Lists, Parted};
 use super::output::{Pieces, Spares, Splices, Watermarks};
 use super::pending::Pending;
-use super::session::{End, Facts, Protocol, Token};
+use super::session::{BusNews, End, Facts, Protocol, Token};
 use crate::plan::Limits;
 
 /// What one read may bring.
@@ -46,6 +47,7 @@ pub struct Streams<P: Protocol> {
     pub(super) idle_ms: u64,
     pub(super) input_bytes_max: usize,
     pub(super) output_bytes_max: usize,
+    pub(super) endpoints: Endpoints,
     pub(super) draining: bool,
 }
 
@@ -94,6 +96,7 @@ impl<P: Protocol> Streams<P> {
             idle_ms: limits.idle_ms,
             input_bytes_max: limits.input_bytes_max,
             output_bytes_max: limits.output_bytes_max,
+            endpoints: Endpoints::default(),
             draining: false,
         }
     }
@@ -203,6 +206,27 @@ impl<P: Protocol> Streams<P> {
         self.protocol.wake(wake_token);
         self.carry_out(None, now_ms);
         self.end_sessions(now_ms);
+    }
+
+    /// News of the bus; an error ends that end of it.
+    pub fn hear_bus(&mut self, news: BusNews<'_>, now_ms: u64) -> Result<(), String> {
+        let mut more = self.protocol.hear_bus(news);
+        while let Ok(true) = more {
+            self.carry_out(None, now_ms);
+            self.end_sessions(now_ms);
+            more = self.protocol.hear_bus(BusNews::More);
+        }
+        self.carry_out(None, now_ms);
+        self.end_sessions(now_ms);
+        more.map(drop)
+    }
+
+    pub fn bus_output(&mut self) -> &[u8] {
+        self.protocol.bus_output()
+    }
+
+    pub fn bus_sent(&mut self, bytes: usize) {
+        self.protocol.bus_sent(bytes);
     }
 
     /// A job that the protocol submitted is over.

@@ -17,6 +17,9 @@ pub struct Descriptor {
     pub datagrams: bool,
     /// It serves by calls that may block, each on a thread.
     pub blocking: bool,
+    /// It hears of the bus: the daemon has to have one.
+    #[serde(default)]
+    pub bus: bool,
     pub peer_first: bool,
     /// What its peers are told while it keeps failing and nothing of it runs.
     #[serde(default)]

@@ -166,7 +166,9 @@ impl fmt::Display for Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Access, Limits, LogFormat, LogLevel, LogPlan, LogTarget, SandboxPolicy};
+    use crate::plan::{
+        Access, BusPlan, Limits, LogFormat, LogLevel, LogPlan, LogTarget, SandboxPolicy,
+    };
     use crate::plan::{Address, SocketPlan, UnixName};
 
     fn service() -> ServicePlan {
@@ -196,6 +198,10 @@ mod tests {
                 hang_timeout_ms: 1,
                 thread_hang_timeout_ms: 30_000,
                 sandbox: SandboxPolicy::BestEffort,
+                bus: BusPlan {
+                    history: 0,
+                    keep_ms: 1,
+                },
                 log: LogPlan {
                     target: LogTarget::Stderr,
                     level: LogLevel::Info,

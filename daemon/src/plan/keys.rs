@@ -60,6 +60,7 @@ fn of_daemon(daemon: &DaemonPlan, keys: &mut Keys) {
         sandbox,
         log,
         control,
+        bus,
     } = daemon;
     keys.prefix = "daemon.".to_owned();
     for (key, path) in [
@@ -87,6 +88,8 @@ fn of_daemon(daemon: &DaemonPlan, keys: &mut Keys) {
         }
     }
     keys.list("control.operators", &control.written);
+    keys.set("bus.history", bus.history);
+    keys.set("bus.keep", duration(bus.keep_ms));
 }
 
 fn of_service(service: &ServicePlan, keys: &mut Keys) {
@@ -190,7 +193,13 @@ fn of_socket(socket: &SocketPlan, keys: &mut Keys) {
 }
 
 fn duration(ms: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [(3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+    const UNITS: [(u64, &str); 5] = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1_000, "s"),
+        (1, "ms"),
+    ];
     in_units(ms, &UNITS)
 }
 
@@ -279,7 +288,9 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_what_would_be_written() {
-        for ms in [0, 1, 999, 1_000, 1_500, 60_000, 90_000, 3_600_000] {
+        for ms in [
+            0, 1, 999, 1_000, 1_500, 60_000, 90_000, 3_600_000, 86_400_000,
+        ] {
             assert_eq!(parse_duration_ms(&duration(ms)), Ok(ms), "{}", duration(ms));
         }
         for bytes in [0, 1, 1_000, 1_024, 65_536, 1 << 20, 3 << 30] {

@@ -65,6 +65,7 @@ pub struct DaemonPlan {
     pub log: LogPlan,
     #[serde(default)]
     pub control: ControlPlan,
+    pub bus: BusPlan,
 }
 
 /// Of the control socket.
@@ -86,6 +87,14 @@ impl Operators {
     pub fn is_empty(&self) -> bool {
         self.uids.is_empty() && self.gids.is_empty()
     }
+}
+
+/// What the bus keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BusPlan {
+    /// Messages of each topic.
+    pub history: u64,
+    pub keep_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,8 +13,8 @@ use super::endpoint::{self, Want};
 use super::facts::Facts;
 use super::socket;
 use super::{
-    Access, ControlPlan, DaemonPlan, Endpoint, Hours, Identity, Limits, LogPlan, LogTarget,
-    Operators, Plan, ServicePlan, SocketPlan, ThreadLimits, Transport, parse_network,
+    Access, BusPlan, ControlPlan, DaemonPlan, Endpoint, Hours, Identity, Limits, LogPlan,
+    LogTarget, Operators, Plan, ServicePlan, SocketPlan, ThreadLimits, Transport, parse_network,
 };
 use crate::config::{self, Complaint, Config, Fault, Place, in_order, shown};
 
@@ -53,6 +53,10 @@ pub fn resolve(config: Config, facts: &Facts) -> Result<Plan, Vec<Complaint>> {
         sandbox: daemon.sandbox,
         log,
         control,
+        bus: BusPlan {
+            history: daemon.bus.history,
+            keep_ms: daemon.bus.keep_ms,
+        },
     };
     Ok(Plan {
         daemon,

@@ -12,6 +12,7 @@ use std::mem::size_of;
 
 use polyport_plugin::abi;
 
+use super::bus::{self, BusSink};
 use super::carry::{Carry, read_carry};
 use super::error::LoadError;
 use super::extension::{self, table_of};
@@ -30,7 +31,7 @@ const OPTION_BYTES_MAX: u32 = 4096;
 const REQUIRED_MAX: usize = 64;
 const HELP_BYTES_MAX: usize = 1024;
 /// Extensions of the host's side that a plugin may require.
-const HOST_EXTENSIONS: [&str; 2] = [abi::EXT_WORK, abi::EXT_FILE];
+const HOST_EXTENSIONS: [&str; 3] = [abi::EXT_WORK, abi::EXT_FILE, abi::EXT_BUS];
 
 // The header promises what the plan keeps.
 const _: () = assert!(REFUSAL_BYTES_MAX as u64 == abi::REFUSAL_MAX);
@@ -43,6 +44,7 @@ pub struct Admitted {
     pub(super) needs: DeclaredNeeds,
     pub(super) blocking: Option<Blocking>,
     pub(super) work_done: Option<WorkDone>,
+    pub(super) bus_sink: Option<BusSink>,
     pub(super) carry: Option<Carry>,
     name: String,
     version: String,
@@ -95,6 +97,7 @@ impl Admitted {
             datagrams: table.datagram.is_some()
                 || self.blocking.is_some_and(|it| it.serve_datagram.is_some()),
             blocking: self.blocking.is_some(),
+            bus: self.bus_sink.is_some(),
             peer_first: table.flags & abi::PEER_FIRST != 0,
             refusal: self.refusal.clone(),
             options: self
@@ -137,6 +140,8 @@ pub(super) unsafe fn admit(table: *const abi::Plugin) -> Result<Admitted, LoadEr
     let work_done = unsafe { read_work_done(&table) }?;
     // SAFETY: as above.
     let carry = unsafe { read_carry(&table) }?;
+    // SAFETY: as above.
+    let bus_sink = unsafe { bus::read_sink(&table) }?;
     // SAFETY: a static text or null, as the header demands.
     let text = |field, text| unsafe { table_text(field, text) };
     let name = text("name", table.name)?;
@@ -159,6 +164,7 @@ pub(super) unsafe fn admit(table: *const abi::Plugin) -> Result<Admitted, LoadEr
         needs,
         blocking,
         work_done,
+        bus_sink,
         carry,
         name,
         version,

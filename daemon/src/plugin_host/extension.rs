@@ -11,6 +11,7 @@ pub(super) const NEEDS: &CStr = c"polyport.needs/1";
 pub(super) const BLOCKING: &CStr = c"polyport.blocking/1";
 pub(super) const CARRY: &CStr = c"polyport.carry/1";
 pub(super) const WORK: &CStr = c"polyport.work/1";
+pub(super) const BUS: &CStr = c"polyport.bus/1";
 /// Of the daemon's side only.
 pub(super) const FILE: &CStr = c"polyport.file/1";
 

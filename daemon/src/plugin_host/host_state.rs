@@ -19,6 +19,7 @@ use super::waker::WakeQueue;
 use super::work::Jobs;
 use crate::engine::desk::Desk;
 use crate::engine::session::{Party, Token};
+use crate::hub::client::Client;
 
 /// Behind the opaque `pp_host`.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub(super) struct Inside {
     pub(super) wakes: Arc<WakeQueue>,
     /// Addresses of the input lent to the running `feed`.
     pub(super) lent: Range<usize>,
+    /// What it has asked of the bus, if it can hear of it.
+    pub(super) bus: Option<Client>,
     pub(super) life: Life,
     /// What the running callback reported as its own fault.
     pub(super) fault: Option<String>,

@@ -10,7 +10,7 @@
 
 use std::ffi::c_void;
 use std::ptr::null_mut;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use polyport_plugin::abi::{self, Status};
 use slotmap::{Key, SecondaryMap};
@@ -19,7 +19,7 @@ use super::admit::Admitted;
 use super::calls::{Inside as InCall, status_name};
 use super::error::LoadError;
 use super::facts;
-use super::handlers::{Answer, Handlers, HeldDatagram};
+use super::handlers::Handlers;
 use super::host_state::{HostState, Inside, Life};
 use super::log::PluginLog;
 use super::options::Chosen;
@@ -27,9 +27,12 @@ use super::settings::InstanceFacts;
 use super::waker::{WakeQueue, WakeSource};
 use super::work::{Jobs, Owed};
 use crate::engine::desk::Desk;
-use crate::engine::handler::{Errand, JobEnd, JobToken, SharedHandler};
+use crate::engine::handler::{JobEnd, JobToken, SharedHandler};
 use crate::engine::replies::REPLIES;
-use crate::engine::session::{DatagramFacts, End, Facts, Fed, Protocol, TimerToken, Token};
+use crate::engine::session::{
+    BusNews, DatagramFacts, End, Facts, Fed, Protocol, TimerToken, Token,
+};
+use crate::hub::client::Client;
 use crate::plan::LogLevel;
 use crate::scoreboard::{Callback, Counter, Scoreboard, Slot};
 
@@ -45,6 +48,8 @@ pub struct Surroundings {
     pub log_level: LogLevel,
     /// Jobs that may wait or run at once.
     pub jobs_max: usize,
+    /// Different in each worker that ever was.
+    pub seed: u64,
 }
 
 #[derive(Debug)]
@@ -52,10 +57,10 @@ pub struct Instance {
     pub(super) admitted: Admitted,
     pub(super) object: *mut c_void,
     host: &'static HostState,
-    board: Scoreboard,
+    pub(super) board: Scoreboard,
     slot: Slot,
     /// The plugin as threads see it, if it is of the blocking style.
-    handlers: Option<Arc<Handlers>>,
+    pub(super) handlers: Option<Arc<Handlers>>,
     /// Where a session is exported to.
     pub(super) space: Vec<u8>,
 }
@@ -91,6 +96,7 @@ impl Instance {
             jobs,
             peers: SecondaryMap::new(),
             wakes,
+            bus: admitted.bus_sink.map(|_| Client::new(around.seed)),
             lent: 0..0,
             life: Life::Between,
             fault: None,
@@ -207,48 +213,9 @@ impl Instance {
     }
 
     /// After a callback that no session can be blamed for.
-    fn note_fault(&mut self, callback: Callback) {
+    pub(super) fn note_fault(&mut self, callback: Callback) {
         if self.inside().fault.is_some() {
             self.report_fault(callback, Token::null(), "");
-        }
-    }
-}
-
-impl Instance {
-    /// A datagram for a thread. One that is not taken is lost, and counted with the jobs refused.
-    fn hand_out(&mut self, facts: &DatagramFacts<'_>, payload: &[u8]) -> bool {
-        let serves = |handlers: &Arc<Handlers>| handlers.serves_datagrams();
-        let Some(handlers) = self.handlers.clone().filter(serves) else {
-            return false;
-        };
-        let answer = Arc::new(Mutex::new(Answer::default()));
-        let (held, place) = (HeldDatagram::new(facts, payload), answer.clone());
-        let source = facts.peer.source();
-        let serve = move || {
-            let answer = handlers.serve_datagram(&held);
-            *place.lock().unwrap_or_else(PoisonError::into_inner) = answer;
-            JobEnd::Ran
-        };
-        let inside = self.inside();
-        if let Ok(job) = inside.desk.submit(Errand::Datagram { source }, serve) {
-            inside.jobs.owed.insert(job, Owed::Answer(answer));
-        }
-        true
-    }
-
-    /// What a thread has said to a datagram leaves from the loop.
-    fn answer(&mut self, answer: &Mutex<Answer>) {
-        let mut answer = answer.lock().unwrap_or_else(PoisonError::into_inner);
-        if answer.failed {
-            self.board.add(Counter::DatagramsFailed, 1);
-        }
-        let desk = &mut self.inside().desk;
-        for said in answer.replies.drain(..) {
-            // What cannot be sent is counted by the outbox.
-            let _ = desk.outbox.send(said.via, said.to, &said.bytes, None);
-        }
-        if let Some(text) = answer.fault.take() {
-            desk.fault(text);
         }
     }
 }
@@ -454,6 +421,20 @@ impl Protocol for Instance {
             unsafe { done(instance.object, token, arg, status) }
         });
         self.note_fault(Callback::Done);
+    }
+
+    fn hear_bus(&mut self, news: BusNews<'_>) -> Result<bool, String> {
+        self.tell_bus(news)
+    }
+
+    fn bus_output(&mut self) -> &[u8] {
+        self.inside().bus.as_ref().map_or(&[], Client::output)
+    }
+
+    fn bus_sent(&mut self, bytes: usize) {
+        if let Some(bus) = &mut self.inside().bus {
+            bus.sent(bytes);
+        }
     }
 
     fn desk(&mut self) -> &mut Desk {

@@ -18,6 +18,8 @@ use crate::plan::Needs;
 use crate::scoreboard::{Callback, Slot};
 
 mod admit;
+mod answering;
+mod bus;
 mod calls;
 mod carry;
 mod error;

@@ -54,10 +54,11 @@ pub enum Callback {
     Done,
     ExportSession,
     ImportSession,
+    Bus,
 }
 
 impl Callback {
-    const ALL: [Callback; 19] = [
+    const ALL: [Callback; 20] = [
         Callback::None,
         Callback::Load,
         Callback::Check,
@@ -77,6 +78,7 @@ impl Callback {
         Callback::Done,
         Callback::ExportSession,
         Callback::ImportSession,
+        Callback::Bus,
     ];
 
     /// As logs and `status` have it.
@@ -101,6 +103,7 @@ impl Callback {
             Callback::Done => "done",
             Callback::ExportSession => "export_session",
             Callback::ImportSession => "import_session",
+            Callback::Bus => "bus",
         }
     }
 

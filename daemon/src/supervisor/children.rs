@@ -34,6 +34,7 @@ pub(super) enum Kind {
     Check,
     /// The probe of this service.
     Probe(String),
+    Hub,
     /// A worker and its name in logs.
     Worker {
         id: WorkerId,
@@ -137,7 +138,7 @@ impl Children {
     pub(super) fn workers(&self) -> impl Iterator<Item = WorkerId> {
         self.iter().filter_map(|(_, child)| match child.kind {
             Kind::Worker { id, .. } => Some(id),
-            Kind::Check | Kind::Probe(_) => None,
+            Kind::Check | Kind::Probe(_) | Kind::Hub => None,
         })
     }
 
@@ -185,14 +186,16 @@ impl Children {
         }
     }
 
-    /// The same, with descriptors that ride along. A child that is gone is an error.
+    /// The same, with descriptors that ride along. A child that is gone is an error, and so is one that
+    /// has not taken what it was told before: this must not overtake that.
     pub(super) fn tell_with(
         &self,
         pid: i32,
-        order: &Order,
+        order: &impl serde::Serialize,
         fds: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
         match self.living.get(&pid) {
+            Some(child) if !child.unsent.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
             Some(child) => child.channel.send_with(order, fds),
             None => Err(io::ErrorKind::NotFound.into()),
         }
@@ -299,6 +302,7 @@ fn arguments(kind: &Kind) -> Vec<CString> {
     let (role, whom) = match kind {
         Kind::Check => ("check", String::new()),
         Kind::Probe(service) => ("probe", service.clone()),
+        Kind::Hub => ("hub", String::new()),
         Kind::Worker { name, .. } => ("worker", name.clone()),
     };
     ["polyport", handed::CHILD_VERB, role, &whom]
@@ -312,7 +316,7 @@ fn arguments(kind: &Kind) -> Vec<CString> {
 fn environment(kind: &Kind) -> Vec<CString> {
     let wanted = |name: &str| match kind {
         Kind::Check => name.starts_with("POLYPORT_"),
-        Kind::Probe(_) | Kind::Worker { .. } => name == "RUST_BACKTRACE",
+        Kind::Probe(_) | Kind::Hub | Kind::Worker { .. } => name == "RUST_BACKTRACE",
     };
     // Somebody else's variables may be anything but text.
     std::env::vars_os()

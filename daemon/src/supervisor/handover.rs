@@ -19,7 +19,6 @@ use crate::lifecycle::WorkerId;
 ///
 /// When one of them cannot be told. Then `from` has heard nothing, and may be drained instead; `to`
 /// finds a stream that has ended, and goes on.
-#[expect(dead_code, reason = "reloads, which call it, are not merged yet")]
 pub(super) fn begin(
     children: &Children,
     from: WorkerId,

@@ -108,6 +108,11 @@ impl Supervisor {
                 }
                 Ok(())
             }
+            (Kind::Hub, Report::Ready { .. }, Phase::Living(_)) => Ok(()),
+            (Kind::Hub, Report::Refused { text }, Phase::Living(_)) => {
+                tracing::error!("the hub cannot serve: {}", log::escape(&text));
+                Ok(())
+            }
             // A child that outlived what it was for.
             (_, _, Phase::Leaving(_)) => Ok(()),
             (_, report, _) => {
@@ -159,8 +164,12 @@ impl Supervisor {
                 life.worker_ended(*id, child, exit, &mut self.children, now_ms);
                 Ok(())
             }
+            (Kind::Hub, Phase::Living(life)) => {
+                life.hub_ended(pid, exit, now_ms);
+                Ok(())
+            }
             // Ends after the answer, or while leaving, are how it should be.
-            (Kind::Check | Kind::Probe(_) | Kind::Worker { .. }, _) => Ok(()),
+            (Kind::Check | Kind::Probe(_) | Kind::Hub | Kind::Worker { .. }, _) => Ok(()),
         }
     }
 

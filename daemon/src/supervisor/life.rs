@@ -17,6 +17,8 @@ use super::children::{Child, Children, Kind};
 use super::connections::Looks;
 use super::crashes::Crashes;
 use super::directories::Directories;
+use super::handover;
+use super::hub::Bus;
 use super::logging::LevelBack;
 use super::metrics::Happened;
 use super::preparation::Candidate;
@@ -51,6 +53,7 @@ pub(super) struct Life {
     pub(super) level_back: Option<LevelBack>,
     /// Where the configuration is.
     pub(super) sources: CheckBrief,
+    pub(super) bus: Bus,
     watch: Watch,
     announce_due: bool,
     over: bool,
@@ -83,6 +86,7 @@ impl Life {
             happened: Happened::default(),
             level_back: None,
             sources,
+            bus: Bus::default(),
             watch: Watch::new(policy(&plan)),
             announce_due: false,
             over: false,
@@ -182,6 +186,7 @@ impl Life {
             self.bans.next_deadline_ms(),
             self.looks.next_deadline_ms(),
             self.next_level_ms(),
+            self.bus_deadline_ms(),
             (self.changes.is_due() && self.lifecycle.can_change()).then_some(0),
             Some(look),
         ];
@@ -290,15 +295,11 @@ impl Life {
             Order::Drain {
                 worker,
                 grace_ms,
-                successor: _,
+                successor,
             } => {
                 let leaving = self.edition(worker).map(|edition| edition.leaving.clone());
                 let leaving = leaving.unwrap_or_default();
-                tell(
-                    children,
-                    worker,
-                    &channel::Order::Drain { grace_ms, leaving },
-                );
+                drain(children, worker, successor, grace_ms, leaving);
             }
             Order::Commit => self.commit(children, now_ms),
             Order::Abandon { text } => self.give_up(&text, now_ms),
@@ -383,7 +384,7 @@ impl Life {
         if std::mem::take(&mut self.announce_due) {
             self.announce(wish, children, now_ms)?;
         }
-        if self.over {
+        if self.over && self.stop_bus(children) {
             if self.bans.next_deadline_ms().is_some() {
                 // It is in the log; there is nobody else to tell.
                 let _ = self.bans.save();
@@ -435,6 +436,24 @@ impl Life {
         let _ = std::io::stdout().flush();
         Ok(())
     }
+}
+
+/// What cannot be handed over is drained.
+fn drain(
+    children: &mut Children,
+    worker: WorkerId,
+    successor: Option<WorkerId>,
+    grace_ms: u64,
+    leaving: Vec<String>,
+) {
+    if let Some(heir) = successor {
+        match handover::begin(children, worker, heir, grace_ms, leaving.clone()) {
+            Ok(()) => return,
+            Err(error) => tracing::warn!("sessions drain instead of being carried: {error}"),
+        }
+    }
+    let order = channel::Order::Drain { grace_ms, leaving };
+    tell(children, worker, &order);
 }
 
 pub(super) fn tell(children: &mut Children, worker: WorkerId, order: &channel::Order) {

@@ -17,6 +17,7 @@ mod directories;
 mod handover;
 mod health;
 mod hearing;
+mod hub;
 mod life;
 mod listeners;
 mod logging;
@@ -166,6 +167,7 @@ impl Supervisor {
             Phase::Living(life) => {
                 life.watch(&mut self.children, now_ms);
                 life.tick(&mut self.children, now_ms);
+                life.tend_bus(&mut self.children, now_ms);
                 life.advance(&mut self.children, now_ms);
                 life.spread_bans(&mut self.children);
                 life.conclude_looks(now_ms);

@@ -18,6 +18,7 @@ use crate::scoreboard::sources::Sources;
 
 mod accept;
 mod blocking;
+mod bus;
 mod complaints;
 mod datagram;
 mod entry;

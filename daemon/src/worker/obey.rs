@@ -59,6 +59,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             }
             Order::Ban(ban) => self.ban(&ban),
             Order::Unban { network } => self.gate.unban(network),
+            Order::Bus {} => {
+                if let Some(end) = self.orders.take_descriptor() {
+                    self.join_bus(end);
+                }
+            }
             Order::Adjust(adjustment) => self.adjust(&adjustment),
         }
     }

@@ -196,6 +196,7 @@ fn plugin(brief: &WorkerBrief, board: &Scoreboard) -> Result<(Server, String), S
         clock: super::turn::clock_ms,
         log_level: brief.daemon.log.level,
         jobs_max: jobs_max(&brief.plan.limits),
+        seed: seed(),
     };
     let instance = Instance::create(admitted, &chosen, &facts, around).map_err(refused)?;
     Ok((Server::Plugin(Box::new(instance)), sandbox))
@@ -224,6 +225,12 @@ fn about(service: &str, step: &str, why: &dyn std::fmt::Display) -> String {
 fn publish_code(board: &Scoreboard) -> io::Result<()> {
     board.publish_code(&std::fs::read_to_string("/proc/self/maps")?);
     Ok(())
+}
+
+/// Different in each process: the library draws it from the kernel's randomness.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
 }
 
 /// Jobs of the instance that may run or wait.
@@ -314,12 +321,12 @@ impl Orders for FromSupervisor {
         self.channel.as_fd()
     }
 
-    fn take_descriptor(&mut self) -> Option<OwnedFd> {
-        self.rode_along.take()
-    }
-
     fn report(&mut self, report: &Report) -> io::Result<()> {
         self.channel.send(report)
+    }
+
+    fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        self.rode_along.take()
     }
 
     fn next(&mut self) -> NextOrder {

@@ -16,6 +16,7 @@ use nix::time::{ClockId, clock_gettime};
 use slotmap::{Key, KeyData, SecondaryMap};
 
 use super::blocking::{self, Blocking};
+use super::bus::{self, Bus};
 use super::complaints::Complaints;
 use super::datagram::{Around, Datagrams};
 use super::entry::Stranger;
@@ -49,6 +50,7 @@ pub(super) struct Worker<P: Protocol, W, O> {
     pub(super) streams: Streams<P>,
     pub(super) sockets: SecondaryMap<Token, Stream>,
     pub(super) blocking: Blocking,
+    pub(super) bus: Bus,
     pub(super) listeners: Vec<Listener>,
     pub(super) datagrams: Datagrams,
     /// Connections that can go on without a further event.
@@ -120,6 +122,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             epoll,
             streams,
             blocking,
+            bus: Bus::default(),
             sockets: SecondaryMap::new(),
             listeners,
             datagrams,
@@ -162,6 +165,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             }
             self.obey_orders();
             self.deliver_wakes();
+            self.hear_bus();
             self.take_results();
             self.hand_over_sessions();
             self.accept_waiting();
@@ -170,6 +174,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             self.expire();
             self.hand_over_jobs();
             self.flush_touched();
+            self.flush_bus();
             self.with_datagrams(Datagrams::flush);
             self.readmit_listeners();
             self.datagrams.readmit(&self.epoll, self.now_ms);
@@ -181,6 +186,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     fn wait(&mut self, events: &mut [EpollEvent]) -> io::Result<usize> {
         let at_once = self.wakes_waiting
+            || self.bus.readable
             || self.orders_waiting
             || !self.ready.is_empty()
             || self.handover.can_go_on();
@@ -220,6 +226,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             CHANNEL => self.orders_waiting = true,
             WAKER => self.wakes_waiting = true,
             blocking::RESULTS => self.blocking.results_waiting = true,
+            bus::BUS => self.bus.note(events),
             handover::GIVING..=handover::LAST => self.handover.note(about),
             DATAGRAM_LISTENERS..TOKENS => self.datagrams.note(about),
             // An event of a listener that has left is stale.

@@ -36,6 +36,8 @@ pub fn folder() -> PathBuf {
                 "-p",
                 "polyport-fixture-talks",
                 "-p",
+                "polyport-fixture-meets",
+                "-p",
                 "polyport-fixture-sends",
             ]);
             if folder.ends_with("release") {

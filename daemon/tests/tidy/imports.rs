@@ -6,7 +6,7 @@
 use crate::tree::{Finding, Source, root};
 
 /// A room, what it may use of other rooms, and why no more.
-const ROOMS: [(&str, &[&str], &str); 16] = [
+const ROOMS: [(&str, &[&str], &str); 17] = [
     (
         "channel",
         &["config", "plan", "sys"],
@@ -31,6 +31,11 @@ const ROOMS: [(&str, &[&str], &str); 16] = [
         "the operator's words about plans and lives; it starts no process",
     ),
     ("exit", &[], "numbers that mean one thing everywhere"),
+    (
+        "hub",
+        &["channel", "exit", "log", "plan", "sys"],
+        "a process of its own, and the pure end of it in workers; it knows no plugin and no peer",
+    ),
     (
         "log",
         &["plan"],
@@ -58,6 +63,7 @@ const ROOMS: [(&str, &[&str], &str); 16] = [
             "channel",
             "config",
             "exit",
+            "hub",
             "log",
             "plan",
             "plugin_host",
@@ -80,7 +86,15 @@ const ROOMS: [(&str, &[&str], &str); 16] = [
     ("plan", &["config"], "it resolves what was written"),
     (
         "plugin_host",
-        &["channel", "config", "engine", "plan", "scoreboard", "sys"],
+        &[
+            "channel",
+            "config",
+            "engine",
+            "hub",
+            "plan",
+            "scoreboard",
+            "sys",
+        ],
         "behind the engine's seam; it knows neither of the processes",
     ),
     ("scoreboard", &["sys"], "memory that both processes share"),
@@ -118,6 +132,7 @@ const ROOMS: [(&str, &[&str], &str); 16] = [
             "config",
             "engine",
             "exit",
+            "hub",
             "log",
             "plan",
             "plugin_host",

@@ -105,6 +105,24 @@ pub const EXT_CARRY: &str = "polyport.carry/1";
 /// The most that a session can be exported to.
 pub const CARRY_BYTES_MAX: u64 = 65_536;
 
+/// Of both sides: [`Bus1`] and [`BusSink1`].
+pub const EXT_BUS: &str = "polyport.bus/1";
+pub const BUS_NAME_BYTES: u32 = 128;
+/// Of a message's id, and of a session's name.
+pub const BUS_ID_BYTES: u32 = 64;
+/// Of a lease's value.
+pub const BUS_VALUE_BYTES: u32 = 1024;
+pub const BUS_MESSAGE_BYTES: u32 = 65536;
+/// With the last so many messages.
+pub const BUS_LAST: u32 = 1;
+/// With the message of this sequence.
+pub const BUS_FROM: u32 = 2;
+/// The subscription ends where it has caught up.
+pub const BUS_HISTORY_ONLY: u32 = 1;
+pub const LEASE_WON: u32 = 1;
+pub const LEASE_DENIED: u32 = 2;
+pub const LEASE_LOST: u32 = 3;
+
 /// Slot and epoch of a session; 0 is never valid.
 pub type Session = u64;
 /// Slot and epoch of a timer; 0 is never valid.
@@ -378,6 +396,49 @@ pub struct Carry1 {
         *mut Text,
         Status,
     >,
+}
+
+/// A message; valid during `message` only.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct BusMessage {
+    pub size: u32,
+    pub reserved0: u32,
+    pub sequence: u64,
+    pub time_ms: u64,
+    pub topic: Bytes,
+    pub id: Bytes,
+    pub bytes: Bytes,
+}
+
+/// `polyport.bus/1`, host side: topics and leases that the instances of a service share.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Bus1 {
+    pub size: u32,
+    pub reserved0: u32,
+    pub publish: Fn5<*mut Host, Bytes, Bytes, Bytes, u64, Status>,
+    pub subscribe: Fn6<*mut Host, Bytes, u32, u64, u32, u64, Status>,
+    pub unsubscribe: Fn2<*mut Host, u64, Status>,
+    pub claim: Fn5<*mut Host, Bytes, Bytes, Bytes, u64, Status>,
+    pub release: Fn3<*mut Host, Bytes, Bytes, Status>,
+    pub watch: Fn3<*mut Host, Bytes, u64, Status>,
+    pub unwatch: Fn2<*mut Host, u64, Status>,
+}
+
+/// `polyport.bus/1`, plugin side: what it hears.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct BusSink1 {
+    pub size: u32,
+    pub reserved0: u32,
+    pub link: Fn2<*mut c_void, u32>,
+    pub message: Fn3<*mut c_void, u64, *const BusMessage>,
+    pub missed: Fn4<*mut c_void, u64, u64, u64>,
+    pub caught_up: Fn3<*mut c_void, u64, u64>,
+    pub published: Fn4<*mut c_void, u64, Status, u64>,
+    pub lease: Fn5<*mut c_void, u64, Bytes, u32, Bytes>,
+    pub seen: Fn5<*mut c_void, u64, Bytes, u32, Bytes>,
 }
 
 // SAFETY: the tables hold only pointers to immutable static data and functions; nobody writes

@@ -5,6 +5,7 @@
 //! Invariant: all that is lent to the plugin lives exactly as long as the call, in memory of exactly
 //! its size, so that tools which look for bad reads see them.
 
+mod bus;
 mod carry;
 mod lent;
 mod table;
@@ -28,6 +29,7 @@ pub(crate) struct Plugin {
     options: Vec<Row>,
     blocking: Option<abi::Blocking1>,
     work_sink: Option<abi::WorkSink1>,
+    bus_sink: Option<abi::BusSink1>,
     carry: Option<abi::Carry1>,
     instance: *mut c_void,
 }
@@ -50,12 +52,13 @@ impl Plugin {
         // SAFETY: the plugin says that at least our struct's size is there.
         let table = unsafe { ptr::read(raw) };
         // SAFETY: the answers to these ids begin with their size, and are of these types.
-        let (blocking, work_sink, carry) = unsafe {
+        let (blocking, work_sink, carry, bus_sink) = unsafe {
             let blocking = extension::<abi::Blocking1>(&table, abi::EXT_BLOCKING)?;
             (
                 blocking,
                 extension::<abi::WorkSink1>(&table, abi::EXT_WORK)?,
                 extension::<abi::Carry1>(&table, abi::EXT_CARRY)?,
+                extension::<abi::BusSink1>(&table, abi::EXT_BUS)?,
             )
         };
         let plugin = Plugin {
@@ -63,6 +66,7 @@ impl Plugin {
             table,
             blocking,
             work_sink,
+            bus_sink,
             carry,
             instance: ptr::null_mut(),
         };
@@ -94,7 +98,14 @@ impl Plugin {
         if self.carry.is_some_and(|it| it.format == 0) {
             return Err("the plugin's carry format is 0".to_owned());
         }
-        let known = [Some(abi::EXT_WORK), Some(abi::EXT_FILE)];
+        if self
+            .bus_sink
+            .as_ref()
+            .is_some_and(|sink| !bus::is_whole(sink))
+        {
+            return Err("a function of its sink for the bus is missing".to_owned());
+        }
+        let known = [abi::EXT_WORK, abi::EXT_FILE, abi::EXT_BUS].map(Some);
         let missing = required(table).find(|id| !known.contains(&id.as_deref()));
         match missing {
             None => Ok(()),

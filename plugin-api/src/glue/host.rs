@@ -156,6 +156,10 @@ impl Host {
         })
     }
 
+    pub(super) fn raw(&self) -> *mut abi::Host {
+        self.raw
+    }
+
     /// Gives a job to a thread of the host's; its `done` gets the token.
     pub(crate) fn submit(&self, job: Box<Job>, token: u64) -> Result {
         // SAFETY: the answer to this id is such a table.
@@ -191,7 +195,7 @@ impl Host {
 
     /// # Safety
     /// The host's answer to this id is null, or a `T` that begins with its size.
-    unsafe fn extension<T: Copy>(&self, id: &CStr) -> Result<T> {
+    pub(super) unsafe fn extension<T: Copy>(&self, id: &CStr) -> Result<T> {
         let extension = self.api.extension.ok_or(Error::Unsupported)?;
         // SAFETY: `raw` is valid; the id ends in NUL.
         let table = unsafe { extension(self.raw, id.as_ptr()) }.cast::<T>();

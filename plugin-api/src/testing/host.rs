@@ -61,6 +61,11 @@ impl FakeHost {
             setup.output_bytes_max,
             setup.sends_max,
             setup.work_max,
+            setup
+                .bus
+                .clone()
+                .unwrap_or_default()
+                .join(plugin.has_bus_sink()),
         );
         let shared = Shared::new(ledger, setup.host_table_bytes);
         shared.ledger().cold_files = setup.cold_files;
@@ -289,6 +294,13 @@ impl FakeHost {
         self.settle();
     }
 
+    /// The worker dies at once, as a crash would have it: nothing is told to the plugin any more, and
+    /// what it holds on the bus is free.
+    pub fn crash(self) {
+        self.shared.ledger().bus.leave();
+        std::mem::forget(self);
+    }
+
     /// Ends all sessions and destroys the instance. What is left behind is checked on drop, so
     /// wakers that a test still holds can be tried before.
     #[track_caller]
@@ -301,6 +313,7 @@ impl FakeHost {
             self.end_session(peer, End::Drain);
         }
         self.cancel_work();
+        self.shared.ledger().bus.leave();
         self.begin("destroy", format_args!("destroy"));
         self.plugin.destroy();
         self.finish_call();
@@ -316,6 +329,13 @@ impl FakeHost {
         if !inbox.admit_from_elsewhere() {
             self.fail("nobody has used a waker for ten seconds");
         }
+        self.settle();
+    }
+
+    /// Hears what others have done on the [bus](super::FakeBus). Whatever else a test does with this
+    /// host lets it hear that as well.
+    #[track_caller]
+    pub fn hear_bus(&mut self) {
         self.settle();
     }
 

@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Logged;
+use super::bus::Seat;
 use super::files::Queued;
 use super::wakers::{FakeWaker, Inbox};
 use crate::abi;
@@ -63,6 +64,7 @@ pub(crate) struct Ledger {
     pub(crate) jobs: VecDeque<FakeJob>,
     /// `None` once the instance is about to be destroyed.
     pub(crate) jobs_max: Option<usize>,
+    pub(crate) bus: Seat,
 }
 
 #[derive(Default)]
@@ -123,6 +125,7 @@ impl Ledger {
         output_bytes_max: usize,
         sends_max: usize,
         jobs_max: usize,
+        bus: Seat,
     ) -> Ledger {
         Ledger {
             now_ms: 1_000_000,
@@ -149,6 +152,7 @@ impl Ledger {
             sent_files: BTreeMap::new(),
             jobs: VecDeque::new(),
             jobs_max: Some(jobs_max),
+            bus,
         }
     }
 

@@ -32,6 +32,7 @@
 //! }
 //! ```
 
+pub(crate) mod bus;
 pub(crate) mod files;
 pub(crate) mod host;
 pub(crate) mod ledger;
@@ -43,6 +44,7 @@ pub(crate) mod script;
 pub(crate) mod settings;
 pub(crate) mod wakers;
 
+pub use bus::FakeBus;
 pub use host::{FakeHost, Peer};
 pub use ledger::Sent;
 pub use script::{Script, Served};
@@ -88,6 +90,7 @@ pub struct Setup {
     udp_ports: Vec<u16>,
     sends_max: usize,
     appetite: usize,
+    bus: Option<FakeBus>,
     cold_files: bool,
 }
 
@@ -123,6 +126,7 @@ impl Setup {
             udp_ports: Vec::new(),
             sends_max: 256,
             appetite: usize::MAX,
+            bus: None,
             cold_files: false,
         }
     }
@@ -203,6 +207,12 @@ impl Setup {
     /// How many bytes each peer reads before it stops; all that there are unless said.
     pub fn appetite(mut self, bytes: usize) -> Setup {
         self.appetite = bytes;
+        self
+    }
+
+    /// Which bus it is on, with others that are set up so; one of its own unless said.
+    pub fn bus(mut self, bus: &FakeBus) -> Setup {
+        self.bus = Some(bus.clone());
         self
     }
 

@@ -53,6 +53,7 @@ names! {
     *const abi::Settings = "const pp_settings *",
     *const abi::SessionInfo = "const pp_session_info *",
     *const abi::Datagram = "const pp_datagram *",
+    *const abi::BusMessage = "const pp_bus_message *",
     *const abi::Stream = "const pp_stream *",
     *const abi::HostApi = "const pp_host_api *",
     *const abi::Plugin = "const pp_plugin *",

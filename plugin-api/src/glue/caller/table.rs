@@ -11,7 +11,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
 
-use super::FakeJob;
+use super::{FakeJob, bus};
 use crate::abi;
 use crate::testing::ledger::Ledger;
 use crate::testing::wakers::{FakeWaker, Inbox};
@@ -90,7 +90,7 @@ const HOST_API: abi::HostApi = abi::HostApi {
 };
 
 /// Asks the ledger; on a wrong thread it is not touched.
-unsafe fn ask<R>(
+pub(super) unsafe fn ask<R>(
     host: *mut abi::Host,
     call: &str,
     refused: R,
@@ -167,6 +167,8 @@ unsafe extern "C" fn extension(host: *mut abi::Host, id: *const c_char) -> *cons
                 (&raw const WORK).cast()
             } else if id == abi::EXT_FILE.as_bytes() {
                 (&raw const FILE).cast()
+            } else if id == abi::EXT_BUS.as_bytes() {
+                (&raw const bus::BUS).cast()
             } else {
                 ptr::null()
             }

@@ -19,7 +19,7 @@ impl FakeHost {
     pub(crate) fn settle(&mut self) {
         for _ in 0..ROUNDS_MAX {
             self.check_rules();
-            let mut moved = self.deliver_wake() | self.fire_timer();
+            let mut moved = self.deliver_wake() | self.fire_timer() | self.hear_notice();
             for peer in self.open_peers() {
                 if self.step(peer) {
                     moved = true;
@@ -219,6 +219,16 @@ impl FakeHost {
             self.finish_call();
         }
         token.is_some()
+    }
+
+    fn hear_notice(&mut self) -> bool {
+        let notice = self.shared.ledger().bus.next();
+        if let Some(notice) = &notice {
+            self.begin("bus", format_args!("bus {notice:?}"));
+            self.plugin.tell(notice);
+            self.finish_call();
+        }
+        notice.is_some()
     }
 
     fn fire_timer(&mut self) -> bool {

@@ -1,0 +1,386 @@
+//! The worker's end of the bus: what its plugin has asked for and is to be told.
+//!
+//! Sans-IO, like the core. What the plugin asks is written down and, while the hub is there, put into
+//! `output`; each frame of the hub becomes what the plugin is to `Heard`, or nothing. When a hub is lost
+//! and another one comes, everything is said again: what may not be stored, where each subscription
+//! stands, what is held, and then what was asked and never answered.
+//!
+//! Invariant: each message that was taken is answered by one `Published`; a subscription is told of no
+//! number twice, and of none that is lower than one before.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::rc::Rc;
+
+use super::core::{SUBSCRIPTIONS_MAX, WATCHES_MAX};
+use super::wire::{Ask, Message, Start, VERSION};
+
+/// Messages of one worker that wait for the hub's answer, and their bytes.
+pub const WAITING_MAX: usize = 1000;
+pub const WAITING_BYTES_MAX: usize = 4 << 20;
+/// Messages that are remembered because they may not be stored, and their bytes.
+pub const UNSTORED_MAX: usize = 4096;
+pub const UNSTORED_BYTES_MAX: usize = 4 << 20;
+/// Claims of one worker.
+pub const CLAIMS_MAX: usize = 65_536;
+/// Said to the hub and not sent yet: beyond that, only what the plugin may not be refused is taken.
+pub const OUTPUT_BYTES_MAX: usize = 8 << 20;
+
+/// Whose id it is: the first byte of each on the wire.
+const OWN_ID: u8 = 0;
+pub(super) const PLUGIN_ID: u8 = 1;
+
+/// Why something was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Full,
+    Gone,
+    /// The token is in use.
+    Used,
+}
+
+/// What the plugin is to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard<'a> {
+    Nothing,
+    Link(bool),
+    Message {
+        token: u64,
+        topic: Rc<str>,
+        message: Message<'a>,
+    },
+    Missed {
+        token: u64,
+        from: u64,
+        to: u64,
+    },
+    CaughtUp {
+        token: u64,
+        sequence: u64,
+    },
+    /// `None`: there are too many topics.
+    Published {
+        token: u64,
+        sequence: Option<u64>,
+    },
+    Won {
+        token: u64,
+        key: String,
+        value: Vec<u8>,
+    },
+    Denied {
+        token: u64,
+        key: String,
+        value: &'a [u8],
+    },
+    Lost {
+        token: u64,
+        key: String,
+        value: &'a [u8],
+    },
+    Seen {
+        token: u64,
+        key: String,
+        held: Option<&'a [u8]>,
+    },
+}
+
+#[derive(Debug, Default)]
+pub struct Client {
+    /// Makes this worker's ids unlike those of others.
+    pub(super) seed: u64,
+    published: u64,
+    pub(super) attached: bool,
+    pub(super) up: bool,
+    pub(super) output: Vec<u8>,
+    pub(super) subscriptions: BTreeMap<u64, Subscription>,
+    pub(super) waiting: VecDeque<Waiting>,
+    pub(super) waiting_bytes: usize,
+    pub(super) unstored: VecDeque<Unstored>,
+    pub(super) unstored_bytes: usize,
+    pub(super) claims: BTreeMap<u64, Claim>,
+    pub(super) claim_of: HashMap<(String, Box<[u8]>), u64>,
+    pub(super) watches: BTreeMap<u64, Watch>,
+    /// Keys that turned out to be free when all had been named.
+    pub(super) late_news: VecDeque<(u64, String)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) topic: Rc<str>,
+    pub(super) start: Start,
+    pub(super) live: bool,
+    pub(super) caught_up: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) token: u64,
+    pub(super) topic: Rc<str>,
+    pub(super) id: Box<[u8]>,
+    pub(super) bytes: Box<[u8]>,
+}
+
+#[derive(Debug)]
+pub(super) struct Unstored {
+    pub(super) topic: Rc<str>,
+    pub(super) sequence: u64,
+    pub(super) time_ms: u64,
+    pub(super) id: Box<[u8]>,
+    pub(super) bytes: Box<[u8]>,
+}
+
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) key: String,
+    pub(super) value: Box<[u8]>,
+    pub(super) session: Box<[u8]>,
+    pub(super) won: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) prefix: String,
+    pub(super) held: BTreeMap<String, Box<[u8]>>,
+    /// Keys named since the hub began to name all of them.
+    pub(super) named: Option<BTreeSet<String>>,
+}
+
+impl Client {
+    pub fn new(seed: u64) -> Client {
+        Client {
+            seed,
+            ..Client::default()
+        }
+    }
+
+    // --- the plugin's side ---------------------------------------------------------------------
+
+    pub fn publish(
+        &mut self,
+        token: u64,
+        topic: &str,
+        id: &[u8],
+        bytes: &[u8],
+    ) -> Result<(), Refusal> {
+        let weight = bytes.len() + topic.len();
+        if self.waiting.len() >= WAITING_MAX || self.waiting_bytes + weight > WAITING_BYTES_MAX {
+            return Err(Refusal::Full);
+        }
+        self.published += 1;
+        let id = match id {
+            [] => {
+                let number = self.published.to_le_bytes();
+                [&[OWN_ID][..], &self.seed.to_le_bytes(), &number].concat()
+            }
+            id => [&[PLUGIN_ID], id].concat(),
+        };
+        if self.up {
+            let ask = Ask::Publish {
+                token,
+                topic,
+                id: &id,
+                bytes,
+            };
+            ask.write(&mut self.output);
+        }
+        self.waiting_bytes += weight;
+        self.waiting.push_back(Waiting {
+            token,
+            topic: topic.into(),
+            id: id.into(),
+            bytes: bytes.into(),
+        });
+        Ok(())
+    }
+
+    pub fn subscribe(
+        &mut self,
+        token: u64,
+        topic: &str,
+        start: Start,
+        live: bool,
+    ) -> Result<(), Refusal> {
+        self.admit(self.subscriptions.len() < SUBSCRIPTIONS_MAX)?;
+        if self.subscriptions.contains_key(&token) {
+            return Err(Refusal::Used);
+        }
+        let subscription = Subscription {
+            topic: topic.into(),
+            start,
+            live,
+            caught_up: false,
+        };
+        if self.up {
+            subscription.ask(token).write(&mut self.output);
+        }
+        self.subscriptions.insert(token, subscription);
+        Ok(())
+    }
+
+    pub fn unsubscribe(&mut self, token: u64) -> Result<(), Refusal> {
+        self.subscriptions.remove(&token).ok_or(Refusal::Gone)?;
+        if self.up {
+            Ask::Unsubscribe { token }.write(&mut self.output);
+        }
+        Ok(())
+    }
+
+    pub fn claim(
+        &mut self,
+        token: u64,
+        key: &str,
+        value: &[u8],
+        session: &[u8],
+    ) -> Result<(), Refusal> {
+        self.admit(self.claims.len() < CLAIMS_MAX)?;
+        if self.claims.contains_key(&token) {
+            return Err(Refusal::Used);
+        }
+        let claim = Claim {
+            key: key.to_owned(),
+            value: value.into(),
+            session: session.into(),
+            won: false,
+        };
+        if self.up {
+            claim.ask(token).write(&mut self.output);
+        }
+        let name = (key.to_owned(), Box::from(session));
+        if let Some(before) = self.claim_of.insert(name, token) {
+            self.claims.remove(&before);
+        }
+        self.claims.insert(token, claim);
+        Ok(())
+    }
+
+    pub fn release(&mut self, key: &str, session: &[u8]) -> Result<(), Refusal> {
+        let name = (key.to_owned(), Box::from(session));
+        let token = self.claim_of.remove(&name).ok_or(Refusal::Gone)?;
+        self.claims.remove(&token);
+        if self.up {
+            Ask::Release { key, session }.write(&mut self.output);
+        }
+        Ok(())
+    }
+
+    pub fn watch(&mut self, token: u64, prefix: &str) -> Result<(), Refusal> {
+        self.admit(self.watches.len() < WATCHES_MAX)?;
+        if self.watches.contains_key(&token) {
+            return Err(Refusal::Used);
+        }
+        if self.up {
+            Ask::Watch { token, prefix }.write(&mut self.output);
+        }
+        let watch = Watch {
+            prefix: prefix.to_owned(),
+            held: BTreeMap::new(),
+            named: None,
+        };
+        self.watches.insert(token, watch);
+        Ok(())
+    }
+
+    pub fn unwatch(&mut self, token: u64) -> Result<(), Refusal> {
+        self.watches.remove(&token).ok_or(Refusal::Gone)?;
+        if self.up {
+            Ask::Unwatch { token }.write(&mut self.output);
+        }
+        Ok(())
+    }
+
+    fn admit(&self, room: bool) -> Result<(), Refusal> {
+        match room && self.output.len() < OUTPUT_BYTES_MAX {
+            true => Ok(()),
+            false => Err(Refusal::Full),
+        }
+    }
+
+    // --- the worker's side ---------------------------------------------------------------------
+
+    /// There is a hub. What is to be said first lies in the output.
+    pub fn attach(&mut self) {
+        self.attached = true;
+        self.up = false;
+        self.output.clear();
+        let out = &mut self.output;
+        Ask::Hello { version: VERSION }.write(out);
+        for it in &self.unstored {
+            let message = Message {
+                sequence: it.sequence,
+                time_ms: it.time_ms,
+                id: &it.id,
+                bytes: &it.bytes,
+            };
+            let topic = &it.topic;
+            Ask::Restore { topic, message }.write(out);
+        }
+        for (token, subscription) in &self.subscriptions {
+            subscription.ask(*token).write(out);
+        }
+        let claims = |held| self.claims.iter().filter(move |(_, it)| it.won == held);
+        for (token, claim) in claims(true) {
+            claim.ask(*token).write(out);
+        }
+        Ask::Resumed.write(out);
+        for (token, claim) in claims(false) {
+            claim.ask(*token).write(out);
+        }
+        for (token, watch) in &mut self.watches {
+            watch.named = None;
+            let (token, prefix) = (*token, watch.prefix.as_str());
+            Ask::Watch { token, prefix }.write(out);
+        }
+        for it in &self.waiting {
+            let ask = Ask::Publish {
+                token: it.token,
+                topic: &it.topic,
+                id: &it.id,
+                bytes: &it.bytes,
+            };
+            ask.write(out);
+        }
+        // What is asked from now on goes behind all that.
+        self.up = true;
+    }
+
+    /// The hub is gone.
+    pub fn lose(&mut self) -> Heard<'static> {
+        self.output.clear();
+        self.up = false;
+        match std::mem::take(&mut self.attached) {
+            true => Heard::Link(false),
+            false => Heard::Nothing,
+        }
+    }
+
+    pub fn output(&self) -> &[u8] {
+        &self.output
+    }
+
+    pub fn sent(&mut self, bytes: usize) {
+        self.output.drain(..bytes);
+    }
+}
+
+impl Subscription {
+    fn ask(&self, token: u64) -> Ask<'_> {
+        Ask::Subscribe {
+            token,
+            topic: &self.topic,
+            start: self.start,
+            live: self.live,
+        }
+    }
+}
+
+impl Claim {
+    fn ask(&self, token: u64) -> Ask<'_> {
+        Ask::Claim {
+            token,
+            key: &self.key,
+            value: &self.value,
+            session: &self.session,
+            held: self.won,
+        }
+    }
+}

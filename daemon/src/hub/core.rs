@@ -1,0 +1,354 @@
+//! The hub's decisions: numbers, histories, subscriptions and leases of all services.
+//!
+//! Sans-IO: the process tells what it heard (`attach`, `hear`, `detach`, `expire`, `sent`, `stored`) and
+//! sends what lies in `output` of the members that `pop_touched` names. A member is one worker's
+//! connection; of what service it is, the process says, not the worker.
+//!
+//! A subscription is a place in its topic. What it has not had yet is put into the member's output while
+//! that has room, from memory or from history; so a member that does not read holds up nobody and costs
+//! no memory beyond its output. After another hub's death, nothing is numbered and no lease is new before
+//! the members that are awaited have said what they know, or `RECOVERY_MS` are over.
+//!
+//! Invariant: a subscription that has not had all of its topic is in its member's `hungry`.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use super::leases::{Held, Leases};
+use super::store::Store;
+use super::topic::Topic;
+use super::wire::{Ask, Garbled, News, VERSION};
+
+/// A member's output up to which it is given more.
+pub const OUTPUT_BYTES_MAX: usize = 1 << 20;
+/// Subscriptions of one member, and its watches.
+pub const SUBSCRIPTIONS_MAX: usize = 8192;
+pub const WATCHES_MAX: usize = 64;
+/// Topics in memory; beyond that, those that nobody follows go, or nothing is published in new ones.
+pub const TOPICS_MAX: usize = 65_536;
+/// Messages in memory, all topics together.
+pub const LATEST_BYTES_MAX: usize = 64 << 20;
+/// How long after its start a hub that replaces another waits for those who knew that one.
+pub const RECOVERY_MS: u64 = 2_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(u64);
+
+pub struct Hub<S> {
+    pub(super) store: S,
+    pub(super) services: Vec<Service>,
+    pub(super) topics: HashMap<usize, Topic>,
+    pub(super) topics_made: usize,
+    pub(super) members: BTreeMap<MemberId, Member>,
+    pub(super) members_made: u64,
+    pub(super) recovery: Option<Recovery>,
+    pub(super) latest_bytes: usize,
+    pub(super) touched: Vec<MemberId>,
+    /// The frame that is being delivered.
+    pub(super) frame: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(super) struct Recovery {
+    pub(super) until_ms: u64,
+    pub(super) awaited: usize,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Service {
+    pub(super) name: String,
+    pub(super) topics: HashMap<String, usize>,
+    pub(super) leases: Leases,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Member {
+    pub(super) service: usize,
+    pub(super) output: Vec<u8>,
+    pub(super) is_touched: bool,
+    pub(super) welcome: bool,
+    pub(super) resumed: bool,
+    pub(super) is_awaited: bool,
+    pub(super) subscriptions: HashMap<u64, Subscription>,
+    pub(super) watches: HashMap<u64, Watch>,
+    pub(super) hungry: VecDeque<u64>,
+    /// Messages were sent that may not be stored yet.
+    pub(super) owed_stored: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) topic: usize,
+    pub(super) next: u64,
+    /// Up to here it is catching up; not known before it begins.
+    pub(super) until: Option<u64>,
+    pub(super) caught_up: bool,
+    /// It takes what is left of history, and is told of nothing that is missing.
+    pub(super) whatever: bool,
+    pub(super) live: bool,
+    pub(super) hungry: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) prefix: String,
+    /// All keys up to this one were named; `None` once every one was.
+    pub(super) naming: Option<Option<String>>,
+}
+
+impl<S: Store> Hub<S> {
+    /// `replaces`: there was a hub before this one. Then attach those who knew it, and `expire`.
+    pub fn new(store: S, replaces: bool, now_ms: u64) -> Hub<S> {
+        let recovery = replaces.then_some(Recovery {
+            until_ms: now_ms + RECOVERY_MS,
+            awaited: 0,
+        });
+        Hub {
+            store,
+            services: Vec::new(),
+            topics: HashMap::new(),
+            topics_made: 0,
+            members: BTreeMap::new(),
+            members_made: 0,
+            recovery,
+            latest_bytes: 0,
+            touched: Vec::new(),
+            frame: Vec::new(),
+        }
+    }
+
+    pub fn store(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    // --- what the process heard ----------------------------------------------------------------
+
+    /// `knew`: it was a member of the hub before this one.
+    pub fn attach(&mut self, service: &str, knew: bool) -> MemberId {
+        let known = self.services.iter().position(|it| it.name == service);
+        let service = known.unwrap_or_else(|| {
+            let name = service.to_owned();
+            self.services.push(Service {
+                name,
+                ..Service::default()
+            });
+            self.services.len() - 1
+        });
+        self.members_made += 1;
+        let id = MemberId(self.members_made);
+        let is_awaited = knew && self.recovery.is_some();
+        if let Some(recovery) = &mut self.recovery {
+            recovery.awaited += usize::from(is_awaited);
+        }
+        let member = Member {
+            service,
+            is_awaited,
+            ..Member::default()
+        };
+        self.members.insert(id, member);
+        id
+    }
+
+    /// Its worker has ended, or is listened to no more.
+    pub fn detach(&mut self, id: MemberId) {
+        let Some(member) = self.members.remove(&id) else {
+            return;
+        };
+        for (token, subscription) in &member.subscriptions {
+            self.unfollow(id, *token, subscription.topic);
+        }
+        for key in self.services[member.service].leases.leave(id) {
+            self.show(member.service, &key, None);
+        }
+        self.awaited_no_more(member.is_awaited);
+    }
+
+    /// Whether more of this member's frames may be heard now.
+    pub fn may_hear(&self, id: MemberId) -> bool {
+        self.members.get(&id).is_some_and(|member| {
+            let waits = self.recovery.is_some() && member.resumed;
+            !waits && member.output.len() < OUTPUT_BYTES_MAX
+        })
+    }
+
+    /// One frame's content. After an error the member is to be detached.
+    pub fn hear(
+        &mut self,
+        id: MemberId,
+        content: &[u8],
+        time_ms: u64,
+        now_ms: u64,
+    ) -> Result<(), Garbled> {
+        let ask = Ask::read(content)?;
+        let member = self.members.get_mut(&id).ok_or(Garbled("a stranger"))?;
+        match ask {
+            Ask::Hello { version: VERSION } if !member.welcome => member.welcome = true,
+            Ask::Hello { .. } => return Err(Garbled("another version, or a second hello")),
+            _ if !member.welcome => return Err(Garbled("no hello first")),
+            _ => {}
+        }
+        let service = member.service;
+        match ask {
+            Ask::Hello { .. } => self.say(id, News::Welcome { version: VERSION }),
+            Ask::Restore { topic, message } => self.restore(service, topic, message)?,
+            Ask::Resumed => {
+                member.resumed = true;
+                let was_awaited = std::mem::take(&mut member.is_awaited);
+                self.awaited_no_more(was_awaited);
+                self.expire(now_ms);
+            }
+            Ask::Publish {
+                token,
+                topic,
+                id: name,
+                bytes,
+            } => {
+                self.after_recovery()?;
+                let sequence = self.publish(service, topic, name, bytes, time_ms);
+                let news = News::Published {
+                    token,
+                    sequence,
+                    time_ms,
+                };
+                self.say(id, news);
+            }
+            Ask::Subscribe {
+                token,
+                topic,
+                start,
+                live,
+            } => self.subscribe(id, token, topic, start, live)?,
+            Ask::Unsubscribe { token } => {
+                if let Some(subscription) = member.subscriptions.remove(&token) {
+                    self.unfollow(id, token, subscription.topic);
+                }
+            }
+            Ask::Claim {
+                token,
+                key,
+                value,
+                session,
+                held,
+            } => {
+                if !held {
+                    self.after_recovery()?;
+                }
+                let claim = Held {
+                    member: id,
+                    token,
+                    session: session.into(),
+                    value: value.into(),
+                };
+                self.claim(service, key, claim);
+            }
+            Ask::Release { key, session } => {
+                if self.services[service].leases.release(key, id, session) {
+                    self.show(service, key, None);
+                }
+            }
+            Ask::Watch { token, prefix } => self.watch(id, token, prefix)?,
+            Ask::Unwatch { token } => {
+                member.watches.remove(&token);
+                let watchers = &mut self.services[service].leases.watchers;
+                watchers.retain(|it| *it != (id, token));
+            }
+        }
+        Ok(())
+    }
+
+    /// The socket took so many bytes of the output.
+    pub fn sent(&mut self, id: MemberId, bytes: usize) {
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        member.output.drain(..bytes);
+        if member.output.len() < OUTPUT_BYTES_MAX / 2 {
+            self.feed(id);
+        }
+    }
+
+    /// Everything that was appended is safe now.
+    pub fn stored(&mut self) {
+        let owed = |(id, member): (&MemberId, &mut Member)| {
+            std::mem::take(&mut member.owed_stored).then_some(*id)
+        };
+        let owed: Vec<MemberId> = self.members.iter_mut().filter_map(owed).collect();
+        for id in owed {
+            self.say(id, News::Stored);
+        }
+    }
+
+    /// Ends the time of recovery when it is over, or nobody is awaited any more.
+    pub fn expire(&mut self, now_ms: u64) {
+        match &self.recovery {
+            Some(recovery) if recovery.awaited == 0 || recovery.until_ms <= now_ms => {}
+            _ => return,
+        }
+        self.recovery = None;
+        let topics: Vec<usize> = self.topics.keys().copied().collect();
+        for number in topics {
+            let Some(topic) = self.topics.get_mut(&number) else {
+                continue;
+            };
+            let floor = topic.floor;
+            for (_, kept) in std::mem::take(&mut topic.restored) {
+                self.admit(number, kept);
+            }
+            if let Some(topic) = self.topics.get_mut(&number) {
+                topic.last = topic.last.max(floor);
+            }
+        }
+        let members: Vec<MemberId> = self.members.keys().copied().collect();
+        for id in members {
+            self.feed(id);
+        }
+    }
+
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        self.recovery.as_ref().map(|recovery| recovery.until_ms)
+    }
+
+    // --- what the process is to do -------------------------------------------------------------
+
+    /// A member with output; each is named once.
+    pub fn pop_touched(&mut self) -> Option<MemberId> {
+        while let Some(id) = self.touched.pop() {
+            if let Some(member) = self.members.get_mut(&id) {
+                member.is_touched = false;
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    pub fn output(&self, id: MemberId) -> &[u8] {
+        self.members.get(&id).map_or(&[], |member| &member.output)
+    }
+
+    fn awaited_no_more(&mut self, was_awaited: bool) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.awaited -= usize::from(was_awaited);
+        }
+    }
+
+    fn after_recovery(&self) -> Result<(), Garbled> {
+        match self.recovery {
+            None => Ok(()),
+            Some(_) => Err(Garbled("something new before all is said again")),
+        }
+    }
+
+    pub(super) fn say(&mut self, id: MemberId, news: News<'_>) {
+        if let Some(member) = self.members.get_mut(&id) {
+            news.write(&mut member.output);
+            member.touch(id, &mut self.touched);
+        }
+    }
+}
+
+impl Member {
+    pub(super) fn touch(&mut self, id: MemberId, touched: &mut Vec<MemberId>) {
+        if !std::mem::replace(&mut self.is_touched, true) {
+            touched.push(id);
+        }
+    }
+}

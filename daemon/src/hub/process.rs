@@ -1,0 +1,381 @@
+//! The hub's process: a loop that polls the ends of all members, and nothing that decides.
+//!
+//! It has one thread, the plan's identity, and a sandbox in which only the folder of its database can be
+//! written. It ends when the supervisor says so or is gone, and writes down first what is not written.
+//!
+//! Invariant: nothing here waits but the one poll of each turn.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::time::{Instant, SystemTime};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, recv, send};
+
+use super::core::{Hub, MemberId};
+use super::sqlite::{BATCH_MAX, BATCH_MS, Retention, SWEEP_MS, Sqlite};
+use super::store::Store;
+use super::wire::{FRAME_BYTES_MAX, next_frame};
+use crate::channel::{Channel, HubBrief, HubOrder, Received, Report, handed};
+use crate::exit;
+use crate::log;
+use crate::plan::{DaemonPlan, Needs};
+use crate::sys::sandbox::{self, Profile};
+use crate::sys::{jail, orphan, spawn};
+
+/// The folder in the state directory.
+pub const FOLDER: &str = "bus";
+const FILE: &str = "history.sqlite";
+/// What one read may bring.
+const READ_BYTES: usize = 256 * 1024;
+/// Waiting no longer than this shows that the clock of the day went on.
+const PATIENCE_MS: u64 = 60_000;
+
+/// From what the supervisor handed over to the exit code.
+pub fn play(channel: &Channel, brief: &HubBrief) -> u8 {
+    let mut process = match start(brief) {
+        Ok((process, sandbox)) => {
+            if channel.send(&Report::Ready { sandbox }).is_err() {
+                return exit::FAILED;
+            }
+            process
+        }
+        Err(text) => {
+            let _ = channel.send(&Report::refused(format!("bus: {text}")));
+            return exit::FAILED;
+        }
+    };
+    process.run(channel);
+    exit::DONE
+}
+
+/// A list in which each step gives up what the steps before it needed.
+fn start(brief: &HubBrief) -> Result<(Process, String), String> {
+    let daemon = &brief.daemon;
+    // 1. What was handed over, before anything else can take its numbers.
+    let ends = spawn::take_handed(handed::FIXED_FDS, brief.members.len())
+        .ok_or("not all ends were handed over")?;
+    // 2. The log's file, which the later identity may not be allowed to open.
+    log::begin(&daemon.log, "hub").map_err(|error| error.to_string())?;
+    // 3. Resource limits, identity, capabilities.
+    jail::limits_for_worker().map_err(|error| error.desc().to_owned())?;
+    let identity = daemon.identity.as_ref().map(|it| (it.uid, it.gid));
+    jail::drop_identity(identity).map_err(|error| error.to_string())?;
+    // 4. An end, should the supervisor die while a disk holds this thread.
+    orphan::end_after_parent(daemon.drain_timeout_ms + daemon.hang_timeout_ms)
+        .map_err(|error| error.to_string())?;
+    // 5. The sandbox, with the database's folder.
+    let folder = daemon.state_dir.join(FOLDER);
+    let needs = Needs {
+        files_write: vec![folder.to_string_lossy().into_owned()],
+        ..Needs::default()
+    };
+    let sandbox = sandbox::close(daemon.sandbox, &needs, Profile::Worker)?;
+    // 6. History.
+    let store = open_history(daemon, &folder);
+    let mut process = Process::new(store, brief.replaces);
+    for (service, end) in brief.members.iter().zip(ends) {
+        process.attach(service, end, true);
+    }
+    let now_ms = process.now_ms();
+    process.hub.expire(now_ms);
+    Ok((process, sandbox))
+}
+
+fn open_history(daemon: &DaemonPlan, folder: &Path) -> Sqlite {
+    let retention = Retention {
+        messages: daemon.bus.history,
+        keep_ms: daemon.bus.keep_ms,
+    };
+    Sqlite::open(&folder.join(FILE), retention)
+}
+
+struct Process {
+    started: Instant,
+    hub: Hub<Sqlite>,
+    members: BTreeMap<MemberId, End>,
+    buffer: Vec<u8>,
+    commit_at_ms: Option<u64>,
+    sweep_at_ms: u64,
+}
+
+/// A member's socket, and what of a frame has come by it.
+struct End {
+    socket: OwnedFd,
+    input: Vec<u8>,
+    readable: bool,
+    writable: bool,
+}
+
+impl Process {
+    fn new(store: Sqlite, replaces: bool) -> Process {
+        Process {
+            started: Instant::now(),
+            hub: Hub::new(store, replaces, 0),
+            members: BTreeMap::new(),
+            buffer: vec![0; READ_BYTES],
+            commit_at_ms: None,
+            sweep_at_ms: 0,
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn attach(&mut self, service: &str, socket: OwnedFd, knew: bool) {
+        let id = self.hub.attach(service, knew);
+        let end = End {
+            socket,
+            input: Vec::new(),
+            readable: false,
+            writable: true,
+        };
+        self.members.insert(id, end);
+    }
+
+    fn run(&mut self, channel: &Channel) {
+        loop {
+            let order = self.wait(channel);
+            let now_ms = self.now_ms();
+            if order && !self.obey(channel) {
+                self.commit();
+                return;
+            }
+            let readable: Vec<MemberId> = self
+                .members
+                .iter()
+                .filter(|(id, end)| {
+                    end.readable || !end.input.is_empty() && self.hub.may_hear(**id)
+                })
+                .map(|(id, _)| *id)
+                .collect();
+            for id in readable {
+                self.listen(id, now_ms);
+            }
+            self.hub.expire(now_ms);
+            self.flush();
+            self.keep_history(now_ms);
+            self.flush();
+        }
+    }
+
+    /// True if the supervisor has something to say.
+    fn wait(&mut self, channel: &Channel) -> bool {
+        let mut ids = Vec::new();
+        let mut fds = vec![PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+        for (id, end) in &self.members {
+            let mut flags = PollFlags::empty();
+            if self.hub.may_hear(*id) {
+                flags |= PollFlags::POLLIN;
+            }
+            if !end.writable {
+                flags |= PollFlags::POLLOUT;
+            }
+            ids.push(*id);
+            fds.push(PollFd::new(end.socket.as_fd(), flags));
+        }
+        let timeout = PollTimeout::try_from(self.patience_ms()).unwrap_or(PollTimeout::MAX);
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => tracing::error!("poll failed: {error}"),
+        }
+        let found: Vec<PollFlags> = fds
+            .iter()
+            .map(|fd| fd.revents().unwrap_or(PollFlags::empty()))
+            .collect();
+        let over = PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR;
+        for (id, found) in ids.iter().zip(&found[1..]) {
+            if let Some(end) = self.members.get_mut(id) {
+                end.readable = found.intersects(over);
+                end.writable |= found.contains(PollFlags::POLLOUT);
+            }
+        }
+        !found[0].is_empty()
+    }
+
+    fn patience_ms(&self) -> u64 {
+        // What was held back, and may be heard since, wakes nobody.
+        let waits = |(id, end): (&MemberId, &End)| {
+            self.hub.may_hear(*id) && !matches!(next_frame(&end.input), Ok(None))
+        };
+        if self.members.iter().any(waits) {
+            return 0;
+        }
+        let now_ms = self.now_ms();
+        let due = [self.hub.next_deadline_ms(), self.commit_at_ms];
+        let due = due.into_iter().flatten().min().unwrap_or(u64::MAX);
+        due.saturating_sub(now_ms).min(PATIENCE_MS)
+    }
+
+    /// False if it is to end.
+    fn obey(&mut self, channel: &Channel) -> bool {
+        loop {
+            let (received, mut fds) = channel.receive_with(HubOrder::descriptors);
+            match received {
+                Received::Message(HubOrder::Attach { service }) => {
+                    if let Some(end) = fds.pop() {
+                        self.attach(&service, end, false);
+                    }
+                }
+                Received::Message(HubOrder::Stop {}) | Received::Closed => return false,
+                Received::Empty => return true,
+                Received::Garbled(why) => tracing::warn!("an order is not understood: {why}"),
+            }
+        }
+    }
+
+    /// Hears what a member has said, as far as it may be heard now.
+    fn listen(&mut self, id: MemberId, now_ms: u64) {
+        let time_ms = unix_ms();
+        let Some(end) = self.members.get_mut(&id) else {
+            return;
+        };
+        if end.readable && end.input.len() < READ_BYTES + FRAME_BYTES_MAX {
+            let flags = MsgFlags::MSG_DONTWAIT;
+            match recv(end.socket.as_raw_fd(), &mut self.buffer, flags) {
+                Ok(0) => return self.part(id, "it was closed"),
+                Ok(count) => end.input.extend_from_slice(&self.buffer[..count]),
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(error) => return self.part(id, error.desc()),
+            }
+        }
+        let mut at = 0;
+        while self.hub.may_hear(id) {
+            let heard = match next_frame(&end.input[at..]) {
+                Ok(Some((content, taken))) => {
+                    at += taken;
+                    self.hub.hear(id, content, time_ms, now_ms)
+                }
+                Ok(None) => break,
+                Err(garbled) => Err(garbled),
+            };
+            if let Err(garbled) = heard {
+                tracing::error!("a worker's end of the bus is closed: it sent {garbled}");
+                return self.part(id, "it broke the rules");
+            }
+        }
+        end.input.drain(..at);
+    }
+
+    fn part(&mut self, id: MemberId, why: &str) {
+        tracing::debug!("a member leaves the bus: {why}");
+        self.members.remove(&id);
+        self.hub.detach(id);
+    }
+
+    fn flush(&mut self) {
+        while let Some(id) = self.hub.pop_touched() {
+            self.send(id);
+        }
+        // Those who could not be sent to at first, and can now.
+        let ready: Vec<MemberId> = self
+            .members
+            .iter()
+            .filter(|(id, end)| end.writable && !self.hub.output(**id).is_empty())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ready {
+            self.send(id);
+        }
+    }
+
+    fn send(&mut self, id: MemberId) {
+        let Some(end) = self.members.get_mut(&id) else {
+            return;
+        };
+        while end.writable {
+            let output = self.hub.output(id);
+            if output.is_empty() {
+                return;
+            }
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            match send(end.socket.as_raw_fd(), output, flags) {
+                Ok(count) => self.hub.sent(id, count),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => end.writable = false,
+                Err(error) => return self.part(id, error.desc()),
+            }
+        }
+    }
+
+    fn keep_history(&mut self, now_ms: u64) {
+        let waiting = self.hub.store().waiting;
+        if waiting > 0 && self.commit_at_ms.is_none() {
+            self.commit_at_ms = Some(now_ms + BATCH_MS);
+        }
+        if waiting >= BATCH_MAX || self.commit_at_ms.is_some_and(|at| at <= now_ms) {
+            self.commit();
+        }
+        if self.sweep_at_ms <= now_ms && self.hub.store().keeps() {
+            self.sweep_at_ms = now_ms + SWEEP_MS;
+            self.hub.store().sweep(unix_ms());
+        }
+        if let Some(complaint) = self.hub.store().take_complaint() {
+            tracing::error!("bus: {complaint}");
+        }
+    }
+
+    fn commit(&mut self) {
+        self.commit_at_ms = None;
+        if self.hub.store().commit() {
+            self.hub.stored();
+        }
+    }
+}
+
+fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::wire::{Ask, VERSION};
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+    #[test]
+    fn what_a_recovery_held_back_is_heard_when_it_is_over() {
+        let none = Retention {
+            messages: 0,
+            keep_ms: 0,
+        };
+        let mut process = Process::new(Sqlite::open(Path::new("/nowhere"), none), true);
+        let mut workers = Vec::new();
+        for _ in 0..2 {
+            let kind = SockType::Stream;
+            let flags = SockFlag::SOCK_NONBLOCK;
+            let ends = socketpair(AddressFamily::Unix, kind, None, flags).expect("a pair");
+            process.attach("chat", ends.0, true);
+            workers.push(ends.1);
+        }
+        let publish = Ask::Publish {
+            token: 1,
+            topic: "room",
+            id: b"",
+            bytes: b"hi",
+        };
+        let ids: Vec<MemberId> = process.members.keys().copied().collect();
+        for (worker, id) in workers.iter().zip(ids) {
+            assert!(
+                process.patience_ms() > 0,
+                "nothing is held back that may be heard"
+            );
+            let mut bytes = Vec::new();
+            for ask in [Ask::Hello { version: VERSION }, Ask::Resumed, publish] {
+                ask.write(&mut bytes);
+            }
+            send(worker.as_raw_fd(), &bytes, MsgFlags::empty()).expect("sent");
+            process.members.get_mut(&id).expect("attached").readable = true;
+            process.listen(id, 0);
+        }
+        assert_eq!(
+            process.patience_ms(),
+            0,
+            "the first one's message is to be heard"
+        );
+    }
+}

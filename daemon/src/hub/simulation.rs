@@ -1,0 +1,432 @@
+//! A world of workers around hubs that die: everything is cut into pieces, delayed and broken off by a
+//! seed, and the promises of the bus are checked all the time and once more when all is at rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::client::{Client, Heard};
+use super::core::{Hub, MemberId};
+use super::wire::{Start, next_frame};
+use shelf::Shelf;
+
+mod shelf;
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+/// What one subscription has heard.
+#[derive(Debug, Default)]
+struct Log {
+    topic: String,
+    live: bool,
+    last: u64,
+    heard: Vec<(u64, Vec<u8>)>,
+    missed: bool,
+    caught_up: Option<u64>,
+}
+
+struct Worker {
+    client: Client,
+    member: Option<MemberId>,
+    /// Read from the hub and not understood yet.
+    input: Vec<u8>,
+    /// On its way to the hub.
+    outbound: Vec<u8>,
+    logs: BTreeMap<u64, Log>,
+    /// Keys, with the claims that won them.
+    holds: BTreeMap<String, u64>,
+    claims: BTreeMap<u64, String>,
+    seen: BTreeMap<String, Vec<u8>>,
+    heard: BTreeSet<(String, u64)>,
+    answered: usize,
+}
+
+struct World {
+    random: Random,
+    hub: Option<Hub<Shelf>>,
+    shelf: Shelf,
+    workers: Vec<Worker>,
+    tokens: u64,
+    now_ms: u64,
+    /// Number and content by topic, whoever heard it first.
+    truth: BTreeMap<(String, u64), Vec<u8>>,
+    place: BTreeMap<(String, Vec<u8>), u64>,
+    published: usize,
+}
+
+const TOPICS: [&str; 3] = ["lobby", "den", "attic"];
+const KEYS: [&str; 3] = ["nick.a", "nick.b", "nick.c"];
+
+impl World {
+    fn new(seed: u64) -> World {
+        let shelf = Shelf {
+            keep: usize::MAX,
+            ..Shelf::default()
+        };
+        let mut world = World {
+            random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            hub: Some(Hub::new(shelf.clone(), false, 0)),
+            shelf,
+            workers: Vec::new(),
+            tokens: 0,
+            now_ms: 0,
+            truth: BTreeMap::new(),
+            place: BTreeMap::new(),
+            published: 0,
+        };
+        for _ in 0..4 {
+            world.worker_starts();
+        }
+        world
+    }
+
+    fn token(&mut self) -> u64 {
+        self.tokens += 1;
+        self.tokens
+    }
+
+    fn worker_starts(&mut self) {
+        let seed = self.token();
+        let mut worker = Worker {
+            client: Client::new(seed),
+            member: None,
+            input: Vec::new(),
+            outbound: Vec::new(),
+            logs: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            heard: BTreeSet::new(),
+            answered: 0,
+        };
+        worker.client.watch(1, "nick.").expect("room");
+        if let Some(hub) = &mut self.hub {
+            worker.member = Some(hub.attach("chat", false));
+            worker.client.attach();
+        }
+        self.workers.push(worker);
+    }
+
+    fn worker_dies(&mut self, nth: usize) {
+        let worker = self.workers.remove(nth);
+        if let (Some(hub), Some(member)) = (&mut self.hub, worker.member) {
+            hub.detach(member);
+        }
+        self.forget_unheard();
+    }
+
+    fn hub_dies(&mut self) {
+        let Some(mut hub) = self.hub.take() else {
+            return;
+        };
+        self.shelf = hub.store().clone().after_death();
+        for worker in &mut self.workers {
+            // What was in the socket is read before its end is seen, as far as it goes.
+            let sent = hub.output(worker.member.expect("attached")).to_vec();
+            let got = self.random.below(sent.len() as u64 + 1) as usize;
+            worker.input.extend_from_slice(&sent[..got]);
+            worker.member = None;
+            worker.outbound.clear();
+        }
+        for nth in 0..self.workers.len() {
+            self.listen(nth);
+            let worker = &mut self.workers[nth];
+            worker.input.clear();
+            worker.client.lose();
+        }
+        self.forget_unheard();
+    }
+
+    /// What is not stored, and was heard by nobody who is alive, has never been.
+    fn forget_unheard(&mut self) {
+        let shelf = match &mut self.hub {
+            Some(hub) => hub.store().clone(),
+            None => self.shelf.clone(),
+        };
+        let workers = &self.workers;
+        self.truth.retain(|key, content| {
+            let stored = shelf.topics.get(&key.0).and_then(|it| it.last());
+            let known = stored.is_some_and(|it| it.sequence >= key.1)
+                || workers.iter().any(|it| it.heard.contains(key));
+            if !known {
+                self.place.remove(&(key.0.clone(), content.clone()));
+            }
+            known
+        });
+    }
+
+    fn hub_starts(&mut self) {
+        let mut hub = Hub::new(self.shelf.clone(), true, self.now_ms);
+        for worker in &mut self.workers {
+            worker.member = Some(hub.attach("chat", true));
+            worker.client.attach();
+        }
+        hub.expire(self.now_ms);
+        self.hub = Some(hub);
+    }
+
+    /// Carries a piece of what lies between a worker and the hub, one way or the other.
+    fn carry(&mut self, nth: usize, all: bool) -> bool {
+        let Some(hub) = &mut self.hub else {
+            return false;
+        };
+        hub.expire(self.now_ms);
+        let worker = &mut self.workers[nth];
+        let member = worker.member.expect("attached to the hub that is there");
+        let part = |length: usize, random: &mut Random| match all {
+            true => length,
+            false => random.below(length as u64 + 1) as usize,
+        };
+        let said = part(worker.client.output().len(), &mut self.random);
+        worker
+            .outbound
+            .extend_from_slice(&worker.client.output()[..said]);
+        worker.client.sent(said);
+        let mut moved = said > 0;
+        while hub.may_hear(member) {
+            let Some((content, taken)) = next_frame(&worker.outbound).expect("well formed") else {
+                break;
+            };
+            hub.hear(member, content, 1000 + self.now_ms, self.now_ms)
+                .expect("clients keep the rules");
+            worker.outbound.drain(..taken);
+            moved = true;
+        }
+        let given = part(hub.output(member).len(), &mut self.random);
+        worker.input.extend_from_slice(&hub.output(member)[..given]);
+        hub.sent(member, given);
+        moved |= given > 0;
+        self.listen(nth);
+        moved
+    }
+
+    fn listen(&mut self, nth: usize) {
+        let input = std::mem::take(&mut self.workers[nth].input);
+        let mut at = 0;
+        while let Some((content, taken)) = next_frame(&input[at..]).expect("well formed") {
+            at += taken;
+            let worker = &mut self.workers[nth];
+            let heard = worker.client.hear(content).expect("hubs keep the rules");
+            match heard {
+                Heard::Message {
+                    token,
+                    topic,
+                    message,
+                } => {
+                    let log = worker.logs.get_mut(&token).expect("subscribed");
+                    assert!(message.sequence > log.last, "order in {log:?}");
+                    log.last = message.sequence;
+                    let content = message.bytes.to_vec();
+                    let key = (topic.to_string(), message.sequence);
+                    worker.heard.insert(key.clone());
+                    let known = self.truth.entry(key).or_insert_with(|| content.clone());
+                    assert_eq!(*known, content, "one message has one number");
+                    let key = (topic.to_string(), content.clone());
+                    let place = *self.place.entry(key).or_insert(message.sequence);
+                    assert_eq!(place, message.sequence, "no message has two numbers");
+                    log.heard.push((message.sequence, content));
+                }
+                Heard::Missed { token, to, .. } => {
+                    let log = worker.logs.get_mut(&token).expect("subscribed");
+                    (log.missed, log.last) = (true, to);
+                }
+                Heard::CaughtUp { token, sequence } => {
+                    let log = worker.logs.get_mut(&token).expect("subscribed");
+                    assert!(log.caught_up.replace(sequence).is_none(), "once");
+                    assert!(log.last <= sequence, "nothing live before {log:?}");
+                }
+                Heard::Published { sequence, .. } => {
+                    assert!(sequence.is_some());
+                    worker.answered += 1;
+                }
+                Heard::Won { token, key, .. } => {
+                    assert_eq!(worker.claims[&token], key);
+                    worker.holds.insert(key.clone(), token);
+                    let holders = self.workers.iter().filter(|it| it.holds.contains_key(&key));
+                    assert_eq!(holders.count(), 1, "holders of {key}");
+                }
+                Heard::Denied { .. } | Heard::Nothing | Heard::Link(_) => {}
+                Heard::Lost { token, .. } => {
+                    worker.holds.retain(|_, held| *held != token);
+                }
+                Heard::Seen { key, held, .. } => match held {
+                    Some(value) => drop(worker.seen.insert(key, value.to_vec())),
+                    None => drop(worker.seen.remove(&key)),
+                },
+            }
+            let worker = &mut self.workers[nth];
+            while let Some(Heard::Seen { key, .. }) = worker.client.next_late() {
+                worker.seen.remove(&key);
+            }
+        }
+        self.workers[nth].input = input[at..].to_vec();
+    }
+
+    fn step(&mut self) {
+        self.now_ms += self.random.below(3);
+        let nth = self.random.below(self.workers.len() as u64) as usize;
+        let topic = TOPICS[self.random.below(3) as usize];
+        let key = KEYS[self.random.below(3) as usize];
+        let token = self.token();
+        let choice = self.random.below(100);
+        let worker = &mut self.workers[nth];
+        match choice {
+            0..25 => {
+                let content = format!("message {token}").into_bytes();
+                let id: &[u8] = if token.is_multiple_of(2) {
+                    &content
+                } else {
+                    &[]
+                };
+                if worker.client.publish(token, topic, id, &content).is_ok() {
+                    self.published += 1;
+                }
+            }
+            25..30 => {
+                let start = match self.random.below(3) {
+                    0 => Start::From(1),
+                    1 => Start::Last(self.random.below(20)),
+                    _ => Start::From(self.random.below(50)),
+                };
+                let live = self.random.below(3) > 0;
+                worker
+                    .client
+                    .subscribe(token, topic, start, live)
+                    .expect("room");
+                let log = Log {
+                    topic: topic.to_owned(),
+                    live,
+                    ..Log::default()
+                };
+                worker.logs.insert(token, log);
+            }
+            30..32 => {
+                let some = worker.logs.keys().next().copied();
+                if let Some(token) = some
+                    && worker.client.unsubscribe(token).is_ok()
+                {
+                    worker.logs.remove(&token);
+                }
+            }
+            32..38 => {
+                let session = format!("session {token}");
+                let claimed =
+                    worker
+                        .client
+                        .claim(token, key, session.as_bytes(), session.as_bytes());
+                claimed.expect("room");
+                worker.claims.insert(token, key.to_owned());
+            }
+            38..42 => {
+                let mine = worker
+                    .claims
+                    .iter()
+                    .find(|(_, claimed)| **claimed == key)
+                    .map(|it| *it.0);
+                if let Some(token) = mine {
+                    let session = format!("session {token}");
+                    if worker.client.release(key, session.as_bytes()).is_ok() {
+                        worker.holds.retain(|_, held| *held != token);
+                    }
+                    worker.claims.remove(&token);
+                }
+            }
+            42 => self.worker_dies(nth),
+            43..45 if self.workers.len() < 6 => self.worker_starts(),
+            45 => self.hub_dies(),
+            46..56 => {
+                if let Some(hub) = &mut self.hub {
+                    hub.store().commit();
+                    hub.stored();
+                }
+            }
+            _ => drop(self.carry(nth, false)),
+        }
+        if self.workers.is_empty() {
+            self.worker_starts();
+        }
+        if self.hub.is_none() && self.random.below(4) == 0 {
+            self.hub_starts();
+        }
+        if let Some(hub) = &mut self.hub {
+            while hub.pop_touched().is_some() {}
+        }
+    }
+
+    fn rest(&mut self) {
+        if self.hub.is_none() {
+            self.hub_starts();
+        }
+        let mut moved = true;
+        while moved {
+            moved = false;
+            for nth in 0..self.workers.len() {
+                moved |= self.carry(nth, true);
+            }
+        }
+    }
+
+    fn check_at_rest(&mut self) {
+        let held = |world: &World, key: &str| {
+            let holders = world.workers.iter().filter(|it| it.holds.contains_key(key));
+            holders.count()
+        };
+        for key in KEYS {
+            let holders = held(self, key);
+            assert!(holders <= 1, "{holders} holders of {key}");
+            for worker in &self.workers {
+                assert_eq!(worker.seen.contains_key(key), holders == 1, "{key} seen");
+            }
+        }
+        for worker in &self.workers {
+            for (token, log) in &worker.logs {
+                assert!(log.caught_up.is_some(), "{token} has never caught up");
+                if log.missed || log.heard.is_empty() {
+                    continue;
+                }
+                let first = log.heard[0].0;
+                let end = match log.live {
+                    true => u64::MAX,
+                    false => log.caught_up.unwrap_or(0),
+                };
+                let all: Vec<_> = self
+                    .truth
+                    .iter()
+                    .filter(|((topic, sequence), _)| {
+                        *topic == log.topic && (first..=end).contains(sequence)
+                    })
+                    .map(|((_, sequence), content)| (*sequence, content.clone()))
+                    .collect();
+                assert_eq!(log.heard, all, "{token} has heard everything once");
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_dies_all_hear_the_same_once_and_a_key_has_one_holder() {
+    let seeds = std::env::var("POLYPORT_SEEDS").map_or(60, |text| text.parse().expect("a number"));
+    let mut heard = 0;
+    for seed in 1..=seeds {
+        let run = std::panic::AssertUnwindSafe(|| {
+            let mut world = World::new(seed);
+            for _ in 0..1500 {
+                world.step();
+            }
+            world.rest();
+            world.check_at_rest();
+            world.truth.len()
+        });
+        let messages = std::panic::catch_unwind(run);
+        assert!(messages.is_ok(), "the world of seed {seed} broke a promise");
+        heard += messages.unwrap_or(0);
+    }
+    assert!(heard > 1000, "{heard} messages were heard");
+}

@@ -1,0 +1,286 @@
+//! History in SQLite: one file in the state directory, in WAL mode, written in batches.
+//!
+//! It keeps what the administrator wants: so many messages of a topic, and none that is older than so
+//! long. When the file cannot be written or read as it should, history stops until the next start of the
+//! hub, with one complaint for whoever asks; the bus goes on without it.
+//!
+//! Invariant: what `read` returns was appended, and what is committed together is there together.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::store::{Kept, Line, Remembered, Store};
+
+/// Messages are committed when so many wait, or the first has waited so long.
+pub const BATCH_MAX: usize = 256;
+pub const BATCH_MS: u64 = 50;
+/// Between two looks for messages that are too old.
+pub const SWEEP_MS: u64 = 60_000;
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Messages of one topic; none at all with 0.
+    pub messages: u64,
+    pub keep_ms: u64,
+}
+
+pub struct Sqlite {
+    database: Option<Connection>,
+    retention: Retention,
+    topics: HashMap<(String, String), i64>,
+    /// Appended and not committed.
+    pub waiting: usize,
+    complaint: Option<String>,
+}
+
+const SCHEMA: &str = "
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = NORMAL;
+    PRAGMA busy_timeout = 0;
+    CREATE TABLE IF NOT EXISTS topics (
+        number INTEGER PRIMARY KEY,
+        service TEXT NOT NULL,
+        name TEXT NOT NULL,
+        last INTEGER NOT NULL,
+        UNIQUE (service, name)
+    );
+    CREATE TABLE IF NOT EXISTS messages (
+        topic INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        time_ms INTEGER NOT NULL,
+        id BLOB NOT NULL,
+        bytes BLOB NOT NULL,
+        PRIMARY KEY (topic, sequence)
+    ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS messages_by_time ON messages (time_ms);
+";
+
+impl Sqlite {
+    pub fn open(file: &Path, retention: Retention) -> Sqlite {
+        let mut sqlite = Sqlite {
+            database: None,
+            retention,
+            topics: HashMap::new(),
+            waiting: 0,
+            complaint: None,
+        };
+        if retention.messages == 0 {
+            return sqlite;
+        }
+        match prepare(file) {
+            Ok(database) => sqlite.database = Some(database),
+            Err(error) => {
+                let place = file.display();
+                sqlite.complaint = Some(format!(
+                    "{place}: {error}: history is not kept; the bus goes on without it. Move the \
+                     file away, or make room, and restart the daemon"
+                ));
+            }
+        }
+        sqlite
+    }
+
+    /// What went wrong since last asked.
+    pub fn take_complaint(&mut self) -> Option<String> {
+        self.complaint.take()
+    }
+
+    /// Makes what was appended safe; false if nothing is.
+    pub fn commit(&mut self) -> bool {
+        self.waiting = 0;
+        self.attempt(|database, _, _| match database.is_autocommit() {
+            true => Ok(()),
+            false => database.execute_batch("COMMIT"),
+        })
+        .is_some()
+    }
+
+    /// Forgets what is older than it may be.
+    pub fn sweep(&mut self, time_ms: u64) {
+        let before = time_ms.saturating_sub(self.retention.keep_ms) as i64;
+        self.attempt(|database, _, _| {
+            let sql = "DELETE FROM messages WHERE time_ms < ?1 AND time_ms > 0";
+            database.prepare_cached(sql)?.execute([before])
+        });
+    }
+
+    /// One piece of work; the first failure ends history.
+    fn attempt<R>(
+        &mut self,
+        work: impl FnOnce(
+            &Connection,
+            &mut HashMap<(String, String), i64>,
+            Retention,
+        ) -> rusqlite::Result<R>,
+    ) -> Option<R> {
+        let database = self.database.as_ref()?;
+        match work(database, &mut self.topics, self.retention) {
+            Ok(done) => Some(done),
+            Err(error) => {
+                self.complaint = Some(format!(
+                    "history is not kept any more: {error}; live messages go on. Make room, or move \
+                     the database in state_dir/bus away, and restart the daemon"
+                ));
+                self.database = None;
+                None
+            }
+        }
+    }
+}
+
+fn prepare(file: &Path) -> rusqlite::Result<Connection> {
+    let database = Connection::open(file)?;
+    database.execute_batch(SCHEMA)?;
+    let sound: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    match sound.as_str() {
+        "ok" => Ok(database),
+        _ => Err(rusqlite::Error::InvalidColumnName(sound)),
+    }
+}
+
+fn number_of(
+    database: &Connection,
+    topics: &mut HashMap<(String, String), i64>,
+    line: Line<'_>,
+) -> rusqlite::Result<i64> {
+    let name = (line.service.to_owned(), line.topic.to_owned());
+    if let Some(number) = topics.get(&name) {
+        return Ok(*number);
+    }
+    let find = "SELECT number FROM topics WHERE service = ?1 AND name = ?2";
+    let mut find = database.prepare_cached(find)?;
+    let found = find.query_row(params![line.service, line.topic], |row| row.get(0));
+    let number = match found.optional()? {
+        Some(number) => number,
+        None => {
+            begin(database)?;
+            let make = "INSERT INTO topics (service, name, last) VALUES (?1, ?2, 0)";
+            let mut make = database.prepare_cached(make)?;
+            make.insert(params![line.service, line.topic])?
+        }
+    };
+    topics.insert(name, number);
+    Ok(number)
+}
+
+fn begin(database: &Connection) -> rusqlite::Result<()> {
+    match database.is_autocommit() {
+        true => database.execute_batch("BEGIN"),
+        false => Ok(()),
+    }
+}
+
+impl Store for Sqlite {
+    fn keeps(&self) -> bool {
+        self.database.is_some()
+    }
+
+    fn recall(&mut self, line: Line<'_>, ids_max: usize) -> Remembered {
+        let recalled = self.attempt(|database, topics, _| {
+            let find = "SELECT number, last FROM topics WHERE service = ?1 AND name = ?2";
+            let mut find = database.prepare_cached(find)?;
+            let found = find.query_row(params![line.service, line.topic], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+            });
+            let Some((number, last)) = found.optional()? else {
+                return Ok(Remembered::default());
+            };
+            topics.insert((line.service.to_owned(), line.topic.to_owned()), number);
+            let ids = "SELECT id, sequence FROM messages WHERE topic = ?1 \
+                       ORDER BY sequence DESC LIMIT ?2";
+            let mut ids = database.prepare_cached(ids)?;
+            let rows = ids.query_map(params![number, ids_max as i64], |row| {
+                let id: Vec<u8> = row.get(0)?;
+                Ok((id.into_boxed_slice(), row.get::<_, i64>(1)? as u64))
+            })?;
+            let mut ids = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            ids.reverse();
+            Ok(Remembered {
+                last: last as u64,
+                ids,
+            })
+        });
+        recalled.unwrap_or_default()
+    }
+
+    fn append(&mut self, line: Line<'_>, message: &Kept) {
+        let done = self.attempt(|database, topics, retention| {
+            let number = number_of(database, topics, line)?;
+            begin(database)?;
+            let sequence = message.sequence as i64;
+            let put = "INSERT OR IGNORE INTO messages (topic, sequence, time_ms, id, bytes) \
+                       VALUES (?1, ?2, ?3, ?4, ?5)";
+            let (id, bytes) = (&*message.id, &*message.bytes);
+            let time = message.time_ms as i64;
+            database
+                .prepare_cached(put)?
+                .execute(params![number, sequence, time, id, bytes])?;
+            let mark = "UPDATE topics SET last = ?2 WHERE number = ?1";
+            database
+                .prepare_cached(mark)?
+                .execute(params![number, sequence])?;
+            // Not each time: a message more or less is not what an administrator counts.
+            if message.sequence.is_multiple_of(64) {
+                let first = sequence.saturating_sub(retention.messages as i64);
+                let cut = "DELETE FROM messages WHERE topic = ?1 AND sequence <= ?2";
+                database
+                    .prepare_cached(cut)?
+                    .execute(params![number, first])?;
+            }
+            Ok(())
+        });
+        if done.is_some() {
+            self.waiting += 1;
+        }
+    }
+
+    fn oldest(&mut self, line: Line<'_>) -> Option<u64> {
+        let oldest = self.attempt(|database, topics, _| {
+            let number = number_of(database, topics, line)?;
+            let sql = "SELECT min(sequence) FROM messages WHERE topic = ?1";
+            database
+                .prepare_cached(sql)?
+                .query_row([number], |row| row.get::<_, Option<i64>>(0))
+        });
+        oldest.flatten().map(|sequence| sequence as u64)
+    }
+
+    fn first_of_last(&mut self, line: Line<'_>, count: u64) -> Option<u64> {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let first = self.attempt(|database, topics, _| {
+            let number = number_of(database, topics, line)?;
+            let sql = "SELECT min(sequence) FROM (SELECT sequence FROM messages WHERE topic = ?1 \
+                       ORDER BY sequence DESC LIMIT ?2)";
+            database
+                .prepare_cached(sql)?
+                .query_row(params![number, count], |row| row.get::<_, Option<i64>>(0))
+        });
+        first.flatten().map(|sequence| sequence as u64)
+    }
+
+    fn read(&mut self, line: Line<'_>, from: u64, count: usize) -> Vec<Kept> {
+        let rows = self.attempt(|database, topics, _| {
+            let number = number_of(database, topics, line)?;
+            let sql = "SELECT sequence, time_ms, id, bytes FROM messages \
+                       WHERE topic = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3";
+            let mut read = database.prepare_cached(sql)?;
+            let from = i64::try_from(from).unwrap_or(i64::MAX);
+            let rows = read.query_map(params![number, from, count as i64], |row| {
+                Ok(Kept {
+                    sequence: row.get::<_, i64>(0)? as u64,
+                    time_ms: row.get::<_, i64>(1)? as u64,
+                    id: row.get::<_, Vec<u8>>(2)?.into(),
+                    bytes: row.get::<_, Vec<u8>>(3)?.into(),
+                })
+            })?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        });
+        rows.unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! History as it is kept, forgotten, found damaged, and given up.
+
+use super::*;
+
+const LINE: Line<'_> = Line {
+    service: "chat",
+    topic: "lobby",
+};
+const MUCH: Retention = Retention {
+    messages: 1000,
+    keep_ms: 1000,
+};
+
+/// A file of this process's own, in a folder that goes with it.
+struct Place(std::path::PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Place {
+        let folder = format!("polyport-history-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        Place(folder)
+    }
+
+    fn open(&self, retention: Retention) -> Sqlite {
+        Sqlite::open(&self.0.join("history.sqlite"), retention)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn message(sequence: u64) -> Kept {
+    Kept {
+        sequence,
+        time_ms: sequence,
+        id: format!("id {sequence}").into_bytes().into(),
+        bytes: vec![b'x'; 1000].into(),
+    }
+}
+
+fn sequences(sqlite: &mut Sqlite, from: u64) -> Vec<u64> {
+    let rows = sqlite.read(LINE, from, 9);
+    rows.iter().map(|kept| kept.sequence).collect()
+}
+
+#[test]
+fn what_was_committed_is_there_for_the_next_hub_and_nothing_else() {
+    let place = Place::new("kept");
+    let mut sqlite = place.open(MUCH);
+    for sequence in [1, 2, 5] {
+        sqlite.append(LINE, &message(sequence));
+    }
+    assert_eq!(
+        sequences(&mut sqlite, 1),
+        [1, 2, 5],
+        "before it is committed"
+    );
+    assert!(sqlite.commit());
+    sqlite.append(LINE, &message(6));
+    drop(sqlite);
+
+    let mut sqlite = place.open(MUCH);
+    let remembered = sqlite.recall(LINE, 2);
+    let ids: Vec<u64> = remembered
+        .ids
+        .iter()
+        .map(|(_, sequence)| *sequence)
+        .collect();
+    assert_eq!((remembered.last, ids), (5, vec![2, 5]));
+    assert_eq!(sqlite.read(LINE, 2, 1), [message(2)]);
+    assert_eq!(sqlite.first_of_last(LINE, 2), Some(2));
+    sqlite.sweep(1002);
+    assert_eq!(sequences(&mut sqlite, 1), [2, 5]);
+    assert_eq!(sqlite.recall(LINE, 0).last, 5);
+}
+
+#[test]
+fn only_so_many_of_a_topic_are_kept() {
+    let place = Place::new("count");
+    let mut sqlite = place.open(Retention {
+        messages: 10,
+        keep_ms: 1000,
+    });
+    for sequence in 1..=128 {
+        sqlite.append(LINE, &message(sequence));
+    }
+    assert_eq!(sqlite.oldest(LINE), Some(119));
+}
+
+#[test]
+fn a_damaged_file_stops_history_and_says_so_once() {
+    let place = Place::new("damaged");
+    std::fs::write(place.0.join("history.sqlite"), [b'?'; 8192]).expect("written");
+    let mut sqlite = place.open(MUCH);
+    assert!(!sqlite.keeps());
+    let complaint = sqlite.take_complaint().expect("it says so");
+    assert!(complaint.contains("history.sqlite"), "{complaint}");
+    sqlite.append(LINE, &message(1));
+    assert!(sequences(&mut sqlite, 1).is_empty());
+    assert!(!sqlite.commit());
+    assert_eq!(sqlite.take_complaint(), None);
+}
+
+#[test]
+fn a_full_disk_stops_history_and_says_so_once() {
+    let place = Place::new("full");
+    let mut sqlite = place.open(MUCH);
+    let database = sqlite.database.as_ref().expect("open");
+    database
+        .query_row("PRAGMA max_page_count = 20", [], |_| Ok(()))
+        .expect("set");
+    for sequence in 1..200 {
+        sqlite.append(LINE, &message(sequence));
+    }
+    assert!(!sqlite.keeps());
+    let complaint = sqlite.take_complaint().expect("it says so");
+    assert!(complaint.contains("full"), "{complaint}");
+    assert!(!sqlite.commit());
+    assert_eq!(sqlite.take_complaint(), None);
+}

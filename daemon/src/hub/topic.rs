@@ -1,0 +1,94 @@
+//! One topic in the hub's memory: its numbers, its latest messages, the ids by which a retry is known.
+//!
+//! Invariant: `latest` is in order and ends with the last message that was given a number here, unless
+//! it is empty.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::rc::Rc;
+
+use super::core::MemberId;
+use super::store::{Kept, Remembered};
+
+/// Ids by which the messages of a topic are known again.
+pub(super) const IDS_MAX: usize = 4096;
+/// Messages of a topic that are kept in memory.
+pub(super) const LATEST_MAX: usize = 1024;
+
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) service: usize,
+    pub(super) name: String,
+    pub(super) last: u64,
+    pub(super) latest: VecDeque<Rc<Kept>>,
+    ids: HashMap<Box<[u8]>, u64>,
+    ids_in_order: VecDeque<Box<[u8]>>,
+    /// Live subscriptions.
+    pub(super) followers: Vec<(MemberId, u64)>,
+    /// Said again by members after a hub's death, until all have spoken.
+    pub(super) restored: BTreeMap<u64, Kept>,
+    /// No number up to this one is to be given any more.
+    pub(super) floor: u64,
+}
+
+impl Topic {
+    pub(super) fn new(service: usize, name: &str, remembered: Remembered) -> Topic {
+        let mut topic = Topic {
+            service,
+            name: name.to_owned(),
+            last: remembered.last,
+            latest: VecDeque::new(),
+            ids: HashMap::new(),
+            ids_in_order: VecDeque::new(),
+            followers: Vec::new(),
+            restored: BTreeMap::new(),
+            floor: 0,
+        };
+        for (id, sequence) in remembered.ids {
+            topic.note_id(id, sequence);
+        }
+        topic
+    }
+
+    /// The number of the message that had this id.
+    pub(super) fn known(&self, id: &[u8]) -> Option<u64> {
+        self.ids.get(id).copied()
+    }
+
+    fn note_id(&mut self, id: Box<[u8]>, sequence: u64) {
+        if id.is_empty() || self.ids.insert(id.clone(), sequence).is_some() {
+            return;
+        }
+        self.ids_in_order.push_back(id);
+        if self.ids_in_order.len() > IDS_MAX
+            && let Some(oldest) = self.ids_in_order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+    }
+
+    /// Takes the next message; returns how many bytes more are in memory now, and how many fewer.
+    pub(super) fn push(&mut self, message: &Rc<Kept>, room: bool) -> (usize, usize) {
+        self.last = message.sequence;
+        self.note_id(message.id.clone(), message.sequence);
+        self.latest.push_back(Rc::clone(message));
+        let mut gone = 0;
+        while self.latest.len() > LATEST_MAX || (!room && !self.latest.is_empty()) {
+            gone += self.latest.pop_front().map_or(0, |it| weight(&it));
+        }
+        (weight(message), gone)
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        self.latest.iter().map(|message| weight(message)).sum()
+    }
+
+    /// Where the first message in memory with at least this number is.
+    pub(super) fn position(&self, sequence: u64) -> usize {
+        self.latest
+            .partition_point(|message| message.sequence < sequence)
+    }
+}
+
+fn weight(message: &Kept) -> usize {
+    message.bytes.len() + message.id.len() + size_of::<Kept>()
+}

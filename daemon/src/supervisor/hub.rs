@@ -1,0 +1,201 @@
+//! The hub, as the supervisor keeps it: started when a worker needs the bus, replaced when it dies.
+//!
+//! For each worker that uses the bus it makes a pair of sockets, and gives one end to the worker and one
+//! to the hub; neither ever connects. A hub that replaces another gets the ends of all who knew that one
+//! with its start, so it knows for whom to wait.
+//!
+//! Invariant: every worker that uses the bus has an end to the hub that lives, or the hub is about to be
+//! started.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+
+use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::unistd::{Gid, Uid, chown};
+
+use super::children::{Children, Kind};
+use super::life::Life;
+use crate::channel::{Brief, HubBrief, HubOrder, Order};
+use crate::lifecycle::Exit;
+use crate::plan::DaemonPlan;
+
+/// The folder of history in the state directory.
+const FOLDER: &str = "bus";
+/// Between a death and the next start; doubled each time, and small again after a time without any.
+const BACK_OFF_MS: u64 = 50;
+const BACK_OFF_MS_MAX: u64 = 10_000;
+const STEADY_MS: u64 = 30_000;
+
+/// What is known of the hub and of those who use it.
+#[derive(Debug, Default)]
+pub(super) struct Bus {
+    pid: Option<i32>,
+    /// There was one before.
+    replaces: bool,
+    started_ms: u64,
+    back_off_ms: u64,
+    start_at_ms: u64,
+    /// Workers that have an end to the hub, or had one to the hub before it.
+    members: BTreeSet<i32>,
+    stopping: bool,
+}
+
+impl Life {
+    /// Gives an end to every worker that needs one, and starts a hub if there is none for them.
+    pub(super) fn tend_bus(&mut self, children: &mut Children, now_ms: u64) {
+        let users = self.bus_users(children);
+        self.bus
+            .members
+            .retain(|pid| users.iter().any(|user| user.0 == *pid));
+        if users.is_empty() || self.bus.stopping {
+            return;
+        }
+        match self.bus.pid {
+            None if self.bus.start_at_ms <= now_ms => self.start_hub(&users, children, now_ms),
+            None => {}
+            Some(hub) => {
+                for (pid, service) in users {
+                    if self.bus.members.insert(pid)
+                        && let Err(error) = join(children, hub, pid, service)
+                    {
+                        tracing::error!("the worker {pid} gets no end of the bus: {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Pids and services of the workers whose plugins use the bus.
+    fn bus_users(&self, children: &Children) -> Vec<(i32, String)> {
+        let user = |(pid, child): (i32, &super::children::Child)| match &child.kind {
+            Kind::Worker { id, .. } => {
+                let service = self.services.get(&id.service)?;
+                let edition = service.editions.get(&id.generation)?;
+                let uses = edition.descriptor.bus;
+                uses.then(|| (pid, service.name.clone()))
+            }
+            Kind::Check | Kind::Probe(_) | Kind::Hub => None,
+        };
+        children.iter().filter_map(user).collect()
+    }
+
+    fn start_hub(&mut self, users: &[(i32, String)], children: &mut Children, now_ms: u64) {
+        let (known, new): (Vec<_>, Vec<_>) = users
+            .iter()
+            .partition(|(pid, _)| self.bus.members.contains(pid));
+        match self.spawn_hub(&known, children) {
+            Ok(pid) => {
+                tracing::info!("the hub is {pid}, for {} workers", users.len());
+                (self.bus.pid, self.bus.started_ms) = (Some(pid), now_ms);
+                for (user, service) in new {
+                    self.bus.members.insert(*user);
+                    if let Err(error) = join(children, pid, *user, service.clone()) {
+                        tracing::error!("the worker {user} gets no end of the bus: {error}");
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::error!("the hub cannot be started: {error}");
+                self.bus.wait(now_ms);
+            }
+        }
+    }
+
+    fn spawn_hub(&self, known: &[&(i32, String)], children: &mut Children) -> io::Result<i32> {
+        make_folder(&self.plan.daemon)?;
+        let mut ends = Vec::new();
+        for _ in known {
+            ends.push(pair()?);
+        }
+        let brief = Brief::Hub(HubBrief {
+            daemon: self.plan.daemon.clone(),
+            replaces: self.bus.replaces,
+            members: known.iter().map(|(_, service)| service.clone()).collect(),
+        });
+        let fds: Vec<BorrowedFd<'_>> = ends.iter().map(|(_, hubs)| hubs.as_fd()).collect();
+        let hub = children.start(Kind::Hub, &brief, &fds, None)?;
+        for ((pid, _), (workers, _)) in known.iter().zip(&ends) {
+            children.tell_with(*pid, &Order::Bus {}, &[workers.as_fd()])?;
+        }
+        Ok(hub)
+    }
+
+    /// The hub has ended; the next one starts after a pause.
+    pub(super) fn hub_ended(&mut self, pid: i32, exit: Exit, now_ms: u64) {
+        if self.bus.pid != Some(pid) {
+            return;
+        }
+        self.bus.pid = None;
+        if self.bus.stopping {
+            return;
+        }
+        tracing::error!("the hub {pid} ended by {exit}; another one is started");
+        if now_ms.saturating_sub(self.bus.started_ms) > STEADY_MS {
+            self.bus.back_off_ms = 0;
+        }
+        self.bus.replaces = true;
+        self.bus.wait(now_ms);
+    }
+
+    /// Ends the hub when the daemon does; true once it is gone.
+    pub(super) fn stop_bus(&mut self, children: &Children) -> bool {
+        let Some(pid) = self.bus.pid else {
+            return true;
+        };
+        if !std::mem::replace(&mut self.bus.stopping, true)
+            && children.tell_with(pid, &HubOrder::Stop {}, &[]).is_err()
+        {
+            children.kill(pid, Signal::SIGKILL);
+        }
+        false
+    }
+
+    pub(super) fn bus_deadline_ms(&self) -> Option<u64> {
+        let waits = self.bus.pid.is_none() && !self.bus.members.is_empty();
+        waits.then_some(self.bus.start_at_ms)
+    }
+}
+
+impl Bus {
+    fn wait(&mut self, now_ms: u64) {
+        self.start_at_ms = now_ms + self.back_off_ms;
+        self.back_off_ms = (self.back_off_ms * 2).clamp(BACK_OFF_MS, BACK_OFF_MS_MAX);
+    }
+}
+
+/// One end to the worker, the other to the hub.
+fn join(children: &Children, hub: i32, worker: i32, service: String) -> io::Result<()> {
+    let (workers, hubs) = pair()?;
+    children.tell_with(hub, &HubOrder::Attach { service }, &[hubs.as_fd()])?;
+    children.tell_with(worker, &Order::Bus {}, &[workers.as_fd()])
+}
+
+fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    Ok(socketpair(
+        AddressFamily::Unix,
+        SockType::Stream,
+        None,
+        flags,
+    )?)
+}
+
+/// History belongs to the identity that the hub will have, and to nobody else.
+fn make_folder(daemon: &DaemonPlan) -> io::Result<()> {
+    let folder = daemon.state_dir.join(FOLDER);
+    let mut builder = std::fs::DirBuilder::new();
+    match builder.mode(0o700).create(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    match &daemon.identity {
+        Some(it) if nix::unistd::geteuid().is_root() => {
+            let (uid, gid) = (Uid::from_raw(it.uid), Gid::from_raw(it.gid));
+            Ok(chown(&folder, Some(uid), Some(gid))?)
+        }
+        _ => Ok(()),
+    }
+}
