@@ -23,7 +23,7 @@ use super::logging::LevelBack;
 use super::metrics::Happened;
 use super::preparation::Candidate;
 use super::service::{Edition, Service};
-use super::status::{self, Shown};
+use super::status;
 use super::watch::Watch;
 use super::wishes::Reloads;
 use super::{Announcement, Ending, Wish};
@@ -158,18 +158,6 @@ impl Life {
         used.extend(self.changes.codes());
         if let Err(error) = verify::prune(&self.plan.daemon.state_dir, &used) {
             tracing::warn!("old plugin files stay in the store: {error}");
-        }
-    }
-
-    pub(super) fn shown(&self) -> Shown<'_> {
-        Shown {
-            services: &self.services,
-            lifecycle: &self.lifecycle,
-            plan: &self.plan,
-            sources: &self.sources,
-            last: self.changes.last.as_ref(),
-            happened: &self.happened,
-            crashes: &self.crashes,
         }
     }
 

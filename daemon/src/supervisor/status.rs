@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::children::{Children, Kind};
 use super::crashes::Crashes;
-use super::life::totals;
+use super::life::{Life, totals};
 use super::metrics::Happened;
 use super::service::Service;
 use crate::channel::CheckBrief;
@@ -31,6 +31,20 @@ pub(super) struct Shown<'a> {
     pub(super) last: Option<&'a ReloadOutcome>,
     pub(super) happened: &'a Happened,
     pub(super) crashes: &'a Crashes,
+}
+
+impl Life {
+    pub(super) fn shown(&self) -> Shown<'_> {
+        Shown {
+            services: &self.services,
+            lifecycle: &self.lifecycle,
+            plan: &self.plan,
+            sources: &self.sources,
+            last: self.changes.last.as_ref(),
+            happened: &self.happened,
+            crashes: &self.crashes,
+        }
+    }
 }
 
 pub(super) fn of(shown: &Shown<'_>, children: &Children, now_ms: u64) -> Status {
