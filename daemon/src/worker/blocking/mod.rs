@@ -271,12 +271,13 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 self.complaints.no_thread(self.now_ms, &error);
             }
         }
+        // Whoever sees that the socket has closed is to find it counted.
+        self.scoreboard.add(Counter::Refused, 1);
+        self.scoreboard.add(Counter::RefusedBusy, 1);
         if let Some((guest, _socket)) = self.blocking.sessions.leave(token) {
             self.gate.turn_back(guest);
         }
         self.blocking.sessions.end_silent();
-        self.scoreboard.add(Counter::Refused, 1);
-        self.scoreboard.add(Counter::RefusedBusy, 1);
     }
 
     /// After a ban: those whom threads serve and who are not to be in any more.
