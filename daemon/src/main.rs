@@ -2,14 +2,15 @@
 
 use std::process::ExitCode;
 
-use polyport::channel::handed::CHILD_VERB;
+use polyport::channel::handed::{ADOPT_VERB, CHILD_VERB};
 
 fn main() -> ExitCode {
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|verb| verb == CHILD_VERB)
-    {
-        return ExitCode::from(polyport::role::play());
-    }
-    ExitCode::from(polyport::operator::main())
+    let verb = std::env::args_os().nth(1).unwrap_or_default();
+    ExitCode::from(if verb == CHILD_VERB {
+        polyport::role::play()
+    } else if verb == ADOPT_VERB {
+        polyport::supervisor::take_over()
+    } else {
+        polyport::operator::main()
+    })
 }

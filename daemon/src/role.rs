@@ -5,10 +5,9 @@
 
 use std::os::fd::OwnedFd;
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-
 use crate::channel::{Brief, Channel, CheckBrief, ProbeBrief, Report, handed};
 use crate::exit;
+use crate::supervisor::rehearse;
 use crate::sys::sandbox::Profile;
 use crate::sys::{jail, orphan, sandbox, spawn};
 use crate::terminal::complain;
@@ -21,6 +20,7 @@ pub fn play() -> u8 {
         Some((channel, Brief::Probe(brief), answer)) => probe(&channel, &brief, answer),
         Some((channel, Brief::Hub(brief), _)) => hub::process::play(&channel, &brief),
         Some((channel, Brief::Worker(brief), board)) => worker::play(channel, brief, board),
+        Some((channel, Brief::Rehearsal(brief), _)) => tell(&channel, Ok(rehearse(&brief))),
         None => {
             let text = format!(
                 "`{}` is how the supervisor starts its children; you want `polyport run`",
@@ -36,9 +36,8 @@ fn handed_over() -> Option<(Channel, Brief, OwnedFd)> {
     let fds = spawn::take_handed(0, handed::FIXED_FDS)?;
     let [channel, brief, third] = <[OwnedFd; handed::FIXED_FDS]>::try_from(fds).ok()?;
     let channel = Channel::adopt(channel)?;
-    // Only the supervisor seals: this is no file that somebody has put in the way.
-    let seals = fcntl(&brief, FcntlArg::F_GET_SEALS).ok()?;
-    if seals & SealFlag::F_SEAL_WRITE.bits() == 0 {
+    // Only the supervisor seals.
+    if !handed::is_sealed(&brief) {
         return None;
     }
     let brief = handed::read(&brief).ok()?;

@@ -15,6 +15,9 @@ use serde::de::DeserializeOwned;
 /// The hidden verb of a child's command line.
 pub const CHILD_VERB: &str = "child";
 
+/// The hidden verb of a program that takes a supervisor's place.
+pub const ADOPT_VERB: &str = "supervisor";
+
 /// No brief and no answer is longer.
 pub const HANDED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -22,6 +25,12 @@ pub const HANDED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// scoreboard for a worker, and the answer's file for others. A worker's further ones follow: the
 /// table of sources, then its listeners.
 pub const FIXED_FDS: usize = 3;
+
+/// Only who made it could have written it: this is no file that somebody has put in the way.
+pub fn is_sealed(file: impl AsFd) -> bool {
+    let seals = fcntl(file, FcntlArg::F_GET_SEALS);
+    seals.is_ok_and(|seals| seals & SealFlag::F_SEAL_WRITE.bits() != 0)
+}
 
 /// A sealed memory file with `value` in it.
 pub fn brief(value: &impl Serialize) -> io::Result<OwnedFd> {
@@ -51,14 +60,16 @@ pub fn answer(file: OwnedFd, value: &impl Serialize) -> io::Result<u64> {
 
 /// What lies in a memory file, whoever wrote it.
 pub fn read<T: DeserializeOwned>(file: impl AsFd) -> io::Result<T> {
+    read_up_to(file, HANDED_BYTES_MAX)
+}
+
+pub fn read_up_to<T: DeserializeOwned>(file: impl AsFd, bytes_max: u64) -> io::Result<T> {
     let mut file = File::from(file.as_fd().try_clone_to_owned()?);
     file.seek(SeekFrom::Start(0))?;
     let mut bytes = Vec::new();
-    file.take(HANDED_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > HANDED_BYTES_MAX {
-        return Err(io::Error::other(format!(
-            "longer than {HANDED_BYTES_MAX} bytes"
-        )));
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::other(format!("longer than {bytes_max} bytes")));
     }
     Ok(serde_json::from_slice(&bytes)?)
 }

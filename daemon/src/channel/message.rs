@@ -24,6 +24,14 @@ pub enum Brief {
     Probe(ProbeBrief),
     Worker(WorkerBrief),
     Hub(HubBrief),
+    Rehearsal(RehearsalBrief),
+}
+
+/// A program that may take the supervisor's place is to try it with a copy of everything: what the
+/// supervisor knows, then its descriptors, behind the fixed ones.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RehearsalBrief {
+    pub descriptors: usize,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -167,6 +175,15 @@ pub enum Order {
     Connections(ConnectionsOrder),
     /// Write the log to the file that rides along, from now on.
     LogTo {},
+    /// Poll the listener that rides along too: nobody accepts in the place that it belongs to.
+    Lend {
+        from: u16,
+        listener: Box<ListenerBrief>,
+    },
+    /// Leave the listeners of that place alone again.
+    Reclaim {
+        from: u16,
+    },
 }
 
 impl Order {
@@ -177,9 +194,11 @@ impl Order {
             | Order::Drain { .. }
             | Order::Adjust(_)
             | Order::Ban(_)
-            | Order::Unban { .. } => 0,
+            | Order::Unban { .. }
+            | Order::Reclaim { .. } => 0,
             Order::Give { .. }
             | Order::Take {}
+            | Order::Lend { .. }
             | Order::Bus {}
             | Order::Connections(_)
             | Order::LogTo {} => 1,
@@ -233,6 +252,8 @@ pub enum Report {
     Refused { text: String },
     /// Worker: serving, shut in this tightly.
     Ready { sandbox: String },
+    /// Rehearsal: it could take the supervisor's place.
+    Rehearsed {},
     /// Worker of a sensor: somebody has come, from this IPv4 address or IPv6 /64.
     Trapped { source: IpNet },
     /// Worker: what the question of this number asked for lies in the file, so many bytes long.

@@ -25,7 +25,7 @@ use crate::sys::passing;
 pub use connections::{ConnectionFilter, ConnectionsOrder, OpenConnection, OpenConnections};
 pub use message::{
     Adjustment, BANS_MAX, Ban, Brief, CheckBrief, Depth, HubBrief, HubOrder, ListenerBrief, Order,
-    ProbeBrief, Report, StandIn, StoredPlugin, TRAPPED_PER_S, WorkerBrief,
+    ProbeBrief, RehearsalBrief, Report, StandIn, StoredPlugin, TRAPPED_PER_S, WorkerBrief,
 };
 
 /// Longer messages are refused by the sender and count as garbled at the receiver.

@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 
 use nix::libc;
 use nix::sys::socket::UnixCredentials;
+use serde::{Deserialize, Serialize};
 
 use super::message::{Reply, Request, Role};
 use crate::exit;
@@ -29,7 +30,7 @@ pub(super) struct Doors {
 }
 
 /// Who asks, for permission and audit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credentials {
     pub pid: i32,
     pub uid: u32,

@@ -47,6 +47,11 @@ pub enum Request {
         wait: bool,
         dry_run: bool,
     },
+    /// Let the program that is installed now take the daemon over.
+    Upgrade {
+        wait: bool,
+        dry_run: bool,
+    },
     /// How the last change went.
     LastReload,
     /// Change back to what served before the last change.
@@ -84,7 +89,7 @@ pub enum Request {
 }
 
 /// Who may ask for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Role {
     /// May ask for nothing.
     Nobody,
@@ -131,7 +136,7 @@ impl Request {
             | Request::Drain { .. }
             | Request::Resume { .. }
             | Request::Scale { .. } => Role::Operate,
-            Request::Stop { .. } => Role::Admin,
+            Request::Stop { .. } | Request::Upgrade { .. } => Role::Admin,
         }
     }
 
@@ -154,6 +159,8 @@ impl Request {
             Request::CrashReport { .. } => "crashes show",
             Request::Reload { dry_run: false, .. } => "reload",
             Request::Reload { dry_run: true, .. } => "reload --dry-run",
+            Request::Upgrade { dry_run: false, .. } => "upgrade",
+            Request::Upgrade { dry_run: true, .. } => "upgrade --dry-run",
             Request::LastReload => "reload --last",
             Request::Rollback => "rollback",
             Request::Restart { .. } => "restart",

@@ -24,6 +24,8 @@ pub use health::{Health, ServiceHealth};
 pub use message::{Reply, Request, Role, RunningConfig};
 pub use metrics::{Family, Kind as FamilyKind, Metrics, Sample};
 pub use reload::ReloadOutcome;
-pub use server::{Answer, Interest, Server};
+pub use server::{Answer, Interest, KeptServer, Server};
 pub use socket_options::{ListenerOptions, SocketOption, SocketOptions};
-pub use status::{GenerationStatus, RemovedStatus, ServiceStatus, Standing, Status, WorkerStatus};
+pub use status::{
+    BreakerStatus, GenerationStatus, RemovedStatus, ServiceStatus, Standing, Status, WorkerStatus,
+};

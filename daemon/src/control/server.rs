@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{getsockopt, sockopt};
 
+use serde::{Deserialize, Serialize};
+
 use super::callers::{Credentials, Doors};
 use super::message::{REQUEST_BYTES_MAX, Reply, Request};
 use crate::exit;
@@ -46,12 +48,12 @@ struct Caller {
     request: Vec<u8>,
     reply: Vec<u8>,
     /// What it asked for, if its outcome is to be remembered.
-    audited: Option<&'static str>,
+    audited: Option<String>,
     state: State,
     leaves_ms: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     Asking,
     /// What was asked takes a while.
@@ -255,7 +257,7 @@ impl Caller {
 
     fn take(&mut self, reply: &Reply, hold: bool) {
         if let Some(verb) = self.audited.take() {
-            self.credentials.audit(verb, reply);
+            self.credentials.audit(&verb, reply);
         }
         self.reply = serde_json::to_vec(reply).expect("a reply is plain data");
         self.reply.push(b'\n');
@@ -301,7 +303,7 @@ impl Caller {
                 return refuse(exit::USAGE, text);
             }
         };
-        self.audited = request.is_audited().then(|| request.verb());
+        self.audited = request.is_audited().then(|| request.verb().to_owned());
         match self.credentials.may_ask(&request) {
             Ok(()) => answer(&request, self.credentials),
             Err(text) => refuse(exit::NOT_PERMITTED, text),
@@ -339,5 +341,8 @@ impl Drop for Server {
     }
 }
 
+mod keeping;
 #[cfg(test)]
 mod tests;
+
+pub use keeping::KeptServer;

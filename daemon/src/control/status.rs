@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reload::ReloadOutcome;
 use crate::exit;
-use crate::lifecycle::State;
+use crate::lifecycle::{BreakerCourse, State};
 use crate::plan::LogLevel;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +68,8 @@ pub struct ServiceStatus {
     pub drained: bool,
     /// Those that have workers.
     pub generations: Vec<GenerationStatus>,
+    /// Why its plugin is not run, or tried by one worker only.
+    pub breaker: Option<BreakerStatus>,
     /// Real endpoints as URLs, with ports that the system chose.
     pub listen: Vec<String>,
     /// How tightly its workers are shut in.
@@ -80,11 +82,22 @@ pub struct ServiceStatus {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerStatus {
+    pub course: BreakerCourse,
+    /// Until the plugin is tried, or has proved itself.
+    pub for_s: u64,
+    /// The latest fault.
+    pub why: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerStatus {
     /// `None` while there is no process.
     pub pid: Option<u32>,
     pub generation: u32,
     pub state: State,
+    /// It runs nothing of the plugin.
+    pub stand_in: bool,
     pub connections: u64,
     pub totals: BTreeMap<String, u64>,
     /// How often its predecessors had to be replaced.
@@ -125,6 +138,9 @@ impl fmt::Display for Status {
                     failure.trim_end().replace('\n', "\n            ")
                 )?;
             }
+            if let Some(breaker) = &service.breaker {
+                writeln!(f, "  suspended {}", breaker.line())?;
+            }
             for url in &service.listen {
                 writeln!(f, "  listen    {url}")?;
             }
@@ -155,6 +171,19 @@ impl fmt::Display for Status {
             )?;
         }
         Ok(())
+    }
+}
+
+impl BreakerStatus {
+    fn line(&self) -> String {
+        let (why, time) = (&self.why, duration(self.for_s));
+        match self.course {
+            BreakerCourse::Closed => "no".to_owned(),
+            BreakerCourse::Open => format!("{why}; tried again in {time}"),
+            BreakerCourse::HalfOpen => {
+                format!("{why}; one worker tries the plugin, for {time} more")
+            }
+        }
     }
 }
 
@@ -214,6 +243,9 @@ impl WorkerStatus {
             None => format!("no process, {state} for {since}"),
             Some(pid) => format!("pid {pid}, {state} for {since}, {} open", self.connections),
         };
+        if self.stand_in {
+            line.push_str(", stands in for the plugin");
+        }
         match self.restarts {
             0 => {}
             1 => line.push_str(", restarted once"),
@@ -292,6 +324,7 @@ mod tests {
             failure: Some("gopher.so: not found\n  copy it there".into()),
             drained: false,
             generations: Vec::new(),
+            breaker: None,
             listen: Vec::new(),
             sandbox: String::new(),
             connections: 0,
@@ -326,6 +359,7 @@ mod tests {
             pid,
             generation: 1,
             state,
+            stand_in: false,
             connections: 3,
             totals: BTreeMap::new(),
             restarts: 1,

@@ -13,6 +13,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 /// So many faults in so long open it.
 const FAULTS: usize = 3;
 const WINDOW_MS: u64 = 60_000;
@@ -25,7 +27,7 @@ const PROVED_MS: u64 = 300_000;
 const FAULTS_MAX: usize = 64;
 
 /// What a fault was blamed on, besides the plugin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
     /// A peer, by the word for its source.
     Source(u64),
@@ -35,7 +37,8 @@ pub enum Cause {
     Plugin,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Course {
     /// All workers run the plugin.
     Closed,
@@ -45,7 +48,7 @@ pub enum Course {
     HalfOpen,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Breaker {
     course: Course,
     /// When an open one is tried, or a half open one has proved itself.

@@ -2,6 +2,7 @@
 //!
 //! Plain values. What follows from them is decided in the pool.
 
+use super::breaker::Cause;
 use super::event::WorkerId;
 
 /// How a worker is to go.
@@ -28,4 +29,6 @@ pub(super) struct Death {
     pub(super) at_start: bool,
     /// SIGKILL from outside with no callback to blame.
     pub(super) innocent: bool,
+    /// What is behind it, if the plugin is to blame.
+    pub(super) cause: Option<Cause>,
 }

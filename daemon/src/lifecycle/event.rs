@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::Policy;
+use super::breaker::Cause;
 
 /// A service, by a number that no other one ever gets. Those given to [`super::Lifecycle::new`] are
 /// numbered from 0; whoever adds one later names it.
@@ -80,10 +81,11 @@ pub enum News {
         text: String,
     },
     /// It was reaped: the last word on it. `blame` says what it was doing, where the scoreboard
-    /// knows: "in feed".
+    /// knows: "in feed"; `cause` what was behind it, if that is the plugin's fault.
     Exited {
         exit: Exit,
         blame: Option<String>,
+        cause: Option<Cause>,
     },
     /// It has been in the same callback since then: on its event loop, or on a thread, which may
     /// take longer. Said again for another callback.
@@ -94,6 +96,13 @@ pub enum News {
     },
     /// That callback has returned.
     Unstuck,
+    /// Somebody has stopped its process, or lets it go on.
+    Stopped(bool),
+    /// Faults of its plugin that ended a session each and not the worker, by the words for their
+    /// sources; 0 is none.
+    Soft {
+        sources: Vec<u64>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

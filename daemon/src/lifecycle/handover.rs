@@ -134,16 +134,20 @@ impl Probation {
         let dying = pools.iter().find(|pool| {
             self.on_trial.contains(&(pool.service, pool.generation))
                 && pool.standing == Standing::Current
-                && pool.deaths >= PROBATION_DEATHS_MAX
+                && (pool.deaths >= PROBATION_DEATHS_MAX || pool.is_suspended())
         });
         if let Some(pool) = dying {
-            let text = format!(
-                "{}: {} workers of generation {} have died within its first {} s",
-                pool.view().name,
-                pool.deaths,
-                pool.generation,
-                PROBATION_MS / 1_000
-            );
+            let (name, generation) = (pool.view().name, pool.generation);
+            let what = match pool.deaths {
+                PROBATION_DEATHS_MAX.. => {
+                    format!(
+                        "{} workers of generation {generation} have died",
+                        pool.deaths
+                    )
+                }
+                _ => format!("the plugin of generation {generation} was suspended"),
+            };
+            let text = format!("{name}: {what} within its first {} s", PROBATION_MS / 1_000);
             moment.orders.push(Order::RollBack { text });
             return true;
         }

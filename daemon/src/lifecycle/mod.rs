@@ -20,6 +20,7 @@ mod order;
 mod penalty;
 mod pool;
 mod slot;
+mod soft;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -28,7 +29,7 @@ pub use breaker::{Breaker, Cause, Course as BreakerCourse};
 pub use event::{Beginning, Changes, Event, Exit, News, ServiceId, WorkerId};
 pub use order::{Change, Order, Signal, State};
 pub use penalty::Penalties;
-pub use view::{ServiceView, WorkerView};
+pub use view::{BreakerView, ServiceView, WorkerView};
 
 use back_off::Jitter;
 use handover::{Handover, Probation, Verdict};
@@ -55,12 +56,14 @@ impl Policy {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Lifecycle {
     policy: Policy,
     pools: Vec<Pool>,
     jitter: Jitter,
     course: Course,
+    /// Never while the daemon is handed to another program.
+    #[serde(skip)]
     handover: Option<Handover>,
     probation: Option<Probation>,
 }

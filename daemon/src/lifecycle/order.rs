@@ -13,10 +13,11 @@ use crate::plan::LogLevel;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Start this process; answered by `Spawned` or `NotSpawned`. One that is parked is ready to
-    /// serve, and does once it is told to.
+    /// serve, and does once it is told to. A stand-in runs nothing of the plugin.
     Spawn {
         worker: WorkerId,
         parked: bool,
+        stand_in: bool,
     },
     /// Tell a parked worker to serve.
     Serve(WorkerId),
@@ -30,6 +31,16 @@ pub enum Order {
     Kill {
         worker: WorkerId,
         signal: Signal,
+    },
+    /// Have `to` accept at the shards of this slot of its own generation too.
+    Lend {
+        from: u16,
+        to: WorkerId,
+    },
+    /// It is to leave them alone again.
+    Reclaim {
+        from: u16,
+        to: WorkerId,
     },
     /// The change is made: from here on the new generations are what serves.
     Commit,

@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 const FIRST_MS: u64 = 90_000;
 const LAST_MS: u64 = 3_600_000;
 /// From the end of a penalty until it is forgotten.
@@ -15,13 +17,13 @@ const FORGOTTEN_MS: u64 = 3_600_000;
 /// Of more sources those whose penalties end first are forgotten.
 const PENALTIES_MAX: usize = 4_096;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Penalties {
     /// By source, as the engine packs it into a word.
     sources: BTreeMap<u64, Penalty>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Penalty {
     until_ms: u64,
     /// How long it was.

@@ -10,24 +10,23 @@
 use serde::{Deserialize, Serialize};
 
 use super::back_off::Pace;
-use super::ending::{Death, End, Leave};
+use super::ending::{Death, End};
 use super::event::{Beginning, News, ServiceId, WorkerId};
-use super::order::{Change, Order, State};
+use super::order::State;
 use super::slot::Slot;
-use super::view::{ServiceView, WorkerView};
 use super::{Moment, Policy};
 use crate::plan::LogLevel;
 
+mod course;
+mod lending;
+mod shown;
+mod winding;
+
+use course::Trust;
+use lending::Lending;
+
 /// Deaths at the start, over all slots of an unproven pool, that fail its service.
 const START_DEATHS_MAX: u32 = 3;
-/// What a fast stop leaves a worker to finish in, and when it is killed.
-const FAST_GRACE_MS: u64 = 1_000;
-const FAST_KILL_AFTER_MS: u64 = 2_000;
-/// What a worker has beyond its drain for closing and leaving.
-const KILL_MARGIN_MS: u64 = 1_000;
-
-/// What a pool that was replaced keeps of its drain when yet another change comes.
-const HURRIED_GRACE_MS: u64 = 5_000;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Pool {
@@ -39,7 +38,11 @@ pub(super) struct Pool {
     name: String,
     phase: Phase,
     slots: Vec<Slot>,
+    /// Workers that drain because one of another kind has their place.
+    replaced: Vec<Slot>,
     pace: Pace,
+    trust: Trust,
+    lending: Lending,
 }
 
 /// What a pool is to its service.
@@ -95,7 +98,10 @@ impl Pool {
             name,
             phase: Phase::Probing,
             slots: Vec::new(),
+            replaced: Vec::new(),
             pace: Pace::default(),
+            trust: Trust::default(),
+            lending: Lending::default(),
         }
     }
 
@@ -176,20 +182,6 @@ impl Pool {
         self.end(Why::Replaced, Speed::Fast, &[], moment);
     }
 
-    /// It has drained long enough: somebody waits for its place.
-    pub(super) fn hurry(&mut self, moment: &mut Moment<'_>) {
-        let leave = Leave {
-            grace_ms: HURRIED_GRACE_MS,
-            kill_after_ms: HURRIED_GRACE_MS + KILL_MARGIN_MS,
-            successor: None,
-        };
-        match self.phase {
-            Phase::Draining(_) => self.leave(leave, &[], moment),
-            Phase::Probing | Phase::Held { .. } | Phase::Starting { .. } | Phase::Serving => {}
-            Phase::Gone(_) => {}
-        }
-    }
-
     fn start(&mut self, workers: u16, moment: &mut Moment<'_>) {
         self.turn(
             Phase::Starting { deaths: 0 },
@@ -205,7 +197,7 @@ impl Pool {
                 incarnation: 0,
             };
             let mut slot = Slot::new(self.name.clone(), nobody, moment.now_ms);
-            slot.spawn(self.parks(), moment);
+            slot.spawn(self.parks(), false, moment);
             self.slots.push(slot);
         }
     }
@@ -235,6 +227,10 @@ impl Pool {
 
     /// Of the slot's present incarnation. Any other is gone, and hearing of it late is normal.
     pub(super) fn news(&mut self, worker: WorkerId, news: News, moment: &mut Moment<'_>) {
+        // Whoever takes over a place has no name of its own before it is spawned.
+        if let Some(at) = self.replaced.iter().position(|slot| slot.is(worker)) {
+            return self.news_of_replaced(at, news, moment);
+        }
         let at = usize::from(worker.slot);
         let Some(slot) = self.slots.get_mut(at).filter(|slot| slot.is(worker)) else {
             return;
@@ -256,8 +252,8 @@ impl Pool {
                     self.refused(text, moment);
                 }
             }
-            News::Exited { exit, blame } => {
-                let end = slot.exited(exit, blame.as_deref());
+            News::Exited { exit, blame, cause } => {
+                let end = slot.exited(exit, blame.as_deref(), cause);
                 self.ended(at, end, moment);
             }
             News::Stuck {
@@ -266,6 +262,8 @@ impl Pool {
                 on_thread,
             } => slot.stuck(callback, since_ms, on_thread, moment),
             News::Unstuck => slot.unstuck(),
+            News::Stopped(stopped) => slot.stopped(stopped),
+            News::Soft { sources } => self.soft_faults(&sources, moment),
         }
     }
 
@@ -307,6 +305,9 @@ impl Pool {
             }
             Phase::Serving => {
                 self.deaths += u32::from(!free);
+                if let Some(cause) = death.cause {
+                    self.fault(cause, &death.text, moment);
+                }
                 self.replace(at, death.text, free, moment);
             }
             Phase::Draining(_) => self.slots[at].mourn(death.text, None, moment),
@@ -317,34 +318,44 @@ impl Pool {
     }
 
     fn replace(&mut self, at: usize, text: String, free: bool, moment: &mut Moment<'_>) {
-        let delay_ms = self.slots[at].back_off_ms(free, moment);
+        let delay_ms = match self.slots[at].is_stand_in() == self.wants_stand_in(at) {
+            true => self.slots[at].back_off_ms(free, moment),
+            // The next one is of another kind, and has not failed yet.
+            false => 0,
+        };
         self.slots[at].mourn(text, Some(delay_ms), moment);
     }
 
     // --- time ----------------------------------------------------------------------------------
 
     pub(super) fn tick(&mut self, moment: &mut Moment<'_>) {
-        for slot in &mut self.slots {
+        for slot in self.slots.iter_mut().chain(&mut self.replaced) {
             slot.tick(moment);
         }
+        self.tick_course(moment);
     }
 
     pub(super) fn deadline_ms(&self, policy: Policy) -> Option<u64> {
         self.slots
             .iter()
+            .chain(&self.replaced)
             .filter_map(|slot| slot.deadline_ms(policy))
+            .chain(self.course_deadline_ms())
+            .chain(self.lending.deadline_ms())
             .min()
     }
 
     /// What follows from the slots' states, after each event.
     pub(super) fn settle(&mut self, moment: &mut Moment<'_>) {
+        self.follow_course(moment);
         self.spawn_due(moment);
+        self.lend(moment);
         match &self.phase {
             Phase::Starting { .. } if self.slots.iter().all(Slot::was_ready) => {
                 let text = format!("serving, workers: {}", self.slots.len());
                 self.turn(Phase::Serving, LogLevel::Info, &text, moment);
             }
-            Phase::Draining(why) if self.slots.iter().all(Slot::is_gone) => {
+            Phase::Draining(why) if self.all_gone() => {
                 let next = Phase::Gone(why.clone());
                 let text = match self.slots.is_empty() {
                     true => "ended, no worker was started",
@@ -359,7 +370,9 @@ impl Pool {
 
     fn spawn_due(&mut self, moment: &mut Moment<'_>) {
         let parked = self.parks();
-        for slot in &mut self.slots {
+        for at in 0..self.slots.len() {
+            let stand_in = self.wants_stand_in(at);
+            let slot = &mut self.slots[at];
             let due = slot
                 .retry_at_ms()
                 .is_some_and(|at_ms| at_ms <= moment.now_ms);
@@ -369,7 +382,7 @@ impl Pool {
             let earliest_ms = self.pace.earliest_ms(moment.now_ms);
             if earliest_ms <= moment.now_ms {
                 self.pace.record(moment.now_ms);
-                slot.spawn(parked, moment);
+                slot.spawn(parked, stand_in, moment);
             } else {
                 slot.postpone(earliest_ms);
             }
@@ -387,22 +400,6 @@ impl Pool {
         }
     }
 
-    pub(super) fn view(&self) -> ServiceView {
-        ServiceView {
-            service: self.service,
-            name: self.name.clone(),
-            state: self.state(),
-            failure: self.failure(),
-            paused: self.why() == Some(&Why::Paused),
-            generation: self.generation,
-            workers: self.workers().collect(),
-        }
-    }
-
-    pub(super) fn workers(&self) -> impl Iterator<Item = WorkerView> {
-        self.slots.iter().map(Slot::view)
-    }
-
     pub(super) fn failure(&self) -> Option<String> {
         match self.why()? {
             Why::Failed(text) => Some(text.clone()),
@@ -417,6 +414,10 @@ impl Pool {
     /// Who can take over from another generation's workers, in the order of slots.
     pub(super) fn successors(&self) -> Vec<WorkerId> {
         self.slots.iter().filter_map(Slot::successor).collect()
+    }
+
+    fn all_gone(&self) -> bool {
+        self.replaced.is_empty() && self.slots.iter().all(Slot::is_gone)
     }
 
     fn why(&self) -> Option<&Why> {
@@ -442,44 +443,5 @@ impl Pool {
             moment,
         );
         self.wind_down(Speed::Fast, &[], moment);
-    }
-
-    fn wind_down(&mut self, speed: Speed, successors: &[WorkerId], moment: &mut Moment<'_>) {
-        let (grace_ms, kill_after_ms) = match speed {
-            Speed::Drain => {
-                let drain_ms = moment.policy.drain_timeout_ms;
-                (drain_ms, drain_ms.saturating_add(KILL_MARGIN_MS))
-            }
-            Speed::Fast => (FAST_GRACE_MS, FAST_KILL_AFTER_MS),
-        };
-        let leave = Leave {
-            grace_ms,
-            kill_after_ms,
-            successor: None,
-        };
-        self.leave(leave, successors, moment);
-    }
-
-    fn leave(&mut self, leave: Leave, successors: &[WorkerId], moment: &mut Moment<'_>) {
-        let mut heirs = successors.iter().copied().cycle();
-        for slot in &mut self.slots {
-            let leave = Leave {
-                successor: heirs.next(),
-                ..leave
-            };
-            slot.leave(leave, moment);
-        }
-    }
-
-    fn turn(&mut self, next: Phase, severity: LogLevel, text: &str, moment: &mut Moment<'_>) {
-        self.phase = next;
-        moment.orders.push(Order::Log(Change {
-            severity,
-            name: self.name.clone(),
-            worker: None,
-            pid: None,
-            state: self.state(),
-            text: text.to_owned(),
-        }));
     }
 }

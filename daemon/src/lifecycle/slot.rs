@@ -5,17 +5,22 @@
 //!
 //! Invariants: a slot orders a spawn only while `Gone`, so it never has two processes; `turn` is the
 //! only place that assigns `phase`; a worker that was told to go has a moment at which it is killed
-//! or has been killed already.
+//! or has been killed already. A worker that another kind takes over from leaves with a slot of its own.
 
 use serde::{Deserialize, Serialize};
 
 use super::back_off::{self, STABLE_MS};
+use super::breaker::Cause;
 use super::ending::{Death, End, Leave};
 use super::event::{Exit, SIGKILL, WorkerId};
-use super::order::{Change, Order, Signal, State};
-use super::view::WorkerView;
+use super::order::{Order, Signal, State};
 use super::{Moment, Policy};
 use crate::plan::LogLevel;
+
+mod shown;
+mod stuck;
+
+use stuck::Stuck;
 
 /// From the order to spawn to the worker's word that it serves.
 pub(super) const READY_WITHIN_MS: u64 = 10_000;
@@ -31,6 +36,10 @@ pub(super) struct Slot {
     pid: Option<u32>,
     /// This incarnation waits to be told to serve.
     parked: bool,
+    /// This incarnation runs nothing of the plugin.
+    stand_in: bool,
+    /// Somebody has stopped its process.
+    stopped: bool,
     /// When this incarnation reported that it serves.
     ready_at_ms: Option<u64>,
     /// Some incarnation did.
@@ -58,13 +67,6 @@ enum Phase {
     },
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Stuck {
-    callback: String,
-    since_ms: u64,
-    on_thread: bool,
-}
-
 impl Slot {
     /// An empty slot; `nobody` is its incarnation 0, which is never spawned.
     pub(super) fn new(service_name: String, nobody: WorkerId, now_ms: u64) -> Slot {
@@ -75,6 +77,8 @@ impl Slot {
             since_ms: now_ms,
             pid: None,
             parked: false,
+            stand_in: false,
+            stopped: false,
             ready_at_ms: None,
             was_ready: false,
             failures: 0,
@@ -105,6 +109,7 @@ impl Slot {
                 text: format!("could not be started: {error}"),
                 at_start: false,
                 innocent: false,
+                cause: None,
             }),
             Phase::Draining { fault: None, .. } => End::Told,
             // It runs, so the answer is not about this incarnation.
@@ -147,8 +152,10 @@ impl Slot {
     }
 
     /// The process was reaped; `bury` follows unless this is stale.
-    pub(super) fn exited(&self, exit: Exit, blame: Option<&str>) -> End {
+    pub(super) fn exited(&self, exit: Exit, blame: Option<&str>, cause: Option<Cause>) -> End {
         let at_start = self.ready_at_ms.is_none();
+        // What a stand-in dies of is no fault of a plugin.
+        let cause = cause.filter(|_| !self.stand_in);
         match &self.phase {
             Phase::Starting { .. } | Phase::Serving { .. } => End::Died(Death {
                 text: match blame {
@@ -157,6 +164,7 @@ impl Slot {
                 },
                 at_start,
                 innocent: exit == Exit::Signal(SIGKILL) && blame.is_none(),
+                cause,
             }),
             Phase::Draining {
                 fault: Some(fault), ..
@@ -164,39 +172,11 @@ impl Slot {
                 text: fault.clone(),
                 at_start,
                 innocent: false,
+                // Whom it refused, or took too long for, was nobody yet.
+                cause: cause.or((at_start && !self.stand_in).then_some(Cause::Plugin)),
             }),
             Phase::Draining { fault: None, .. } => End::Told,
             Phase::Gone { .. } => End::Stale,
-        }
-    }
-
-    pub(super) fn stuck(
-        &mut self,
-        callback: String,
-        since_ms: u64,
-        on_thread: bool,
-        moment: &mut Moment<'_>,
-    ) {
-        match &mut self.phase {
-            Phase::Serving { stuck } => {
-                let long_ms = moment.now_ms.saturating_sub(since_ms);
-                let text = format!("its plugin has been in {callback} for {long_ms} ms");
-                *stuck = Some(Stuck {
-                    callback,
-                    since_ms,
-                    on_thread,
-                });
-                self.tell(LogLevel::Warning, text, moment);
-            }
-            // These end at a deadline of their own.
-            Phase::Starting { .. } | Phase::Draining { .. } | Phase::Gone { .. } => {}
-        }
-    }
-
-    pub(super) fn unstuck(&mut self) {
-        match &mut self.phase {
-            Phase::Serving { stuck } => *stuck = None,
-            Phase::Starting { .. } | Phase::Draining { .. } | Phase::Gone { .. } => {}
         }
     }
 
@@ -276,6 +256,14 @@ impl Slot {
         self.state() == State::Gone
     }
 
+    pub(super) fn is_stand_in(&self) -> bool {
+        self.stand_in
+    }
+
+    pub(super) fn number(&self) -> u16 {
+        self.worker.slot
+    }
+
     pub(super) fn was_ready(&self) -> bool {
         self.was_ready
     }
@@ -288,14 +276,21 @@ impl Slot {
     }
 
     /// The first worker, or the next one.
-    pub(super) fn spawn(&mut self, parked: bool, moment: &mut Moment<'_>) {
+    pub(super) fn spawn(&mut self, parked: bool, stand_in: bool, moment: &mut Moment<'_>) {
         debug_assert!(self.is_gone(), "a slot holds one process at a time");
         self.worker.incarnation += 1;
         self.ready_at_ms = None;
         self.parked = parked;
+        if self.stand_in != stand_in {
+            // Of this kind none has failed yet.
+            self.failures = 0;
+        }
+        self.stand_in = stand_in;
+        self.stopped = false;
         moment.orders.push(Order::Spawn {
             worker: self.worker,
             parked,
+            stand_in,
         });
         let ready_by_ms = moment.now_ms.saturating_add(READY_WITHIN_MS);
         self.turn(
@@ -304,6 +299,18 @@ impl Slot {
             "starting",
             moment,
         );
+    }
+
+    /// What the place of a worker of one kind becomes when another kind is to have it.
+    pub(super) fn heir(&self, now_ms: u64) -> Slot {
+        Slot {
+            was_ready: self.was_ready,
+            last_death: self.last_death.clone(),
+            phase: Phase::Gone {
+                retry_at_ms: Some(now_ms),
+            },
+            ..Slot::new(self.service_name.clone(), self.worker, now_ms)
+        }
     }
 
     /// Nothing is waited for any more: a parked worker is told to serve once it can.
@@ -418,20 +425,6 @@ impl Slot {
         }
     }
 
-    pub(super) fn view(&self) -> WorkerView {
-        WorkerView {
-            name: self.name(),
-            slot: self.worker.slot,
-            generation: self.worker.generation,
-            pid: self.pid,
-            state: self.state(),
-            restarts: self.worker.incarnation.saturating_sub(1),
-            since_ms: self.since_ms,
-            next_try_ms: self.retry_at_ms(),
-            last_death: self.last_death.clone(),
-        }
-    }
-
     // --- inside --------------------------------------------------------------------------------
 
     /// Asks it to go by itself, at the latest when it is killed.
@@ -471,29 +464,5 @@ impl Slot {
                 signal,
             });
         }
-    }
-
-    fn turn(&mut self, next: Phase, severity: LogLevel, text: &str, moment: &mut Moment<'_>) {
-        let before = self.state();
-        self.phase = next;
-        if self.state() != before {
-            self.since_ms = moment.now_ms;
-        }
-        self.tell(severity, text.to_owned(), moment);
-    }
-
-    fn tell(&self, severity: LogLevel, text: String, moment: &mut Moment<'_>) {
-        moment.orders.push(Order::Log(Change {
-            severity,
-            name: self.name(),
-            worker: Some(self.worker),
-            pid: self.pid,
-            state: self.state(),
-            text,
-        }));
-    }
-
-    fn name(&self) -> String {
-        format!("{}/{}", self.service_name, self.worker.slot + 1)
     }
 }

@@ -7,6 +7,7 @@
 use super::*;
 
 mod changes;
+mod failing;
 mod lines;
 use crate::plan::LogLevel;
 
@@ -45,8 +46,16 @@ fn short(order: &Order) -> Option<String> {
         format!("{service}{}{generation}{incarnation}", worker.slot + 1)
     };
     Some(match order {
-        Order::Spawn { worker, parked } => {
-            let how = if *parked { "park" } else { "spawn" };
+        Order::Spawn {
+            worker,
+            parked,
+            stand_in,
+        } => {
+            let how = match (*parked, *stand_in) {
+                (true, _) => "park",
+                (false, true) => "stand in",
+                (false, false) => "spawn",
+            };
             format!("{how} {}", place(worker))
         }
         Order::Serve(worker) => format!("serve {}", place(worker)),
@@ -78,6 +87,8 @@ fn short(order: &Order) -> Option<String> {
             worker,
             signal: Signal::Kill,
         } => format!("kill {}", place(worker)),
+        Order::Lend { from, to } => format!("lend {} to {}", from + 1, place(to)),
+        Order::Reclaim { from, to } => format!("reclaim {} of {}", from + 1, place(to)),
         Order::Announce => "announce".to_owned(),
         Order::Exit => "exit".to_owned(),
         Order::Log(change) if change.severity == LogLevel::Error => change.to_string(),
@@ -145,6 +156,7 @@ fn exits(place: &str, code: i32) -> Event {
         News::Exited {
             exit: Exit::Code(code),
             blame: None,
+            cause: None,
         },
     )
 }
@@ -153,6 +165,7 @@ fn crashes(place: &str) -> Event {
     let news = News::Exited {
         exit: Exit::Signal(11),
         blame: Some("in create".to_owned()),
+        cause: None,
     };
     Event::Worker(worker(place), news)
 }
@@ -163,6 +176,7 @@ fn killed(place: &str) -> Event {
         News::Exited {
             exit: Exit::Signal(9),
             blame: None,
+            cause: None,
         },
     )
 }
@@ -352,7 +366,7 @@ fn kills_from_outside_add_no_back_off_up_to_twenty_a_second() {
     let orders = lifecycle.handle(2_010, Event::Tick);
     assert_eq!(
         orders.iter().filter_map(short).collect::<Vec<_>>(),
-        ["spawn a1#22"]
+        ["spawn a1#22", "lend 1 to a2"]
     );
 }
 
@@ -362,9 +376,16 @@ fn a_hang_is_aborted_then_killed_and_blamed() {
         &["a"],
         &serving(&[
             (1_000, stuck("a1", 900), &[]),
-            (5_000, Event::Worker(worker("a1"), News::Unstuck), &[]),
+            (1_899, Event::Tick, &[]),
+            (1_900, Event::Tick, &["lend 1 to a2"]),
+            (
+                5_000,
+                Event::Worker(worker("a1"), News::Unstuck),
+                &["reclaim 1 of a2"],
+            ),
             (10_900, Event::Tick, &[]),
             (20_000, stuck("a1", 20_000), &[]),
+            (21_000, Event::Tick, &["lend 1 to a2"]),
             (29_999, Event::Tick, &[]),
             (30_000, Event::Tick, &["abort a1"]),
             (30_500, Event::Worker(worker("a1"), News::Unstuck), &[]),

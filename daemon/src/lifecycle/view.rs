@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::breaker::Course;
 use super::event::ServiceId;
 use super::order::State;
 
@@ -17,10 +18,21 @@ pub struct ServiceView {
     pub failure: Option<String>,
     /// An operator asked for nobody to be served.
     pub paused: bool,
+    /// Why its plugin is not run, or only by one worker.
+    pub breaker: Option<BreakerView>,
     pub generation: u32,
     /// Empty until the plugin has passed its probe. Those of other generations, which drain or are
     /// parked, follow those of this one.
     pub workers: Vec<WorkerView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerView {
+    pub course: Course,
+    /// When it is tried, or has proved itself.
+    pub until_ms: u64,
+    /// The fault that opened it.
+    pub why: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +43,8 @@ pub struct WorkerView {
     pub generation: u32,
     pub pid: Option<u32>,
     pub state: State,
+    /// It runs nothing of the plugin.
+    pub stand_in: bool,
     /// How often the worker of this slot was replaced.
     pub restarts: u32,
     /// When it entered its state, on the clock of the supervisor's turns.

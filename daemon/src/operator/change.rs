@@ -38,6 +38,25 @@ pub(super) enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    /// Let the program that is installed now take the running daemon over, as SIGUSR2 does
+    ///
+    /// It is the file at the path that the daemon was first started from. It has to show first that
+    /// it can; exit 5, and the reason, if it cannot: then the old program serves on. Process,
+    /// addresses and open connections stay; then all services get new workers, as by a reload.
+    Upgrade {
+        #[command(flatten)]
+        daemon: Daemon,
+        /// Wait until the new program and its workers serve, or are rejected
+        #[arg(long)]
+        wait: bool,
+        /// Only let it show that it could
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        patience: Patience,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Change back to what served before the last change, with the plugins of then
     Rollback {
         #[command(flatten)]
@@ -115,6 +134,18 @@ pub(super) fn run(verb: Verb) -> u8 {
             };
             ask(&daemon, &request, patience, output)
         }
+        Verb::Upgrade {
+            daemon,
+            wait,
+            dry_run,
+            patience,
+            output,
+        } => ask(
+            &daemon,
+            &Request::Upgrade { wait, dry_run },
+            patience,
+            output,
+        ),
         Verb::Rollback {
             daemon,
             patience,
@@ -163,6 +194,10 @@ fn ask(daemon: &Daemon, request: &Request, patience: Patience, output: Output) -
     match request {
         Request::Drain { .. } => say(exit::DONE, &format!("draining: {}\n", answer["draining"])),
         Request::Reload {
+            wait: false,
+            dry_run: false,
+        }
+        | Request::Upgrade {
             wait: false,
             dry_run: false,
         } => say(

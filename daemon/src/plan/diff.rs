@@ -35,7 +35,7 @@ pub struct Seen {
     /// The plugin's code has changed since it was taken.
     pub code_changed: bool,
     /// It does not serve, and there is reason to try again.
-    pub wanting: Option<&'static str>,
+    pub wanting: Option<String>,
 }
 
 /// A change that needs a restart of the daemon: the key, and what it would change.
@@ -78,7 +78,7 @@ pub fn steps(old: &Plan, new: &Plan, seen: &BTreeMap<String, Seen>) -> BTreeMap<
                     if seen.code_changed {
                         renewed.push("the plugin's file".to_owned());
                     }
-                    renewed.extend(seen.wanting.map(str::to_owned));
+                    renewed.extend(seen.wanting.clone());
                 }
                 let mut because = adjusted.clone();
                 because.extend(in_place(before, service));

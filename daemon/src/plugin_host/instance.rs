@@ -174,6 +174,9 @@ impl Instance {
         if dropped > 0 {
             self.board.add(Counter::LogDropped, dropped);
         }
+        if self.inside().fault.is_some() {
+            self.slot.note_fault();
+        }
         returned
     }
 

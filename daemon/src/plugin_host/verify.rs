@@ -63,6 +63,15 @@ pub fn take(source: &Path, state_dir: &Path, owners: &[u32]) -> Result<StoredPlu
     copied
 }
 
+/// Opens a program by the rules that hold for plugins: it becomes the supervisor itself.
+pub fn open_program(path: &Path) -> Result<OwnedFd, LoadError> {
+    let real = path
+        .canonicalize()
+        .map_err(|error| refused_path(path, &error))?;
+    let file = open_trusted(&real, &[Uid::effective().as_raw()])?;
+    Ok(file.into())
+}
+
 /// Removes what no generation uses any more, and what an interrupted copy left behind.
 pub fn prune(state_dir: &Path, keep: &[&StoredPlugin]) -> std::io::Result<()> {
     let directory = state_dir.join(STORE);

@@ -7,11 +7,12 @@
 //!
 //! Threads that serve count their bytes in their own slots; reading a counter adds them up.
 //!
-//! Invariant: one writer per word. A slot's `sequence` changes whenever a callback is entered or
+//! Invariant: one writer per word, but for the few of `soft`. A slot's `sequence` changes whenever a callback is entered or
 //! left, so "the same odd sequence for so long" means "stuck in that callback".
 
 pub mod blame;
 pub mod crash;
+mod soft;
 pub mod sources;
 
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sys::shared_memory::SharedWords;
 
 /// First word of every scoreboard: "PPSB" and the layout's version.
-pub const LAYOUT: u64 = 0x5050_5342_0000_0003;
+pub const LAYOUT: u64 = 0x5050_5342_0000_0004;
 /// Threads of one worker that can have a slot: the event loop, and those that may block.
 pub const SLOTS: usize = 1 + 256;
 const HEADER_WORDS: usize = 8;
@@ -29,7 +30,7 @@ const COUNTERS_AT: usize = HEADER_WORDS + SLOTS * SLOT_WORDS;
 const COUNTER_WORDS: usize = 64;
 const CRASH_AT: usize = COUNTERS_AT + COUNTER_WORDS;
 /// Bytes of the whole.
-pub const BYTES: usize = (CRASH_AT + crash::AREA_WORDS) * 8;
+pub const BYTES: usize = (CRASH_AT + crash::AREA_WORDS + soft::AREA_WORDS) * 8;
 
 /// The plugin's function a thread is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -51,6 +51,14 @@ impl SourceTable {
         Ok(SourceTable { file, words })
     }
 
+    /// One that another program in this process had made; `None` if it is laid out in another way.
+    pub fn adopt(file: OwnedFd, regions: u16) -> io::Result<Option<SourceTable>> {
+        let words = SharedWords::map(&file)?;
+        let fits = words.len() >= HEADER_WORDS + usize::from(regions) * REGION_WORDS
+            && words[0].load(Relaxed) == LAYOUT;
+        Ok(fits.then_some(SourceTable { file, words }))
+    }
+
     /// For a worker to be started with.
     pub fn file(&self) -> &OwnedFd {
         &self.file

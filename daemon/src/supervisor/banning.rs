@@ -77,7 +77,7 @@ impl Life {
             .iter()
             .filter_map(|(pid, child)| match &child.kind {
                 Kind::Worker { name, .. } => Some((pid, name.clone())),
-                Kind::Check | Kind::Probe(_) | Kind::Hub => None,
+                Kind::Check | Kind::Probe(_) | Kind::Hub | Kind::Rehearsal => None,
             });
         for (pid, name) in workers.collect::<Vec<_>>() {
             for order in &news {

@@ -28,7 +28,7 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 const SAVE_EVERY_MS: u64 = 1_000;
 const SAVE_AGAIN_MS: u64 = 30_000;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Bans {
     path: PathBuf,
     list: BTreeMap<IpNet, Entry>,
@@ -164,6 +164,21 @@ impl Bans {
             tracing::warn!(network = %oldest, "there are {BANS_MAX} bans; the oldest is taken back");
             self.list.remove(&oldest);
             self.news.push(Order::Unban { network: oldest });
+        }
+    }
+
+    /// Those that are not written down.
+    pub(super) fn passing(&self) -> Vec<IpNet> {
+        let passing = self.list.iter().filter(|(_, entry)| entry.passing);
+        passing.map(|(network, _)| *network).collect()
+    }
+
+    /// These are not to be written down.
+    pub(super) fn pass(&mut self, networks: &[IpNet]) {
+        for network in networks {
+            if let Some(entry) = self.list.get_mut(network) {
+                entry.passing = true;
+            }
         }
     }
 

@@ -11,12 +11,15 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 use super::unsent::Unsent;
+use super::upgrade;
 use crate::channel::{Brief, Channel, Order, Received, Report, handed};
 use crate::lifecycle::{Exit, WorkerId};
 use crate::scoreboard::Scoreboard;
@@ -29,16 +32,20 @@ const MESSAGES_PER_TURN: usize = 8;
 /// From closing its channel to being dead.
 const FAREWELL_MS: u64 = 2_000;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Kind {
     Check,
     /// The probe of this service.
     Probe(String),
     Hub,
+    /// Of an upgrade, by the program that is to take over.
+    Rehearsal,
     /// A worker and its name in logs.
     Worker {
         id: WorkerId,
         name: String,
+        /// It runs nothing of the plugin.
+        stand_in: bool,
     },
 }
 
@@ -53,17 +60,20 @@ pub(super) struct Child {
     pub(super) offence: Option<String>,
     /// It has said that it serves, or what it was asked; there is no more to say.
     pub(super) has_reported: bool,
-    channel: Channel,
-    channel_open: bool,
+    pub(super) channel: Channel,
+    pub(super) channel_open: bool,
     /// What its channel had no room for.
-    unsent: Unsent,
-    answer: Option<OwnedFd>,
+    pub(super) unsent: Unsent,
+    /// A worker's scoreboard; what others answer in.
+    pub(super) third: OwnedFd,
 }
 
 #[derive(Debug)]
 pub(super) struct Children {
     program: Program,
     living: BTreeMap<i32, Child>,
+    /// Where the program was when the daemon was first started.
+    pub(super) path: PathBuf,
 }
 
 impl Children {
@@ -71,12 +81,34 @@ impl Children {
         Ok(Children {
             program: Program::own()?,
             living: BTreeMap::new(),
+            path: upgrade::path_of_program()?,
+        })
+    }
+
+    /// Those that another program in this process had.
+    pub(super) fn adopted(path: PathBuf, living: Vec<Child>) -> io::Result<Children> {
+        Ok(Children {
+            program: Program::own()?,
+            living: living.into_iter().map(|child| (child.pid, child)).collect(),
+            path,
         })
     }
 
     /// Starts a child; `listeners` become its further descriptors.
     pub(super) fn start(
         &mut self,
+        kind: Kind,
+        brief: &Brief,
+        listeners: &[BorrowedFd<'_>],
+        due_ms: Option<u64>,
+    ) -> io::Result<i32> {
+        self.start_as(None, kind, brief, listeners, due_ms)
+    }
+
+    /// Starts another program as a child.
+    pub(super) fn start_as(
+        &mut self,
+        program: Option<&Program>,
         kind: Kind,
         brief: &Brief,
         listeners: &[BorrowedFd<'_>],
@@ -97,11 +129,10 @@ impl Children {
         };
         let mut fds = vec![theirs.as_fd(), brief.as_fd(), third.as_fd()];
         fds.extend_from_slice(listeners);
-        let pid = self
-            .program
+        let pid = program
+            .unwrap_or(&self.program)
             .spawn(&arguments(&kind), &environment(&kind), &fds)?
             .as_raw();
-        let answer = if is_worker { None } else { Some(third) };
         let child = Child {
             pid,
             kind,
@@ -112,7 +143,7 @@ impl Children {
             channel,
             channel_open: true,
             unsent: Unsent::default(),
-            answer,
+            third,
         };
         self.living.insert(pid, child);
         Ok(pid)
@@ -138,7 +169,7 @@ impl Children {
     pub(super) fn workers(&self) -> impl Iterator<Item = WorkerId> {
         self.iter().filter_map(|(_, child)| match child.kind {
             Kind::Worker { id, .. } => Some(id),
-            Kind::Check | Kind::Probe(_) | Kind::Hub => None,
+            Kind::Check | Kind::Probe(_) | Kind::Hub | Kind::Rehearsal => None,
         })
     }
 
@@ -191,7 +222,7 @@ impl Children {
     pub(super) fn tell_with(
         &self,
         pid: i32,
-        order: &impl serde::Serialize,
+        order: &impl Serialize,
         fds: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
         match self.living.get(&pid) {
@@ -249,11 +280,8 @@ impl Children {
 
     /// What the child wrote into its answer file.
     pub(super) fn answer<T: serde::de::DeserializeOwned>(&self, pid: i32) -> io::Result<T> {
-        let answer = self
-            .living
-            .get(&pid)
-            .and_then(|child| child.answer.as_ref());
-        handed::read(answer.ok_or(io::ErrorKind::NotFound)?)
+        let child = self.living.get(&pid).ok_or(io::ErrorKind::NotFound)?;
+        handed::read(&child.third)
     }
 
     /// A child that is dead and not yet reaped, if there is one: its pid is still its own, and its
@@ -303,6 +331,7 @@ fn arguments(kind: &Kind) -> Vec<CString> {
         Kind::Check => ("check", String::new()),
         Kind::Probe(service) => ("probe", service.clone()),
         Kind::Hub => ("hub", String::new()),
+        Kind::Rehearsal => ("rehearsal", String::new()),
         Kind::Worker { name, .. } => ("worker", name.clone()),
     };
     ["polyport", handed::CHILD_VERB, role, &whom]
@@ -316,7 +345,9 @@ fn arguments(kind: &Kind) -> Vec<CString> {
 fn environment(kind: &Kind) -> Vec<CString> {
     let wanted = |name: &str| match kind {
         Kind::Check => name.starts_with("POLYPORT_"),
-        Kind::Probe(_) | Kind::Hub | Kind::Worker { .. } => name == "RUST_BACKTRACE",
+        Kind::Probe(_) | Kind::Hub | Kind::Rehearsal | Kind::Worker { .. } => {
+            name == "RUST_BACKTRACE"
+        }
     };
     // Somebody else's variables may be anything but text.
     std::env::vars_os()

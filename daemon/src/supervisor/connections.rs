@@ -7,7 +7,10 @@
 //! Invariant: every question is answered once, and a worker's answer counts for one question.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
+
+use serde::{Deserialize, Serialize};
 
 use super::children::{Children, Kind};
 use super::life::Life;
@@ -30,6 +33,16 @@ pub(super) struct Looks {
     open: BTreeMap<u64, Look>,
     /// Of questions that are over; they may still be answered.
     late: Vec<(WorkerId, u64)>,
+    /// Who asked the program that was here before.
+    orphans: Vec<u64>,
+}
+
+/// Questions described, so that another program neither mistakes their answers nor forgets who asked.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct KeptLooks {
+    asked: u64,
+    late: Vec<(WorkerId, u64)>,
+    tickets: Vec<u64>,
 }
 
 struct Look {
@@ -49,6 +62,27 @@ struct Asked {
 }
 
 impl Looks {
+    pub(super) fn describe(&self) -> KeptLooks {
+        let unheard = self.open.iter().flat_map(|(number, look)| {
+            let workers = look.workers.iter().filter(|asked| !asked.heard);
+            workers.map(|asked| (asked.worker, *number))
+        });
+        KeptLooks {
+            asked: self.asked,
+            late: self.late.iter().copied().chain(unheard).collect(),
+            tickets: self.open.values().map(|look| look.ticket).collect(),
+        }
+    }
+
+    pub(super) fn adopt(kept: KeptLooks) -> Looks {
+        Looks {
+            asked: kept.asked,
+            open: BTreeMap::new(),
+            late: kept.late,
+            orphans: kept.tickets,
+        }
+    }
+
     /// False if nobody has asked for it.
     pub(super) fn heard(&mut self, worker: WorkerId, number: u64) -> bool {
         if let Some(at) = self.late.iter().position(|late| *late == (worker, number)) {
@@ -182,7 +216,7 @@ impl Life {
         let number = self.looks.asked;
         let mut meant = Vec::new();
         for (pid, child) in children.iter() {
-            let Kind::Worker { id, name } = &child.kind else {
+            let Kind::Worker { id, name, .. } = &child.kind else {
                 continue;
             };
             let Some(service) = self.services.get(&id.service).map(|s| s.name.clone()) else {
@@ -232,6 +266,11 @@ impl Life {
 
     /// Answers those whose workers have all spoken, or whose time is up.
     pub(super) fn conclude_looks(&mut self, now_ms: u64) {
+        for ticket in mem::take(&mut self.looks.orphans) {
+            let text = "the daemon was upgraded meanwhile; ask again";
+            self.control
+                .reply(ticket, &Reply::failed(exit::TIMED_OUT, text), now_ms);
+        }
         while let Some(look) = self.looks.take_due(now_ms) {
             let ticket = look.ticket;
             let reply = Reply::of(&look.conclude());
@@ -296,7 +335,8 @@ mod tests {
         let list = looks.take_due(1_000).expect("its time is up").conclude();
         // The one that spoke wrote nothing that can be read.
         assert_eq!(list.silent, ["a/1", "a/2"]);
-        // The other may still speak, once.
+        // The other may still speak, once, also to another program.
+        let mut looks = Looks::adopt(looks.describe());
         assert!(looks.heard(worker(1), 9) && !looks.heard(worker(1), 9));
     }
 }

@@ -19,7 +19,7 @@ use crate::control::{
     Answer, CrashBlame, CrashList, CrashReport, CrashSummary, Frame, RecordedCrash, Reply, Request,
 };
 use crate::exit as code;
-use crate::lifecycle::{Exit, Penalties, WorkerId};
+use crate::lifecycle::{Cause, Exit, Penalties, WorkerId};
 use crate::log;
 use crate::scoreboard::blame::{self, Blame, Evidence};
 use crate::scoreboard::crash::{CodeRange, CrashRecord};
@@ -39,13 +39,13 @@ pub(super) struct Crashes {
     directory: PathBuf,
     kept: Vec<CrashSummary>,
     next_id: u64,
-    penalties: Penalties,
+    pub(super) penalties: Penalties,
     out_of_memory: OutOfMemory,
     /// Workers that were told to end by a signal, and whether because they did not return.
-    told: BTreeSet<WorkerId>,
-    hung: BTreeSet<WorkerId>,
+    pub(super) told: BTreeSet<WorkerId>,
+    pub(super) hung: BTreeSet<WorkerId>,
     /// Since the start, by service.
-    counts: BTreeMap<String, u64>,
+    pub(super) counts: BTreeMap<String, u64>,
 }
 
 /// What the scoreboard of a dead worker says.
@@ -101,7 +101,7 @@ impl Crashes {
         exit: Exit,
         service: &Service,
         (bans, now_ms): (&mut Bans, u64),
-    ) -> Option<Blame> {
+    ) -> Option<(Blame, Cause)> {
         let (told, hung) = (self.told.remove(&worker), self.hung.remove(&worker));
         let edition = service.editions.get(&worker.generation);
         let left = self.examine(child, exit, hung, edition);
@@ -114,6 +114,9 @@ impl Crashes {
         if asked_for {
             return None;
         }
+        // Before this very fault has its consequences.
+        let blame = left.blame;
+        let blamed = blame.map(|blame| (blame, self.cause(&blame, now_ms)));
         let mut decided = Vec::new();
         if let Some(offence) = &child.offence {
             decided.push(format!("it was killed {offence}"));
@@ -124,11 +127,10 @@ impl Crashes {
         {
             decided.push(source);
         }
-        let blame = left.blame;
         let died = self.counts.entry(service.name.clone()).or_default();
         *died += 1;
         self.keep(report(worker, child, exit, service, left, decided));
-        blame
+        blamed
     }
 
     fn examine(
@@ -171,6 +173,15 @@ impl Crashes {
             record,
             ranges,
             blame,
+        }
+    }
+
+    /// What was behind a fault. A peer on a Unix socket has no word of its own.
+    fn cause(&self, blame: &Blame, now_ms: u64) -> Cause {
+        match blame.source {
+            0 => Cause::Plugin,
+            source if self.penalties.is_penalised(source, now_ms) => Cause::Penalised,
+            source => Cause::Source(source),
         }
     }
 

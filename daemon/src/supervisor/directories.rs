@@ -4,6 +4,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ use crate::plan::DaemonPlan;
 #[derive(Debug)]
 pub(super) struct Directories {
     run_dir: PathBuf,
-    _lock: Flock<File>,
+    pub(super) lock: Flock<File>,
 }
 
 impl Directories {
@@ -51,8 +52,17 @@ impl Directories {
         writeln!(&*lock, "{}", std::process::id()).map_err(|error| problem(&error))?;
         Ok(Directories {
             run_dir: plan.run_dir.clone(),
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// Whose lock another program in this process had taken.
+    pub(super) fn adopted(run_dir: PathBuf, lock: OwnedFd) -> Result<Directories, String> {
+        // Taking again what is held through the same open file changes nothing (flock(2)).
+        let lock = Flock::lock(File::from(lock), FlockArg::LockExclusiveNonblock).map_err(
+            |(_, error)| format!("the lock of {} is not held: {error}", run_dir.display()),
+        )?;
+        Ok(Directories { run_dir, lock })
     }
 
     pub(super) fn control_socket(&self) -> PathBuf {

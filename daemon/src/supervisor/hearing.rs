@@ -113,6 +113,15 @@ impl Supervisor {
                 tracing::error!("the hub cannot serve: {}", log::escape(&text));
                 Ok(())
             }
+            (Kind::Rehearsal, Report::Rehearsed {}, Phase::Living(life)) => {
+                life.rehearsed(pid, Ok(()), now_ms);
+                Ok(())
+            }
+            (Kind::Rehearsal, Report::Refused { text }, Phase::Living(life)) => {
+                let text = log::escape(&text).replace("\\n", "\n");
+                life.rehearsed(pid, Err(text), now_ms);
+                Ok(())
+            }
             // A child that outlived what it was for.
             (_, _, Phase::Leaving(_)) => Ok(()),
             (_, report, _) => {
@@ -168,8 +177,15 @@ impl Supervisor {
                 life.hub_ended(pid, exit, now_ms);
                 Ok(())
             }
+            (Kind::Rehearsal, Phase::Living(life)) => {
+                life.rehearsal_ended(pid, exit, now_ms);
+                Ok(())
+            }
             // Ends after the answer, or while leaving, are how it should be.
-            (Kind::Check | Kind::Probe(_) | Kind::Hub | Kind::Worker { .. }, _) => Ok(()),
+            (
+                Kind::Check | Kind::Probe(_) | Kind::Hub | Kind::Rehearsal | Kind::Worker { .. },
+                _,
+            ) => Ok(()),
         }
     }
 

@@ -15,6 +15,7 @@ use std::os::unix::fs::DirBuilderExt;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{Gid, Uid, chown};
+use serde::{Deserialize, Serialize};
 
 use super::children::{Children, Kind};
 use super::life::Life;
@@ -30,7 +31,7 @@ const BACK_OFF_MS_MAX: u64 = 10_000;
 const STEADY_MS: u64 = 30_000;
 
 /// What is known of the hub and of those who use it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Bus {
     pid: Option<i32>,
     /// There was one before.
@@ -77,7 +78,7 @@ impl Life {
                 let uses = edition.descriptor.bus;
                 uses.then(|| (pid, service.name.clone()))
             }
-            Kind::Check | Kind::Probe(_) | Kind::Hub => None,
+            Kind::Check | Kind::Probe(_) | Kind::Hub | Kind::Rehearsal => None,
         };
         children.iter().filter_map(user).collect()
     }

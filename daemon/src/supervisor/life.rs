@@ -22,12 +22,13 @@ use super::hub::Bus;
 use super::logging::LevelBack;
 use super::metrics::Happened;
 use super::preparation::Candidate;
-use super::service::{Edition, Service};
+use super::service::{Edition, Places, Service};
+use super::signs::Signs;
 use super::status;
 use super::watch::Watch;
 use super::wishes::Reloads;
 use super::{Announcement, Ending, Wish};
-use crate::channel::{self, Brief, CheckBrief, ListenerBrief, StoredPlugin, WorkerBrief};
+use crate::channel::{self, Brief, CheckBrief, ListenerBrief, StandIn, StoredPlugin, WorkerBrief};
 use crate::control::Server;
 use crate::exit as code;
 use crate::lifecycle::{
@@ -35,7 +36,7 @@ use crate::lifecycle::{
 };
 use crate::plan::{LogLevel, Plan, ServicePlan};
 use crate::plugin_host::verify;
-use crate::scoreboard::{Counter, SLOTS, Scoreboard};
+use crate::scoreboard::{Counter, Scoreboard};
 
 pub(super) struct Life {
     pub(super) lifecycle: Lifecycle,
@@ -53,12 +54,13 @@ pub(super) struct Life {
     pub(super) level_back: Option<LevelBack>,
     /// Where the configuration is.
     pub(super) sources: CheckBrief,
+    pub(super) watch: Watch,
+    pub(super) signs: Signs,
     pub(super) bus: Bus,
-    watch: Watch,
-    announce_due: bool,
-    over: bool,
+    pub(super) announce_due: bool,
+    pub(super) over: bool,
     /// Held for its lock.
-    directories: Directories,
+    pub(super) directories: Directories,
 }
 
 impl Life {
@@ -88,6 +90,7 @@ impl Life {
             sources,
             bus: Bus::default(),
             watch: Watch::new(policy(&plan)),
+            signs: Signs::default(),
             announce_due: false,
             over: false,
             directories,
@@ -216,46 +219,31 @@ impl Life {
         now_ms: u64,
     ) {
         self.watch.forget(worker);
+        self.signs.forget(worker);
         self.reported.forget(worker);
         self.looks.forget(worker);
-        let mut blame = None;
+        let (mut blame, mut cause) = (None, None);
         if let Some(service) = self.services.get_mut(&worker.service) {
             let around = (&mut self.bans, now_ms);
             let blamed = self
                 .crashes
                 .worker_ended(worker, child, exit, service, around);
-            blame = blamed.map(|blame| blame.to_string());
+            cause = blamed.map(|(_, cause)| cause);
+            blame = blamed.map(|(blame, _)| blame.to_string());
             if let Some(board) = &child.scoreboard {
-                service.retire(worker, board);
+                service.retire(
+                    worker,
+                    board,
+                    matches!(child.kind, Kind::Worker { stand_in: true, .. }),
+                );
             }
         }
         let blame = child.offence.clone().or(blame);
         self.handle(
-            Event::Worker(worker, News::Exited { exit, blame }),
+            Event::Worker(worker, News::Exited { exit, blame, cause }),
             children,
             now_ms,
         );
-    }
-
-    /// Looks at the scoreboards for workers that are stuck.
-    pub(super) fn watch(&mut self, children: &mut Children, now_ms: u64) {
-        // A reload may have changed it.
-        self.watch.policy = policy(&self.plan);
-        if !self.watch.begin(now_ms) {
-            return;
-        }
-        let mut findings = Vec::new();
-        for (_, child) in children.iter() {
-            if let (Kind::Worker { id, .. }, Some(board)) = (&child.kind, &child.scoreboard) {
-                let glances = (0..SLOTS).map(|slot| board.glance(slot));
-                let finding = self.watch.look(*id, glances, now_ms);
-                findings.extend(finding.map(|finding| (*id, finding)));
-            }
-        }
-        self.watch.end(now_ms);
-        for (worker, finding) in findings {
-            self.handle(Event::Worker(worker, finding.news()), children, now_ms);
-        }
     }
 
     /// Tells the lifecycle, and carries out what it orders until nothing is left to do.
@@ -270,8 +258,12 @@ impl Life {
 
     fn carry_out(&mut self, order: Order, children: &mut Children, now_ms: u64) -> Option<Event> {
         match order {
-            Order::Spawn { worker, parked } => {
-                let news = match self.spawn(worker, parked, children) {
+            Order::Spawn {
+                worker,
+                parked,
+                stand_in,
+            } => {
+                let news = match self.spawn(worker, parked, stand_in, children) {
                     Ok(pid) => News::Spawned { pid: pid as u32 },
                     Err(error) => News::NotSpawned {
                         error: error.to_string(),
@@ -308,6 +300,8 @@ impl Life {
                     children.kill(pid, signal);
                 }
             }
+            Order::Lend { from, to } => self.lend(from, to, children),
+            Order::Reclaim { from, to } => self.reclaim(from, to, children),
             Order::Announce => self.announce_due = true,
             Order::Log(change) => log_change(&change),
             Order::Exit => self.over = true,
@@ -319,11 +313,21 @@ impl Life {
         &self,
         worker: WorkerId,
         parked: bool,
+        stand_in: bool,
         children: &mut Children,
     ) -> std::io::Result<i32> {
         let service = &self.services[&worker.service];
         let edition = &service.editions[&worker.generation];
-        let mut fds: Vec<BorrowedFd<'_>> = vec![edition.places.fd()];
+        // Beside it a worker of the plugin may still drain, which counts in its place.
+        let apart = match stand_in {
+            true => Some(Places::new(1)?),
+            false => None,
+        };
+        let (places, region) = match &apart {
+            Some(apart) => (apart, 0),
+            None => (&edition.places, edition.places.region(worker.slot)),
+        };
+        let mut fds: Vec<BorrowedFd<'_>> = vec![places.fd()];
         let mut briefs: Vec<ListenerBrief> = Vec::new();
         for (fd, brief) in edition.shards_of(worker.slot) {
             fds.push(fd);
@@ -335,17 +339,22 @@ impl Life {
             worker_count: edition.plan.workers,
             generation: worker.generation,
             parked,
-            source_region: edition.places.region(worker.slot),
+            source_region: region,
             daemon: self.plan.daemon.clone(),
             plan: edition.plan.clone(),
             code: edition.code.clone(),
-            stand_in: None,
+            stand_in: stand_in.then(|| StandIn::of(&edition.plan, Some(&edition.descriptor))),
             listeners: briefs,
             udp_ports: self.udp_ports(),
             bans: self.bans.brief(utc_ms()),
         });
         let name = format!("{}/{}", service.name, worker.slot + 1);
-        children.start(Kind::Worker { id: worker, name }, &brief, &fds, None)
+        let kind = Kind::Worker {
+            id: worker,
+            name,
+            stand_in,
+        };
+        children.start(kind, &brief, &fds, None)
     }
 
     pub(super) fn edition(&self, worker: WorkerId) -> Option<&Edition> {

@@ -7,6 +7,8 @@
 
 use std::os::fd::AsFd;
 
+use serde::{Deserialize, Serialize};
+
 use super::children::{Children, Kind};
 use super::life::{Life, tell};
 use super::status;
@@ -17,7 +19,7 @@ use crate::plan::{LogLevel, LogTarget};
 use crate::scoreboard::SLOTS;
 
 /// A level that holds for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LevelBack {
     at_ms: u64,
     level: LogLevel,

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::children::Children;
 use super::life::totals;
 use super::status::{Shown, board_of};
@@ -15,7 +17,7 @@ use crate::lifecycle::{ServiceView, State};
 use crate::scoreboard::{Counter, Scoreboard};
 
 /// What has happened since the start.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Happened {
     pub(super) reloads_done: u64,
     pub(super) reloads_rejected: u64,

@@ -7,6 +7,7 @@
 //!
 //! Invariant: nothing here waits but `wait`, and nobody but its children can make a turn long.
 
+mod adoption;
 mod banning;
 mod bans;
 mod children;
@@ -18,6 +19,7 @@ mod handover;
 mod health;
 mod hearing;
 mod hub;
+mod lending;
 mod life;
 mod listeners;
 mod logging;
@@ -28,9 +30,11 @@ mod reload;
 mod requests;
 mod service;
 mod signals;
+mod signs;
 mod socket_options;
 mod status;
 mod unsent;
+mod upgrade;
 mod watch;
 mod wishes;
 
@@ -38,6 +42,7 @@ use std::io;
 use std::mem;
 use std::time::{Instant, SystemTime};
 
+pub use adoption::rehearse;
 pub use probe_once::probe_once;
 
 use nix::errno::Errno;
@@ -90,17 +95,23 @@ struct Ending {
 /// `as_typed`: whoever wrote no configuration knows none of its keys.
 pub fn run(wish: Wish, as_typed: impl Fn(&str) -> String) -> u8 {
     let ending = match Supervisor::begin(wish) {
-        Ok(mut supervisor) => loop {
-            if let Err(ending) = supervisor.turn() {
-                break ending;
-            }
-        },
+        Ok(supervisor) => supervisor.live(),
         Err(error) => Ending {
             exit: code::SYSTEM,
             text: format!("cannot start: {error}"),
         },
     };
     complain(ending.exit, &as_typed(&ending.text))
+}
+
+/// In the place of another program, which was the supervisor in this process until now; returns the
+/// exit code.
+pub fn take_over() -> u8 {
+    let ending = match Supervisor::adopt() {
+        Ok(supervisor) => supervisor.live(),
+        Err(ending) => ending,
+    };
+    complain(ending.exit, &ending.text)
 }
 
 struct Supervisor {
@@ -143,6 +154,14 @@ impl Supervisor {
         Ok(supervisor)
     }
 
+    fn live(mut self) -> Ending {
+        loop {
+            if let Err(ending) = self.turn() {
+                return ending;
+            }
+        }
+    }
+
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).expect("less than 500 million years")
     }
@@ -171,7 +190,9 @@ impl Supervisor {
                 life.advance(&mut self.children, now_ms);
                 life.spread_bans(&mut self.children);
                 life.conclude_looks(now_ms);
-                life.conclude(&self.wish, &self.children, now_ms)
+                life.conclude(&self.wish, &self.children, now_ms)?;
+                self.replace_if_rehearsed(now_ms);
+                Ok(())
             }
             Phase::Leaving(ending) if self.children.is_empty() => {
                 Err(ending.take().unwrap_or(Ending {
@@ -243,6 +264,7 @@ impl Supervisor {
             Asked::Stop => self.stop(false, now_ms),
             Asked::StopFast => self.stop(true, now_ms),
             Asked::Reload => self.wish("SIGHUP", now_ms, |_| Goal::Files),
+            Asked::Upgrade => self.wish("SIGUSR2", now_ms, |_| Goal::Program),
             Asked::MoreWorkers => self.wish("SIGTTIN", now_ms, |life| life.step_workers(true)),
             Asked::FewerWorkers => self.wish("SIGTTOU", now_ms, |life| life.step_workers(false)),
             Asked::Drain => {
@@ -258,9 +280,6 @@ impl Supervisor {
                 Phase::Living(life) => life.dump_state(&self.children, now_ms),
                 Phase::Checking | Phase::Preparing(..) | Phase::Leaving(_) => {}
             },
-            Asked::Nothing(name) => {
-                tracing::warn!("{name} is not answered in this release; restart to apply changes");
-            }
         }
     }
 

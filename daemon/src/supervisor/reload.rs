@@ -20,19 +20,21 @@ use super::children::{Children, Kind};
 use super::life::{Life, policy};
 use super::listeners::{Listener, unchangeable};
 use super::preparation::{Candidate, Found, Preparation};
-use super::wishes::{Changing, Goal, Reload, Snapshot, Stage, WISHES_MAX, Wish};
+use super::wishes::{Changing, Goal, Rehearsal, Reload, Snapshot, Stage, WISHES_MAX, Wish};
 use crate::channel::{Brief, StoredPlugin};
 use crate::control::{ReloadOutcome, Reply};
 use crate::exit;
-use crate::lifecycle::{Beginning, Changes, Event, Exit, ServiceId};
+use crate::lifecycle::{Beginning, Changes, Event, Exit, ServiceId, ServiceView};
 use crate::plan::{self, Descriptor, Plan, Seen, Step};
 
 impl Life {
     /// Takes a wish up, now or when its turn comes.
     pub(super) fn wish(&mut self, wish: Wish, now_ms: u64) {
         let same = |waiting: &&mut Wish| {
-            matches!((&waiting.goal, &wish.goal), (Goal::Files, Goal::Files))
-                && waiting.dry_run == wish.dry_run
+            matches!(
+                (&waiting.goal, &wish.goal),
+                (Goal::Files, Goal::Files) | (Goal::Program, Goal::Program)
+            ) && waiting.dry_run == wish.dry_run
         };
         if let Some(waiting) = self.changes.waiting.iter_mut().find(same) {
             waiting.askers.extend(wish.askers);
@@ -56,7 +58,7 @@ impl Life {
         }
         let complete = |reload: &mut Reload| match &reload.stage {
             Stage::Preparing(preparation, _) => preparation.is_complete(),
-            Stage::Checking(_) | Stage::Changing(_) => false,
+            Stage::Checking(_) | Stage::Rehearsing(_) | Stage::Changing(_) => false,
         };
         if let Some(Reload {
             wish,
@@ -86,6 +88,11 @@ impl Life {
             Goal::Return(snapshot) => {
                 let Snapshot { plan, codes } = (**snapshot).clone();
                 self.prepare_change(wish, plan, codes, children, now_ms);
+            }
+            Goal::Program => self.begin_upgrade(wish, children, now_ms),
+            Goal::Roll => {
+                let plan = self.plan.clone();
+                self.prepare_change(wish, plan, BTreeMap::new(), children, now_ms);
             }
             Goal::Plan { plan, .. } => {
                 let plan = (**plan).clone();
@@ -138,7 +145,7 @@ impl Life {
     fn preparation(&mut self) -> Option<&mut Preparation> {
         match &mut self.changes.under_way.as_mut()?.stage {
             Stage::Preparing(preparation, _) => Some(preparation),
-            Stage::Checking(_) | Stage::Changing(_) => None,
+            Stage::Checking(_) | Stage::Rehearsing(_) | Stage::Changing(_) => None,
         }
     }
 
@@ -214,9 +221,13 @@ impl Life {
             let known = service.serving().map(|edition| &edition.code.hash);
             let known = known.or(service.tried.as_ref());
             let anew = match goal {
-                Goal::Plan { anew, because, .. } if anew.contains(&service.name) => Some(*because),
-                Goal::Files | Goal::Return(_) if view.paused => Some("it was drained"),
+                Goal::Plan { anew, because, .. } if anew.contains(&service.name) => {
+                    Some(because.clone().into_owned())
+                }
+                Goal::Roll if is_serving(&view) => Some("the program was upgraded".to_owned()),
+                Goal::Files | Goal::Return(_) if view.paused => Some("it was drained".to_owned()),
                 Goal::Files | Goal::Return(_) | Goal::Plan { .. } => None,
+                Goal::Program | Goal::Roll => None,
             };
             let seen_as = Seen {
                 code_changed: code.is_some() && code != known,
@@ -364,7 +375,7 @@ impl Life {
 
     // --- ends ----------------------------------------------------------------------------------
 
-    fn reject(&mut self, wish: &Wish, exit: u8, lines: Vec<String>, now_ms: u64) {
+    pub(super) fn reject(&mut self, wish: &Wish, exit: u8, lines: Vec<String>, now_ms: u64) {
         self.conclude_wish(wish, exit, lines.join("\n"), BTreeMap::new(), now_ms);
         self.prune();
     }
@@ -378,6 +389,13 @@ impl Life {
         steps: BTreeMap<String, Step>,
         now_ms: u64,
     ) {
+        let text = match wish.goal {
+            Goal::Roll if exit != exit::DONE => format!(
+                "the daemon runs the new program, and its old workers serve on because new ones \
+                 were rejected: {text}"
+            ),
+            _ => text,
+        };
         let outcome = ReloadOutcome {
             cause: wish.cause.clone(),
             dry_run: wish.dry_run,
@@ -427,9 +445,15 @@ impl Life {
     }
 }
 
+fn is_serving(view: &ServiceView) -> bool {
+    view.failure.is_none() && !view.paused
+}
+
 fn end_children(stage: &Stage, children: &Children) {
     match stage {
-        Stage::Checking(pid) => children.kill(*pid, Signal::SIGKILL),
+        Stage::Checking(pid) | Stage::Rehearsing(Rehearsal { pid, .. }) => {
+            children.kill(*pid, Signal::SIGKILL)
+        }
         Stage::Preparing(preparation, _) => {
             for pid in preparation.probes() {
                 children.kill(pid, Signal::SIGKILL);

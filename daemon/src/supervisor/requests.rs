@@ -70,11 +70,16 @@ impl Life {
             Request::Reload {
                 wait: false,
                 dry_run: false,
+            }
+            | Request::Upgrade {
+                wait: false,
+                dry_run: false,
             } => {
                 asked.push((request.clone(), caller));
                 Answer::Now(Reply::of(&serde_json::json!({ "begun": true })))
             }
             Request::Reload { .. }
+            | Request::Upgrade { .. }
             | Request::Rollback
             | Request::Restart { .. }
             | Request::Drain { .. }
@@ -109,6 +114,7 @@ impl Life {
                 return;
             }
             Request::Reload { .. } => Ok(Goal::Files),
+            Request::Upgrade { .. } => Ok(Goal::Program),
             Request::Rollback => self.before(),
             Request::Restart { service } => self.anew(service.as_deref(), "asked for"),
             Request::Resume { service } => self.anew_if_paused(service.as_deref()),
@@ -139,7 +145,11 @@ impl Life {
                 let wish = Wish {
                     goal,
                     cause: format!("`{}` by uid {}", request.verb(), caller.uid),
-                    dry_run: matches!(request, Request::Reload { dry_run: true, .. }),
+                    dry_run: matches!(
+                        request,
+                        Request::Reload { dry_run: true, .. }
+                            | Request::Upgrade { dry_run: true, .. }
+                    ),
                     askers: vec![caller.ticket],
                 };
                 self.wish(wish, now_ms);
@@ -192,7 +202,7 @@ impl Life {
         Ok(Goal::Plan {
             plan: Box::new(self.plan.clone()),
             anew: self.names(&chosen),
-            because,
+            because: because.into(),
         })
     }
 
@@ -210,7 +220,7 @@ impl Life {
         Ok(Goal::Plan {
             plan: Box::new(self.plan.clone()),
             anew: self.names(&paused),
-            because: "resumed",
+            because: "resumed".into(),
         })
     }
 
@@ -271,6 +281,6 @@ fn planned(plan: Plan) -> Goal {
     Goal::Plan {
         plan: Box::new(plan),
         anew: BTreeSet::new(),
-        because: "",
+        because: "".into(),
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Service {
     /// The hash of the code that was tried last, whatever came of it.
     pub(super) tried: Option<String>,
     /// A change has removed it.
-    left: bool,
+    pub(super) left: bool,
     /// Counters of workers that are gone, in the order of [`Counter::ALL`].
     pub(super) retired: [u64; Counter::ALL.len()],
 }
@@ -51,9 +51,9 @@ pub(super) struct Edition {
 /// other share a table: each has a side of it.
 #[derive(Clone)]
 pub(super) struct Places {
-    table: Rc<SourceTable>,
-    workers_max: u16,
-    side: u16,
+    pub(super) table: Rc<SourceTable>,
+    pub(super) workers_max: u16,
+    pub(super) side: u16,
 }
 
 impl Places {
@@ -156,13 +156,15 @@ impl Service {
     }
 
     /// Totals outlive their worker; what was open with it is not open any more.
-    pub(super) fn retire(&mut self, worker: WorkerId, board: &Scoreboard) {
+    pub(super) fn retire(&mut self, worker: WorkerId, board: &Scoreboard, stand_in: bool) {
         for (total, counter) in self.retired.iter_mut().zip(Counter::ALL) {
             if counter != Counter::Connections {
                 *total = total.saturating_add(board.read(counter));
             }
         }
-        if let Some(edition) = self.editions.get(&worker.generation) {
+        // A stand-in had a table of its own.
+        let edition = self.editions.get(&worker.generation);
+        if let Some(edition) = edition.filter(|_| !stand_in) {
             edition.places.clear(worker.slot);
         }
     }

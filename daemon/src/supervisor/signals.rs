@@ -29,8 +29,8 @@ pub(super) enum Asked {
     ReopenLog,
     /// All there is to know, into the log.
     DumpState,
-    /// A convention of daemons that this release does not answer yet; dying of it would be worse.
-    Nothing(&'static str),
+    /// Let the program that is installed now take over.
+    Upgrade,
 }
 
 const TABLE: [(i32, Asked); 10] = [
@@ -43,7 +43,7 @@ const TABLE: [(i32, Asked); 10] = [
     (SIGTTIN, Asked::MoreWorkers),
     (SIGTTOU, Asked::FewerWorkers),
     (SIGUSR1, Asked::ReopenLog),
-    (SIGUSR2, Asked::Nothing("SIGUSR2")),
+    (SIGUSR2, Asked::Upgrade),
 ];
 
 #[derive(Debug)]

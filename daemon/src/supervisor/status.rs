@@ -14,7 +14,8 @@ use super::metrics::Happened;
 use super::service::Service;
 use crate::channel::CheckBrief;
 use crate::control::{
-    GenerationStatus, ReloadOutcome, RemovedStatus, ServiceStatus, Standing, Status, WorkerStatus,
+    BreakerStatus, GenerationStatus, ReloadOutcome, RemovedStatus, ServiceStatus, Standing, Status,
+    WorkerStatus,
 };
 use crate::lifecycle::{Lifecycle, ServiceId, ServiceView, State, WorkerView};
 use crate::log;
@@ -125,7 +126,8 @@ pub(super) fn is_healthy(view: &ServiceView) -> bool {
     let serving = |worker: &WorkerView| worker.state == State::Serving;
     let workers = view.workers.iter();
     let mut own = workers.filter(|worker| worker.generation == view.generation);
-    view.failure.is_none() && view.state == State::Serving && own.all(serving)
+    let trusted = view.failure.is_none() && view.breaker.is_none();
+    trusted && view.state == State::Serving && own.all(serving)
 }
 
 fn of_service(
@@ -151,6 +153,11 @@ fn of_service(
         failure: view.failure.clone(),
         drained: view.paused,
         generations: generations(service, view, children),
+        breaker: view.breaker.as_ref().map(|breaker| BreakerStatus {
+            course: breaker.course,
+            for_s: breaker.until_ms.saturating_sub(now_ms) / 1_000,
+            why: breaker.why.clone(),
+        }),
         listen: service
             .listeners()
             .iter()
@@ -177,6 +184,7 @@ fn of_worker(view: &WorkerView, children: &Children, now_ms: u64) -> WorkerStatu
         pid: view.pid,
         generation: view.generation,
         state: view.state,
+        stand_in: view.stand_in,
         connections: board.map_or(0, |board| board.read(Counter::Connections)),
         totals: totals(&boards, &[0; Counter::ALL.len()]),
         restarts: view.restarts,

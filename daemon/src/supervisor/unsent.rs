@@ -9,12 +9,14 @@
 use std::collections::VecDeque;
 use std::io;
 
+use serde::{Deserialize, Serialize};
+
 use crate::channel::Order;
 
 /// As many again as a channel holds, and then some: bans of a sensor come at 64 a second.
 const ORDERS_UNSENT_MAX: usize = 1_024;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Unsent(VecDeque<Order>);
 
 impl Unsent {

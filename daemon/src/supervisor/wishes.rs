@@ -5,25 +5,30 @@
 //!
 //! Invariant: at most one wish is under way, and at most [`WISHES_MAX`] wait.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
 
 use super::preparation::Preparation;
 use crate::channel::StoredPlugin;
 use crate::control::ReloadOutcome;
 use crate::lifecycle::ServiceId;
 use crate::plan::{Plan, Step};
+use crate::sys::spawn::Program;
 
 /// Wishes that wait for the change that is under way.
 pub(super) const WISHES_MAX: usize = 8;
 
 /// A plan and the code that belonged to it.
-#[derive(Clone)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Snapshot {
     pub(super) plan: Plan,
     pub(super) codes: BTreeMap<String, StoredPlugin>,
 }
 
 /// What somebody wants.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Wish {
     pub(super) goal: Goal,
     /// Who wants it, for the log.
@@ -33,6 +38,7 @@ pub(super) struct Wish {
     pub(super) askers: Vec<u64>,
 }
 
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Goal {
     /// What the files say.
     Files,
@@ -42,8 +48,12 @@ pub(super) enum Goal {
     Plan {
         plan: Box<Plan>,
         anew: BTreeSet<String>,
-        because: &'static str,
+        because: Cow<'static, str>,
     },
+    /// Another program in the supervisor's place.
+    Program,
+    /// Workers of the program that has taken it.
+    Roll,
 }
 
 /// The change under way, those that wait, and what may be gone back to.
@@ -52,7 +62,7 @@ pub(super) struct Reloads {
     pub(super) under_way: Option<Reload>,
     pub(super) waiting: VecDeque<Wish>,
     /// What serves has proved itself as this.
-    proven: Option<Snapshot>,
+    pub(super) proven: Option<Snapshot>,
     /// What served before the last change.
     pub(super) previous: Option<Snapshot>,
     pub(super) last: Option<ReloadOutcome>,
@@ -66,10 +76,19 @@ pub(super) struct Reload {
 pub(super) enum Stage {
     /// The files are being read by this process.
     Checking(i32),
+    /// The program that is to take over tries it, as this process.
+    Rehearsing(Rehearsal),
     /// Plugins are being tried.
     Preparing(Box<Preparation>, BTreeMap<String, Step>),
     /// The lifecycle makes it, or gives it up.
     Changing(Box<Changing>),
+}
+
+pub(super) struct Rehearsal {
+    pub(super) pid: i32,
+    pub(super) program: Program,
+    /// It could.
+    pub(super) passed: bool,
 }
 
 pub(super) struct Changing {
@@ -98,7 +117,7 @@ impl Reloads {
             .iter()
             .filter_map(|reload| match &reload.stage {
                 Stage::Preparing(preparation, _) => Some(&preparation.codes),
-                Stage::Checking(_) | Stage::Changing(_) => None,
+                Stage::Checking(_) | Stage::Rehearsing(_) | Stage::Changing(_) => None,
             });
         let codes = snapshots.map(|snapshot| &snapshot.codes).chain(preparing);
         codes.flat_map(|codes| codes.values())

@@ -6,6 +6,7 @@
 
 pub mod crash;
 pub mod datagram;
+pub mod exec;
 pub mod file;
 pub mod jail;
 pub mod orphan;

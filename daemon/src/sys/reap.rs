@@ -22,8 +22,8 @@ pub enum End {
 pub fn dead() -> io::Result<Option<i32>> {
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     match wait(libc::P_ALL, 0, flags) {
-        Ok((0, _)) | Err(Errno::ECHILD) => Ok(None),
-        Ok((pid, _)) => Ok(Some(pid)),
+        Ok((0, ..)) | Err(Errno::ECHILD) => Ok(None),
+        Ok((pid, ..)) => Ok(Some(pid)),
         Err(errno) => Err(errno.into()),
     }
 }
@@ -31,13 +31,24 @@ pub fn dead() -> io::Result<Option<i32>> {
 /// Waits until this child has ended, and reaps it. `None` if it is no child of ours, or not any more.
 pub fn reap(pid: i32) -> io::Result<Option<End>> {
     match wait(libc::P_PID, pid as libc::id_t, libc::WEXITED) {
-        Ok((_, end)) => Ok(Some(end)),
+        Ok((_, libc::CLD_EXITED, status)) => Ok(Some(End::Code(status))),
+        Ok((_, _, status)) => Ok(Some(End::Signal(status))),
         Err(Errno::ECHILD) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
 }
 
-fn wait(kind: libc::idtype_t, id: libc::id_t, flags: i32) -> Result<(i32, End), Errno> {
+/// Whether somebody has stopped this child since the last time, or let it go on; `None` if neither.
+pub fn stopped(pid: i32) -> Option<bool> {
+    let flags = libc::WSTOPPED | libc::WCONTINUED | libc::WNOHANG;
+    match wait(libc::P_PID, pid as libc::id_t, flags) {
+        Ok((0, ..)) | Err(_) => None,
+        Ok((_, what, _)) => Some(what == libc::CLD_STOPPED),
+    }
+}
+
+/// The child, what it did (`si_code`), and the code or signal of that.
+fn wait(kind: libc::idtype_t, id: libc::id_t, flags: i32) -> Result<(i32, i32, i32), Errno> {
     loop {
         // SAFETY: all zeroes are a valid siginfo_t, which is plain numbers and pointers never read.
         let mut facts: libc::siginfo_t = unsafe { mem::zeroed() };
@@ -47,11 +58,7 @@ fn wait(kind: libc::idtype_t, id: libc::id_t, flags: i32) -> Result<(i32, End), 
             Ok(_) => {
                 // SAFETY: after waitid(2) these fields are set, or zero if nobody is dead.
                 let (pid, status) = unsafe { (facts.si_pid(), facts.si_status()) };
-                let end = match facts.si_code {
-                    libc::CLD_EXITED => End::Code(status),
-                    _ => End::Signal(status),
-                };
-                return Ok((pid, end));
+                return Ok((pid, facts.si_code, status));
             }
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),

@@ -11,7 +11,7 @@
 use std::ffi::{CString, c_char};
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
@@ -37,6 +37,15 @@ impl Program {
         Ok(Program {
             fd: open("/proc/self/exe", flags, Mode::empty())?,
         })
+    }
+
+    /// The file behind this descriptor, which closes on exec.
+    pub fn of(fd: OwnedFd) -> Program {
+        Program { fd }
+    }
+
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// Starts it with `handed` as descriptors 3, 4, ….
@@ -117,7 +126,7 @@ pub fn take_handed(skip: usize, count: usize) -> Option<Vec<OwnedFd>> {
     Some(taken)
 }
 
-fn null_terminated(strings: &[CString]) -> Vec<*const c_char> {
+pub(super) fn null_terminated(strings: &[CString]) -> Vec<*const c_char> {
     strings
         .iter()
         .map(|s| s.as_ptr())

@@ -6,6 +6,7 @@
 //!
 //! Invariant: whoever was counted in is counted out once.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
@@ -48,7 +49,8 @@ struct Limited {
 /// A peer that was let in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Guest {
-    peer: Party,
+    /// `None` on a Unix socket. Its port is nobody's business, and there is one for each connection.
+    address: Option<IpAddr>,
     /// It takes a place of its source.
     counted: bool,
 }
@@ -84,8 +86,22 @@ impl Refusal {
 }
 
 impl Guest {
-    pub(super) fn party(self) -> Party {
-        self.peer
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    fn peer(&self) -> Party {
+        match self.address {
+            Some(ip) => Party::Internet(SocketAddr::new(ip, 0)),
+            None => Party::Unix,
+        }
+    }
+}
+
+fn address_of(peer: Party) -> Option<IpAddr> {
+    match peer {
+        Party::Internet(socket) => Some(socket.ip()),
+        Party::Unix => None,
     }
 }
 
@@ -158,7 +174,7 @@ impl Gate {
     pub(super) fn judge(&mut self, peer: Party, now_ms: u64) -> Result<Guest, Refusal> {
         let Party::Internet(socket) = peer else {
             return Ok(Guest {
-                peer,
+                address: address_of(peer),
                 counted: false,
             });
         };
@@ -177,7 +193,10 @@ impl Gate {
             },
             false => false,
         };
-        let guest = Guest { peer, counted };
+        let guest = Guest {
+            address: address_of(peer),
+            counted,
+        };
         if self.rate.applies(loopback) && !self.bucket.take(self.cost, now_ms) {
             self.turn_back(guest);
             return Err(Refusal::Rate);
@@ -189,12 +208,18 @@ impl Gate {
     pub(super) fn count_in(&mut self, peer: Party) -> Guest {
         let Party::Internet(socket) = peer else {
             let counted = false;
-            return Guest { peer, counted };
+            return Guest {
+                address: address_of(peer),
+                counted,
+            };
         };
         let loopback = socket.ip().to_canonical().is_loopback();
         let counted = self.per_source.applies(loopback)
             && self.sources.enter(peer.source(), u32::MAX) == Counted::In;
-        Guest { peer, counted }
+        Guest {
+            address: address_of(peer),
+            counted,
+        }
     }
 
     /// A datagram takes no place, and its source may be forged: it is held to bans and lists only.
@@ -209,7 +234,7 @@ impl Gate {
 
     /// Whether the table of sources had no room for somebody who had to be counted.
     pub(super) fn is_uncounted(&self, guest: Guest) -> bool {
-        match guest.peer {
+        match guest.peer() {
             Party::Internet(socket) => {
                 let loopback = socket.ip().to_canonical().is_loopback();
                 self.per_source.applies(loopback) && !guest.counted
@@ -219,7 +244,7 @@ impl Gate {
     }
 
     pub(super) fn enter(&mut self, token: Token, guest: Guest) {
-        if guest.peer != Party::Unix {
+        if guest.address.is_some() {
             self.guests.insert(token, guest);
         }
     }
@@ -227,7 +252,7 @@ impl Gate {
     /// It was let in, and did not stay.
     pub(super) fn turn_back(&mut self, guest: Guest) {
         if guest.counted {
-            self.sources.leave(guest.peer.source());
+            self.sources.leave(guest.peer().source());
         }
     }
 
@@ -256,17 +281,17 @@ impl Gate {
             .for_ms
             .map_or(u64::MAX, |for_ms| now_ms.saturating_add(for_ms));
         self.bans.ban(ban.network, until_ms, now_ms);
-        let banned = |(_, guest): &(Token, &Guest)| self.bans.includes(guest.peer, now_ms);
+        let banned = |(_, guest): &(Token, &Guest)| self.bans.includes(guest.peer(), now_ms);
         let banned = self.guests.iter().filter(banned);
         banned.map(|(token, _)| token).collect()
     }
 
-    pub(super) fn party_of(&self, token: Token) -> Option<Party> {
-        self.guests.get(token).map(|guest| guest.peer)
+    pub(super) fn address_of(&self, token: Token) -> Option<IpAddr> {
+        self.guests.get(token)?.address
     }
 
     pub(super) fn is_banned(&self, guest: Guest, now_ms: u64) -> bool {
-        self.bans.includes(guest.peer, now_ms)
+        self.bans.includes(guest.peer(), now_ms)
     }
 
     pub(super) fn unban(&mut self, network: IpNet) {

@@ -25,7 +25,9 @@ const AWAY_MS: u64 = 100;
 pub(super) struct Listener {
     socket: Socket,
     pub(super) brief: ListenerBrief,
-    event: u64,
+    pub(super) event: u64,
+    /// It is polled for a sibling in this place.
+    pub(super) lent_by: Option<u16>,
     place: Place,
     /// The event queue says that connections wait.
     pub(super) waiting: bool,
@@ -82,6 +84,7 @@ impl Listener {
             socket,
             brief,
             event,
+            lent_by: None,
             place: Place::AtLimit,
             waiting: false,
         })

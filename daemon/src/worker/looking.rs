@@ -5,7 +5,7 @@
 //!
 //! Invariant: nothing waits for the one who asked.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::libc;
@@ -16,7 +16,7 @@ use super::stream::Stream;
 use super::turn::Worker;
 use super::{Orders, Wakes};
 use crate::channel::{ConnectionsOrder, OpenConnection, OpenConnections, Report, handed};
-use crate::engine::session::{Party, Protocol, Token};
+use crate::engine::session::{Protocol, Token};
 use crate::sys::socket_option;
 
 impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
@@ -53,7 +53,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             let Some(stream) = self.sockets.get(seen.token) else {
                 continue;
             };
-            let known = self.gate.party_of(seen.token);
+            let known = self.gate.address_of(seen.token);
             let mut open = self.open_connection(stream, seen.token.data().as_ffi(), known);
             open.idle_ms = Some(seen.idle_ms);
             open.queued = Some(seen.queued as u64);
@@ -64,7 +64,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
         for (token, guest, stream) in self.blocking.seen() {
             let number = token.data().as_ffi() | ON_THREADS;
-            let open = self.open_connection(stream, number, Some(guest.party()));
+            let open = self.open_connection(stream, number, guest.address());
             if order.fits(&open) {
                 note(order, open, &mut said);
                 on_threads.push(token);
@@ -73,12 +73,19 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         (said, in_loop, on_threads)
     }
 
-    fn open_connection(&self, stream: &Stream, token: u64, known: Option<Party>) -> OpenConnection {
+    fn open_connection(
+        &self,
+        stream: &Stream,
+        token: u64,
+        known: Option<IpAddr>,
+    ) -> OpenConnection {
         let fd = stream.socket.as_raw_fd();
-        // Whom a proxy has introduced is known better than the kernel knows.
-        let peer = match known {
-            Some(Party::Internet(peer)) => Some(peer),
-            Some(Party::Unix) | None => getpeername::<SockaddrStorage>(fd).ok().and_then(internet),
+        let here = getpeername::<SockaddrStorage>(fd).ok().and_then(internet);
+        // Whom a proxy has introduced is not who is at the other end; its port is not known here.
+        let peer = match (known, here) {
+            (Some(ip), Some(here)) if here.ip() == ip => Some(here),
+            (Some(ip), _) => Some(SocketAddr::new(ip, 0)),
+            (None, here) => here,
         };
         let bytes = bytes_of(&stream.socket);
         OpenConnection {

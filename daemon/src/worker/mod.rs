@@ -25,6 +25,7 @@ mod entry;
 mod files;
 mod gate;
 mod handover;
+mod lent;
 mod listener;
 mod looking;
 mod obey;

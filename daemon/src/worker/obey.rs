@@ -59,6 +59,12 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             }
             Order::Ban(ban) => self.ban(&ban),
             Order::Unban { network } => self.gate.unban(network),
+            Order::Lend { from, listener } => {
+                if let Some(fd) = self.orders.take_descriptor() {
+                    self.borrow_listener(from, *listener, fd);
+                }
+            }
+            Order::Reclaim { from } => self.give_back(from),
             Order::Bus {} => {
                 if let Some(end) = self.orders.take_descriptor() {
                     self.join_bus(end);

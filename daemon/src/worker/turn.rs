@@ -41,8 +41,8 @@ const WAIT_MS_MAX: u64 = 60_000;
 // What an event is about. Tokens are above all others, for an epoch of 1 is bit 32.
 const CHANNEL: u64 = 0;
 const WAKER: u64 = 1;
-const LISTENERS: u64 = 2;
-const DATAGRAM_LISTENERS: u64 = 1 << 24;
+pub(super) const LISTENERS: u64 = 2;
+pub(super) const DATAGRAM_LISTENERS: u64 = 1 << 24;
 const TOKENS: u64 = 1 << 32;
 
 pub(super) struct Worker<P: Protocol, W, O> {
@@ -229,12 +229,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             bus::BUS => self.bus.note(events),
             handover::GIVING..=handover::LAST => self.handover.note(about),
             DATAGRAM_LISTENERS..TOKENS => self.datagrams.note(about),
-            // An event of a listener that has left is stale.
-            _ if about < TOKENS => {
-                if let Some(listener) = self.listeners.get_mut((about - LISTENERS) as usize) {
-                    listener.waiting = listener.is_polled();
-                }
-            }
+            _ if about < TOKENS => self.note_listener(about),
             _ => self.note_stream(KeyData::from_ffi(about).into(), events),
         }
     }

@@ -11,6 +11,7 @@ mod blame;
 mod channel;
 mod control;
 mod crimes;
+mod failing;
 mod probes;
 mod procfs;
 mod refused;

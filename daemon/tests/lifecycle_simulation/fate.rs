@@ -1,9 +1,9 @@
 //! What becomes of a process: everything a worker may do from its birth to its death, good or bad,
 //! and what is still heard of it afterwards. It knows nothing of the rules that are checked.
 
-use polyport::lifecycle::{Event, Exit, News, WorkerId};
+use polyport::lifecycle::{Cause, Event, Exit, News, WorkerId};
 
-use crate::world::{HANG_MS, Happening, World, place};
+use crate::world::{HANG_MS, Happening, World};
 
 impl World {
     pub(crate) fn begin(&mut self, worker: WorkerId) {
@@ -63,6 +63,15 @@ impl World {
                 self.say(until_ms, worker, News::Unstuck);
             }
         }
+        if self.dice.chance(self.weather.hangs) {
+            let until_ms = after_ms + self.dice.below(5_000);
+            self.say(after_ms, worker, News::Stopped(true));
+            self.say(until_ms, worker, News::Stopped(false));
+        }
+        if self.dice.chance(self.weather.refuses) {
+            let sources = (0..self.dice.below(30)).map(|nth| nth % 3).collect();
+            self.say(after_ms, worker, News::Soft { sources });
+        }
         if self.dice.chance(self.weather.dies_later) {
             let (exit, blame) = self.some_exit("in feed");
             self.later(after_ms, Happening::Die(worker, exit, blame));
@@ -78,9 +87,18 @@ impl World {
         (exit, self.dice.chance(70).then(|| place.to_owned()))
     }
 
+    fn some_cause(&mut self) -> Option<Cause> {
+        match self.dice.below(8) {
+            0 => None,
+            1 => Some(Cause::Plugin),
+            2 => Some(Cause::Penalised),
+            source => Some(Cause::Source(source % 3)),
+        }
+    }
+
     pub(crate) fn die(&mut self, worker: WorkerId, exit: Exit, blame: Option<String>) {
-        match self.processes.get_mut(&place(worker)) {
-            Some(process) if process.worker == worker && !process.dead => process.dead = true,
+        match self.processes.get_mut(&worker) {
+            Some(process) if !process.dead => process.dead = true,
             // It came to another end before.
             Some(_) | None => return,
         }
@@ -89,7 +107,8 @@ impl World {
         } else {
             0
         };
-        self.say(reaped_ms, worker, News::Exited { exit, blame });
+        let cause = blame.as_ref().and_then(|_| self.some_cause());
+        self.say(reaped_ms, worker, News::Exited { exit, blame, cause });
         if self.dice.chance(20) {
             // Words that were on their way.
             let words = [

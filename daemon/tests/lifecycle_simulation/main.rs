@@ -1,5 +1,6 @@
 //! The lifecycle in a world made from a seed: processes that become ready late or never, die of
-//! every signal, hang, ignore orders, say things twice, and whose words arrive after their death.
+//! every signal, hang, ignore orders, say things twice, and whose words arrive after their death. An operator renews,
+//! adds and removes services meanwhile; plugins are suspended and tried again.
 //!
 //! The clock is virtual, so hours pass in milliseconds. After each step the rules in `check` hold,
 //! or the seed is printed; `SEEDS=1 SEED=4711` runs one world again, `SEEDS` and `STEPS` make the
@@ -8,6 +9,7 @@
 #[path = "../support/dice.rs"]
 mod dice;
 mod fate;
+mod operator;
 mod rules;
 mod world;
 
@@ -47,6 +49,20 @@ fn every_world_keeps_the_rules() {
             "innocent kill",
             "refused later",
             "given up before it had a process",
+            "committed",
+            "given up",
+            "change refused",
+            "proven",
+            "rolled back",
+            "third generation",
+            "service added",
+            "service removed",
+            "paused",
+            "suspended",
+            "tried by one",
+            "trusted again",
+            "lent",
+            "reclaimed",
         ] {
             assert!(
                 seen.get(what).is_some_and(|count| *count > 10),

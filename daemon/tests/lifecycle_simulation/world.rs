@@ -11,14 +11,15 @@ use polyport::lifecycle::{
 };
 
 use crate::dice::Dice;
+use crate::operator::Operator;
 
 const DRAIN_MS: u64 = 5_000;
 pub(crate) const HANG_MS: u64 = 3_000;
 /// How long the answer to an order to spawn takes at most.
 const SPAWN_ANSWER_MS: u64 = 15_000;
 
-/// Service and slot.
-pub(crate) type Place = (u32, u16);
+/// Service, generation and slot.
+pub(crate) type Place = (u32, u32, u16);
 
 /// What will happen, each at its time.
 #[derive(Debug)]
@@ -29,6 +30,10 @@ pub(crate) enum Happening {
     Die(WorkerId, Exit, Option<String>),
     /// Someone outside kills a random process.
     Murder,
+    /// An operator wants something else to serve.
+    Change,
+    /// What serves has been gone back on.
+    GoBack,
 }
 
 /// From the order to spawn until the lifecycle has been told of its end.
@@ -40,7 +45,9 @@ pub(crate) struct Process {
     pub(crate) dead: bool,
     abort_ordered: bool,
     pub(crate) kill_ordered: bool,
-    drain_ordered: bool,
+    pub(crate) drain_ordered: bool,
+    pub(crate) stand_in: bool,
+    pub(crate) parked: bool,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +57,7 @@ pub(crate) struct SlotHistory {
     /// When it was restarted for a death that counts.
     pub(crate) restarts_ms: VecDeque<u64>,
     pub(crate) last_was_innocent: bool,
+    stand_in: bool,
 }
 
 /// How bad things are, in percent.
@@ -63,6 +71,7 @@ pub(crate) struct Weather {
     spawn_fails: u64,
     murder_every_ms: u64,
     not_admitted: u64,
+    pub(crate) change_every_ms: u64,
 }
 
 pub(crate) struct World {
@@ -74,13 +83,16 @@ pub(crate) struct World {
     to_come: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
     pub(crate) pids: u32,
-    pub(crate) processes: BTreeMap<Place, Process>,
+    pub(crate) processes: BTreeMap<WorkerId, Process>,
     pub(crate) slots: BTreeMap<Place, SlotHistory>,
-    pub(crate) pool_restarts_ms: BTreeMap<u32, VecDeque<u64>>,
-    pub(crate) served: BTreeSet<u32>,
-    pub(crate) failed: BTreeSet<u32>,
-    stops: u32,
-    announced: bool,
+    pub(crate) pool_restarts_ms: BTreeMap<(u32, u32), VecDeque<u64>>,
+    /// Service and generation.
+    pub(crate) served: BTreeSet<(u32, u32)>,
+    pub(crate) failed: BTreeSet<(u32, u32)>,
+    pub(crate) operator: Operator,
+    pub(crate) lent: BTreeSet<(u16, WorkerId)>,
+    pub(crate) stops: u32,
+    pub(crate) announced: bool,
     pub(crate) exited: bool,
     pub(crate) seen: BTreeMap<&'static str, u64>,
 }
@@ -101,11 +113,7 @@ impl World {
             spawn_fails: percent(50),
             murder_every_ms: [0, 0, 5, 40, 50, 1_000][percent(5) as usize],
             not_admitted: percent(20),
-        };
-        let policy = Policy {
-            drain_timeout_ms: DRAIN_MS,
-            hang_timeout_ms: HANG_MS,
-            thread_hang_timeout_ms: 3 * HANG_MS,
+            change_every_ms: [0, 300, 4_000, 40_000][percent(3) as usize],
         };
         let names = (0..services).map(|number| format!("service-{number}"));
         let mut world = World {
@@ -113,7 +121,7 @@ impl World {
             dice,
             weather,
             now_ms: 1_000,
-            lifecycle: Lifecycle::new(policy, names, seed),
+            lifecycle: Lifecycle::new(policy(), names, seed),
             to_come: BTreeMap::new(),
             sequence: 0,
             pids: 100,
@@ -122,6 +130,8 @@ impl World {
             pool_restarts_ms: BTreeMap::new(),
             served: BTreeSet::new(),
             failed: BTreeSet::new(),
+            operator: Operator::of(services),
+            lent: BTreeSet::new(),
             stops: 0,
             announced: false,
             exited: false,
@@ -146,6 +156,10 @@ impl World {
         }
         if world.weather.murder_every_ms > 0 {
             world.later(0, Happening::Murder);
+        }
+        if world.weather.change_every_ms > 0 {
+            let after_ms = world.dice.below(2 * world.weather.change_every_ms);
+            world.later(after_ms, Happening::Change);
         }
         if world.dice.chance(20) {
             let (after_ms, fast) = (world.dice.below(3_000), world.dice.chance(30));
@@ -229,6 +243,8 @@ impl World {
                 }
                 self.later(self.weather.murder_every_ms, Happening::Murder);
             }
+            Happening::Change => self.change(),
+            Happening::GoBack => self.go_back(),
         }
     }
 
@@ -245,42 +261,49 @@ impl World {
                     self.seen("second stop");
                 }
             }
-            Event::Worker(worker, News::Exited { exit, blame }) => {
+            Event::Worker(worker, News::Exited { exit, blame, .. }) => {
                 let process = self.reap(*worker);
-                self.slots
-                    .entry(place(*worker))
-                    .or_default()
-                    .last_was_innocent = *exit == Exit::Signal(9)
+                let innocent = *exit == Exit::Signal(9)
                     && blame.is_none()
                     && !process.kill_ordered
                     && !process.abort_ordered;
+                self.last_was(*worker, innocent);
             }
             Event::Worker(worker, News::NotSpawned { .. }) => {
                 self.reap(*worker);
-                self.slots
-                    .entry(place(*worker))
-                    .or_default()
-                    .last_was_innocent = false;
+                self.last_was(*worker, false);
             }
             Event::Worker(worker, News::Ready) => {
                 self.slots.entry(place(*worker)).or_default().said_ready = true;
             }
             Event::Worker(_, _) => {}
             Event::Admitted { .. } | Event::NotAdmitted { .. } | Event::Tick => {}
-            Event::Change(_) | Event::Pause { .. } => {}
+            Event::Change(changes) => self.asked(changes),
+            Event::Pause { service } => _ = self.operator.paused.insert(service.0),
         }
         for order in self.lifecycle.handle(self.now_ms, event) {
             self.rule(!self.exited, "nothing is ordered after the exit");
             self.obey(order);
         }
+        self.rule(
+            self.operator.refusals_due == 0,
+            "a change that cannot be taken up is refused at once",
+        );
     }
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Spawn { worker, .. } => self.spawn(worker),
+            Order::Spawn {
+                worker,
+                parked,
+                stand_in,
+            } => self.spawn(worker, parked, stand_in),
             Order::Drain {
-                worker, grace_ms, ..
+                worker,
+                grace_ms,
+                successor,
             } => {
+                self.drained(worker, successor);
                 self.process(worker).drain_ordered = true;
                 if !self.dice.chance(self.weather.disobeys) {
                     let after_ms = self.dice.below(grace_ms + 1);
@@ -335,8 +358,25 @@ impl World {
                 let line = change.to_string();
                 self.rule(!line.is_empty() && line.len() < 300, "a log line is a line");
             }
-            Order::Serve(_) | Order::Commit | Order::Abandon { .. } => {}
-            Order::Proven | Order::RollBack { .. } | Order::Retired { .. } => {}
+            Order::Serve(worker) => self.released(worker),
+            Order::Commit => self.committed(),
+            Order::Abandon { .. } => self.abandoned(),
+            Order::Proven => self.probation_over("proven"),
+            Order::RollBack { .. } => {
+                self.probation_over("rolled back");
+                let after_ms = self.dice.below(1_000);
+                self.later(after_ms, Happening::GoBack);
+            }
+            Order::Retired {
+                service,
+                generation,
+            } => self.retired(service.0, generation),
+            Order::Lend { from, to } => self.borrowed(from, to),
+            Order::Reclaim { from, to } => {
+                let had = self.lent.remove(&(from, to));
+                self.rule(had, "what is reclaimed was lent");
+                self.seen("reclaimed");
+            }
             Order::Exit => {
                 self.rule(self.stops > 0, "nobody exits who was not told to");
                 self.rule(self.processes.is_empty(), "the exit comes last");
@@ -345,15 +385,20 @@ impl World {
         }
     }
 
-    fn spawn(&mut self, worker: WorkerId) {
+    fn spawn(&mut self, worker: WorkerId, parked: bool, stand_in: bool) {
         self.rule(self.stops == 0, "nobody is spawned after a stop");
-        let failed = self.failed.contains(&worker.service.0);
+        let pool = (worker.service.0, worker.generation);
+        let failed = self.failed.contains(&pool);
         self.rule(!failed, "a failed service spawns nobody");
-        let taken = self.processes.contains_key(&place(worker));
-        self.rule(!taken, "a slot holds one process at a time");
+        self.may_be_spawned(worker, parked, stand_in);
         let slot = self.slots.entry(place(worker)).or_default();
         let fresh = worker.incarnation > slot.incarnation;
         slot.incarnation = worker.incarnation;
+        let same_kind = std::mem::replace(&mut slot.stand_in, stand_in) == stand_in;
+        if !same_kind {
+            slot.restarts_ms.clear();
+            slot.last_was_innocent = true;
+        }
         self.rule(fresh, "no two processes have the same name");
         if worker.incarnation > 1 {
             self.restarted(worker);
@@ -366,8 +411,10 @@ impl World {
             abort_ordered: false,
             kill_ordered: false,
             drain_ordered: false,
+            stand_in,
+            parked,
         };
-        self.processes.insert(place(worker), process);
+        self.processes.insert(worker, process);
         let after_ms = if self.dice.chance(5) {
             self.dice.below(SPAWN_ANSWER_MS)
         } else {
@@ -390,21 +437,23 @@ impl World {
     // --- small words ---------------------------------------------------------------------------
 
     pub(crate) fn process(&mut self, worker: WorkerId) -> &mut Process {
-        let process = self.processes.get_mut(&place(worker));
-        let process = process.filter(|process| process.worker == worker);
+        let process = self.processes.get_mut(&worker);
         process.expect("orders name processes that have not been reaped")
     }
 
     fn reap(&mut self, worker: WorkerId) -> Process {
-        let process = self
-            .processes
-            .remove(&place(worker))
-            .expect("a process is reaped once");
-        assert_eq!(
-            process.worker, worker,
-            "a process is reaped before its slot is used again"
-        );
-        process
+        self.lent.retain(|(_, to)| *to != worker);
+        self.processes
+            .remove(&worker)
+            .expect("a process is reaped once")
+    }
+
+    /// How the latest worker of a slot ended; those that it has replaced do not count.
+    fn last_was(&mut self, worker: WorkerId, innocent: bool) {
+        let slot = self.slots.entry(place(worker)).or_default();
+        if slot.incarnation == worker.incarnation {
+            slot.last_was_innocent = innocent;
+        }
     }
 
     pub(crate) fn later(&mut self, after_ms: u64, happening: Happening) {
@@ -422,6 +471,14 @@ impl World {
     }
 }
 
+pub(crate) fn policy() -> Policy {
+    Policy {
+        drain_timeout_ms: DRAIN_MS,
+        hang_timeout_ms: HANG_MS,
+        thread_hang_timeout_ms: 3 * HANG_MS,
+    }
+}
+
 pub(crate) fn place(worker: WorkerId) -> Place {
-    (worker.service.0, worker.slot)
+    (worker.service.0, worker.generation, worker.slot)
 }

@@ -21,6 +21,9 @@ use serde_json::Value;
 /// No event of a test takes longer on the slowest machine that it may run on.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A program in a daemon's directory is used instead of the one under test.
+pub const OWN_PROGRAM: &str = "program";
+
 pub struct Daemon {
     child: Child,
     directory: Arc<Directory>,
@@ -57,7 +60,11 @@ impl Drop for Directory {
 
 /// The binary under test, without the variables that are meant for the tests.
 pub fn polyport() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_polyport"));
+    without_variables(Path::new(env!("CARGO_BIN_EXE_polyport")))
+}
+
+fn without_variables(program: &Path) -> Command {
+    let mut command = Command::new(program);
     let names = std::env::vars_os().map(|(name, _)| name);
     for name in names.filter(|name| name.as_encoded_bytes().starts_with(b"POLYPORT_")) {
         command.env_remove(name);
@@ -76,7 +83,7 @@ impl Daemon {
         Daemon::start_in(self.directory.clone(), config)
     }
 
-    fn start_in(directory: Arc<Directory>, config: &str) -> Daemon {
+    pub fn start_in(directory: Arc<Directory>, config: &str) -> Daemon {
         let mut child = command(&directory, config)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -297,7 +304,12 @@ fn command(directory: &Directory, config: &str) -> Command {
         None => format!("{own}{config}"),
     };
     fs::write(&file, text).expect("the configuration is written");
+    let own = path.join(OWN_PROGRAM);
     let mut command = polyport();
+    if own.exists() {
+        command = without_variables(&own);
+        command.current_dir(path);
+    }
     command.args(["run", "--json", "-c"]).arg(file);
     command
 }

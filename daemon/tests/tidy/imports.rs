@@ -67,11 +67,12 @@ const ROOMS: [(&str, &[&str], &str); 17] = [
             "log",
             "plan",
             "plugin_host",
+            "supervisor::rehearse",
             "sys",
             "terminal",
             "worker",
         ],
-        "a child of the supervisor is one thing only, and never a supervisor",
+        "a child of the supervisor is one thing only, and a supervisor at a rehearsal at most",
     ),
     (
         "engine",

@@ -24,7 +24,7 @@ use crate::plan::{Address, Endpoint, ServicePlan, SocketPlan, Transport, UnixNam
 pub(super) use error::BindError;
 use error::Trouble;
 pub(in crate::supervisor) use options::unchangeable;
-use unix::BoundFile;
+pub(super) use unix::BoundFile;
 
 /// More shards than this help nobody and cost a descriptor each in every worker.
 const SHARDS_MAX: usize = 64;
@@ -32,13 +32,13 @@ const SHARDS_MAX: usize = 64;
 /// A bound address of a service.
 #[derive(Debug)]
 pub(super) struct Listener {
-    endpoint: String,
+    pub(super) endpoint: String,
     /// As it was resolved; port 0 is 0 here.
-    asked: Address,
-    local: Address,
-    shards: Vec<OwnedFd>,
+    pub(super) asked: Address,
+    pub(super) local: Address,
+    pub(super) shards: Vec<OwnedFd>,
     /// Removed with this value.
-    _file: Option<BoundFile>,
+    pub(super) file: Option<BoundFile>,
 }
 
 /// How many shards an address gets on a machine with so many CPUs, in a service with so many workers:
@@ -102,7 +102,7 @@ fn bind_endpoint(
         asked: endpoint.address.clone(),
         local,
         shards,
-        _file: file,
+        file,
     })
 }
 
@@ -369,7 +369,7 @@ mod tests {
                 asked: local.clone(),
                 local,
                 shards: Vec::new(),
-                _file: None,
+                file: None,
             };
             assert_eq!(listener.to_try(), command);
         }

@@ -7,6 +7,7 @@
 //!
 //! Invariant: a file that this made is removed with its value, and no other.
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -21,16 +22,21 @@ use nix::sys::socket::{
 };
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
 
+use serde::{Deserialize, Serialize};
+
 use super::error::Trouble;
 use super::options;
 use crate::plan::{Address, SocketPlan, Transport, UnixName};
 
 /// The file of a bound socket.
-#[derive(Debug)]
-pub(super) struct BoundFile {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::supervisor) struct BoundFile {
     path: PathBuf,
     device: u64,
     inode: u64,
+    /// It is removed with this value. A description of it that travels does not own it.
+    #[serde(skip)]
+    owned: Cell<bool>,
 }
 
 pub(super) fn bind_name(
@@ -153,6 +159,7 @@ impl BoundFile {
             path,
             device: found.st_dev(),
             inode: found.st_ino(),
+            owned: Cell::new(true),
         })
     }
 
@@ -162,8 +169,25 @@ impl BoundFile {
     }
 }
 
+impl BoundFile {
+    /// What describes the same file and does not own it.
+    pub(in crate::supervisor) fn described(&self) -> BoundFile {
+        let described = self.clone();
+        described.owned.set(false);
+        described
+    }
+
+    /// From here on it is removed with this value.
+    pub(in crate::supervisor) fn own(&self) {
+        self.owned.set(true);
+    }
+}
+
 impl Drop for BoundFile {
     fn drop(&mut self) {
+        if !self.owned.get() {
+            return;
+        }
         let ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|found| (found.st_dev(), found.st_ino()) == (self.device, self.inode));
         if ours {

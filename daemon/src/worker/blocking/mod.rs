@@ -271,7 +271,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 self.complaints.no_thread(self.now_ms, &error);
             }
         }
-        // Whoever sees that the socket has closed is to find it counted.
+        // Counted before the peer can notice.
         self.scoreboard.add(Counter::Refused, 1);
         self.scoreboard.add(Counter::RefusedBusy, 1);
         if let Some((guest, _socket)) = self.blocking.sessions.leave(token) {

@@ -63,6 +63,9 @@ impl Runner {
         slot.enter(Callback::Serve, named.session, named.source);
         let served = handler.serve(token, &facts, &mut stream);
         slot.leave();
+        if served.verdict == Err(End::Fault) {
+            slot.note_fault();
+        }
         let cut = stream.cut();
         let (unsent, finished) = (stream.is_unsent(), stream.has_finished());
         let end = match cut {
