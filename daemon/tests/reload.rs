@@ -333,5 +333,9 @@ fn any_configuration_is_taken_whole_or_not_at_all() {
         taken > 0 && rejected > 0,
         "{taken} taken, {rejected} rejected"
     );
+    // With as much as at the start, nothing may be left over.
+    write(&daemon, SERVED.as_bytes());
+    let (code, text) = reload(&daemon).answer();
+    assert_eq!(code, DONE, "{text}");
     daemon.finish(&["rejected".to_owned()]);
 }
