@@ -10,9 +10,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::OnceLock;
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -38,21 +39,9 @@ pub fn early() -> LogPlan {
 pub fn begin(plan: &LogPlan, who: &str) -> io::Result<()> {
     let file = match &plan.target {
         LogTarget::Stderr => None,
-        LogTarget::File(path) => {
-            let mut options = OpenOptions::new();
-            Some(
-                options
-                    .append(true)
-                    .create(true)
-                    .mode(0o640)
-                    .open(path)
-                    .map_err(|error| {
-                        let path = path.display();
-                        io::Error::other(format!("daemon.log.file: cannot open {path}: {error}"))
-                    })?,
-            )
-        }
+        LogTarget::File(path) => Some(open(path)?),
     };
+    let file = FILE.get_or_init(|| file.map(RwLock::new)).as_ref();
     let lines = Lines {
         who: who.to_owned(),
         format: plan.format,
@@ -65,6 +54,26 @@ pub fn begin(plan: &LogPlan, who: &str) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// The file at this path, made if it is missing; the text of an error names the key.
+pub fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let opened = options.append(true).create(true).mode(0o640).open(path);
+    opened.map_err(|error| {
+        let path = path.display();
+        io::Error::other(format!("daemon.log.file: cannot open {path}: {error}"))
+    })
+}
+
+/// Lines go to this file from now on, if they went to a file before.
+pub fn write_to(file: File) {
+    if let Some(Some(kept)) = FILE.get() {
+        *kept.write().unwrap_or_else(PoisonError::into_inner) = file;
+    }
+}
+
+/// The file of the log that has begun.
+static FILE: OnceLock<Option<RwLock<File>>> = OnceLock::new();
 
 /// The filter of the log that has begun.
 static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
@@ -90,7 +99,7 @@ fn filter(level: LogLevel) -> LevelFilter {
 struct Lines {
     who: String,
     format: LogFormat,
-    file: Option<File>,
+    file: Option<&'static RwLock<File>>,
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
@@ -108,7 +117,10 @@ impl<S: Subscriber> Layer<S> for Lines {
         };
         // A log that cannot be written must not stop a daemon that serves.
         match &self.file {
-            Some(file) => _ = { file }.write_all(line.as_bytes()),
+            Some(file) => {
+                let file = file.read().unwrap_or_else(PoisonError::into_inner);
+                let _ = (&*file).write_all(line.as_bytes());
+            }
             None => self.to_stderr(&line),
         }
     }

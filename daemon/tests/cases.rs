@@ -80,6 +80,8 @@ cases! {
     unix_folder_missing
     unix_live
     unix_stale
+    verbs_connections
+    verbs_look
     worker_crash_replaced
     worker_killed_alone
 }

@@ -24,6 +24,7 @@ const DONE: i32 = 0;
 const FAILED: i32 = 1;
 const NOT_RUNNING: i32 = 3;
 const REJECTED: i32 = 5;
+const DEGRADED: i32 = 7;
 
 /// A configuration in a directory of its own, with these plugins in its plugin folder.
 struct Place(Directory);
@@ -379,4 +380,57 @@ fn a_plugin_is_checked_whatever_transport_it_speaks() {
         .operate("try table-datagrams_only")
         .exits(REJECTED)
         .has(&["polyport: --listen: the plugin table does not speak streams"]);
+}
+
+/// These know everything from the program itself.
+#[test]
+fn keys_and_completions_need_no_configuration() {
+    let said = |words: &str| {
+        let mut command = polyport();
+        command.args(words.split_whitespace());
+        Said::of(words, &run_to_end(command))
+    };
+    let keys = said("config schema --json").exits(DONE).json();
+    let keys = keys.as_array().expect("a list");
+    let idle = keys
+        .iter()
+        .find(|row| row["key"] == "services.*.limits.idle");
+    let idle = idle.expect("a key");
+    assert_eq!(
+        (&idle["default"], &idle["required"]),
+        (&"\"5m\"".into(), &false.into())
+    );
+    said("config schema")
+        .exits(DONE)
+        .has(&["services.*.plugin\n    text; required\n"]);
+    for shell in ["bash", "zsh", "fish"] {
+        said(&format!("completions {shell}"))
+            .exits(DONE)
+            .has(&["polyport", "log-level"]);
+    }
+    let script = said("completions bash --json").exits(DONE).json();
+    assert!(script["script"].is_string());
+}
+
+#[test]
+fn the_doctor_names_what_is_amiss_and_how_to_mend_it() {
+    let services = "[services.a]\nplugin = \"nobody\"\nlisten = [\"tcp://127.0.0.1:0\"]\n\
+                    limits.connections = 1000000\nworkers = 1\nsocket.backlog = 65535\n";
+    let place = Place::new("doctor", &[smallest()], services);
+    place.operate("doctor").exits(DEGRADED).has(&[
+        "kernel ",
+        "sandbox ",
+        "! a: plugin",
+        "fix: install it",
+        "a: socket.backlog",
+        "net.core.somaxconn",
+    ]);
+    let findings = place.operate("doctor --json").exits(DEGRADED).json();
+    let findings = findings.as_array().expect("a list");
+    assert!(findings.iter().any(|it| it["what"] == "RLIMIT_NOFILE"));
+    let broken = Place::new("doctor-broken", &[], "[services");
+    broken
+        .operate("doctor")
+        .exits(DEGRADED)
+        .has(&["! configuration", "polyport.toml"]);
 }

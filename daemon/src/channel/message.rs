@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::conformance::Trial;
+use super::connections::ConnectionsOrder;
 pub use crate::config::Sources as CheckBrief;
 use crate::plan::{
     Access, Address, DaemonPlan, Descriptor, Limits, LogLevel, ServicePlan, WhenFailing,
@@ -173,6 +174,10 @@ pub enum Order {
     },
     /// Take what comes from the other end of the descriptor that rides along.
     Take {},
+    /// Say in the memory file that rides along what is open.
+    Connections(ConnectionsOrder),
+    /// Write the log to the file that rides along, from now on.
+    LogTo {},
     /// Poll the listener that rides along too: nobody accepts in the place that it belongs to.
     Lend {
         from: u16,
@@ -194,7 +199,12 @@ impl Order {
             | Order::Ban(_)
             | Order::Unban { .. }
             | Order::Reclaim { .. } => 0,
-            Order::Give { .. } | Order::Take {} | Order::Lend { .. } | Order::Bus {} => 1,
+            Order::Give { .. }
+            | Order::Take {}
+            | Order::Lend { .. }
+            | Order::Bus {}
+            | Order::Connections(_)
+            | Order::LogTo {} => 1,
         }
     }
 }
@@ -249,9 +259,16 @@ pub enum Report {
     Rehearsed {},
     /// Worker of a sensor: somebody has come, from this IPv4 address or IPv6 /64.
     Trapped { source: IpNet },
+    /// Worker: what the question of this number asked for lies in the file, so many bytes long.
+    Connections { number: u64, bytes: u64 },
 }
 
 impl Report {
+    /// Said again and again, or when it is asked for; all others are said once.
+    pub fn is_repeated(&self) -> bool {
+        matches!(self, Report::Trapped { .. } | Report::Connections { .. })
+    }
+
     pub fn refused(mut text: String) -> Report {
         if text.len() > TEXT_BYTES_MAX {
             let whole = (0..=TEXT_BYTES_MAX).rfind(|at| text.is_char_boundary(*at));

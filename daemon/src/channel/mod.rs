@@ -7,6 +7,7 @@
 //! Invariant: nothing here blocks, and the end of the channel means the other process is gone.
 
 mod conformance;
+mod connections;
 pub mod handed;
 mod message;
 
@@ -23,6 +24,7 @@ use serde::de::DeserializeOwned;
 use crate::sys::passing;
 
 pub use conformance::{Rule, TRIAL_BYTES_MAX, Trial};
+pub use connections::{ConnectionFilter, ConnectionsOrder, OpenConnection, OpenConnections};
 pub use message::{
     Adjustment, BANS_MAX, Ban, Brief, CheckBrief, Depth, HubBrief, HubOrder, ListenerBrief, Order,
     ProbeBrief, RehearsalBrief, Report, StandIn, StoredPlugin, TRAPPED_PER_S, WorkerBrief,

@@ -219,6 +219,12 @@ const GENERAL: &[Key] = &[
         "Lines for people or for programs.",
     ),
     key(
+        "daemon.control.operators",
+        Kind::TextList { max: 64 },
+        Unset,
+        "Users, and groups as @GROUP, who may change what the daemon does; root and its own user may anyway.",
+    ),
+    key(
         "services.*.plugin",
         Kind::Text,
         Required,

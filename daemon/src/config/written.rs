@@ -47,7 +47,15 @@ pub struct Daemon {
     pub thread_hang_timeout_ms: u64,
     pub sandbox: SandboxPolicy,
     pub log: Log,
+    #[serde(default)]
+    pub control: Control,
     pub bus: Bus,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Control {
+    #[serde(default)]
+    pub operators: Vec<String>,
 }
 
 /// What the bus keeps.

@@ -1,7 +1,15 @@
 //! What an operator asks over the control socket, and the answer: one line of JSON each way.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::channel::ConnectionFilter;
+use crate::config::Sources;
+use crate::plan::LogLevel;
 
 /// A longer request is refused and the connection closed.
 pub(super) const REQUEST_BYTES_MAX: usize = 64 * 1024;
@@ -63,15 +71,45 @@ pub enum Request {
         service: String,
         workers: u16,
     },
+    /// Whether every service serves.
+    Health,
+    Metrics,
+    /// What is carried out, by the keys of a configuration.
+    ShowConfig,
+    /// Connections that are open and fit; with `end`, they are ended.
+    Connections {
+        filter: ConnectionFilter,
+        end: bool,
+    },
+    LogLevel {
+        level: LogLevel,
+        /// `None` is until the next reload.
+        for_ms: Option<u64>,
+    },
 }
 
 /// Who may ask for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Role {
-    /// Anyone whom the socket's mode lets in.
+    /// May ask for nothing.
+    Nobody,
+    /// Who is in the group of the daemon.
     Read,
+    /// Whom `daemon.control.operators` names.
+    Operate,
     /// The daemon's own user, and root.
     Admin,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::Nobody => "nobody",
+            Role::Read => "read",
+            Role::Operate => "operate",
+            Role::Admin => "admin",
+        })
+    }
 }
 
 impl Request {
@@ -82,26 +120,29 @@ impl Request {
             | Request::Bans
             | Request::Crashes
             | Request::CrashReport { .. }
-            | Request::LastReload => Role::Read,
-            Request::Stop { .. }
+            | Request::LastReload
+            | Request::Health
+            | Request::Metrics
+            | Request::Connections { end: false, .. } => Role::Read,
+            // Settings of plugins may be secrets.
+            Request::ShowConfig
+            | Request::Connections { end: true, .. }
+            | Request::LogLevel { .. }
             | Request::Ban { .. }
             | Request::Unban { .. }
             | Request::Reload { .. }
-            | Request::Upgrade { .. }
             | Request::Rollback
             | Request::Restart { .. }
             | Request::Drain { .. }
             | Request::Resume { .. }
-            | Request::Scale { .. } => Role::Admin,
+            | Request::Scale { .. } => Role::Operate,
+            Request::Stop { .. } | Request::Upgrade { .. } => Role::Admin,
         }
     }
 
-    /// These keep their own record of who asked, and for whom.
-    pub fn is_about_bans(&self) -> bool {
-        matches!(
-            self,
-            Request::Ban { .. } | Request::Unban { .. } | Request::Bans
-        )
+    /// Whether who asked is to be remembered, with what came of it.
+    pub fn is_audited(&self) -> bool {
+        self.needs() > Role::Read && *self != Request::ShowConfig
     }
 
     /// As the audit line has it.
@@ -126,8 +167,21 @@ impl Request {
             Request::Drain { .. } => "drain",
             Request::Resume { .. } => "resume",
             Request::Scale { .. } => "scale",
+            Request::Health => "health",
+            Request::Metrics => "metrics",
+            Request::ShowConfig => "config show",
+            Request::Connections { end: false, .. } => "connections",
+            Request::Connections { end: true, .. } => "connections kill",
+            Request::LogLevel { .. } => "log-level",
         }
     }
+}
+
+/// What is carried out, and where it was read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunningConfig {
+    pub keys: BTreeMap<String, Value>,
+    pub sources: Sources,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -137,7 +191,7 @@ pub struct Reply {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
     #[serde(skip_serializing_if = "serde_json::Value::is_null", default)]
-    pub answer: serde_json::Value,
+    pub answer: Value,
 }
 
 impl Reply {
@@ -146,7 +200,7 @@ impl Reply {
         Reply::done(serde_json::to_value(answer).expect("an answer is plain data"))
     }
 
-    pub fn done(answer: serde_json::Value) -> Reply {
+    pub fn done(answer: Value) -> Reply {
         Reply {
             exit: crate::exit::DONE,
             error: None,
@@ -158,7 +212,7 @@ impl Reply {
         Reply {
             exit,
             error: Some(error.into()),
-            answer: serde_json::Value::Null,
+            answer: Value::Null,
         }
     }
 }

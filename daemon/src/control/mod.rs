@@ -1,9 +1,13 @@
 //! The operator's words: what may be asked of a running daemon, how it is asked and answered.
 
 mod bans;
+mod callers;
 pub mod client;
+mod connections;
 mod crashes;
+mod health;
 mod message;
+mod metrics;
 mod reload;
 mod server;
 mod socket_options;
@@ -13,9 +17,15 @@ mod status;
 pub const SOCKET: &str = "control.sock";
 
 pub use bans::{BanList, BanStatus};
+pub use callers::Credentials;
+pub use connections::{ConnectionList, ListedConnection};
 pub use crashes::{CrashBlame, CrashList, CrashReport, CrashSummary, Frame, RecordedCrash};
-pub use message::{Reply, Request, Role};
+pub use health::{Health, ServiceHealth};
+pub use message::{Reply, Request, Role, RunningConfig};
+pub use metrics::{Family, Kind as FamilyKind, Metrics, Sample};
 pub use reload::ReloadOutcome;
-pub use server::{Answer, Credentials, Interest, KeptServer, Server};
+pub use server::{Answer, Interest, KeptServer, Server};
 pub use socket_options::{ListenerOptions, SocketOption, SocketOptions};
-pub use status::{BreakerStatus, ServiceStatus, Status, WorkerStatus};
+pub use status::{
+    BreakerStatus, GenerationStatus, RemovedStatus, ServiceStatus, Standing, Status, WorkerStatus,
+};

@@ -17,8 +17,10 @@ use nix::sys::socket::{getsockopt, sockopt};
 
 use serde::{Deserialize, Serialize};
 
-use super::message::{REQUEST_BYTES_MAX, Reply, Request, Role};
+use super::callers::{Credentials, Doors};
+use super::message::{REQUEST_BYTES_MAX, Reply, Request};
 use crate::exit;
+use crate::plan::Operators;
 
 pub(super) const CALLERS_MAX: usize = 16;
 /// Callers who wait for the daemon's end, or that of a change; they take no place from those who ask.
@@ -33,7 +35,7 @@ pub struct Server {
     listener: UnixListener,
     path: PathBuf,
     callers: Vec<Caller>,
-    own_uid: u32,
+    doors: Doors,
     /// Accepting has failed; it is tried again then.
     away_until_ms: Option<u64>,
     tickets: u64,
@@ -45,6 +47,8 @@ struct Caller {
     credentials: Credentials,
     request: Vec<u8>,
     reply: Vec<u8>,
+    /// What it asked for, if its outcome is to be remembered.
+    audited: Option<String>,
     state: State,
     leaves_ms: u64,
 }
@@ -61,16 +65,6 @@ enum State {
     /// Kept open without a deadline: its end tells the caller that the daemon is gone.
     Held,
     Gone,
-}
-
-/// Who asks, for permission and audit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Credentials {
-    pub pid: i32,
-    pub uid: u32,
-    pub gid: u32,
-    /// Under which an answer that takes a while is given.
-    pub ticket: u64,
 }
 
 /// What the server does with a request it was given an answer for.
@@ -90,18 +84,25 @@ impl Server {
         let temporary = path.with_extension(format!("{}.new", std::process::id()));
         let _ = fs::remove_file(&temporary);
         let listener = UnixListener::bind(&temporary)?;
-        fs::set_permissions(&temporary, fs::Permissions::from_mode(0o660))?;
+        let doors = Doors::new();
+        fs::set_permissions(&temporary, fs::Permissions::from_mode(doors.mode()))?;
         fs::rename(&temporary, path)?;
         listener.set_nonblocking(true)?;
-        let own_uid = nix::unistd::geteuid().as_raw();
         Ok(Server {
             listener,
             path: path.to_owned(),
             callers: Vec::new(),
-            own_uid,
+            doors,
             away_until_ms: None,
             tickets: 0,
         })
+    }
+
+    /// Whoever is named here may operate, from the next caller on.
+    pub fn admit(&mut self, operators: &Operators) -> io::Result<()> {
+        self.doors.admit(operators);
+        let mode = fs::Permissions::from_mode(self.doors.mode());
+        fs::set_permissions(&self.path, mode)
     }
 
     /// What to poll for reading, and what for writing.
@@ -126,11 +127,10 @@ impl Server {
     /// One pass over the listener and all callers.
     pub fn turn(&mut self, now_ms: u64, mut answer: impl FnMut(&Request, Credentials) -> Answer) {
         self.accept(now_ms);
-        let own_uid = self.own_uid;
         let mut waiting = self.waiting();
         for caller in &mut self.callers {
             let waited = caller.waits();
-            caller.turn(own_uid, waiting < WAITERS_MAX, &mut answer);
+            caller.turn(waiting < WAITERS_MAX, &mut answer);
             waiting += usize::from(!waited && caller.waits());
             if !caller.is_patient() && now_ms >= caller.leaves_ms {
                 caller.state = State::Gone;
@@ -205,17 +205,13 @@ impl Server {
                 self.send_away_who_is_silent_longest();
             }
             self.tickets += 1;
-            let credentials = Credentials {
-                pid: peer.pid(),
-                uid: peer.uid(),
-                gid: peer.gid(),
-                ticket: self.tickets,
-            };
+            let credentials = self.doors.see(&stream, peer, self.tickets);
             self.callers.push(Caller {
                 stream,
                 credentials,
                 request: Vec::new(),
                 reply: Vec::new(),
+                audited: None,
                 state: State::Asking,
                 leaves_ms: now_ms + PATIENCE_MS,
             });
@@ -239,14 +235,9 @@ impl Caller {
         matches!(self.state, State::Held | State::Awaiting)
     }
 
-    fn turn(
-        &mut self,
-        own_uid: u32,
-        may_wait: bool,
-        answer: &mut impl FnMut(&Request, Credentials) -> Answer,
-    ) {
+    fn turn(&mut self, may_wait: bool, answer: &mut impl FnMut(&Request, Credentials) -> Answer) {
         if self.state == State::Asking && self.read_request() {
-            match self.respond(own_uid, answer) {
+            match self.respond(answer) {
                 Answer::Now(reply) => self.take(&reply, false),
                 Answer::Hold(reply) if may_wait => self.take(&reply, true),
                 Answer::Later if may_wait => self.state = State::Awaiting,
@@ -265,6 +256,9 @@ impl Caller {
     }
 
     fn take(&mut self, reply: &Reply, hold: bool) {
+        if let Some(verb) = self.audited.take() {
+            self.credentials.audit(&verb, reply);
+        }
         self.reply = serde_json::to_vec(reply).expect("a reply is plain data");
         self.reply.push(b'\n');
         self.state = State::Answered { hold };
@@ -293,11 +287,7 @@ impl Caller {
         }
     }
 
-    fn respond(
-        &self,
-        own_uid: u32,
-        answer: &mut impl FnMut(&Request, Credentials) -> Answer,
-    ) -> Answer {
+    fn respond(&mut self, answer: &mut impl FnMut(&Request, Credentials) -> Answer) -> Answer {
         let refuse = |code, text: String| Answer::Now(Reply::failed(code, text));
         let Some(end) = self.request.iter().position(|byte| *byte == b'\n') else {
             let text = format!("the request is longer than {REQUEST_BYTES_MAX} bytes");
@@ -313,15 +303,11 @@ impl Caller {
                 return refuse(exit::USAGE, text);
             }
         };
-        if role(self.credentials, own_uid) < request.needs() {
-            let text = format!(
-                "`{}` is for root and the daemon's own user (uid {own_uid}); you are uid {}",
-                request.verb(),
-                self.credentials.uid
-            );
-            return refuse(exit::NOT_PERMITTED, text);
+        self.audited = request.is_audited().then(|| request.verb().to_owned());
+        match self.credentials.may_ask(&request) {
+            Ok(()) => answer(&request, self.credentials),
+            Err(text) => refuse(exit::NOT_PERMITTED, text),
         }
-        answer(&request, self.credentials)
     }
 
     fn write_reply(&mut self, hold: bool) {
@@ -346,14 +332,6 @@ impl Caller {
             Ok(_) => false,
             Err(error) => error.kind() != ErrorKind::WouldBlock,
         }
-    }
-}
-
-fn role(caller: Credentials, own_uid: u32) -> Role {
-    if caller.uid == 0 || caller.uid == own_uid {
-        Role::Admin
-    } else {
-        Role::Read
     }
 }
 

@@ -8,8 +8,10 @@ use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
+use super::reload::ReloadOutcome;
 use crate::exit;
 use crate::lifecycle::{BreakerCourse, State};
+use crate::plan::LogLevel;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -20,6 +22,37 @@ pub struct Status {
     /// Everything that is configured serves.
     pub healthy: bool,
     pub services: BTreeMap<String, ServiceStatus>,
+    /// No configuration has them any more; what they have open drains.
+    pub removed: BTreeMap<String, RemovedStatus>,
+    /// How the last change went; `None` before there was one.
+    pub last_reload: Option<ReloadOutcome>,
+    pub log_level: LogLevel,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedStatus {
+    pub workers: u64,
+    pub connections: u64,
+}
+
+/// What a generation is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// It is to serve.
+    Current,
+    /// It is made ready, to serve once all others of its change are.
+    Parked,
+    /// It finishes what it has open.
+    Draining,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerationStatus {
+    pub generation: u32,
+    pub standing: Standing,
+    pub workers: u64,
+    pub connections: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +64,10 @@ pub struct ServiceStatus {
     pub state: State,
     /// Why it failed.
     pub failure: Option<String>,
+    /// An operator wants nobody to be served.
+    pub drained: bool,
+    /// Those that have workers.
+    pub generations: Vec<GenerationStatus>,
     /// Why its plugin is not run, or tried by one worker only.
     pub breaker: Option<BreakerStatus>,
     /// Real endpoints as URLs, with ports that the system chose.
@@ -110,9 +147,28 @@ impl fmt::Display for Status {
             if service.failure.is_none() {
                 writeln!(f, "  traffic   {}", service.traffic())?;
             }
+            for old in service.other_generations() {
+                writeln!(f, "  {old}")?;
+            }
             for (number, worker) in (1..).zip(&service.workers) {
                 writeln!(f, "  worker {number:<2} {}", worker.line())?;
             }
+        }
+        for (name, removed) in &self.removed {
+            writeln!(f, "\n{name}  removed, {} open", removed.connections)?;
+        }
+        if let Some(last) = &self.last_reload {
+            let ago = duration(self.uptime_s.saturating_sub(last.at_ms / 1_000));
+            let result = match last.exit {
+                exit::DONE => "done",
+                _ => "rejected",
+            };
+            let text = last.text.lines().next().unwrap_or_default();
+            writeln!(
+                f,
+                "\nlast change {ago} ago ({}), {result}: {text}",
+                last.cause
+            )?;
         }
         Ok(())
     }
@@ -138,6 +194,24 @@ impl ServiceStatus {
         } else {
             format!("{} {}", self.plugin, self.version)
         }
+    }
+
+    fn other_generations(&self) -> impl Iterator<Item = String> {
+        let others = self.generations.iter();
+        others.filter_map(|other| {
+            let GenerationStatus {
+                generation,
+                connections,
+                ..
+            } = other;
+            match other.standing {
+                Standing::Current => None,
+                Standing::Parked => Some(format!("coming    generation {generation}")),
+                Standing::Draining => Some(format!(
+                    "draining  generation {generation}, {connections} open"
+                )),
+            }
+        })
     }
 
     fn traffic(&self) -> String {
@@ -203,7 +277,7 @@ pub(super) fn duration(seconds: u64) -> String {
     }
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -248,6 +322,8 @@ mod tests {
             version: String::new(),
             state: State::Gone,
             failure: Some("gopher.so: not found\n  copy it there".into()),
+            drained: false,
+            generations: Vec::new(),
             breaker: None,
             listen: Vec::new(),
             sandbox: String::new(),
@@ -261,6 +337,9 @@ mod tests {
             uptime_s: 61,
             healthy: false,
             services: BTreeMap::from([("hole".to_owned(), service)]),
+            removed: BTreeMap::new(),
+            last_reload: None,
+            log_level: LogLevel::Info,
         };
         assert_eq!(status.exit(), exit::DEGRADED);
         let page = status.to_string();

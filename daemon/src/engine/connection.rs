@@ -224,6 +224,10 @@ impl<S> Connection<S> {
         self.kept.capacity() == 0 && self.until.progress_ms == NEVER && !self.leaving
     }
 
+    pub(super) fn active_ms(&self) -> u64 {
+        self.active_ms
+    }
+
     // --- events --------------------------------------------------------------------------------
 
     pub(super) fn header_came(&mut self) {

@@ -29,16 +29,19 @@ pub enum Passed {
     Header,
     /// Its source is not to stay.
     Banned,
+    /// An operator wanted it.
+    Asked,
 }
 
 impl Passed {
-    pub const ALL: [Passed; 6] = [
+    pub const ALL: [Passed; 7] = [
         Passed::Lifetime,
         Passed::Progress,
         Passed::Stall,
         Passed::Pending,
         Passed::Header,
         Passed::Banned,
+        Passed::Asked,
     ];
 }
 

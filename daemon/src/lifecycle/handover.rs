@@ -69,7 +69,8 @@ impl Handover {
 
     /// What follows from the pools' states, after each event.
     pub(super) fn settle(&self, pools: &mut [Pool], moment: &mut Moment<'_>) -> Verdict {
-        let failure = candidates(pools).find_map(|pool| pool.failure());
+        let failed = |pool: &Pool| Some(named(&pool.view().name, pool.failure()?));
+        let failure = candidates(pools).find_map(failed);
         if let Some(text) = failure {
             self.abandon(text, pools, moment);
             return Verdict::GivenUp;
@@ -184,5 +185,14 @@ fn admit_held(pools: &mut [Pool], moment: &mut Moment<'_>) {
         if pools[at].is_held() && !pools.iter().any(lingers) {
             pools[at].begin(moment);
         }
+    }
+}
+
+/// A worker that refuses has said which service it is of; one that dies has not.
+fn named(service: &str, text: String) -> String {
+    let name = format!("services.{service}: ");
+    match text.starts_with(&name) {
+        true => text,
+        false => name + &text,
     }
 }

@@ -8,9 +8,11 @@
 mod bans;
 mod change;
 mod check;
+mod configuration;
 mod conformance;
 mod crashes;
 mod doctor;
+mod look;
 mod new_plugin;
 mod one_service;
 mod plugins;
@@ -21,7 +23,8 @@ mod unconfigured;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use ipnet::IpNet;
 use serde::Serialize;
 
@@ -85,6 +88,8 @@ enum Verb {
     },
     #[command(flatten)]
     Change(change::Verb),
+    #[command(flatten)]
+    Look(look::Verb),
     /// Stop the daemon: finish what is open, then go
     Stop {
         #[command(flatten)]
@@ -151,10 +156,26 @@ enum Verb {
         #[command(subcommand)]
         verb: plugins::Verb,
     },
-    /// Look at what the system makes of the configuration
+    /// Look at the configuration in force, what a reload would change, and all keys
+    Config {
+        #[command(subcommand)]
+        verb: configuration::Verb,
+    },
+    /// Look at what the system offers, and makes of the configuration
+    #[command(args_conflicts_with_subcommands = true)]
     Doctor {
         #[command(subcommand)]
-        verb: doctor::Verb,
+        verb: Option<doctor::Verb>,
+        #[command(flatten)]
+        sources: Sources,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Print what lets a shell complete the verbs
+    Completions {
+        shell: Shell,
+        #[command(flatten)]
+        output: Output,
     },
     /// Serve one plugin at once, without a configuration
     ///
@@ -233,6 +254,7 @@ pub fn main() -> u8 {
         Verb::Check { sources, output } => check::run(&sources.into(), output.json),
         Verb::Status { daemon, output } => running::status(&daemon, output.json),
         Verb::Change(verb) => change::run(verb),
+        Verb::Look(verb) => look::run(verb),
         Verb::Stop {
             daemon,
             fast,
@@ -258,9 +280,25 @@ pub fn main() -> u8 {
             output,
         } => crashes::run(verb, daemon, output),
         Verb::Plugins { verb } => plugins::run(verb),
-        Verb::Doctor { verb } => doctor::run(verb),
+        Verb::Config { verb } => configuration::run(verb),
+        Verb::Doctor {
+            verb,
+            sources,
+            output,
+        } => doctor::run(verb, &sources.into(), output),
+        Verb::Completions { shell, output } => completions(shell, output),
         Verb::Try(wish) => try_plugin::run(wish),
         Verb::NewPlugin(wish) => new_plugin::run(&wish),
+    }
+}
+
+fn completions(shell: Shell, output: Output) -> u8 {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "polyport", &mut script);
+    let script = String::from_utf8_lossy(&script);
+    match output.json {
+        true => say_json(exit::DONE, &serde_json::json!({ "script": script })),
+        false => say(exit::DONE, &script),
     }
 }
 

@@ -207,6 +207,7 @@ mod tests {
                     level: LogLevel::Info,
                     format: LogFormat::Text,
                 },
+                control: crate::plan::ControlPlan::default(),
             },
             services: services
                 .iter()

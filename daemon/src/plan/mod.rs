@@ -20,6 +20,7 @@ mod diff;
 mod endpoint;
 mod facts;
 mod hours;
+mod keys;
 mod network;
 mod resolve;
 mod socket;
@@ -29,6 +30,7 @@ pub use descriptor::{Descriptor, Needs, OptionFacts, REFUSAL_BYTES_MAX};
 pub use diff::{Seen, Step, needs_restart, steps};
 pub use facts::{Facts, Looked, UserNumbers};
 pub use hours::Hours;
+pub use keys::keys_of;
 pub use network::parse_network;
 pub use resolve::{plugin_file, resolve};
 pub use socket::{Group, Keepalive, SocketFile, SocketPlan};
@@ -61,7 +63,30 @@ pub struct DaemonPlan {
     pub thread_hang_timeout_ms: u64,
     pub sandbox: SandboxPolicy,
     pub log: LogPlan,
+    #[serde(default)]
+    pub control: ControlPlan,
     pub bus: BusPlan,
+}
+
+/// Of the control socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlPlan {
+    /// As written, for showing.
+    pub written: Vec<String>,
+    pub operators: Operators,
+}
+
+/// Who may operate beside root and the daemon's own user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operators {
+    pub uids: Vec<u32>,
+    pub gids: Vec<u32>,
+}
+
+impl Operators {
+    pub fn is_empty(&self) -> bool {
+        self.uids.is_empty() && self.gids.is_empty()
+    }
 }
 
 /// What the bus keeps.

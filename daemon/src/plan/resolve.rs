@@ -13,8 +13,8 @@ use super::endpoint::{self, Want};
 use super::facts::Facts;
 use super::socket;
 use super::{
-    Access, BusPlan, DaemonPlan, Endpoint, Hours, Identity, Limits, LogPlan, LogTarget, Plan,
-    ServicePlan, SocketPlan, ThreadLimits, Transport, parse_network,
+    Access, BusPlan, ControlPlan, DaemonPlan, Endpoint, Hours, Identity, Limits, LogPlan,
+    LogTarget, Operators, Plan, ServicePlan, SocketPlan, ThreadLimits, Transport, parse_network,
 };
 use crate::config::{self, Complaint, Config, Fault, Place, in_order, shown};
 
@@ -26,6 +26,7 @@ pub fn resolve(config: Config, facts: &Facts) -> Result<Plan, Vec<Complaint>> {
     };
     let identity = resolving.identity();
     let log = resolving.log();
+    let control = resolving.control();
     let mut claims = Vec::new();
     let mut services = BTreeMap::new();
     for (name, service) in &config.services {
@@ -51,6 +52,7 @@ pub fn resolve(config: Config, facts: &Facts) -> Result<Plan, Vec<Complaint>> {
         thread_hang_timeout_ms: daemon.thread_hang_timeout_ms,
         sandbox: daemon.sandbox,
         log,
+        control,
         bus: BusPlan {
             history: daemon.bus.history,
             keep_ms: daemon.bus.keep_ms,
@@ -110,6 +112,25 @@ impl Resolving<'_> {
             uid: numbers?.uid,
             gid: gid?,
         })
+    }
+
+    fn control(&mut self) -> ControlPlan {
+        const KEY: &str = "daemon.control.operators";
+        let written = self.config.daemon.control.operators.clone();
+        let mut operators = Operators::default();
+        for name in &written {
+            match name.strip_prefix('@') {
+                Some(group) => {
+                    let looked = self.looked_up(KEY, "group", group, (self.facts.group)(group));
+                    operators.gids.extend(looked);
+                }
+                None => {
+                    let looked = self.looked_up(KEY, "user", name, (self.facts.user)(name));
+                    operators.uids.extend(looked.map(|numbers| numbers.uid));
+                }
+            }
+        }
+        ControlPlan { written, operators }
     }
 
     fn looked_up<T>(

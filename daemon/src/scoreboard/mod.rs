@@ -176,6 +176,8 @@ pub enum Counter {
     ClosedProxy,
     /// Open when its source was banned.
     ClosedBanned,
+    /// Ended because an operator wanted it.
+    ClosedAsked,
     /// Turned away because too many waited for a thread.
     RefusedBusy,
     /// Turned away because the plugin keeps failing and its service is suspended.
@@ -193,7 +195,7 @@ pub enum Counter {
 }
 
 impl Counter {
-    pub const ALL: [Counter; 39] = [
+    pub const ALL: [Counter; 40] = [
         Counter::Connections,
         Counter::Accepted,
         Counter::Refused,
@@ -226,6 +228,7 @@ impl Counter {
         Counter::ClosedPending,
         Counter::ClosedProxy,
         Counter::ClosedBanned,
+        Counter::ClosedAsked,
         Counter::RefusedBusy,
         Counter::RefusedFailing,
         Counter::FilesShort,
@@ -269,6 +272,7 @@ impl Counter {
             Counter::ClosedPending => "closed_pending",
             Counter::ClosedProxy => "closed_proxy",
             Counter::ClosedBanned => "closed_banned",
+            Counter::ClosedAsked => "closed_asked",
             Counter::RefusedBusy => "refused_busy",
             Counter::RefusedFailing => "refused_failing",
             Counter::FilesShort => "files_short",

@@ -106,14 +106,12 @@ pub(super) fn answer(bans: &mut Bans, request: &Request, caller: Credentials) ->
             for_ms,
             why,
         } => {
-            let Credentials { uid, pid, .. } = caller;
-            tracing::info!(%network, why, "`ban` was asked by uid {uid} (pid {pid})");
+            tracing::info!(%network, why, "banned for uid {}", caller.uid);
             bans.ban(*network, *for_ms, why, now);
             kept(bans, serde_json::json!({ "banned": network.trunc() }))
         }
         Request::Unban { network } => {
-            let Credentials { uid, pid, .. } = caller;
-            tracing::info!(%network, "`unban` was asked by uid {uid} (pid {pid})");
+            tracing::info!(%network, "taken off the bans for uid {}", caller.uid);
             match bans.unban(*network, now) {
                 true => kept(bans, serde_json::json!({ "unbanned": network.trunc() })),
                 false => {

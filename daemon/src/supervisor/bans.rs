@@ -197,6 +197,10 @@ impl Bans {
             .collect()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
     pub(super) fn status(&self, utc_ms: u64) -> Vec<BanStatus> {
         let living = self.list.iter().filter(|(_, entry)| !entry.is_over(utc_ms));
         living

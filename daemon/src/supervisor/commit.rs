@@ -41,6 +41,10 @@ impl Life {
             ..
         } = changing;
         self.plan = plan;
+        if matches!(wish.goal, Goal::Files) {
+            self.level_back = None;
+        }
+        self.admit_operators();
         log::set_level(self.plan.daemon.log.level);
         for (service, generation) in begun {
             if let Some(known) = self.services.get_mut(&service) {

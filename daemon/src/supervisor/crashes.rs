@@ -6,7 +6,7 @@
 //!
 //! Invariant: at most `CRASHES_MAX` files, each whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -44,6 +44,8 @@ pub(super) struct Crashes {
     /// Workers that were told to end by a signal, and whether because they did not return.
     pub(super) told: BTreeSet<WorkerId>,
     pub(super) hung: BTreeSet<WorkerId>,
+    /// Since the start, by service.
+    pub(super) counts: BTreeMap<String, u64>,
 }
 
 /// What the scoreboard of a dead worker says.
@@ -74,9 +76,14 @@ impl Crashes {
             out_of_memory: OutOfMemory::watch(),
             told: BTreeSet::new(),
             hung: BTreeSet::new(),
+            counts: BTreeMap::new(),
         };
         crashes.prune();
         crashes
+    }
+
+    pub(super) fn counts(&self) -> &BTreeMap<String, u64> {
+        &self.counts
     }
 
     /// The lifecycle had a signal sent: `hung` because a callback did not return.
@@ -120,6 +127,8 @@ impl Crashes {
         {
             decided.push(source);
         }
+        let died = self.counts.entry(service.name.clone()).or_default();
+        *died += 1;
         self.keep(report(worker, child, exit, service, left, decided));
         blamed
     }

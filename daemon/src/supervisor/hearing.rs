@@ -24,11 +24,7 @@ impl Supervisor {
                 return Ok(());
             };
             match heard {
-                // A sensor's worker has something to say whenever somebody comes.
-                Ok(report)
-                    if matches!(report, Report::Trapped { .. })
-                        || self.children.may_report(pid) =>
-                {
+                Ok(report) if report.is_repeated() || self.children.may_report(pid) => {
                     self.reported(pid, &kind, report, now_ms)?;
                 }
                 Ok(report) => self.distrust(pid, &format!("a second report ({report:?})")),
@@ -103,6 +99,12 @@ impl Supervisor {
             (Kind::Worker { id, .. }, Report::Trapped { source }, Phase::Living(life)) => {
                 if let Err(what) = life.trapped(*id, source, now_ms) {
                     self.distrust(pid, what);
+                }
+                Ok(())
+            }
+            (Kind::Worker { id, .. }, Report::Connections { number, .. }, Phase::Living(life)) => {
+                if !life.looks.heard(*id, number) {
+                    self.distrust(pid, "an answer that nobody asked for");
                 }
                 Ok(())
             }

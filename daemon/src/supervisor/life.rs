@@ -14,10 +14,13 @@ use nix::sys::signal::Signal as UnixSignal;
 use super::banning::Reported;
 use super::bans::{Bans, utc_ms};
 use super::children::{Child, Children, Kind};
+use super::connections::Looks;
 use super::crashes::Crashes;
 use super::directories::Directories;
 use super::handover;
 use super::hub::Bus;
+use super::logging::LevelBack;
+use super::metrics::Happened;
 use super::notify::Notifier;
 use super::preparation::Candidate;
 use super::service::{Edition, Places, Service};
@@ -34,7 +37,6 @@ use crate::lifecycle::{
 };
 use crate::plan::{LogLevel, Plan, ServicePlan};
 use crate::plugin_host::verify;
-use crate::scoreboard::{Counter, Scoreboard};
 
 pub(super) struct Life {
     pub(super) lifecycle: Lifecycle,
@@ -47,6 +49,9 @@ pub(super) struct Life {
     pub(super) reported: Reported,
     pub(super) crashes: Crashes,
     pub(super) changes: Reloads,
+    pub(super) looks: Looks,
+    pub(super) happened: Happened,
+    pub(super) level_back: Option<LevelBack>,
     /// Where the configuration is.
     pub(super) sources: CheckBrief,
     pub(super) watch: Watch,
@@ -79,6 +84,9 @@ impl Life {
             reported: Reported::default(),
             crashes,
             changes: Reloads::default(),
+            looks: Looks::default(),
+            happened: Happened::default(),
+            level_back: None,
             sources,
             bus: Bus::default(),
             notifier,
@@ -130,6 +138,7 @@ impl Life {
         }
         self.changes.start_from(self.snapshot());
         self.keep_listeners();
+        self.admit_operators();
         self.prune();
     }
 
@@ -169,6 +178,8 @@ impl Life {
             self.control.next_deadline_ms(),
             self.bans.next_deadline_ms(),
             self.notifier.next_deadline_ms(),
+            self.looks.next_deadline_ms(),
+            self.next_level_ms(),
             self.bus_deadline_ms(),
             (self.changes.is_due() && self.lifecycle.can_change()).then_some(0),
             Some(look),
@@ -179,6 +190,7 @@ impl Life {
     pub(super) fn tick(&mut self, children: &mut Children, now_ms: u64) {
         self.handle(Event::Tick, children, now_ms);
         self.bans.save_if_due(now_ms);
+        self.level_back_if_due(children, now_ms);
     }
 
     pub(super) fn stop(&mut self, fast: bool, children: &mut Children, now_ms: u64) {
@@ -213,6 +225,7 @@ impl Life {
         self.watch.forget(worker);
         self.signs.forget(worker);
         self.reported.forget(worker);
+        self.looks.forget(worker);
         let (mut blame, mut cause) = (None, None);
         if let Some(service) = self.services.get_mut(&worker.service) {
             let around = (&mut self.bans, now_ms);
@@ -416,7 +429,7 @@ impl Life {
                 status::announcement(&self.services, &views, &socket)
             }
             Some(Announcement { json: true }) => {
-                let status = status::of(&self.services, &views, children, now_ms);
+                let status = status::of(&self.shown(), children, now_ms);
                 serde_json::to_string(&status).expect("a status is plain data") + "\n"
             }
         };
@@ -473,20 +486,4 @@ fn log_change(change: &Change) {
         LogLevel::Warning => tracing::warn!("{text}"),
         LogLevel::Error => tracing::error!("{text}"),
     }
-}
-
-/// The services' totals by name, from the dead and the living.
-pub(super) fn totals(boards: &[&Scoreboard], retired: &[u64]) -> BTreeMap<String, u64> {
-    let counted = Counter::ALL
-        .iter()
-        .zip(retired)
-        .filter(|(c, _)| **c != Counter::Connections);
-    counted
-        .map(|(counter, retired)| {
-            let living: u64 = boards
-                .iter()
-                .fold(0, |sum, board| sum.saturating_add(board.read(*counter)));
-            (counter.name().to_owned(), retired.saturating_add(living))
-        })
-        .collect()
 }

@@ -12,14 +12,18 @@ mod banning;
 mod bans;
 mod children;
 mod commit;
+mod connections;
 mod crashes;
 mod directories;
 mod handover;
+mod health;
 mod hearing;
 mod hub;
 mod lending;
 mod life;
 mod listeners;
+mod logging;
+mod metrics;
 mod notify;
 mod notifying;
 mod preparation;
@@ -196,6 +200,7 @@ impl Supervisor {
                 life.tend_bus(&mut self.children, now_ms);
                 life.advance(&mut self.children, now_ms);
                 life.spread_bans(&mut self.children);
+                life.conclude_looks(now_ms);
                 life.conclude(&self.wish, &self.children, now_ms)?;
                 life.notify_passed(now_ms);
                 self.replace_if_rehearsed(now_ms);
@@ -279,9 +284,14 @@ impl Supervisor {
                     life.pause(None, &mut self.children, now_ms);
                 }
             }
-            Asked::Nothing(name) => {
-                tracing::warn!("{name} is not answered in this release; restart to apply changes");
-            }
+            Asked::ReopenLog => match &self.phase {
+                Phase::Living(life) => life.reopen_log(&self.children),
+                Phase::Checking | Phase::Preparing(..) | Phase::Leaving(_) => {}
+            },
+            Asked::DumpState => match &self.phase {
+                Phase::Living(life) => life.dump_state(&self.children, now_ms),
+                Phase::Checking | Phase::Preparing(..) | Phase::Leaving(_) => {}
+            },
         }
     }
 

@@ -207,6 +207,8 @@ impl Life {
         if !steps.values().any(Step::is_change) && policy(&preparation.plan) == policy(&self.plan) {
             // Where things are written may have.
             self.plan.places = preparation.plan.places;
+            self.plan.daemon.control = preparation.plan.daemon.control;
+            self.admit_operators();
             let text = "nothing has changed".to_owned();
             self.conclude_wish(&wish, exit::DONE, text, steps, now_ms);
             return;
@@ -415,6 +417,7 @@ impl Life {
             at_ms: now_ms,
         };
         outcome.log();
+        self.happened.note(&outcome);
         let reply = match exit {
             exit::DONE => Reply::of(&outcome),
             _ => Reply::failed(exit, outcome.text.clone()),

@@ -10,11 +10,13 @@ use std::collections::BTreeSet;
 use super::banning;
 use super::children::Children;
 use super::life::Life;
+use super::status::Shown;
 use super::wishes::{Goal, WORKERS_MAX, Wish, Workers};
-use super::{socket_options, status};
-use crate::control::{Answer, Credentials, Reply, Request, Role};
+use super::{health, metrics, socket_options, status};
+use crate::control::{Answer, Credentials, Reply, Request, RunningConfig};
 use crate::exit;
 use crate::lifecycle::{Event, ServiceId};
+use crate::plan;
 
 /// A request that is carried out once its caller has been seen to.
 type Asked = (Request, Credentials);
@@ -23,59 +25,67 @@ impl Life {
     /// Answers what operators asked, and does what they want done.
     pub(super) fn requests(&mut self, children: &mut Children, now_ms: u64) {
         let mut asked: Vec<Asked> = Vec::new();
-        let (services, lifecycle) = (&self.services, &self.lifecycle);
-        let (bans, changes) = (&mut self.bans, &self.changes);
-        let crashes = &self.crashes;
-        self.control.turn(now_ms, |request, caller| {
-            if request.needs() > Role::Read && !request.is_about_bans() {
-                tracing::info!(
-                    "`{}` was asked by uid {} (pid {})",
-                    request.verb(),
-                    caller.uid,
-                    caller.pid
-                );
+        let shown = Shown {
+            services: &self.services,
+            lifecycle: &self.lifecycle,
+            plan: &self.plan,
+            sources: &self.sources,
+            last: self.changes.last.as_ref(),
+            happened: &self.happened,
+            crashes: &self.crashes,
+        };
+        let bans = &mut self.bans;
+        self.control.turn(now_ms, |request, caller| match request {
+            Request::Status => Answer::Now(Reply::of(&status::of(&shown, children, now_ms))),
+            Request::Health => Answer::Now(Reply::of(&health::of(
+                shown.services,
+                &shown.lifecycle.view(),
+            ))),
+            Request::Metrics => {
+                let metrics = metrics::of(&shown, bans.len(), children, now_ms);
+                Answer::Now(Reply::of(&metrics))
             }
-            match request {
-                Request::Status => {
-                    let status = status::of(services, &lifecycle.view(), children, now_ms);
-                    Answer::Now(Reply::of(&status))
-                }
-                Request::SocketOptions { service } => {
-                    Answer::Now(socket_options::reply(services, service.as_deref()))
-                }
-                Request::Ban { .. } | Request::Unban { .. } | Request::Bans => {
-                    banning::answer(bans, request, caller)
-                }
-                Request::Crashes | Request::CrashReport { .. } => crashes.answer(request),
-                Request::LastReload => Answer::Now(match &changes.last {
-                    Some(outcome) => Reply::of(outcome),
-                    None => Reply::failed(exit::FAILED, "nothing has been changed since the start"),
-                }),
-                Request::Stop { .. } => {
-                    asked.push((request.clone(), caller));
-                    Answer::Hold(Reply::of(&serde_json::json!({ "pid": std::process::id() })))
-                }
-                Request::Reload {
-                    wait: false,
-                    dry_run: false,
-                }
-                | Request::Upgrade {
-                    wait: false,
-                    dry_run: false,
-                } => {
-                    asked.push((request.clone(), caller));
-                    Answer::Now(Reply::of(&serde_json::json!({ "begun": true })))
-                }
-                Request::Reload { .. }
-                | Request::Upgrade { .. }
-                | Request::Rollback
-                | Request::Restart { .. }
-                | Request::Drain { .. }
-                | Request::Resume { .. }
-                | Request::Scale { .. } => {
-                    asked.push((request.clone(), caller));
-                    Answer::Later
-                }
+            Request::ShowConfig => Answer::Now(Reply::of(&RunningConfig {
+                keys: plan::keys_of(shown.plan),
+                sources: shown.sources.clone(),
+            })),
+            Request::SocketOptions { service } => {
+                Answer::Now(socket_options::reply(shown.services, service.as_deref()))
+            }
+            Request::Ban { .. } | Request::Unban { .. } | Request::Bans => {
+                banning::answer(bans, request, caller)
+            }
+            Request::Crashes | Request::CrashReport { .. } => shown.crashes.answer(request),
+            Request::LastReload => Answer::Now(match shown.last {
+                Some(outcome) => Reply::of(outcome),
+                None => Reply::failed(exit::FAILED, "nothing has been changed since the start"),
+            }),
+            Request::Stop { .. } => {
+                asked.push((request.clone(), caller));
+                Answer::Hold(Reply::of(&serde_json::json!({ "pid": std::process::id() })))
+            }
+            Request::Reload {
+                wait: false,
+                dry_run: false,
+            }
+            | Request::Upgrade {
+                wait: false,
+                dry_run: false,
+            } => {
+                asked.push((request.clone(), caller));
+                Answer::Now(Reply::of(&serde_json::json!({ "begun": true })))
+            }
+            Request::Reload { .. }
+            | Request::Upgrade { .. }
+            | Request::Rollback
+            | Request::Restart { .. }
+            | Request::Drain { .. }
+            | Request::Resume { .. }
+            | Request::Scale { .. }
+            | Request::Connections { .. }
+            | Request::LogLevel { .. } => {
+                asked.push((request.clone(), caller));
+                Answer::Later
             }
         });
         for (request, caller) in asked {
@@ -106,7 +116,19 @@ impl Life {
             Request::Restart { service } => self.anew(service.as_deref(), "asked for"),
             Request::Resume { service } => self.anew_if_paused(service.as_deref()),
             Request::Scale { service, workers } => self.scaled(service, *workers),
+            Request::Connections { filter, end } => {
+                self.look_at_connections(caller.ticket, filter, *end, children, now_ms);
+                return;
+            }
+            Request::LogLevel { level, for_ms } => {
+                let reply = self.change_level(*level, *for_ms, children, now_ms);
+                self.control.reply(caller.ticket, &reply, now_ms);
+                return;
+            }
             Request::Status
+            | Request::Health
+            | Request::Metrics
+            | Request::ShowConfig
             | Request::SocketOptions { .. }
             | Request::Bans
             | Request::Ban { .. }
@@ -151,6 +173,14 @@ impl Life {
             self.handle(Event::Pause { service: *service }, children, now_ms);
         }
         Reply::of(&serde_json::json!({ "draining": self.names(&chosen) }))
+    }
+
+    /// Whoever the plan names may operate from now on.
+    pub(super) fn admit_operators(&mut self) {
+        let control = &self.plan.daemon.control;
+        if let Err(error) = self.control.admit(&control.operators) {
+            tracing::error!("daemon.control.operators: the socket's mode cannot change: {error}");
+        }
     }
 
     fn before(&self) -> Result<Goal, String> {

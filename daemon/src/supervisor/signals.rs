@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
+use nix::libc;
 use signal_hook::consts::{
     SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGWINCH,
 };
@@ -24,10 +25,12 @@ pub(super) enum Asked {
     /// One worker more, or fewer, for each service.
     MoreWorkers,
     FewerWorkers,
+    /// The file may have been moved away.
+    ReopenLog,
+    /// All there is to know, into the log.
+    DumpState,
     /// Let the program that is installed now take over.
     Upgrade,
-    /// A convention of daemons that this release does not answer yet; dying of it would be worse.
-    Nothing(&'static str),
 }
 
 const TABLE: [(i32, Asked); 10] = [
@@ -39,7 +42,7 @@ const TABLE: [(i32, Asked); 10] = [
     (SIGWINCH, Asked::Drain),
     (SIGTTIN, Asked::MoreWorkers),
     (SIGTTOU, Asked::FewerWorkers),
-    (SIGUSR1, Asked::Nothing("SIGUSR1")),
+    (SIGUSR1, Asked::ReopenLog),
     (SIGUSR2, Asked::Upgrade),
 ];
 
@@ -50,8 +53,10 @@ pub(super) struct Signals {
 
 impl Signals {
     pub(super) fn install() -> io::Result<Signals> {
-        let mut pipes = Vec::with_capacity(TABLE.len());
-        for (signal, asked) in TABLE {
+        let mut pipes = Vec::with_capacity(TABLE.len() + 1);
+        // Which number it has is known only at run time.
+        let dump = (libc::SIGRTMIN() + 1, Asked::DumpState);
+        for (signal, asked) in TABLE.into_iter().chain([dump]) {
             let (ours, handlers) = UnixStream::pair()?;
             ours.set_nonblocking(true)?;
             handlers.set_nonblocking(true)?;

@@ -8,19 +8,48 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::children::{Children, Kind};
-use super::life::totals;
+use super::crashes::Crashes;
+use super::life::Life;
+use super::metrics::Happened;
 use super::service::Service;
-use crate::control::{BreakerStatus, ServiceStatus, Status, WorkerStatus};
-use crate::lifecycle::{ServiceId, ServiceView, State, WorkerView};
+use crate::channel::CheckBrief;
+use crate::control::{
+    BreakerStatus, GenerationStatus, ReloadOutcome, RemovedStatus, ServiceStatus, Standing, Status,
+    WorkerStatus,
+};
+use crate::lifecycle::{Lifecycle, ServiceId, ServiceView, State, WorkerView};
 use crate::log;
+use crate::plan::Plan;
 use crate::scoreboard::{Counter, Scoreboard};
 
-pub(super) fn of(
-    services: &BTreeMap<ServiceId, Service>,
-    views: &[ServiceView],
-    children: &Children,
-    now_ms: u64,
-) -> Status {
+/// What is known, to be shown.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<'a> {
+    pub(super) services: &'a BTreeMap<ServiceId, Service>,
+    pub(super) lifecycle: &'a Lifecycle,
+    pub(super) plan: &'a Plan,
+    pub(super) sources: &'a CheckBrief,
+    pub(super) last: Option<&'a ReloadOutcome>,
+    pub(super) happened: &'a Happened,
+    pub(super) crashes: &'a Crashes,
+}
+
+impl Life {
+    pub(super) fn shown(&self) -> Shown<'_> {
+        Shown {
+            services: &self.services,
+            lifecycle: &self.lifecycle,
+            plan: &self.plan,
+            sources: &self.sources,
+            last: self.changes.last.as_ref(),
+            happened: &self.happened,
+            crashes: &self.crashes,
+        }
+    }
+}
+
+pub(super) fn of(shown: &Shown<'_>, children: &Children, now_ms: u64) -> Status {
+    let (services, views) = (shown.services, &shown.lifecycle.view());
     let both = views
         .iter()
         .filter_map(|view| Some((services.get(&view.service)?, view)));
@@ -38,11 +67,62 @@ pub(super) fn of(
                 )
             })
             .collect(),
+        removed: removed(services, children),
+        last_reload: shown.last.cloned(),
+        log_level: shown.plan.daemon.log.level,
     }
 }
 
+/// Services that no plan has any more, and that still have something open.
+fn removed(
+    services: &BTreeMap<ServiceId, Service>,
+    children: &Children,
+) -> BTreeMap<String, RemovedStatus> {
+    let mut removed: BTreeMap<String, RemovedStatus> = BTreeMap::new();
+    for (_, child) in children.iter() {
+        let Kind::Worker { id, .. } = &child.kind else {
+            continue;
+        };
+        let service = services.get(&id.service);
+        if let Some(service) = service.filter(|service| service.has_left()) {
+            let known = removed.entry(service.name.clone()).or_default();
+            known.workers += 1;
+            let board = child.scoreboard.as_ref();
+            known.connections += board.map_or(0, |board| board.read(Counter::Connections));
+        }
+    }
+    removed
+}
+
+/// Those that have workers, and the one that is to serve.
+fn generations(
+    service: &Service,
+    view: &ServiceView,
+    children: &Children,
+) -> Vec<GenerationStatus> {
+    let mut known: BTreeMap<u32, GenerationStatus> = BTreeMap::new();
+    for worker in &view.workers {
+        let number = worker.generation;
+        let entry = known.entry(number).or_insert_with(|| GenerationStatus {
+            generation: number,
+            standing: match number {
+                _ if number == view.generation => Standing::Current,
+                // It has begun, and is not what serves yet.
+                _ if number > service.current => Standing::Parked,
+                _ => Standing::Draining,
+            },
+            workers: 0,
+            connections: 0,
+        });
+        entry.workers += 1;
+        let board = board_of(worker, children);
+        entry.connections += board.map_or(0, |board| board.read(Counter::Connections));
+    }
+    known.into_values().collect()
+}
+
 /// It serves, with all the workers that it should have.
-fn is_healthy(view: &ServiceView) -> bool {
+pub(super) fn is_healthy(view: &ServiceView) -> bool {
     let serving = |worker: &WorkerView| worker.state == State::Serving;
     let workers = view.workers.iter();
     let mut own = workers.filter(|worker| worker.generation == view.generation);
@@ -71,6 +151,8 @@ fn of_service(
         version,
         state: view.state,
         failure: view.failure.clone(),
+        drained: view.paused,
+        generations: generations(service, view, children),
         breaker: view.breaker.as_ref().map(|breaker| BreakerStatus {
             course: breaker.course,
             for_s: breaker.until_ms.saturating_sub(now_ms) / 1_000,
@@ -111,7 +193,7 @@ fn of_worker(view: &WorkerView, children: &Children, now_ms: u64) -> WorkerStatu
     }
 }
 
-fn board_of<'a>(view: &WorkerView, children: &'a Children) -> Option<&'a Scoreboard> {
+pub(super) fn board_of<'a>(view: &WorkerView, children: &'a Children) -> Option<&'a Scoreboard> {
     let pid = view.pid?;
     let found = children
         .iter()
@@ -145,4 +227,20 @@ pub(super) fn announcement(
         socket.display()
     );
     text
+}
+
+/// The services' totals by name, from the dead and the living.
+pub(super) fn totals(boards: &[&Scoreboard], retired: &[u64]) -> BTreeMap<String, u64> {
+    let counted = Counter::ALL
+        .iter()
+        .zip(retired)
+        .filter(|(c, _)| **c != Counter::Connections);
+    counted
+        .map(|(counter, retired)| {
+            let living: u64 = boards
+                .iter()
+                .fold(0, |sum, board| sum.saturating_add(board.read(*counter)));
+            (counter.name().to_owned(), retired.saturating_add(living))
+        })
+        .collect()
 }

@@ -188,6 +188,7 @@ impl Complaints {
                 count,
                 "connections closed: no PROXY header from an address in access.proxy_from"
             ),
+            Passed::Asked => tracing::info!(count, "connections ended: an operator wanted it"),
             Passed::Banned => tracing::info!(count, "connections closed: their source is banned"),
         }
     }

@@ -55,7 +55,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         };
         if self.blocking.serves() {
             let (endpoint, facts) = (facts.endpoint.to_owned(), facts.without_endpoint());
-            return self.hand_over(Stream::new(socket), facts, endpoint, guest);
+            return self.hand_over(Stream::new(socket, self.now_ms), facts, endpoint, guest);
         }
         match self.streams.open(&facts, self.now_ms) {
             Ok(token) => {
@@ -94,7 +94,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.scoreboard.add(Counter::Connections, 1);
         let event = EpollEvent::new(Stream::interest(), token.data().as_ffi());
         let registered = self.epoll.add(&socket, event);
-        self.sockets.insert(token, Stream::new(socket));
+        let stream = Stream::new(socket, self.now_ms);
+        self.sockets.insert(token, stream);
         if registered.is_err() {
             self.streams.lost(token, self.now_ms);
         }

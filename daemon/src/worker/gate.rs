@@ -86,6 +86,10 @@ impl Refusal {
 }
 
 impl Guest {
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
     fn peer(&self) -> Party {
         match self.address {
             Some(ip) => Party::Internet(SocketAddr::new(ip, 0)),
@@ -280,6 +284,10 @@ impl Gate {
         let banned = |(_, guest): &(Token, &Guest)| self.bans.includes(guest.peer(), now_ms);
         let banned = self.guests.iter().filter(banned);
         banned.map(|(token, _)| token).collect()
+    }
+
+    pub(super) fn address_of(&self, token: Token) -> Option<IpAddr> {
+        self.guests.get(token)?.address
     }
 
     pub(super) fn is_banned(&self, guest: Guest, now_ms: u64) -> bool {

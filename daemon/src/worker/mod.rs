@@ -27,6 +27,7 @@ mod gate;
 mod handover;
 mod lent;
 mod listener;
+mod looking;
 mod obey;
 mod reserve;
 mod sending;

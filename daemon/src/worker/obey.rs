@@ -51,6 +51,12 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 self.begin_giving(grace_ms);
             }
             Order::Take {} => self.begin_taking(),
+            Order::Connections(order) => self.say_connections(&order),
+            Order::LogTo {} => {
+                if let Some(file) = self.orders.take_descriptor() {
+                    log::write_to(file.into());
+                }
+            }
             Order::Ban(ban) => self.ban(&ban),
             Order::Unban { network } => self.gate.unban(network),
             Order::Lend { from, listener } => {

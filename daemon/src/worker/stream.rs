@@ -21,6 +21,8 @@ use crate::engine::Pieces;
 pub(super) struct Stream {
     /// Of TCP or a Unix stream: both are read, sent to and shut alike.
     pub(super) socket: OwnedFd,
+    /// When it was accepted, here or by the worker that it comes from.
+    pub(super) since_ms: u64,
     /// There may be something to read.
     pub(super) readable: bool,
     /// The last send was not cut short.
@@ -60,9 +62,10 @@ pub(super) enum Heard {
 }
 
 impl Stream {
-    pub(super) fn new(socket: OwnedFd) -> Stream {
+    pub(super) fn new(socket: OwnedFd, since_ms: u64) -> Stream {
         Stream {
             socket,
+            since_ms,
             readable: false,
             writable: true,
             hung: false,

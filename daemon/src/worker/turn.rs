@@ -459,6 +459,7 @@ pub(super) fn closed_for(passed: Passed) -> Counter {
         Passed::Pending => Counter::ClosedPending,
         Passed::Header => Counter::ClosedProxy,
         Passed::Banned => Counter::ClosedBanned,
+        Passed::Asked => Counter::ClosedAsked,
     }
 }
 

@@ -48,6 +48,8 @@ static pp_status create(const pp_host_api *api, pp_host *host, const pp_settings
   return refuse(error, "the database is away");
 #elif defined(CASE_create_segfaults)
   *(volatile int *)(uintptr_t)16 = 1;
+#elif defined(CASE_create_sleeps)
+  for (;;) pause();
 #endif
   return PP_OK;
 }

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use nix::sys::socket::{getsockopt, sockopt};
 use serde::{Deserialize, Serialize};
 
-use super::{Caller, Credentials, Server, State};
+use super::{Caller, Credentials, Doors, Server, State};
+use crate::plan::Operators;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct KeptServer {
@@ -25,6 +26,7 @@ struct KeptCaller {
     credentials: Credentials,
     request: Vec<u8>,
     reply: Vec<u8>,
+    audited: Option<String>,
     state: State,
     leaves_ms: u64,
 }
@@ -37,6 +39,7 @@ impl Server {
             credentials: caller.credentials,
             request: caller.request.clone(),
             reply: caller.reply.clone(),
+            audited: caller.audited.clone(),
             state: caller.state,
             leaves_ms: caller.leaves_ms,
         });
@@ -55,8 +58,11 @@ impl Server {
     /// When `take` has not what is asked of it, or the listener is none.
     pub fn adopt(
         kept: KeptServer,
+        operators: &Operators,
         mut take: impl FnMut(usize) -> Result<OwnedFd, String>,
     ) -> Result<Server, String> {
+        let mut doors = Doors::new();
+        doors.admit(operators);
         let listener = take(kept.listener)?;
         if getsockopt(&listener, sockopt::AcceptConn) != Ok(true) {
             return Err("the control socket does not listen".to_owned());
@@ -67,6 +73,7 @@ impl Server {
                 credentials: caller.credentials,
                 request: caller.request,
                 reply: caller.reply,
+                audited: caller.audited,
                 state: caller.state,
                 leaves_ms: caller.leaves_ms,
             })
@@ -75,7 +82,7 @@ impl Server {
             callers: callers.collect::<Result<_, String>>()?,
             listener: listener.into(),
             path: kept.path,
-            own_uid: nix::unistd::geteuid().as_raw(),
+            doors,
             away_until_ms: None,
             tickets: kept.tickets,
         })

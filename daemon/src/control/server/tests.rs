@@ -141,26 +141,3 @@ fn an_answer_that_takes_a_while_finds_who_asked() {
     desk.server.reply(ticket, &answer, desk.now_ms);
     assert_eq!(reply(&first).exit, exit::CONFIG);
 }
-
-#[test]
-fn only_root_and_the_daemons_user_may_change_anything() {
-    let of = |uid| Credentials {
-        pid: 1,
-        uid,
-        gid: 7,
-        ticket: 1,
-    };
-    for (uid, own, expected) in [
-        (0, 5, Role::Admin),
-        (5, 5, Role::Admin),
-        (6, 5, Role::Read),
-        (6, 0, Role::Read),
-    ] {
-        assert_eq!(
-            role(of(uid), own),
-            expected,
-            "uid {uid} at a daemon of {own}"
-        );
-    }
-    assert!(Request::Stop { fast: false }.needs() > Role::Read);
-}

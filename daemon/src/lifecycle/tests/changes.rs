@@ -83,7 +83,7 @@ fn a_candidate_that_fails_takes_the_change_with_it_and_nothing_else() {
                     "kill b1",
                     "b: generation 1 has failed: settings.root is missing",
                     "drain a1@2 1000",
-                    "abandon: settings.root is missing",
+                    "abandon: services.b: settings.root is missing",
                 ],
             ),
             (130, exits("a1@2", 0), &["retired a@2"]),

@@ -21,7 +21,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::children::Kind;
+use super::connections::KeptLooks;
 use super::listeners::{BoundFile, Origin};
+use super::logging::LevelBack;
+use super::metrics::Happened;
 use super::unsent::Unsent;
 use super::wishes::{Snapshot, Wish};
 use crate::channel::{CheckBrief, RehearsalBrief, Report, StoredPlugin, handed};
@@ -81,6 +84,11 @@ pub(super) struct Estate {
     proven: Option<Snapshot>,
     previous: Option<Snapshot>,
     last: Option<ReloadOutcome>,
+    looks: KeptLooks,
+    happened: Happened,
+    /// Crashes since the start, by service.
+    died: BTreeMap<String, u64>,
+    level_back: Option<LevelBack>,
 }
 
 #[derive(Serialize, Deserialize)]

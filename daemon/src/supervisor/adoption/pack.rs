@@ -98,6 +98,10 @@ pub(in crate::supervisor) fn pack<'a>(
         proven: life.changes.proven.clone(),
         previous: life.changes.previous.clone(),
         last: life.changes.last.clone(),
+        looks: life.looks.describe(),
+        happened: life.happened.clone(),
+        died: life.crashes.counts.clone(),
+        level_back: life.level_back,
     };
     Ok(Packed {
         file: handed::brief(&estate)?,

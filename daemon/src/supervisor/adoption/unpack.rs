@@ -29,6 +29,7 @@ use crate::scoreboard::{Counter, Scoreboard};
 use crate::supervisor::banning::Reported;
 use crate::supervisor::bans::Bans;
 use crate::supervisor::children::{Child, Children, Kind};
+use crate::supervisor::connections::Looks;
 use crate::supervisor::crashes::Crashes;
 use crate::supervisor::directories::Directories;
 use crate::supervisor::life::{Life, policy};
@@ -94,13 +95,15 @@ pub(super) fn unpack(estate: Estate, mut handed: Handed) -> Result<Adopted, Stri
     crashes.penalties = value("penalties", estate.penalties)?;
     crashes.told = estate.told.into_iter().collect();
     crashes.hung = estate.hung.into_iter().collect();
+    crashes.counts = estate.died;
     let failed = |what: &str, error: io::Error| format!("{what}: {error}");
     let children =
         Children::adopted(estate.program, living).map_err(|error| failed("itself", error))?;
     let started = started(estate.started_ms).map_err(|error| failed("the clock", error))?;
     let run_dir: PathBuf = estate.plan.daemon.run_dir.clone();
     let directories = Directories::adopted(run_dir, handed.take(estate.lock)?)?;
-    let control = Server::adopt(estate.control, |place| handed.take(place))?;
+    let operators = &estate.plan.daemon.control.operators;
+    let control = Server::adopt(estate.control, operators, |place| handed.take(place))?;
     let life = Life {
         lifecycle,
         services,
@@ -110,6 +113,9 @@ pub(super) fn unpack(estate: Estate, mut handed: Handed) -> Result<Adopted, Stri
         reported: Reported::default(),
         crashes,
         changes,
+        looks: Looks::adopt(estate.looks),
+        happened: estate.happened,
+        level_back: estate.level_back,
         sources: estate.sources.clone(),
         bus,
         watch: Watch::new(policy(&estate.plan)),

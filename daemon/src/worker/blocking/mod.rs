@@ -146,6 +146,15 @@ impl Blocking {
     }
 
     /// Sessions that are with a thread, or wait for one.
+    /// An operator wants these to end.
+    pub(super) fn end_asked(&self, tokens: &[Token]) {
+        self.sessions.end_asked(tokens);
+    }
+
+    pub(super) fn seen(&self) -> impl Iterator<Item = (Token, Guest, &Stream)> {
+        self.sessions.seen()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.sessions.len()
     }

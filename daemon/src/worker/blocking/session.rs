@@ -107,7 +107,7 @@ impl Cut {
     pub(super) fn halt(self) -> Halt {
         match self {
             // These have been thrown out; time was not what they lacked.
-            Cut::Lost | Cut::Passed(Passed::Banned | Passed::Pending) => Halt::Gone,
+            Cut::Lost | Cut::Passed(Passed::Banned | Passed::Pending | Passed::Asked) => Halt::Gone,
             Cut::Idle | Cut::Handler | Cut::Passed(_) => Halt::TimedOut,
         }
     }

@@ -119,6 +119,18 @@ impl Sessions {
         banned().for_each(|open| open.session.end(Passed::Banned));
     }
 
+    /// An operator wants these to end.
+    pub(super) fn end_asked(&self, tokens: &[Token]) {
+        for open in tokens.iter().filter_map(|token| self.open.get(*token)) {
+            open.session.end(Passed::Asked);
+        }
+    }
+
+    pub(super) fn seen(&self) -> impl Iterator<Item = (Token, Guest, &Stream)> {
+        let open = self.open.iter();
+        open.map(|(token, open)| (token, open.guest, &open.session.socket))
+    }
+
     pub(super) fn next_deadline_ms(&self) -> Option<u64> {
         self.ages.first().map(|(at_ms, _)| *at_ms)
     }

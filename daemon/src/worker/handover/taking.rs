@@ -38,6 +38,7 @@ struct Newcomer {
     token: Token,
     socket: OwnedFd,
     peer: Party,
+    since_ms: u64,
     guest: Guest,
 }
 
@@ -165,6 +166,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             token,
             socket,
             peer,
+            since_ms: self.now_ms.saturating_sub(carried.facts.age_ms),
             guest: self.gate.count_in(peer),
         })
     }
@@ -182,6 +184,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             self.note_uncounted(newcomer.guest);
             self.gate.enter(token, newcomer.guest);
             self.keep(token, newcomer.socket, newcomer.peer);
+            if let Some(stream) = self.sockets.get_mut(token) {
+                stream.since_ms = newcomer.since_ms;
+            }
             self.streams.stay(token);
             self.give_too(token);
         }

@@ -24,7 +24,7 @@ fn scene() -> Scene {
     let board = Scoreboard::over(SharedWords::map(&file).expect("mapping")).expect("long enough");
     Scene {
         peer,
-        session: Session::new(Stream::new(ours.into()), false, &Arc::default()),
+        session: Session::new(Stream::new(ours.into(), 0), false, &Arc::default()),
         stop: Stop::new().expect("descriptors"),
         slot: board.slot(1),
     }
@@ -62,6 +62,7 @@ fn what_was_kept_is_shown_and_read_before_what_lies_in_the_socket() {
 fn whoever_the_loop_has_ended_reads_no_fin_and_hears_the_same_from_every_call() {
     for (passed, halt) in [
         (Passed::Banned, Halt::Gone),
+        (Passed::Asked, Halt::Gone),
         (Passed::Pending, Halt::Gone),
         (Passed::Lifetime, Halt::TimedOut),
     ] {
