@@ -43,15 +43,16 @@ mod wishes;
 use std::collections::BTreeMap;
 use std::io;
 use std::mem;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 pub use adoption::rehearse;
 pub use probe_once::probe_once;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::time::TimeSpec;
 
 use crate::channel::{Brief, CheckBrief};
 use crate::control::{Interest, Server};
@@ -238,7 +239,7 @@ impl Supervisor {
                 fds.push(PollFd::new(fd, flags));
             }
         }
-        match poll(&mut fds, self.patience()) {
+        match ppoll(&mut fds, self.patience(), Some(SigSet::empty())) {
             Ok(_) | Err(Errno::EINTR) => {}
             // Out of memory for the moment: the next turn tries again, after the deadlines.
             Err(error) => tracing::error!("poll failed: {error}"),
@@ -251,7 +252,7 @@ impl Supervisor {
     }
 
     /// Until the next deadline, with a millisecond for rounding.
-    fn patience(&self) -> PollTimeout {
+    fn patience(&self) -> Option<TimeSpec> {
         let due = self
             .children
             .iter()
@@ -261,13 +262,9 @@ impl Supervisor {
             Phase::Living(life) => life.next_deadline_ms(),
             Phase::Checking | Phase::Preparing(..) | Phase::Leaving(_) => None,
         };
-        match due.into_iter().chain(life).min() {
-            None => PollTimeout::NONE,
-            Some(due) => {
-                let left = (due + 1).saturating_sub(self.now_ms());
-                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-            }
-        }
+        let due = due.into_iter().chain(life).min()?;
+        let left = (due + 1).saturating_sub(self.now_ms());
+        Some(TimeSpec::from(Duration::from_millis(left)))
     }
 
     fn signalled(&mut self, asked: Asked, now_ms: u64) {

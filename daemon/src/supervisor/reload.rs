@@ -438,22 +438,19 @@ impl Life {
         let is_ours = |reload: &mut Reload| !matches!(reload.stage, Stage::Changing(_));
         if let Some(Reload { wish, stage }) = self.changes.under_way.take_if(is_ours) {
             end_children(&stage, children);
-            self.conclude_wish(
-                &wish,
-                exit::FAILED,
-                text.to_owned(),
-                BTreeMap::new(),
-                now_ms,
-            );
+            self.dismiss(&wish, text, now_ms);
         }
         for wish in mem::take(&mut self.changes.waiting) {
-            self.conclude_wish(
-                &wish,
-                exit::FAILED,
-                text.to_owned(),
-                BTreeMap::new(),
-                now_ms,
-            );
+            self.dismiss(&wish, text, now_ms);
+        }
+    }
+
+    /// It was not even tried, and that is nobody's fault.
+    fn dismiss(&mut self, wish: &Wish, text: &str, now_ms: u64) {
+        tracing::info!("{}: {text}", wish.cause);
+        let reply = Reply::failed(exit::FAILED, text);
+        for ticket in &wish.askers {
+            self.control.reply(*ticket, &reply, now_ms);
         }
     }
 }

@@ -1,17 +1,31 @@
 //! Signals as something to poll: one self-pipe for each, no handler thread.
 //!
 //! A handler does nothing but write a byte; several deliveries of one signal may become one, so what
-//! a signal asks for must be done by looking at the world and not by counting.
+//! a signal asks for must be done by looking at the world and not by counting. Handlers run while the
+//! supervisor waits, and once a turn: signals are held back otherwise.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::libc;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use signal_hook::consts::{
     SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGWINCH,
 };
 use signal_hook::low_level::pipe;
+
+/// Lets handlers run for what is pending, and holds back what comes until the next wait, or the next
+/// call. Whoever sends signals without end would otherwise keep the supervisor in their handlers.
+fn let_in_and_hold() {
+    let numbers = TABLE
+        .iter()
+        .filter_map(|(number, _)| Signal::try_from(*number).ok());
+    let set: SigSet = numbers.collect();
+    // It fails for an unknown first argument only (sigprocmask(2)).
+    let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&set), None);
+    let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None);
+}
 
 /// What a signal asks of the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +87,7 @@ impl Signals {
 
     /// What was asked since the last call, reaping first.
     pub(super) fn take(&mut self) -> Vec<Asked> {
+        let_in_and_hold();
         let mut taken = Vec::new();
         for (asked, pipe) in &mut self.pipes {
             let mut bytes = [0; 64];

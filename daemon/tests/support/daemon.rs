@@ -255,7 +255,7 @@ impl Daemon {
             .log
             .text()
             .lines()
-            .filter(|line| line.contains(" error "))
+            .filter(|line| line.split(' ').nth(1) == Some("error"))
         {
             let expected = expected_errors
                 .iter()
