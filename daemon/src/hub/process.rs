@@ -5,7 +5,7 @@
 //!
 //! Invariant: nothing here waits but the one poll of each turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Instant, SystemTime};
@@ -92,10 +92,16 @@ fn open_history(daemon: &DaemonPlan, folder: &Path) -> Sqlite {
     Sqlite::open(&folder.join(FILE), retention)
 }
 
+/// What a worker that has ended held is kept for so long: whoever goes on with its sessions may have to
+/// say so yet.
+const LINGER_MS: u64 = 1_000;
+
 struct Process {
     started: Instant,
     hub: Hub<Sqlite>,
     members: BTreeMap<MemberId, End>,
+    /// Members whose ends are closed, and when they are gone.
+    leaving: VecDeque<(u64, MemberId)>,
     buffer: Vec<u8>,
     commit_at_ms: Option<u64>,
     sweep_at_ms: u64,
@@ -115,6 +121,7 @@ impl Process {
             started: Instant::now(),
             hub: Hub::new(store, replaces, 0),
             members: BTreeMap::new(),
+            leaving: VecDeque::new(),
             buffer: vec![0; READ_BYTES],
             commit_at_ms: None,
             sweep_at_ms: 0,
@@ -154,6 +161,12 @@ impl Process {
                 .collect();
             for id in readable {
                 self.listen(id, now_ms);
+            }
+            while let Some((at_ms, id)) = self.leaving.front().copied()
+                && at_ms <= now_ms
+            {
+                self.leaving.pop_front();
+                self.hub.detach(id);
             }
             self.hub.expire(now_ms);
             self.flush();
@@ -205,7 +218,8 @@ impl Process {
             return 0;
         }
         let now_ms = self.now_ms();
-        let due = [self.hub.next_deadline_ms(), self.commit_at_ms];
+        let leaves = self.leaving.front().map(|(at_ms, _)| *at_ms);
+        let due = [self.hub.next_deadline_ms(), self.commit_at_ms, leaves];
         let due = due.into_iter().flatten().min().unwrap_or(u64::MAX);
         due.saturating_sub(now_ms).min(PATIENCE_MS)
     }
@@ -254,7 +268,8 @@ impl Process {
             };
             if let Err(garbled) = heard {
                 tracing::error!("a worker's end of the bus is closed: it sent {garbled}");
-                return self.part(id, "it broke the rules");
+                self.members.remove(&id);
+                return self.hub.detach(id);
             }
         }
         end.input.drain(..at);
@@ -263,7 +278,7 @@ impl Process {
     fn part(&mut self, id: MemberId, why: &str) {
         tracing::debug!("a member leaves the bus: {why}");
         self.members.remove(&id);
-        self.hub.detach(id);
+        self.leaving.push_back((self.now_ms() + LINGER_MS, id));
     }
 
     fn flush(&mut self) {
