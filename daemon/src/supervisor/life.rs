@@ -6,7 +6,7 @@
 //! Invariant: after `handle` no order is left, and the totals of a service never go back.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
 
 use nix::sys::signal::Signal as UnixSignal;
@@ -459,10 +459,16 @@ fn drain(
 }
 
 pub(super) fn tell(children: &mut Children, worker: WorkerId, order: &channel::Order) {
-    if let Some(pid) = children.of_worker(worker).map(|(pid, _)| pid)
-        && let Err(error) = children.tell(pid, order)
-    {
-        tracing::error!("the worker {pid} cannot be told {order:?}: {error}");
+    let Some(pid) = children.of_worker(worker).map(|(pid, _)| pid) else {
+        return;
+    };
+    match children.tell(pid, order) {
+        Ok(()) => {}
+        // It has died and is not reaped yet: its end is what gets said.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            tracing::debug!("the worker {pid} is gone and is not told {order:?}");
+        }
+        Err(error) => tracing::error!("the worker {pid} cannot be told {order:?}: {error}"),
     }
 }
 

@@ -34,10 +34,13 @@ fn a_killed_worker_costs_what_it_had_accepted_and_nothing_that_was_queued() {
     let in_service = kills as u64 * u64::from(SHORT + LONG);
     let broken = short.broken() + long.broken();
     assert!(broken <= in_service, "{kills} kills broke {broken}");
-    // Whoever was broken had been accepted: of a queue nobody is lost.
+    // Whoever was broken had been accepted: of a queue nobody is lost. A worker that is killed
+    // between taking one from the queue and counting it leaves that one uncounted.
     let status = settled(&daemon);
     let ended = short.answered() + long.answered() + broken;
-    assert_eq!(total(&status, "accepted"), ended, "{short:?} {long:?}");
+    let accepted = total(&status, "accepted");
+    let uncounted = ended.checked_sub(accepted).expect("none counted twice");
+    assert!(uncounted <= kills as u64, "{uncounted}: {short:?} {long:?}");
     daemon.finish(&["echo/".to_owned()]);
 }
 
