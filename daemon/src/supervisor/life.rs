@@ -319,7 +319,7 @@ impl Life {
         parked: bool,
         stand_in: bool,
         children: &mut Children,
-    ) -> std::io::Result<i32> {
+    ) -> io::Result<i32> {
         let service = &self.services[&worker.service];
         let edition = &service.editions[&worker.generation];
         // Beside it a worker of the plugin may still drain, which counts in its place.
@@ -434,8 +434,8 @@ impl Life {
             }
         };
         // A reader who has left is no reason not to serve.
-        let _ = std::io::stdout().write_all(text.as_bytes());
-        let _ = std::io::stdout().flush();
+        let _ = io::stdout().write_all(text.as_bytes());
+        let _ = io::stdout().flush();
         Ok(())
     }
 }
