@@ -170,11 +170,12 @@ const GENERAL: &[Key] = &[
     key(
         "daemon.sandbox",
         Kind::Choice {
-            words: &["best-effort", "required", "off"],
+            words: &["best-effort", "required", "log", "off"],
             refused: WORDS_ONLY,
         },
         Is(r#""best-effort""#),
-        "How workers are closed in: as far as the kernel can, or failing without it, or not at all.",
+        "How workers are closed in: as far as the kernel can, or failing without it, or not at all; \"log\" \
+         refuses nothing and logs what would be refused, for writing a plugin.",
     ),
     key(
         "daemon.log.target",

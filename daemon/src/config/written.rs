@@ -73,6 +73,8 @@ pub enum SandboxPolicy {
     BestEffort,
     /// A missing mechanism is an error.
     Required,
+    /// For writing a plugin: nothing is closed, and what would be refused is logged.
+    Log,
     /// For debugging a plugin only.
     Off,
 }
