@@ -257,6 +257,25 @@ const GENERAL: &[Key] = &[
          it has one, and closed, or only closed.",
     ),
     key(
+        "services.*.user",
+        Kind::Text,
+        Unset,
+        "User that its workers become, in place of daemon.user; the daemon has to be root for it.",
+    ),
+    key(
+        "services.*.group",
+        Kind::Text,
+        Unset,
+        "Group that its workers become; without it the primary group of `user`.",
+    ),
+    key(
+        "services.*.sha256",
+        Kind::Text,
+        Unset,
+        "SHA-256 that the plugin's file has to have; `polyport plugins verify` prints it. Without it any \
+         file is taken that only root or the daemon's users can have written.",
+    ),
+    key(
         "services.*.enabled",
         Kind::Boolean,
         Is("true"),

@@ -145,6 +145,7 @@ impl Process {
 
     fn run(&mut self, channel: &Channel) {
         loop {
+            sandbox::tell();
             let order = self.wait(channel);
             let now_ms = self.now_ms();
             if order && !self.obey(channel) {

@@ -27,7 +27,7 @@ impl fmt::Display for JailError {
         write!(
             f,
             "{}: {}\n  fix: start the daemon as root or with CAP_SETUID, CAP_SETGID and CAP_SETPCAP, \
-             or leave out daemon.user",
+             or leave out `user`",
             self.step, self.why
         )
     }

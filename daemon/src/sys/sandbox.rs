@@ -22,7 +22,7 @@ mod filter;
 mod rules;
 mod watching;
 
-pub use denials::{Denied, take as take_denied, wake as wake_on_denial};
+pub use denials::{explain, tell, wake};
 
 /// Who is being closed. Each has a list of its own: what everybody may, and what it may besides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,11 @@ pub fn close(policy: SandboxPolicy, needs: &Needs, profile: Profile) -> Result<S
     let calls = filter::close(needs, profile, refusal(needs), Reach::Process)
         .map(|()| "seccomp".to_owned())
         .or_else(|why| missing("seccomp", why))?;
-    Ok([Some(calls), files].into_iter().flatten().collect::<Vec<_>>().join(", "))
+    Ok([Some(calls), files]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", "))
 }
 
 /// A program that the plugin starts has no handler for what `denials` needs.

@@ -40,6 +40,8 @@ const HARMLESS_IOCTL: When = &[
     // isatty(3)
     &[Equals(1, libc::TCGETS)],
 ];
+/// if_nametoindex(3)
+const NUMBER_OF_INTERFACE: When = &[&[Equals(1, libc::SIOCGIFINDEX as u64)]];
 const OPTIONS_OF_PEERS: When = &[
     &[Equals(1, libc::SOL_SOCKET as u64)],
     &[Equals(1, libc::IPPROTO_IP as u64)],
@@ -51,10 +53,22 @@ const UNIX_PAIR: When = &[&[Equals(0, libc::AF_UNIX as u64)]];
 /// Above it are flags.
 const SOCKET_KIND: u64 = 0xf;
 const PLAIN_SOCKET: When = &[
-    &[Equals(0, libc::AF_INET as u64), Masked(1, SOCKET_KIND, libc::SOCK_STREAM as u64)],
-    &[Equals(0, libc::AF_INET as u64), Masked(1, SOCKET_KIND, libc::SOCK_DGRAM as u64)],
-    &[Equals(0, libc::AF_INET6 as u64), Masked(1, SOCKET_KIND, libc::SOCK_STREAM as u64)],
-    &[Equals(0, libc::AF_INET6 as u64), Masked(1, SOCKET_KIND, libc::SOCK_DGRAM as u64)],
+    &[
+        Equals(0, libc::AF_INET as u64),
+        Masked(1, SOCKET_KIND, libc::SOCK_STREAM as u64),
+    ],
+    &[
+        Equals(0, libc::AF_INET as u64),
+        Masked(1, SOCKET_KIND, libc::SOCK_DGRAM as u64),
+    ],
+    &[
+        Equals(0, libc::AF_INET6 as u64),
+        Masked(1, SOCKET_KIND, libc::SOCK_STREAM as u64),
+    ],
+    &[
+        Equals(0, libc::AF_INET6 as u64),
+        Masked(1, SOCKET_KIND, libc::SOCK_DGRAM as u64),
+    ],
     &[Equals(0, libc::AF_UNIX as u64)],
 ];
 
@@ -246,6 +260,7 @@ pub(super) const ALLOWED: &[Line] = lines! {
     // The need `connect`.
     Connecting SYS_socket [PLAIN_SOCKET] "connections to others: no raw ones";
     Connecting SYS_connect "connections to others";
+    Connecting SYS_ioctl [NUMBER_OF_INTERFACE] "the number of an interface";
 
     // The need `exec`: a program, and what it takes to become one.
     Starting SYS_execve "programs";

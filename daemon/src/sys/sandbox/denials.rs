@@ -23,6 +23,8 @@ const CALLS: usize = 1024;
 static NOTED: [AtomicU64; CALLS / 64] = [const { AtomicU64::new(0) }; CALLS / 64];
 static TOLD: [AtomicU64; CALLS / 64] = [const { AtomicU64::new(0) }; CALLS / 64];
 static FRESH: AtomicBool = AtomicBool::new(false);
+/// False where it only would.
+static REFUSES: AtomicBool = AtomicBool::new(true);
 /// An eventfd of who tells, or -1.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 
@@ -40,6 +42,11 @@ pub(super) fn begin() -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// What is noted from now on was let pass.
+pub(super) fn begin_without_refusing() {
+    REFUSES.store(false, Relaxed);
 }
 
 /// Whoever waits for this eventfd is woken by the first refusal of each call. It has to stay open
@@ -112,9 +119,9 @@ static ONE: u64 = 1;
 
 /// A call that was refused for the first time, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denied {
-    pub call: String,
-    pub remedy: String,
+pub(super) struct Denied {
+    call: String,
+    remedy: String,
 }
 
 impl std::fmt::Display for Denied {
@@ -124,7 +131,7 @@ impl std::fmt::Display for Denied {
 }
 
 /// What was refused and not told yet. It costs nothing while there is nothing.
-pub fn take() -> Vec<Denied> {
+pub(super) fn take() -> Vec<Denied> {
     if !FRESH.load(Relaxed) || !FRESH.swap(false, Acquire) {
         return Vec::new();
     }
@@ -137,6 +144,25 @@ pub fn take() -> Vec<Denied> {
         }
     }
     denied
+}
+
+/// Tells the log what was refused and not told yet.
+pub fn tell() {
+    for Denied { call, remedy } in take() {
+        match REFUSES.load(Relaxed) {
+            true => tracing::warn!(call, "the sandbox has refused a system call: {remedy}"),
+            false => tracing::warn!(call, "the sandbox would refuse a system call: {remedy}"),
+        }
+    }
+}
+
+/// A failure, with what was refused before it: that may well be its reason.
+pub fn explain(failure: String) -> String {
+    let denied = take().into_iter();
+    denied.fold(failure, |text, denied| match REFUSES.load(Relaxed) {
+        true => format!("{text}\n  the sandbox has refused {denied}"),
+        false => format!("{text}\n  the sandbox would refuse {denied}"),
+    })
 }
 
 fn describe(number: i64) -> Denied {

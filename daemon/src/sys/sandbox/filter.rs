@@ -53,7 +53,11 @@ pub(super) fn close(
     let enosys = SeccompAction::Errno(libc::ENOSYS as u32);
     let killed = table(KILLED.iter())?;
     let mut programs = Vec::from(other_tables());
-    programs.push(compile(killed, SeccompAction::Allow, SeccompAction::KillProcess)?);
+    programs.push(compile(
+        killed,
+        SeccompAction::Allow,
+        SeccompAction::KillProcess,
+    )?);
     programs.push(compile(absent, SeccompAction::Allow, enosys)?);
     programs.push(allow_list(needs, profile, refuse)?);
     programs.iter().try_for_each(|program| {
@@ -125,7 +129,11 @@ fn allow_list(
 
 type Table = BTreeMap<i64, Vec<SeccompRule>>;
 
-fn compile(table: Table, other: SeccompAction, listed: SeccompAction) -> Result<BpfProgram, String> {
+fn compile(
+    table: Table,
+    other: SeccompAction,
+    listed: SeccompAction,
+) -> Result<BpfProgram, String> {
     let arch = std::env::consts::ARCH
         .try_into()
         .map_err(|error: seccompiler::BackendError| error.to_string())?;

@@ -22,23 +22,17 @@ pub(super) fn begin(needs: &Needs, profile: Profile) -> Result<(), String> {
             }
         })
         .map_err(|error| error.to_string())?;
+    denials::begin_without_refusing();
     let listener = filter::listen(needs, profile)?;
     give.send(listener).map_err(|error| error.to_string())
 }
 
-/// `_IOWR('!', number, T)` of ioctl(2).
-const fn request<T>(number: u64) -> u64 {
-    3 << 30 | (size_of::<T>() as u64) << 16 | (b'!' as u64) << 8 | number
-}
-
 /// False once there is nobody to watch.
 fn pass_one(listener: RawFd) -> bool {
-    const RECEIVE: u64 = request::<libc::seccomp_notif>(0);
-    const SEND: u64 = request::<libc::seccomp_notif_resp>(1);
     // SAFETY: all zeroes are what the kernel wants to find in it.
     let mut heard: libc::seccomp_notif = unsafe { std::mem::zeroed() };
     // SAFETY: the listener is open, and the kernel fills a struct of the size in the request.
-    if unsafe { libc::ioctl(listener, RECEIVE, &raw mut heard) } != 0 {
+    if unsafe { libc::ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut heard) } != 0 {
         let error = nix::errno::Errno::last();
         // Whoever made the call may have been ended meanwhile.
         return matches!(error, nix::errno::Errno::EINTR | nix::errno::Errno::ENOENT);
@@ -51,6 +45,6 @@ fn pass_one(listener: RawFd) -> bool {
         flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
     };
     // SAFETY: as above. If it fails, the caller is gone.
-    unsafe { libc::ioctl(listener, SEND, &raw mut answer) };
+    unsafe { libc::ioctl(listener, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer) };
     true
 }
