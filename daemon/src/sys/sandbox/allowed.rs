@@ -14,6 +14,7 @@ const THREAD: When = &[&[Has(0, libc::CLONE_THREAD as u64)]];
 const OF_ITSELF: When = &[&[OwnProcess(0)]];
 const OF_ITSELF_OR_0: When = &[&[OwnProcess(0)], &[Equals(0, 0)]];
 const NO_CODE: When = &[&[Lacks(2, libc::PROT_EXEC as u64)]];
+const NOT_WRITABLE: When = &[&[Lacks(2, libc::PROT_WRITE as u64)]];
 /// A descriptor's, not a path's: then the path is empty (stat(2)).
 const OF_DESCRIPTOR: When = &[&[Has(3, libc::AT_EMPTY_PATH as u64)]];
 const OF_DESCRIPTOR_X: When = &[&[Has(2, libc::AT_EMPTY_PATH as u64)]];
@@ -281,6 +282,9 @@ pub(super) const ALLOWED: &[Line] = lines! {
     Starting SYS_vfork "processes";
     #[cfg(target_arch = "x86_64")]
     Starting SYS_getpgrp "a program's group";
+
+    Loading SYS_mmap [NOT_WRITABLE] "a library's code, which nobody can write then";
+    Loading SYS_mprotect [NOT_WRITABLE] "a library's code, which nobody can write then";
 
     // The need `jit`.
     Code SYS_mmap "memory that is code";

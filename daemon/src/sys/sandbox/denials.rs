@@ -169,7 +169,8 @@ fn describe(number: i64) -> Denied {
     let of = |lines: &'static [Line]| lines.iter().filter(move |line| line.call == number);
     let known = of(ALLOWED).chain(of(KILLED)).chain(of(REFUSED)).next();
     let call = known.map_or_else(|| format!("call {number}"), |line| line.name().to_owned());
-    let needs: Vec<&str> = of(ALLOWED).filter_map(|line| line.to.need()).collect();
+    let mut needs: Vec<&str> = of(ALLOWED).filter_map(|line| line.to.need()).collect();
+    needs.dedup();
     let remedy = if !needs.is_empty() {
         format!("the plugin's needs have to declare {}", needs.join(" or "))
     } else if let Some(line) = of(KILLED).chain(of(REFUSED)).next() {

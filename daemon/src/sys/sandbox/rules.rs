@@ -27,7 +27,9 @@ pub(super) enum To {
     Connecting,
     /// Who starts programs. Their calls are judged by the same lines.
     Starting,
-    /// Who makes code at run time, or starts programs, which load theirs.
+    /// Who loads code out of files, as programs do when they are started.
+    Loading,
+    /// Who makes code at run time.
     Code,
 }
 
@@ -42,11 +44,12 @@ impl To {
             (Profile::Worker, To::Writing) => writes,
             (Profile::Worker, To::Connecting) => needs.connect,
             (Profile::Worker, To::Starting) => needs.exec,
-            (Profile::Worker, To::Code) => needs.jit || needs.exec,
+            (Profile::Worker, To::Loading) => needs.exec,
+            (Profile::Worker, To::Code) => needs.jit,
             (Profile::Probe, to) => to == To::Reading && reads,
             (Profile::Hub, to) => matches!(to, To::Reading | To::Writing),
             // It reads the administrator's files, and looks up names with the system's own modules.
-            (Profile::Check, to) => matches!(to, To::Reading | To::Connecting | To::Code),
+            (Profile::Check, to) => matches!(to, To::Reading | To::Connecting | To::Loading),
         }
     }
 
@@ -57,7 +60,7 @@ impl To {
             To::Reading => Some("files_read"),
             To::Writing => Some("files_write"),
             To::Connecting => Some("connect"),
-            To::Starting => Some("exec"),
+            To::Starting | To::Loading => Some("exec"),
             To::Code => Some("jit"),
         }
     }
