@@ -74,11 +74,12 @@ fn a_serving_plugin_is_denied_what_it_does_not_need() {
         match answer {
             Killed => {
                 peer.is_dropped();
-                let line = scene.daemon.wait_log(&format!("{what}/1: worker died"));
-                assert!(
-                    line.contains("signal 31 (SIGSYS) in feed"),
-                    "{what}: {line}"
-                );
+                scene.daemon.wait_for("the death to be known", |status| {
+                    let death = &status["services"][what]["workers"][0]["last_death"];
+                    death
+                        .as_str()
+                        .is_some_and(|death| death.contains("signal 31 (SIGSYS) in feed"))
+                });
             }
             Refused => {
                 peer.hears(&format!("{what}: Operation not permitted\n"));
