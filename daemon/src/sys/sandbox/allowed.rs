@@ -42,7 +42,7 @@ const HARMLESS_IOCTL: When = &[
     &[Equals(1, libc::TCGETS)],
 ];
 /// if_nametoindex(3)
-const NUMBER_OF_INTERFACE: When = &[&[Equals(1, libc::SIOCGIFINDEX as u64)]];
+const NUMBER_OF_INTERFACE: When = &[&[Equals(1, libc::SIOCGIFINDEX)]];
 const OPTIONS_OF_PEERS: When = &[
     &[Equals(1, libc::SOL_SOCKET as u64)],
     &[Equals(1, libc::IPPROTO_IP as u64)],

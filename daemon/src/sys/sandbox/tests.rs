@@ -208,7 +208,8 @@ fn a_need_grants_what_it_says_to_a_worker_and_no_more() {
     );
     let shared = attempt!(libc::SYS_shmget, 0, 4096, 0o600);
     let unknown = attempt!(900);
-    let rows: &[(&str, fn() -> i64, &Needs, Profile, Outcome)] = &[
+    type Granted<'a> = (&'a str, fn() -> i64, &'a Needs, Profile, Outcome);
+    let rows: &[Granted<'_>] = &[
         ("execve", execve, &exec, Worker, Errno(libc::EFAULT)),
         ("execve", execve, &exec, Probe, REFUSED),
         ("fork", fork, &none, Worker, REFUSED),
