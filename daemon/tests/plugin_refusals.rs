@@ -11,11 +11,11 @@ use polyport::plugin_host::load;
 #[test]
 fn each_broken_table_is_refused_in_words_of_its_own() {
     let rows = [
-        ("no_symbol", "it does not export `polyport_plugin_v0`
+        ("no_symbol", "it does not export `polyport_plugin_v1`
   fix: perhaps this is not a plugin; use export_plugin! (Rust), or define the symbol with default visibility (C)"),
-        ("other_symbol", "it does not export `polyport_plugin_v0`, but `polyport_plugin_v3`: it is built for another ABI
+        ("other_symbol", "it does not export `polyport_plugin_v1`, but `polyport_plugin_v3`: it is built for another ABI
   fix: install the plugin built for this daemon's ABI, or the daemon of the plugin's"),
-        ("null", "`polyport_plugin_v0` returned NULL
+        ("null", "`polyport_plugin_v1` returned NULL
   fix: the plugin gives up on this machine: ask its author which requirement is not met"),
         ("bad_magic", "its table starts with 0x12345678 instead of PP_MAGIC (0x474c5050)
   fix: start the table with PP_MAGIC; perhaps another program's plugin has the same symbol"),

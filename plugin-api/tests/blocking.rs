@@ -58,7 +58,7 @@ fn the_blocking_c_plugin_echoes_and_passes_on_why_it_cannot() {
 
 #[test]
 fn the_blocking_rust_plugin_greets_shouts_and_always_says_goodbye() {
-    let setup = Setup::table(example::polyport_plugin_v0());
+    let setup = Setup::table(example::polyport_plugin_v1());
     for split in [Split::Whole, Split::EveryByte, Split::At(3)] {
         let mut host = setup.clone().split(split).start().expect("no settings");
         let mut port = 50_000;

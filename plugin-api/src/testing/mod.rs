@@ -109,7 +109,7 @@ impl Setup {
         Setup::table(Box::leak(Box::new(exported)).table())
     }
 
-    /// For what an entry function returned: `Setup::table(polyport_plugin_v0())`.
+    /// For what an entry function returned: `Setup::table(polyport_plugin_v1())`.
     pub fn table(table: Table) -> Setup {
         Setup {
             table,
