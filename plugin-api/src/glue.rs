@@ -14,6 +14,7 @@ mod carry;
 mod declared;
 mod host;
 mod lent;
+mod metrics;
 mod stream;
 mod work;
 

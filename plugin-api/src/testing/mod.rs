@@ -37,6 +37,7 @@ mod faults;
 pub(crate) mod files;
 pub(crate) mod host;
 pub(crate) mod ledger;
+pub(crate) mod metrics;
 pub(crate) mod script;
 #[allow(
     unsafe_code,
