@@ -286,6 +286,34 @@ fn every_wrong_argument_is_answered_and_none_is_believed() {
 }
 
 #[test]
+fn metrics_are_defined_in_create_and_only_as_the_header_says() {
+    let folder = Folder::new("metrics");
+    let mut served = instance(&folder, "counts", json!({}));
+    served.open();
+    let expected = "null -2\nno place -2\nno host -2\nshort -2\nnull name -2\nendless name -2\n\
+         endless bounds -2\nbad name -2\ntaken ending -2\nbad help -2\nbad kind -2\nnull bounds -2\n\
+         falling -2\ntwice -2\nuntouched 99\n";
+    assert_eq!(served.said(b""), expected);
+    let wrong = "late -10 99, add -2 -2 -2, change -2, set -2, record -2, host -2\n";
+    assert_eq!(served.feed(b"w").1, wrong);
+    assert_eq!(served.feed(b"t").1, "thread -10\n");
+    served.feed(b"abc");
+    let values = |served: &Served| {
+        let metrics = served.board.metrics();
+        let values = metrics.into_iter().map(|metric| metric.values);
+        values.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        values(&served),
+        [vec![3], vec![4], vec![0, 1, 0, 3]],
+        "four sessions, and nothing by a wrong number"
+    );
+    let mut many = instance(&folder, "counts-many", json!({}));
+    many.open();
+    assert_eq!(many.said(b""), "64 defined, then -5\n");
+}
+
+#[test]
 fn a_datagram_is_answered_by_its_token_from_where_it_lies() {
     let folder = Folder::new("datagram");
     let mut served = instance(&folder, "asks", json!({"root": ""}));
