@@ -144,7 +144,7 @@ fn needs_are_told_with_the_values_of_their_options() {
         &*descriptor.build_info,
     );
     assert_eq!(shown, ("asks", "1.2.3", "by hand"));
-    assert_eq!(descriptor.revision, "0.0");
+    assert_eq!(descriptor.revision, "1.0");
     assert_eq!(
         (
             descriptor.streams,
@@ -289,11 +289,10 @@ fn every_wrong_argument_is_answered_and_none_is_believed() {
 fn metrics_are_defined_in_create_and_only_as_the_header_says() {
     let folder = Folder::new("metrics");
     let mut served = instance(&folder, "counts", json!({}));
-    served.open();
     let expected = "null -2\nno place -2\nno host -2\nshort -2\nnull name -2\nendless name -2\n\
          endless bounds -2\nbad name -2\ntaken ending -2\nbad help -2\nbad kind -2\nnull bounds -2\n\
          falling -2\ntwice -2\nuntouched 99\n";
-    assert_eq!(served.said(b""), expected);
+    assert_eq!(served.feed(b"d").1, expected);
     let wrong = "late -10 99, add -2 -2 -2, change -2, set -2, record -2, host -2\n";
     assert_eq!(served.feed(b"w").1, wrong);
     assert_eq!(served.feed(b"t").1, "thread -10\n");
@@ -309,8 +308,7 @@ fn metrics_are_defined_in_create_and_only_as_the_header_says() {
         "four sessions, and nothing by a wrong number"
     );
     let mut many = instance(&folder, "counts-many", json!({}));
-    many.open();
-    assert_eq!(many.said(b""), "64 defined, then -5\n");
+    assert_eq!(many.feed(b"d").1, "64 defined, then -5\n");
 }
 
 #[test]

@@ -26,11 +26,13 @@
 //! impl Protocol for Echo {
 //!     type Session = ();
 //!     fn feed(&mut self, cx: &mut Context, from: SessionId, _: &mut (), input: &[u8]) -> Result<usize> {
-//!         let Some(end) = input.iter().position(|byte| *byte == b'\n') else { return Ok(0) };
-//!         cx.write(from, &input[..=end])?;
-//!         cx.add(self.lines, 1);
-//!         cx.record(self.line_bytes, end as u64);
-//!         Ok(end + 1)
+//!         let end = input.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+//!         cx.write(from, &input[..end])?;
+//!         for line in input[..end].split_inclusive(|byte| *byte == b'\n') {
+//!             cx.add(self.lines, 1);
+//!             cx.record(self.line_bytes, line.len() as u64);
+//!         }
+//!         Ok(end)
 //!     }
 //! }
 //!

@@ -445,6 +445,7 @@ fn raw(
     // SAFETY: all zero is a valid table: numbers, null pointers, absent functions.
     let mut plugin: abi::Plugin = unsafe { std::mem::zeroed() };
     plugin.magic = abi::MAGIC;
+    plugin.major = abi::MAJOR;
     plugin.size = size_of::<abi::Plugin>() as u32;
     plugin.name = c"raw".as_ptr();
     plugin.extension = Some(extension);

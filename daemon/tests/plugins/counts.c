@@ -1,5 +1,5 @@
 /* Defines metrics, rightly and wrongly, and tells what it was answered. Each byte of input counts: '!'
- * crashes, 'w' asks wrongly, 't' asks from a thread of its own, any other is counted and sent back. */
+ * crashes, 'd' tells of the definitions, 'w' asks wrongly, 't' asks from a thread of its own, any other is counted and sent back. */
 #include <polyport_plugin.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -65,7 +65,7 @@ static pp_status create(const pp_host_api *given, pp_host *host, const pp_settin
     return PP_E_FAIL;
   wrongly(host);
 #ifdef CASE_many
-  char name[] = "many_0000";
+  char name[32];
   uint32_t metric;
   int n = 3;
   pp_status last;
@@ -94,9 +94,8 @@ static void *elsewhere(void *host) {
 }
 
 static pp_status opened(void *host, pp_session session, const pp_session_info *info, void **state) {
-  (void)info, (void)state;
-  metrics->change(host, open_now, 1);
-  return api->write(host, session, told, strlen(told), 0);
+  (void)info, (void)state, (void)session;
+  return metrics->change(host, open_now, 1);
 }
 
 static void closed(void *host, pp_session session, void *state, uint32_t why) {
@@ -110,6 +109,7 @@ static pp_status feed(void *host, pp_session session, void *state, const uint8_t
   (void)state;
   *consumed = n;
   if (bytes[0] == '!') *(volatile int *)(uintptr_t)16 = 1;
+  if (bytes[0] == 'd') return api->write(host, session, told, strlen(told), 0);
   if (bytes[0] == 'w') return api->write(host, session, line, wrong_numbers(host, line, sizeof line), 0);
   if (bytes[0] == 't') {
     pthread_t id;
