@@ -256,6 +256,9 @@ mod tests {
         log = { target = "file", file = "/x" }
         control.operators = ["root", "@root"]
         [services.a]
+        user = "root"
+        group = "root"
+        sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
         plugin = "/x.so"
         listen = ["tcp://127.0.0.1:7", "udp://*:7", "unix:/x"]
         settings.anything = 1
