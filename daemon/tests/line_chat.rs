@@ -158,6 +158,10 @@ fn a_conversation_goes_on_in_one_order_though_the_hub_is_killed_and_sessions_are
 fn a_worker_that_is_killed_takes_its_people_along_and_their_nicks_are_free() {
     let daemon = Daemon::start("line-chat-worker", CONFIG);
     let mut people = crowd(&daemon, 12);
+    // Once the last one's coming has gone round, everybody's has.
+    for person in &mut people[..11] {
+        person.until(|line| line.starts_with("-- p11 joined"));
+    }
     let pids = daemon.worker_pids("chat");
     daemon.signal(pids[0], Signal::SIGKILL);
     let mut left: Vec<Person> = Vec::new();

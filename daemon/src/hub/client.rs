@@ -322,13 +322,14 @@ impl Client {
             claim.ask(*token).write(out);
         }
         Ask::Resumed.write(out);
-        for (token, claim) in claims(false) {
-            claim.ask(*token).write(out);
-        }
+        // First, so that whoever wins a claim knows what is held already.
         for (token, watch) in &mut self.watches {
             watch.named = None;
             let (token, prefix) = (*token, watch.prefix.as_str());
             Ask::Watch { token, prefix }.write(out);
+        }
+        for (token, claim) in claims(false) {
+            claim.ask(*token).write(out);
         }
         for it in &self.waiting {
             let ask = Ask::Publish {
@@ -351,6 +352,11 @@ impl Client {
             true => Heard::Link(false),
             false => Heard::Nothing,
         }
+    }
+
+    /// Something was asked that a hub has not heard or answered yet, and that would be lost.
+    pub fn has_unanswered(&self) -> bool {
+        !self.waiting.is_empty() || !self.output.is_empty()
     }
 
     pub fn output(&self) -> &[u8] {
@@ -384,3 +390,6 @@ impl Claim {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

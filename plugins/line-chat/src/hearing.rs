@@ -29,8 +29,11 @@ impl Chat {
                     self.ordered(cx, message);
                 } else if let Some(name) = self.followed.get(&subscription).map(Rc::clone) {
                     self.heard(cx, &name, message);
-                } else if let Some((session, name)) = self.looks.get(&subscription).cloned() {
-                    self.looked(cx, session, &name, message);
+                } else if let Some(look) = self.looks.get(&subscription).cloned() {
+                    match look.fills {
+                        true => self.filled(cx, subscription, &look, message),
+                        false => self.looked(cx, look.session, &look.room, message),
+                    }
                 }
             }
             Event::Missed {
@@ -120,7 +123,11 @@ impl Chat {
                 room.last = room.last.max(sequence);
             }
             self.enter_if_ready(cx, &name);
-        } else if let Some((session, _)) = self.looks.remove(&subscription) {
+        } else if let Some(look) = self.looks.remove(&subscription) {
+            if look.fills {
+                return self.gap_is_filled(cx, &look, sequence);
+            }
+            let session = look.session;
             for member in self.members.iter_mut().flatten() {
                 if member.session == session {
                     telling::show(
@@ -137,6 +144,9 @@ impl Chat {
     }
 
     fn missed(&mut self, cx: &mut Context, subscription: SubscriptionId, from: u64, to: u64) {
+        if let Some(look) = self.looks.get(&subscription).filter(|look| look.fills).cloned() {
+            return self.not_filled(cx, &look, from, to);
+        }
         let Some(name) = self.followed.get(&subscription).map(Rc::clone) else {
             return;
         };

@@ -22,6 +22,7 @@ mod carried;
 mod clock;
 mod command;
 mod format;
+mod gaps;
 mod hearing;
 mod json;
 mod line;
@@ -44,6 +45,7 @@ mod telnet;
 mod waiting;
 
 use arrivals::Arrivals;
+use gaps::Look;
 use mail::Mail;
 use member::{Member, secret};
 use pace::Pace;
@@ -79,8 +81,8 @@ pub struct Chat {
     claims: HashMap<ClaimId, u32>,
     rooms: HashMap<Rc<str>, Room>,
     followed: HashMap<SubscriptionId, Rc<str>>,
-    /// Looks further back in history, and who asked for them.
-    looks: HashMap<SubscriptionId, (SessionId, Rc<str>)>,
+    /// Looks further back in history.
+    looks: HashMap<SubscriptionId, Look>,
     presence: Presence,
     people: WatchId,
     /// Claimed once the people are watched: when it is won, all who were there before are known.
@@ -190,8 +192,7 @@ impl Protocol for Chat {
         seat: &mut Seat,
         input: &[u8],
     ) -> Result<usize> {
-        self.read(cx, seat.0, input);
-        Ok(input.len())
+        Ok(self.read(cx, seat.0, input))
     }
 
     fn peer_finished(&mut self, cx: &mut Context, _: SessionId, seat: &mut Seat) -> Result {
@@ -218,9 +219,7 @@ impl Protocol for Chat {
 
     fn export(&mut self, _: &mut Context, _: SessionId, seat: &Seat, out: &mut Vec<u8>) -> Result {
         let member = self.member(seat.0).ok_or(Error::Gone)?;
-        if !carried::export(member, out) {
-            return Err(Error::Busy);
-        }
+        carried::export(member, out);
         member.exported = true;
         Ok(())
     }
@@ -302,6 +301,10 @@ impl Chat {
             if let Some(seat) = self.seat_of(seat, session)
                 && self.member(seat).is_some_and(|member| !member.is_named())
             {
+                if is_away(cx, session) {
+                    self.logins.push_back((now_ms + TICK_MS, seat, session));
+                    break;
+                }
                 self.tell(cx, seat, "notice", "you have not told your nick in time");
                 self.leave(cx, seat, "no nick in time");
             }
@@ -328,6 +331,13 @@ impl Chat {
             self.is_ticking = cx.timer_set(Duration::from_millis(TICK_MS), 0).is_ok();
         }
     }
+}
+
+/// Whether the session is on its way between two workers. Then nothing that it is asked for is done; if
+/// it stays here, it is told that it is writable.
+fn is_away(cx: &mut Context, session: SessionId) -> bool {
+    // Nothing always fits otherwise.
+    cx.write(session, b"") == Err(Error::Full)
 }
 
 /// The wall clock; before 1970 it is 1970.

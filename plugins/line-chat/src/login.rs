@@ -10,7 +10,9 @@ use crate::command::{self, Command};
 use crate::format::Notice;
 use crate::member::{Stage, Wanted, secret};
 use crate::presence::{PREFIX, Person};
-use crate::{Chat, GHOSTS_MAX, Ghost, RESUME_MS, clock, json, names, now_ms, telling, unix_ms};
+use crate::{
+    Chat, GHOSTS_MAX, Ghost, RESUME_MS, clock, is_away, json, names, now_ms, telling, unix_ms,
+};
 
 /// Wrong passwords, after which a session ends.
 const TRIES_MAX: u8 = 3;
@@ -276,7 +278,7 @@ impl Chat {
         let Some(member) = self.member(seat) else {
             return;
         };
-        if member.exported || !member.is_named() {
+        if !member.is_named() || (member.exported && is_away(cx, member.session)) {
             return;
         }
         let (nick, key, id) = (member.nick.clone(), member.key(), member.id.clone());
@@ -322,7 +324,7 @@ impl Chat {
     }
 
     /// Whether it is banned; then it is told, and leaves.
-    fn is_banned(&mut self, cx: &mut Context, seat: u32, folded: &str) -> bool {
+    pub(crate) fn is_banned(&mut self, cx: &mut Context, seat: u32, folded: &str) -> bool {
         let ip = self.member(seat).and_then(|member| member.ip());
         let now_ms = unix_ms();
         let Some(ban) = self.rules.banned(folded, ip, now_ms) else {
@@ -378,8 +380,10 @@ impl Chat {
     fn end(&mut self, cx: &mut Context, seat: u32, why: &str) {
         if let Some(member) = self.member(seat) {
             member.stage = Stage::Left;
-            member.backlog = Vec::new();
-            let _ = cx.close(member.session, why);
+            if cx.close(member.session, why) == Err(Error::Busy) {
+                // Closed once it is writable, if it is not another worker's by then.
+                let _ = cx.write(member.session, b"");
+            }
         }
     }
 

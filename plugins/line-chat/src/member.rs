@@ -1,7 +1,7 @@
 //! What is remembered of one session, a member of the chat: little, for most are idle.
 //!
 //! Invariant: what a member waits for is in `stage`, and as long as it waits for anything no line of it
-//! is looked at: input then gathers in `backlog`, and the session is not read.
+//! is looked at: input then waits in the daemon, and the session is not read.
 
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
@@ -69,7 +69,6 @@ pub(crate) struct Member {
     pub(crate) address: Address,
     pub(crate) telnet: Telnet,
     pub(crate) half: Half,
-    pub(crate) backlog: Vec<u8>,
     pub(crate) pace: Pace,
     pub(crate) form: Form,
     pub(crate) quiet: bool,
@@ -109,7 +108,6 @@ impl Member {
             address,
             telnet: Telnet::default(),
             half: Half::default(),
-            backlog: Vec::new(),
             pace,
             form: Form::default(),
             quiet: false,

@@ -69,7 +69,7 @@ impl Chat {
         let Some(room) = self.rooms.get(name).filter(|room| room.is_caught_up) else {
             return;
         };
-        let mut entered = Vec::new();
+        let (mut entered, mut lacking) = (Vec::new(), Vec::new());
         for seat in room.members.clone() {
             let Some(member) = self.members.get_mut(seat as usize).and_then(Option::as_mut) else {
                 continue;
@@ -82,6 +82,10 @@ impl Chat {
                 continue;
             };
             let stay = &mut member.stays[at];
+            if stay.carried && room.lacks(stay.seen, self.choices.history) {
+                lacking.push(seat);
+                continue;
+            }
             stay.waits = false;
             if stay.carried {
                 member.lags |= !room.catch_up(cx, member, at);
@@ -118,6 +122,9 @@ impl Chat {
                 },
             );
             entered.push(seat);
+        }
+        for seat in lacking {
+            self.fill_gap(cx, seat, name);
         }
         for seat in entered {
             self.free_to_talk(cx, seat);
@@ -209,10 +216,17 @@ impl Chat {
                 room.members.push(seat);
             }
         }
+        let folded = self.member(seat).map(|member| member.folded());
+        if self.is_banned(cx, seat, &folded.unwrap_or_default()) {
+            return;
+        }
         self.announce_self(cx, seat);
         match (wants, self.member(seat)) {
             (Some(nick), _) => return self.claim(cx, seat, &nick, None),
-            (None, Some(member)) if is_new => member.stage = Stage::Entering,
+            (None, Some(member)) if is_new => {
+                member.stage = Stage::Entering;
+                let _ = cx.pause(session);
+            }
             (None, Some(member)) if !member.is_named() => {
                 let until_ms = crate::now_ms(cx)
                     + u64::try_from(self.choices.login.as_millis()).unwrap_or(u64::MAX);
