@@ -400,7 +400,15 @@ impl Chat {
         match cx.history(&rooms::topic(&name), Start::Last(count as u64)) {
             Ok(look) => {
                 let (room, fills) = (name, false);
-                self.looks.insert(look, Look { session, seat, room, fills });
+                self.looks.insert(
+                    look,
+                    Look {
+                        session,
+                        seat,
+                        room,
+                        fills,
+                    },
+                );
             }
             Err(_) => self.tell(
                 cx,

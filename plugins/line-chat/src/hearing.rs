@@ -144,7 +144,12 @@ impl Chat {
     }
 
     fn missed(&mut self, cx: &mut Context, subscription: SubscriptionId, from: u64, to: u64) {
-        if let Some(look) = self.looks.get(&subscription).filter(|look| look.fills).cloned() {
+        if let Some(look) = self
+            .looks
+            .get(&subscription)
+            .filter(|look| look.fills)
+            .cloned()
+        {
             return self.not_filled(cx, &look, from, to);
         }
         let Some(name) = self.followed.get(&subscription).map(Rc::clone) else {

@@ -26,7 +26,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
     Opt::integer(c"burst", c"Lines that somebody may say at once.").default(c"20").between(1, 10_000),
     Opt::integer(c"rate", c"Lines a second after that; who is faster is read later.")
         .default(c"4")
-        .between(1, 10_000),
+        .between(1, 1_000_000),
     Opt::integer(c"joins_per_minute", c"Sessions a minute from one address or /64; 0 is any number.")
         .default(c"12")
         .between(0, 100_000),

@@ -6,13 +6,18 @@ use crate::hub::simulation::shelf::Shelf;
 use crate::hub::wire::next_frame;
 
 /// All that the two have for each other; what the client was told.
-fn exchange(client: &mut Client, hub: &mut Hub<Shelf>, member: super::super::core::MemberId) -> Vec<String> {
+fn exchange(
+    client: &mut Client,
+    hub: &mut Hub<Shelf>,
+    member: super::super::core::MemberId,
+) -> Vec<String> {
     let said = client.output().to_vec();
     client.sent(said.len());
     let mut at = 0;
     while let Some((content, taken)) = next_frame(&said[at..]).expect("well formed") {
         at += taken;
-        hub.hear(member, content, 1, 1).expect("clients keep the rules");
+        hub.hear(member, content, 1, 1)
+            .expect("clients keep the rules");
     }
     let given = hub.output(member).to_vec();
     hub.sent(member, given.len());
