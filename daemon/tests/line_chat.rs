@@ -260,3 +260,30 @@ fn telnet_on_a_terminal_hears_on_after_control_c() {
     );
     daemon.finish(&[]);
 }
+
+#[test]
+fn an_operator_may_have_a_password_that_the_configuration_does_not_tell() {
+    // Of "correct horse", by the program argon2 with as little work as it takes.
+    let hash = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$H9YweMwoZaKj+u6urw6adAxV6iLhNwQ/DYbynE6J72M";
+    let config = format!("{CONFIG}op_passwords = [\"battery staple\", {hash:?}]\n");
+    let daemon = Daemon::start("line-chat-op", &config);
+    let mut people = crowd(&daemon, 3);
+    for (person, password) in people
+        .iter_mut()
+        .zip(["battery staple", "correct horse", hash])
+    {
+        // What comes behind it waits until the password was looked at.
+        person.say(&format!("/op {password}\n/unban nobody\n/uptime"));
+        person.until(|line| line.starts_with("up for"));
+    }
+    let is_operator = |person: &Person| person.lines.iter().any(|line| line == "done");
+    assert!(is_operator(&people[0]) && is_operator(&people[1]));
+    assert!(!is_operator(&people[2]), "the hash is no password");
+    people[2].say("/op wrong\n/op wrong too");
+    let mut rest = String::new();
+    let closed = std::io::Read::read_to_string(&mut people[2].reader, &mut rest);
+    closed.expect("it is closed in order");
+    assert_eq!(rest.matches("no operator's password").count(), 2, "{rest}");
+    drop(people);
+    daemon.finish(&["wrong password".to_owned()]);
+}

@@ -25,6 +25,8 @@ pub(crate) struct Arrived {
     pub(crate) member: Member,
     /// The nick that was asked for and not granted yet.
     pub(crate) wants: Option<String>,
+    /// Its password was being looked at.
+    pub(crate) proving: bool,
 }
 
 pub(crate) fn export(member: &Member, out: &mut Vec<u8>) {
@@ -53,6 +55,7 @@ pub(crate) fn export(member: &Member, out: &mut Vec<u8>) {
         member.finished,
         member.stage == Stage::Left,
         member.away.is_some(),
+        member.stage == Stage::Proving,
     ];
     put(&flags.map(u8::from));
     put(&[
@@ -96,7 +99,7 @@ pub(crate) fn import(
     let wants = text(take()?)?;
     member.telnet = Telnet::import(take()?)?;
     let half = take()?.to_vec();
-    let flags = <[u8; 12]>::try_from(take()?).ok()?.map(|flag| flag == 1);
+    let flags = <[u8; 13]>::try_from(take()?).ok()?.map(|flag| flag == 1);
     let [times, tries, current] = <[u8; 3]>::try_from(take()?).ok()?;
     member.since_ms = u64::from_be_bytes(take()?.try_into().ok()?);
     let (away, partner, ignored) = (text(take()?)?, text(take()?)?, take()?);
@@ -156,7 +159,11 @@ pub(crate) fn import(
     member.tries = tries;
     member.current = usize::from(current).min(member.stays.len().saturating_sub(1));
     let wants = (!wants.is_empty()).then_some(wants);
-    Some(Arrived { member, wants })
+    Some(Arrived {
+        member,
+        wants,
+        proving: flags[12],
+    })
 }
 
 fn hexadecimal(bytes: &[u8], digits: usize) -> Option<Box<str>> {

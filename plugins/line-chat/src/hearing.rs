@@ -49,6 +49,11 @@ impl Chat {
             }
             Event::Published { publish, result } => {
                 let pending = self.waiting.published(publish);
+                if let (Ok(_), Some((room, said))) =
+                    (&result, pending.as_ref().and_then(|it| it.line.as_ref()))
+                {
+                    self.record.note(cx, room, said, unix_ms());
+                }
                 if result.is_err()
                     && let Some(pending) = pending
                     && let Some(session) = pending.session

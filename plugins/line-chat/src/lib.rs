@@ -9,6 +9,7 @@
 //! from the bus, never before, unless the bus is away.
 #![forbid(unsafe_code)]
 
+use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -33,8 +34,10 @@ mod message;
 mod names;
 mod operating;
 mod pace;
+mod passwords;
 mod presence;
 mod reading;
+mod record;
 mod room;
 mod rooms;
 mod rules;
@@ -50,6 +53,7 @@ use mail::Mail;
 use member::{Member, secret};
 use pace::Pace;
 use presence::Presence;
+use record::Record;
 use room::Room;
 use rules::Rules;
 use settings::Choices;
@@ -93,6 +97,9 @@ pub struct Chat {
     /// The orders that were given before have been read.
     is_ruled: bool,
     mail: Mail,
+    /// Passwords that are being looked at, and whose they are to be.
+    proofs: HashMap<WorkId, (u32, SessionId)>,
+    record: Record,
     waiting: Waiting,
     arrivals: Arrivals,
     /// Until when who is to have a nick.
@@ -140,6 +147,8 @@ impl Configure for Chat {
                 .subscribe(rules::TOPIC, Start::Last(rules::ORDERS_MAX))
                 .map_err(asked)?,
             arrivals: Arrivals::new(choices.joins_per_minute, choices.joins_written),
+            proofs: HashMap::new(),
+            record: Record::new(&choices.record),
             waiting: Waiting::new(&node),
             choices,
             node,
@@ -174,6 +183,10 @@ impl Protocol for Chat {
 
     const OPTIONS: &'static [Opt] = settings::OPTIONS;
     const BUS: bool = true;
+    const NEEDS: Needs = Needs {
+        files_write: &[c"$record"],
+        ..Needs::NOTHING
+    };
     const CARRY_FORMAT: Option<u32> = Some(carried::FORMAT);
 
     fn open(&mut self, cx: &mut Context, session: SessionId, facts: &Facts) -> Result<Seat> {
@@ -240,6 +253,10 @@ impl Protocol for Chat {
         let arrived = arrived.ok_or("what was carried makes no sense")?;
         let seat = self.sit(arrived.member);
         self.settle(cx, seat, arrived.wants);
+        if arrived.proving {
+            let text = "your password was not looked at; say /op once more";
+            self.tell(cx, seat, "error", text);
+        }
         Ok(Seat(seat))
     }
 
@@ -247,6 +264,13 @@ impl Protocol for Chat {
         self.is_ticking = false;
         self.tick(cx);
         self.keep_ticking(cx);
+    }
+
+    fn worked(&mut self, cx: &mut Context, work: WorkId, result: Result<Box<dyn Any + Send>>) {
+        match self.record.is_writing(work) {
+            true => self.record.written(cx, result),
+            false => self.has_worked(cx, work, result),
+        }
     }
 
     fn bus(&mut self, cx: &mut Context, event: Event<'_>) {

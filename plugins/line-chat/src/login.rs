@@ -14,9 +14,6 @@ use crate::{
     Chat, GHOSTS_MAX, Ghost, RESUME_MS, clock, is_away, json, names, now_ms, telling, unix_ms,
 };
 
-/// Wrong passwords, after which a session ends.
-const TRIES_MAX: u8 = 3;
-
 impl Chat {
     pub(crate) fn greet(&mut self, cx: &mut Context, seat: u32) {
         let now_ms = now_ms(cx);
@@ -335,40 +332,6 @@ impl Chat {
         self.tell(cx, seat, "error", &text);
         self.leave(cx, seat, "banned");
         true
-    }
-
-    pub(crate) fn op(&mut self, cx: &mut Context, seat: u32, password: &str) {
-        let right = self.choices.is_op_password(password);
-        let Some(member) = self.member(seat) else {
-            return;
-        };
-        if !member.is_local() {
-            let text = "operators come from this machine only: a password would be read on the way";
-            return self.tell(cx, seat, "error", text);
-        }
-        if right {
-            member.operator = true;
-            let session = member.session;
-            cx.log(Level::Info, Some(session), "became an operator of the chat");
-            self.tell(
-                cx,
-                seat,
-                "reply",
-                "you are an operator; /help lists what that lets you do",
-            );
-            return self.announce_self(cx, seat);
-        }
-        member.tries += 1;
-        let (tries, session) = (member.tries, member.session);
-        cx.log(
-            Level::Warning,
-            Some(session),
-            "a wrong password for operators of the chat",
-        );
-        self.tell(cx, seat, "error", "that is no operator's password");
-        if tries >= TRIES_MAX {
-            self.leave(cx, seat, "wrong passwords");
-        }
     }
 
     /// It leaves: everybody is told, and its output ends.

@@ -28,6 +28,8 @@ pub(crate) enum Stage {
     Talking,
     /// Has said more than it may; is read later.
     Slow,
+    /// Its password is being looked at.
+    Proving,
     /// Has left; only its output is still on its way.
     Left,
 }
@@ -139,7 +141,7 @@ impl Member {
     pub(crate) fn is_held(&self) -> bool {
         match self.stage {
             Stage::Nick | Stage::Talking => false,
-            Stage::Claiming | Stage::Entering | Stage::Slow | Stage::Left => true,
+            Stage::Claiming | Stage::Entering | Stage::Slow | Stage::Proving | Stage::Left => true,
         }
     }
 
