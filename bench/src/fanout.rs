@@ -1,12 +1,13 @@
 //! The load generator for rooms: one member speaks, all others hear it.
 //!
-//! The speaker has a burst of messages under way; when every other member has heard all of them, the next
-//! one leaves. Each message has a number, and a member that hears one out of order, twice or not at all is
+//! The speaker has so many messages under way; when every other member has heard one, the next one
+//! leaves. Each message has a number, and a member that hears one out of order, twice or not at all is
 //! an error. What servers say beside that is skipped: they greet, and tell who comes and goes.
 //!
 //! Invariant: it stops after the time that it was given, or at the first error, and never speaks to
 //! anything beyond this machine.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
@@ -23,6 +24,8 @@ const EVENTS_MAX: usize = 1024;
 const READ_BYTES: usize = 64 * 1024;
 /// Of a message, without what a server puts around it.
 const TEXT_BYTES: usize = 64;
+/// Said between two looks at the clock, all of which are heard before the next.
+const MESSAGES_EACH: u64 = 100;
 
 /// How one talks to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +42,7 @@ pub(crate) enum Dialect {
 pub(crate) struct Room {
     pub(crate) members: usize,
     /// Messages under way.
-    pub(crate) burst: usize,
+    pub(crate) window: usize,
 }
 
 pub(crate) struct Generator {
@@ -51,7 +54,15 @@ pub(crate) struct Generator {
     /// What only the messages of this generator have.
     mark: String,
     said: u64,
+    /// The last that were said, the oldest first.
+    under_way: VecDeque<Message>,
     buffer: Box<[u8]>,
+}
+
+struct Message {
+    since: Instant,
+    /// Members that have not heard it.
+    left: usize,
 }
 
 struct Member {
@@ -121,6 +132,7 @@ impl Generator {
             members,
             mark: format!("fan{}x{nth}-", std::process::id()),
             said: 0,
+            under_way: VecDeque::new(),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
         })
     }
@@ -130,34 +142,28 @@ impl Generator {
         let mut tally = Tally::default();
         let begun = Instant::now();
         while tally.time < time && tally.errors == 0 {
-            self.burst(&mut tally)?;
+            self.exchange(&mut tally)?;
             tally.time = begun.elapsed();
         }
         Ok(tally)
     }
 
-    fn burst(&mut self, tally: &mut Tally) -> io::Result<()> {
-        let mut bytes = String::new();
-        for _ in 0..self.room.burst {
-            self.said += 1;
-            let text = format!("{}{:08} ", self.mark, self.said);
-            bytes += &self.dialect.message(&format!("{text:x<TEXT_BYTES$}"));
-        }
-        let since = Instant::now();
-        self.speaker.write_all(bytes.as_bytes())?;
+    /// As many messages as may be under way leave one after the other; each that all have heard is
+    /// followed by another one.
+    fn exchange(&mut self, tally: &mut Tally) -> io::Result<()> {
         let mut events = vec![EpollEvent::empty(); EVENTS_MAX];
-        let mut left = self.members.len();
         let timeout = EpollTimeout::try_from(PATIENCE).expect("seconds fit");
-        while left > 0 {
+        let until = self.said + MESSAGES_EACH;
+        while self.under_way.len() < self.room.window {
+            self.say()?;
+        }
+        while !self.under_way.is_empty() {
             let heard = match self.epoll.wait(&mut events, timeout) {
                 Err(Errno::EINTR) => continue,
                 heard => heard?,
             };
             if heard == 0 {
-                tally.fail(format!(
-                    "{left} members have not heard message {}",
-                    self.said
-                ));
+                tally.fail(format!("not all members have heard message {}", self.said));
                 return Ok(());
             }
             for event in &events[..heard] {
@@ -167,14 +173,38 @@ impl Generator {
                     tally.fail(why);
                     return Ok(());
                 }
-                tally.requests += member.heard - before;
-                if member.heard == self.said && before < self.said {
-                    tally.took(since.elapsed());
-                    left -= 1;
+                let first = self.said + 1 - self.under_way.len() as u64;
+                for number in before..member.heard {
+                    // Those under way are the last that were said.
+                    let message = &mut self.under_way[(number + 1 - first) as usize];
+                    message.left -= 1;
+                    tally.requests += 1;
+                    tally.took(message.since.elapsed());
+                }
+            }
+            while self
+                .under_way
+                .front()
+                .is_some_and(|message| message.left == 0)
+            {
+                self.under_way.pop_front();
+                if self.said < until {
+                    self.say()?;
                 }
             }
         }
         Ok(())
+    }
+
+    fn say(&mut self) -> io::Result<()> {
+        self.said += 1;
+        let text = format!("{}{:08} ", self.mark, self.said);
+        let message = self.dialect.message(&format!("{text:x<TEXT_BYTES$}"));
+        self.under_way.push_back(Message {
+            since: Instant::now(),
+            left: self.members.len(),
+        });
+        self.speaker.write_all(message.as_bytes())
     }
 }
 
@@ -271,13 +301,13 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
         let address = here(&listener);
         thread::spawn(move || fanout_limit::serve(&listener));
-        for (nth, burst) in [1, 16].into_iter().enumerate() {
-            let room = Room { members: 5, burst };
+        for (nth, window) in [1, 16].into_iter().enumerate() {
+            let room = Room { members: 5, window };
             let generator = Generator::new(address, Dialect::Bare, room, nth);
             let tally = generator.expect("connected").run(Duration::from_millis(20));
             let tally = tally.expect("run");
             assert_eq!((tally.errors, &tally.first_error), (0, &None));
-            assert_eq!(tally.requests % (5 * burst as u64), 0);
+            assert_eq!(tally.requests % (5 * MESSAGES_EACH), 0);
         }
     }
 

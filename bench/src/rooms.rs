@@ -26,19 +26,19 @@ const SILENT: usize = 10_000;
 const LOADS: [Room; 4] = [
     Room {
         members: 10,
-        burst: 1,
+        window: 1,
     },
     Room {
         members: 10,
-        burst: 16,
+        window: 16,
     },
     Room {
         members: 100,
-        burst: 1,
+        window: 1,
     },
     Room {
         members: 1000,
-        burst: 1,
+        window: 1,
     },
 ];
 
@@ -138,7 +138,7 @@ fn hall(server: Server, dialect: Dialect) -> Hall {
 
 /// Turns by server; members stay where they are through all rounds.
 fn compare(halls: &[Hall], room: Room, nth: usize, pace: Pace) -> io::Result<Vec<Vec<Turn>>> {
-    eprintln!("{} members, {} under way ...", room.members, room.burst);
+    eprintln!("{} members, {} under way ...", room.members, room.window);
     let mut generators = Vec::new();
     for hall in halls {
         let generator = Generator::new(hall.server.address, hall.dialect, room, nth);
@@ -161,7 +161,7 @@ fn compare(halls: &[Hall], room: Room, nth: usize, pace: Pace) -> io::Result<Vec
 }
 
 fn row(room: Room, hall: &Hall, of: &[Turn], limit: &[Turn]) -> String {
-    let title = format!("{} × {}", room.members, room.burst);
+    let title = format!("{} × {}", room.members, room.window);
     let name = hall.server.name;
     if let Some(why) = of.iter().find_map(|turn| turn.first_error.as_deref()) {
         return format!("| {title} | {name} | **{why}** | – | – | – | – |");
@@ -196,7 +196,7 @@ pub(crate) fn silent() -> io::Result<()> {
         .collect::<Result<_, _>>()?;
     let room = Room {
         members: SILENT,
-        burst: 1,
+        window: 1,
     };
     let members = Generator::new(server.address, Dialect::LineChat, room, 9)?;
     println!("\n| what | figure |\n|---|---|");
