@@ -1,7 +1,7 @@
 //! Many sessions of the chat through reloads and an upgrade: nobody is disconnected, and each goes on with
 //! its nick, rooms, modes, half-typed line and unread input, in the worker where it has come to.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -153,5 +153,51 @@ fn sessions_of_the_chat_go_through_reloads_and_an_upgrade_with_all_that_is_their
         "{status:#}"
     );
     drop(sessions);
+    daemon.finish(&[]);
+}
+
+#[test]
+fn a_storm_of_joins_lets_everybody_in_once_and_delays_nobody_for_ever() {
+    let daemon = Daemon::start("storm-joins", &config(0));
+    let mut witness = Session::begin(&daemon, 0);
+    for round in 0..scale(1, 10) {
+        let come = |nth: usize| {
+            let stream = TcpStream::connect(daemon.address("chat", 0)).expect("it listens");
+            stream.set_read_timeout(Some(PATIENCE)).expect("set");
+            // In pairs that want the same nick, and leave at once.
+            let nick = format!("n{round}x{}", nth / 2);
+            let words = format!("{nick}\nhi\n/quit\n");
+            (&stream).write_all(words.as_bytes()).expect("it is open");
+            (nick, stream)
+        };
+        let crowd: Vec<(String, TcpStream)> = (0..1000).map(come).collect();
+        witness.say("/uptime\n");
+        witness.until(|line| line.contains("up for "));
+        let mut welcome = 0;
+        for (nick, mut stream) in crowd {
+            let mut shown = String::new();
+            // Whoever has lost the race is asked again, and says nothing but `hi` and `/quit`.
+            let read = stream.read_to_string(&mut shown);
+            assert!(read.is_ok(), "{nick}: {read:?} after {shown:?}");
+            let is_in = shown.contains(&format!("you are {nick};"));
+            assert!(
+                is_in || shown.contains(&format!("{nick} is taken")),
+                "{shown:?}"
+            );
+            welcome += usize::from(is_in);
+        }
+        assert!(welcome >= 500, "{welcome} of 500 nicks");
+        // Its own rows are objects: it is in JSON.
+        loop {
+            witness.say("/rooms\n");
+            if witness
+                .until(|line| line.contains("#lobby "))
+                .contains("    1\"")
+            {
+                break;
+            }
+        }
+    }
+    drop(witness);
     daemon.finish(&[]);
 }

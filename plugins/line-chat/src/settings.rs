@@ -106,7 +106,7 @@ impl Choices {
             idle: settings.duration("idle"),
             quiet_above: number("quiet_above"),
             talker_keys: settings.boolean("talker_keys"),
-            op_passwords: Passwords::of(&settings.list("op_passwords"))?,
+            op_passwords: Passwords::of(settings.list("op_passwords"))?,
             record,
         })
     }
