@@ -185,7 +185,9 @@ impl<S: Store> Hub<S> {
     pub fn may_hear(&self, id: MemberId) -> bool {
         self.members.get(&id).is_some_and(|member| {
             let waits = self.recovery.is_some() && member.resumed;
-            !waits && member.output.len() < OUTPUT_BYTES_MAX
+            // What it asks behind a watch is answered once all that is held has been named to it.
+            let is_naming = !member.deaf && member.watches.values().any(|it| it.naming.is_some());
+            !waits && !is_naming && member.output.len() < OUTPUT_BYTES_MAX
         })
     }
 

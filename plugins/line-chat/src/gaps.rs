@@ -91,7 +91,9 @@ impl Chat {
     /// All there was is told, up to this number.
     pub(crate) fn gap_is_filled(&mut self, cx: &mut Context, look: &Look, sequence: u64) {
         self.pass(look, sequence);
-        self.enter_if_ready(cx, &look.room);
+        if let Some(seat) = self.seat_of(look.seat, look.session) {
+            self.enter(cx, seat, &look.room);
+        }
     }
 
     /// Nobody has these any more.
@@ -122,7 +124,7 @@ impl Chat {
             && let Some(room) = self.rooms.get(name)
         {
             member.stays[at].waits = false;
-            member.lags |= !room.catch_up(cx, member, at);
+            member.lags |= !room.catch_up(cx, self.counts, member, at);
         }
     }
 }

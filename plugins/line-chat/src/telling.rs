@@ -59,14 +59,14 @@ impl Chat {
             if stay.waits {
                 lacking.push(Rc::clone(&stay.room));
             } else if let Some(room) = self.rooms.get(&stay.room)
-                && !room.catch_up(cx, member, at)
+                && !room.catch_up(cx, self.counts, member, at)
             {
                 member.lags = true;
                 return;
             }
         }
         for room in lacking {
-            self.enter_if_ready(cx, &room);
+            self.enter(cx, seat, &room);
         }
         self.go_on(cx, seat);
     }
