@@ -67,3 +67,33 @@ fn last_words_are_unanswered_until_a_hub_has_numbered_them() {
     client.lose();
     assert!(client.has_unanswered(), "the next hub is to hear of it");
 }
+
+#[test]
+fn what_is_held_is_not_free_for_a_moment_when_a_hub_dies_before_it_has_answered_for_its_new_value()
+{
+    let mut hub = Hub::new(Shelf::default(), false, 0);
+    let (mut holder, mut watcher) = (Client::new(1), Client::new(2));
+    let first = hub.attach("chat", false);
+    holder.attach();
+    holder.claim(1, "nick.bob", b"bob", b"s1").expect("room");
+    assert_eq!(exchange(&mut holder, &mut hub, first), ["won nick.bob"]);
+    let second = hub.attach("chat", false);
+    watcher.watch(1, "nick.").expect("room");
+    watcher.attach();
+    assert_eq!(exchange(&mut watcher, &mut hub, second), ["nick.bob true"]);
+    holder
+        .claim(2, "nick.bob", b"bob in a room", b"s1")
+        .expect("room");
+    let mut hub = Hub::new(Shelf::default(), true, 0);
+    let ids = [hub.attach("chat", true), hub.attach("chat", true)];
+    let mut told = Vec::new();
+    for client in [&mut watcher, &mut holder] {
+        client.lose();
+        client.attach();
+    }
+    for _ in 0..3 {
+        exchange(&mut holder, &mut hub, ids[0]);
+        told.extend(exchange(&mut watcher, &mut hub, ids[1]));
+    }
+    assert_eq!(told, ["nick.bob true"], "its new value, and nothing else");
+}
