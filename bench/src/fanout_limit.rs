@@ -43,10 +43,7 @@ pub(crate) fn serve(listener: &TcpListener) -> io::Result<Infallible> {
                 continue;
             }
             let from = event.data() as usize;
-            loop {
-                let Some(socket) = &sockets[from] else {
-                    break;
-                };
+            while let Some(socket) = &sockets[from] {
                 match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
                     Ok(read) if read > 0 => {
                         tell(&mut sockets, &mut members, from, &buffer[..read]);
