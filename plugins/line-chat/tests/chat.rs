@@ -447,50 +447,6 @@ fn sources_come_only_so_often() {
 }
 
 #[test]
-fn what_is_said_in_rooms_is_written_down_and_nothing_else_is() {
-    let folder = std::env::temp_dir().join(format!("line-chat-record-said-{}", std::process::id()));
-    std::fs::create_dir(&folder).expect("made");
-    let name = folder.to_str().expect("a name in UTF-8");
-    let mut chat = Worker::start(Setup::of::<Chat>().set("record", name));
-    let (bob, eve) = (chat.join("bob"), chat.join("eve"));
-    for line in [
-        "hi",
-        "/msg eve psst",
-        "/me waves",
-        "\x1B]0;title\x07bell\x07",
-        "/join den",
-        "in the den",
-    ] {
-        chat.ask(bob, line);
-    }
-    chat.news(eve);
-    let written = |room: &str| {
-        let files = std::fs::read_dir(folder.join(room)).expect("written");
-        let files: Vec<_> = files.map(|file| file.expect("listed").path()).collect();
-        assert_eq!(files.len(), 1, "one for the day, unless it has just ended");
-        let text = std::fs::read_to_string(&files[0]).expect("text");
-        let lines = text
-            .lines()
-            .map(|line| line["2026-11-21T00:00:00Z ".len()..].to_owned());
-        lines.collect::<Vec<_>>()
-    };
-    assert_eq!(written("lobby"), ["<bob> hi", "* bob waves", "<bob> bell"]);
-    assert_eq!(written("den"), ["<bob> in the den"]);
-    // Where nothing can be written the chat goes on, and the administrator is told once.
-    std::fs::remove_dir_all(&folder).expect("removed");
-    std::fs::write(&folder, "in its way").expect("written");
-    for line in ["one", "two"] {
-        chat.ask(bob, line);
-    }
-    let complaints = chat.host.log();
-    let complaints = complaints
-        .iter()
-        .filter(|it| format!("{it:?}").contains("not written down"));
-    assert_eq!(complaints.count(), 1);
-    std::fs::remove_file(&folder).expect("removed");
-}
-
-#[test]
 fn what_is_said_and_refused_is_counted() {
     let mut chat = Worker::start(Setup::of::<Chat>().set("line_max", "80"));
     let (ann, bob) = (chat.join("ann"), chat.join("bob"));
