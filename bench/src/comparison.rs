@@ -178,7 +178,7 @@ impl Generator {
     }
 }
 
-fn figures(mut tally: Tally, spent: Duration) -> Turn {
+pub(crate) fn figures(mut tally: Tally, spent: Duration) -> Turn {
     let requests = tally.requests.max(1) as f64;
     Turn {
         cost_us: microseconds(spent) / requests,

@@ -27,6 +27,8 @@ pub(crate) enum Serves {
     Streams { services: usize, workers: usize },
     /// The plugin udp-echo; its guard against loops as shipped, or off.
     Datagrams { guarded: bool },
+    /// The plugin line-chat, where nobody who speaks is slowed down.
+    Rooms { workers: usize },
 }
 
 /// The build that this program is of.
@@ -80,6 +82,14 @@ fn config(build: &Path, directory: &Directory, serves: Serves) -> io::Result<Str
                      workers = {workers}\nlimits.connections = {connections}\n"
                 );
             }
+        }
+        Serves::Rooms { workers } => {
+            text += &format!(
+                "[services.{FIRST}]\nplugin = \"line-chat\"\nlisten = [\"tcp://127.0.0.1:0\"]\n\
+                 workers = {workers}\nlimits.connections = {}\n\
+                 [services.{FIRST}.settings]\nburst = 10000\nrate = 1000000\n",
+                workers * CONNECTIONS_PER_WORKER
+            );
         }
         // Rates do not hold for loopback unless they are written.
         Serves::Datagrams { guarded } => {

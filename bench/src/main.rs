@@ -13,12 +13,15 @@ mod comparison;
 mod daemon;
 mod datagram_limit;
 mod datagrams;
+mod fanout;
+mod fanout_limit;
 mod generator;
 mod idle;
 mod life;
 mod limit;
 mod peers;
 mod process;
+mod rooms;
 mod scoreboard;
 mod servers;
 mod spread;
@@ -36,6 +39,7 @@ use std::time::Duration;
 use comparison::{DATAGRAMS, Pace, STREAMS};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
+use rooms::{MEMBERS, ROOMS};
 use servers::{Limit, Server};
 use table::Company;
 
@@ -106,7 +110,11 @@ impl Wanted {
                 }
                 ("--only", Some(name)) => {
                     let workloads = || STREAMS.iter().chain(&DATAGRAMS);
-                    let known = || workloads().map(|w| w.name).chain([LIFE, IDLE]);
+                    let known = || {
+                        workloads()
+                            .map(|w| w.name)
+                            .chain([LIFE, IDLE, ROOMS, MEMBERS])
+                    };
                     if !known().any(|known| known == name) {
                         let names: Vec<&str> = known().collect();
                         return Err(format!(
@@ -147,10 +155,13 @@ fn serve_limit(arguments: &[String]) -> io::Result<()> {
     let asked = |kind: &Limit| arguments == [kind.word()];
     let kind = Limit::ALL.into_iter().find(asked);
     let kind = kind.ok_or_else(|| io::Error::other("there is no such limit"))?;
-    if kind == Limit::Streams {
+    if matches!(kind, Limit::Streams | Limit::Rooms) {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         println!("{}", listener.local_addr()?.port());
-        match limit::serve(&listener)? {}
+        match kind {
+            Limit::Rooms => match fanout_limit::serve(&listener)? {},
+            _ => match limit::serve(&listener)? {},
+        }
     }
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     println!("{}", socket.local_addr()?.port());
@@ -171,8 +182,14 @@ fn measure(wanted: &Wanted) -> io::Result<()> {
     let company = &wanted.company;
     table::streams(|name| wanted.wants(name), company, wanted.pace())?;
     table::datagrams(|name| wanted.wants(name), company, wanted.pace())?;
+    if wanted.wants(ROOMS) {
+        rooms::measure(company.peers, wanted.pace())?;
+    }
     if wanted.wants(LIFE) {
         live(wanted)?;
+    }
+    if wanted.wants(MEMBERS) {
+        rooms::silent()?;
     }
     if wanted.only.as_deref() == Some(IDLE) {
         idle::measure(descriptors)?;

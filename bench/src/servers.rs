@@ -32,16 +32,23 @@ pub(crate) enum Limit {
     Streams,
     Datagrams,
     Segments,
+    Rooms,
 }
 
 impl Limit {
-    pub(crate) const ALL: [Limit; 3] = [Limit::Streams, Limit::Datagrams, Limit::Segments];
+    pub(crate) const ALL: [Limit; 4] = [
+        Limit::Streams,
+        Limit::Datagrams,
+        Limit::Segments,
+        Limit::Rooms,
+    ];
 
     pub(crate) fn word(self) -> &'static str {
         match self {
             Limit::Streams => "streams",
             Limit::Datagrams => "datagrams",
             Limit::Segments => "segments",
+            Limit::Rooms => "rooms",
         }
     }
 }

@@ -198,6 +198,10 @@ pub trait Protocol {
         let _ = news;
         Err("the plugin does not use the bus".to_owned())
     }
+    /// Something was said to the bus of which nobody has heard yet.
+    fn has_unanswered(&mut self) -> bool {
+        false
+    }
     /// What is to be said to the bus, and how much of it was.
     fn bus_output(&mut self) -> &[u8] {
         &[]

@@ -224,6 +224,10 @@ impl<P: Protocol> Streams<P> {
         more.map(drop)
     }
 
+    pub fn has_unanswered(&mut self) -> bool {
+        self.protocol.has_unanswered()
+    }
+
     pub fn bus_output(&mut self) -> &[u8] {
         self.protocol.bus_output()
     }

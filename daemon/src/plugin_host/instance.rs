@@ -432,6 +432,11 @@ impl Protocol for Instance {
         self.tell_bus(news)
     }
 
+    fn has_unanswered(&mut self) -> bool {
+        let bus = self.inside().bus.as_ref();
+        bus.is_some_and(Client::has_unanswered)
+    }
+
     fn bus_output(&mut self) -> &[u8] {
         self.inside().bus.as_ref().map_or(&[], Client::output)
     }

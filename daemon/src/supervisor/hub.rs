@@ -119,7 +119,10 @@ impl Life {
         let fds: Vec<BorrowedFd<'_>> = ends.iter().map(|(_, hubs)| hubs.as_fd()).collect();
         let hub = children.start(Kind::Hub, &brief, &fds, None)?;
         for ((pid, _), (workers, _)) in known.iter().zip(&ends) {
-            children.tell_with(*pid, &Order::Bus {}, &[workers.as_fd()])?;
+            // A worker that has just ended needs none; the hub hears of it by its other end.
+            if let Err(error) = children.tell_with(*pid, &Order::Bus {}, &[workers.as_fd()]) {
+                tracing::debug!("the worker {pid} gets no end of the bus: {error}");
+            }
         }
         Ok(hub)
     }

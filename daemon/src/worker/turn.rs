@@ -158,6 +158,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             if let Some(outcome) = self.outcome
                 && self.streams.is_empty()
                 && self.threads_are_done()
+                && self.bus_is_done()
             {
                 return Ok(outcome);
             }
@@ -219,6 +220,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             self.blocking.next_deadline_ms(),
             self.streams.next_deadline_ms(),
             self.handover.next_deadline_ms(),
+            self.bus.next_deadline_ms(),
         ];
         let at_ms = next.into_iter().flatten().min().unwrap_or(u64::MAX);
         at_ms.saturating_sub(self.now_ms).min(WAIT_MS_MAX)
