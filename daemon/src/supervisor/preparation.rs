@@ -6,7 +6,7 @@
 //! Invariant: every service of the plan has exactly one verdict before anything is bound.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::sys::signal::Signal;
@@ -27,6 +27,8 @@ pub(super) const PROBE_MS: u64 = 10_000;
 pub(super) struct Preparation {
     pub(super) plan: Plan,
     pub(super) codes: BTreeMap<String, StoredPlugin>,
+    /// The same by file: one that several services name is read once, and is one code for all.
+    taken: BTreeMap<PathBuf, StoredPlugin>,
     verdicts: BTreeMap<String, Result<Descriptor, String>>,
     /// Probes that have not answered, and whose they are.
     waiting: BTreeMap<i32, String>,
@@ -64,6 +66,7 @@ impl Preparation {
         Preparation {
             plan,
             codes: BTreeMap::new(),
+            taken: BTreeMap::new(),
             verdicts: BTreeMap::new(),
             waiting: BTreeMap::new(),
         }
@@ -72,10 +75,13 @@ impl Preparation {
     /// Takes the plugin's file into the store.
     pub(super) fn take(&mut self, name: &str) -> Result<(), String> {
         let daemon = &self.plan.daemon;
-        let owners = verify::owners(daemon);
         let plugin = &self.plan.services[name].plugin;
-        let code = verify::take(plugin, &daemon.state_dir, &owners)
-            .map_err(|error| error.about(name, plugin))?;
+        let code = match self.taken.get(plugin) {
+            Some(code) => code.clone(),
+            None => verify::take(plugin, &daemon.state_dir, &verify::owners(daemon))
+                .map_err(|error| error.about(name, plugin))?,
+        };
+        self.taken.insert(plugin.clone(), code.clone());
         self.codes.insert(name.to_owned(), code);
         Ok(())
     }
