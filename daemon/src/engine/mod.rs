@@ -28,6 +28,7 @@ mod networks;
 pub mod outbox;
 mod output;
 mod pending;
+mod places;
 pub mod proxy;
 pub mod rates;
 pub mod replies;
