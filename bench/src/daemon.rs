@@ -173,7 +173,7 @@ pub(crate) fn change_settings(server: &Server, services: usize) -> io::Result<()
     let file = directory(server)?.join(CONFIG);
     let mut text = fs::read_to_string(&file)?;
     for nth in 0..services {
-        text += &format!("[services.echo-{nth}.settings]\nline_max = 1000\n");
+        text += &format!("[services.echo-{nth}.settings]\nline_max = \"1000B\"\n");
     }
     fs::write(&file, text)
 }
