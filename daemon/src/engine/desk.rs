@@ -19,7 +19,7 @@ use super::output::Output;
 use super::session::{TimerToken, Token};
 
 mod carry;
-mod place;
+mod whereabouts;
 
 /// One instance has no more timers than this; arming another is refused as full.
 pub const TIMERS_MAX: usize = 65_536;

@@ -28,13 +28,13 @@ mod networks;
 pub mod outbox;
 mod output;
 mod pending;
-mod places;
 pub mod proxy;
 pub mod rates;
 pub mod replies;
 pub mod session;
 mod streams;
 mod telling;
+mod whereabouts;
 
 #[cfg(test)]
 mod cases;

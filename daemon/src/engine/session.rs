@@ -150,7 +150,7 @@ pub trait Protocol {
     fn open(&mut self, session: Token, facts: &Facts<'_>) -> Result<Self::State, End>;
     fn feed(&mut self, session: Token, state: Self::State, input: &[u8]) -> Fed;
     /// Where in memory the rest of a session's state is, for a hint; null if there is none.
-    fn place(&self, state: Self::State) -> *const u8 {
+    fn whereabouts(&self, state: Self::State) -> *const u8 {
         let _ = state;
         std::ptr::null()
     }

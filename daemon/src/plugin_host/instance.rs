@@ -282,7 +282,7 @@ impl Protocol for Instance {
         }
     }
 
-    fn place(&self, state: SessionState) -> *const u8 {
+    fn whereabouts(&self, state: SessionState) -> *const u8 {
         state.word.cast_const().cast()
     }
 

@@ -307,13 +307,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         if let Some(token) = self.ready.get(1).copied() {
             let socket = self.sockets.get(token);
             ahead::fetch(socket.map_or(ptr::null(), |socket| ptr::from_ref(socket).cast()));
-            self.streams
-                .places(token)
-                .into_iter()
-                .for_each(ahead::fetch);
+            let lines = self.streams.whereabouts(token);
+            lines.into_iter().for_each(ahead::fetch);
         }
         if let Some(token) = self.ready.front() {
-            ahead::fetch(self.streams.state_place(*token));
+            ahead::fetch(self.streams.state_whereabouts(*token));
         }
     }
 

@@ -8,7 +8,7 @@ use super::Desk;
 use crate::engine::session::Token;
 
 impl Desk {
-    pub(in crate::engine) fn place(&self, session: Token) -> *const u8 {
+    pub(in crate::engine) fn whereabouts(&self, session: Token) -> *const u8 {
         let entry = self.ledger.get(session);
         entry.map_or(ptr::null(), |entry| ptr::from_ref(entry).cast())
     }
