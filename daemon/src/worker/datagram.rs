@@ -29,7 +29,7 @@ use crate::sys::datagram::{Arrival, BATCH, Inbox, Name, drops};
 /// Batches received from one listener in one turn.
 const BATCHES_MAX: usize = 4;
 /// How often a socket is asked what it has lost, beside when very many wait in it. The kernel would tell
-/// with each datagram (SO_RXQ_OVFL), at a fiftieth of what a small one costs.
+/// with each datagram (SO_RXQ_OVFL), at one or two percent of what a small one costs.
 const LOSSES_EVERY_MS: u64 = 100;
 /// How long a listener stays away after receiving failed.
 const AWAY_MS: u64 = 100;
