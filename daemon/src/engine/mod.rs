@@ -8,6 +8,7 @@
 pub mod access;
 pub mod bans;
 pub mod bucket;
+mod buffer;
 pub mod carried;
 mod carrying;
 mod connection;

@@ -130,9 +130,7 @@ impl Outbox {
             return Err(Unsent::Full);
         }
         let piece = match (self.lent, lent) {
-            (Some(Loan { at, .. }), Some(range)) => {
-                Piece::Lent(at + range.start..at + range.end)
-            }
+            (Some(Loan { at, .. }), Some(range)) => Piece::Lent(at + range.start..at + range.end),
             _ if self.bytes.len() + bytes.len() > SENDS_BYTES_MAX => return Err(Unsent::Full),
             _ => {
                 let start = self.bytes.len();
