@@ -233,7 +233,7 @@ fn live(wanted: &Wanted) -> io::Result<()> {
             milliseconds,
             processor_milliseconds,
         } = life::start(SERVICES, workers, times)?;
-        let what = format!("{SERVICES} services with {workers} workers each");
+        let what = format!("{SERVICES} services with {} workers", SERVICES * workers);
         println!("| start to ready, {what} | {milliseconds:.1} ms |");
         println!("| processor time of that, all processes | {processor_milliseconds:.0} ms |");
     }
