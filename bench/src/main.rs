@@ -19,6 +19,7 @@ mod generator;
 mod idle;
 mod life;
 mod limit;
+mod operating;
 mod peers;
 mod process;
 mod rooms;
@@ -44,10 +45,12 @@ use servers::{Limit, Server};
 use table::Company;
 
 const SERVICES: usize = 10;
+/// Of each service, where a start is to be a large one.
+const WORKERS: usize = 8;
 const IDLE_CONNECTIONS: usize = 10_000;
 const USAGE: &str =
     "usage: polyport-bench [--quick] [--rounds N] [--only WORKLOAD] [--alone] [--before FOLDER]";
-/// What is no comparison: the daemon's life, and, only if asked for, very many idle connections.
+/// What is no comparison: the daemon's life, and very many idle connections.
 const LIFE: &str = "life";
 const IDLE: &str = "idle";
 
@@ -173,7 +176,7 @@ fn serve_limit(arguments: &[String]) -> io::Result<()> {
 
 fn measure(wanted: &Wanted) -> io::Result<()> {
     println!("{}", machine()?);
-    process::move_to(servers::GENERATOR_CORE).map_err(|errno| {
+    process::move_to(&[servers::GENERATOR_CORE]).map_err(|errno| {
         io::Error::other(format!(
             "servers and load need a core each, so two cores: {errno}"
         ))
@@ -191,7 +194,7 @@ fn measure(wanted: &Wanted) -> io::Result<()> {
     if wanted.wants(MEMBERS) {
         rooms::silent()?;
     }
-    if wanted.only.as_deref() == Some(IDLE) {
+    if wanted.wants(IDLE) && (!wanted.quick || wanted.only.is_some()) {
         idle::measure(descriptors)?;
     }
     Ok(())
@@ -214,6 +217,26 @@ fn machine() -> io::Result<String> {
     ))
 }
 
+/// What operators ask for.
+fn operate(times: usize) -> io::Result<()> {
+    eprintln!("changes ...");
+    let restarted = operating::restart(times)?;
+    println!("| a new worker in the place of one, spawned and serving | {restarted:.1} ms |");
+    for changed in [1, SERVICES] {
+        let took = operating::reload(SERVICES, changed, times)?;
+        println!(
+            "| reload, {changed} of {SERVICES} services changed, to its commit | {took:.1} ms |"
+        );
+    }
+    let server = daemon::start("control", life::ONE)?;
+    let answers = operating::answers(&server)?;
+    println!(
+        "| `status` while three knock who mean no good ({} times), p50 and p99 | {:.2} and {:.2} ms |",
+        answers.knocks, answers.p50, answers.p99
+    );
+    Ok(())
+}
+
 fn live(wanted: &Wanted) -> io::Result<()> {
     let (times, idle) = if wanted.quick {
         (2, IDLE_CONNECTIONS / 10)
@@ -222,10 +245,18 @@ fn live(wanted: &Wanted) -> io::Result<()> {
     };
     println!("\n| what | figure |\n|---|---|");
     eprintln!("starts ...");
-    let start = life::start(SERVICES, times)?;
-    println!("| start to ready, {SERVICES} services | {start:.1} ms |");
+    for workers in [1, WORKERS] {
+        let life::Start {
+            milliseconds,
+            processor_milliseconds,
+        } = life::start(SERVICES, workers, times)?;
+        let what = format!("{SERVICES} services with {} workers", SERVICES * workers);
+        println!("| start to ready, {what} | {milliseconds:.1} ms |");
+        println!("| processor time of that, all processes | {processor_milliseconds:.0} ms |");
+    }
     let replaced = life::replacement(times)?;
     println!("| death of a worker to the next one serving | {replaced:.1} ms |");
+    operate(times)?;
 
     let announced = scoreboard::callback_ns(times)?;
     println!("| a callback announced on the scoreboard and left | {announced:.1} ns |");

@@ -18,8 +18,10 @@ use nix::unistd::Pid;
 use crate::process;
 
 /// Where the servers run, and where everything else does.
-pub(crate) const SERVERS_CORE: usize = 0;
+pub(crate) const SERVERS_CORES: &[usize] = &[0];
 pub(crate) const GENERATOR_CORE: usize = 1;
+/// For servers that are to have more than one, the generator's among them: there may be no others.
+pub(crate) const ALL_CORES: &[usize] = &[0, GENERATOR_CORE];
 /// What makes this program the limit.
 pub(crate) const LIMIT_VERB: &str = "serve-limit";
 /// No start and no end takes longer.
@@ -83,7 +85,7 @@ impl Server {
         let server = Server {
             name,
             address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, free.port()),
-            child: spawn(&mut command)?,
+            child: spawn(&mut command, SERVERS_CORES)?,
             _said: None,
             directory: None,
         };
@@ -95,9 +97,10 @@ impl Server {
     pub(crate) fn saying(
         name: &'static str,
         mut command: Command,
+        cores: &[usize],
         address_in: impl FnOnce(&str) -> Option<SocketAddrV4>,
     ) -> io::Result<Server> {
-        let mut child = spawn(command.stdout(Stdio::piped()))?;
+        let mut child = spawn(command.stdout(Stdio::piped()), cores)?;
         let mut said = child.stdout.take().map(BufReader::new);
         let mut server = Server {
             name,
@@ -118,7 +121,7 @@ impl Server {
     }
 
     pub(crate) fn saying_its_port(name: &'static str, command: Command) -> io::Result<Server> {
-        Server::saying(name, command, |line| {
+        Server::saying(name, command, SERVERS_CORES, |line| {
             let port = line.parse().ok()?;
             Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
         })
@@ -141,9 +144,9 @@ impl Drop for Server {
     }
 }
 
-fn spawn(command: &mut Command) -> io::Result<Child> {
+fn spawn(command: &mut Command, cores: &[usize]) -> io::Result<Child> {
     command.stdin(Stdio::null());
-    process::on_core(SERVERS_CORE, GENERATOR_CORE, || command.spawn())?
+    process::on_cores(cores, GENERATOR_CORE, || command.spawn())?
 }
 
 /// Asks until there is an answer.

@@ -284,6 +284,10 @@ impl Protocol for Instance {
         }
     }
 
+    fn whereabouts(&self, state: SessionState) -> *const u8 {
+        state.word.cast_const().cast()
+    }
+
     fn peer_finished(&mut self, session: Token, state: SessionState) -> Result<bool, End> {
         let Some(peer_finished) = self.admitted.table.0.peer_finished else {
             return Ok(false);

@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ptr;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -30,7 +31,7 @@ use crate::engine::session::{Protocol, Token};
 use crate::engine::{After, Passed, Streams};
 use crate::plan::{Limits, Transport};
 use crate::scoreboard::{Counter, Scoreboard};
-use crate::sys::sandbox;
+use crate::sys::{ahead, sandbox};
 
 /// Events taken from the queue in one turn.
 const EVENTS_MAX: usize = 512;
@@ -299,7 +300,22 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             let Some(token) = self.ready.pop_front() else {
                 return;
             };
+            self.fetch_ahead();
             self.visit(token);
+        }
+    }
+
+    /// Of very many connections none is in the caches when its turn comes. So memory is asked for two
+    /// visits before, and what the plugin keeps one before, as the way there leads through the former.
+    fn fetch_ahead(&mut self) {
+        if let Some(token) = self.ready.get(1).copied() {
+            let socket = self.sockets.get(token);
+            ahead::fetch(socket.map_or(ptr::null(), |socket| ptr::from_ref(socket).cast()));
+            let lines = self.streams.whereabouts(token);
+            lines.into_iter().for_each(ahead::fetch);
+        }
+        if let Some(token) = self.ready.front() {
+            ahead::fetch(self.streams.state_whereabouts(*token));
         }
     }
 
