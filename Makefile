@@ -22,7 +22,7 @@ CARGO = umask 022 && cargo
 
 # Programs that the tests set on the daemon, and files, each with its Debian package.
 PEERS = nc:netcat-openbsd ncat:ncat socat:socat curl:curl python3:python3 telnet:telnet \
-    lynx:lynx w3m:w3m gopher:gopher \
+    lynx:lynx w3m:w3m gopher:gopher pip3:python3-pip pygopherd:pygopherd gophernicus:gophernicus \
     script:bsdutils inetd:openbsd-inetd ip:iproute2 unshare:util-linux /etc/services:netbase valgrind:valgrind
 
 help:
@@ -55,6 +55,7 @@ check:
 
 test: check
 	@./scripts/require.sh $(PEERS)
+	@./scripts/clients.sh
 	@$(CARGO) build --workspace
 	@$(CARGO) test --workspace
 
@@ -67,7 +68,7 @@ soak:
 	@umask 022 && ./scripts/fuzz.sh
 
 bench: build
-	@$(CARGO) run --release -p polyport-bench
+	@$(CARGO) run --release -p polyport-bench -- $(ARGS)
 
 install:
 	@test -x target/release/polyport || { echo 'run `make build` first'; exit 1; }

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::SocketAddrV4;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -21,10 +21,12 @@ const FIRST: &str = "echo-0";
 const CONNECTIONS_PER_WORKER: usize = 15_000;
 
 /// What it serves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Serves {
     /// So many services of the plugin echo, each with so many workers.
     Streams { services: usize, workers: usize },
+    /// The plugin gopher, with menus kept ready or not.
+    Hole { root: PathBuf, cache: bool },
     /// The plugin udp-echo; its guard against loops as shipped, or off.
     Datagrams { guarded: bool },
 }
@@ -79,6 +81,17 @@ fn config(build: &Path, directory: &Directory, serves: Serves) -> io::Result<Str
                     "[services.echo-{nth}]\nplugin = \"echo\"\nlisten = [\"tcp://127.0.0.1:0\"]\n\
                      workers = {workers}\nlimits.connections = {connections}\n"
                 );
+            }
+        }
+        Serves::Hole { root, cache } => {
+            let connections = CONNECTIONS_PER_WORKER;
+            text += &format!(
+                "[services.{FIRST}]\nplugin = \"gopher\"\nlisten = [\"tcp://127.0.0.1:0\"]\n\
+                 workers = 1\nlimits.connections = {connections}\n\
+                 [services.{FIRST}.settings]\nroot = {root:?}\n"
+            );
+            if !cache {
+                text += "cache = 0\n";
             }
         }
         // Rates do not hold for loopback unless they are written.

@@ -3,9 +3,10 @@
 //! A child is told everything by its brief; its command line is for readers of `ps` only. Whoever
 //! starts this by hand lacks the channel and is told so.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 
-use crate::channel::{Brief, Channel, CheckBrief, ProbeBrief, Report, handed};
+use crate::channel::{Brief, Channel, CheckBrief, Depth, ProbeBrief, Report, handed};
 use crate::exit;
 use crate::supervisor::rehearse;
 use crate::sys::sandbox::Profile;
@@ -62,12 +63,17 @@ fn probe(channel: &Channel, brief: &ProbeBrief, answer: OwnedFd) -> u8 {
         .identity
         .as_ref()
         .map(|identity| (identity.uid, identity.gid));
-    let closed = jail::limits_for_probe()
+    let closed = jail::limits_for_probe(brief.depth.file_bytes_max())
         .map_err(|error| error.to_string())
         .and_then(|()| jail::drop_identity(identity).map_err(|error| error.to_string()))
         .and_then(|()| orphan::end_with_parent().map_err(|error| error.to_string()));
+    let rendered = match brief.depth {
+        Depth::Render(_) => spawn::take_handed(handed::FIXED_FDS, 1),
+        _ => None,
+    };
+    let rendered = rendered.and_then(|mut fds| fds.pop()).map(File::from);
     let verdict = closed.and_then(|()| {
-        plugin_host::probe::run(brief, |needs| {
+        plugin_host::probe::run(brief, rendered, |needs| {
             let level = sandbox::close(brief.daemon.sandbox, needs, Profile::Probe);
             level.map(drop).map_err(|error| error.to_string())
         })

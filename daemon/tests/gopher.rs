@@ -1,5 +1,5 @@
-//! Gopher through the real daemon, read by programs that everybody has: curl, lynx, w3m and the Debian
-//! client `gopher`, and by a browser's requests.
+//! Gopher through the real daemon, read by the programs of others: curl, lynx, w3m, phetch, Pituophis and
+//! the Debian client `gopher`, and by a browser's requests.
 //!
 //! The hole is the one that is shipped, so what it links to is shown to be there. What the answers are
 //! in detail is tested with the plugin.
@@ -40,6 +40,29 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// What `scripts/clients.sh` has put beside the build: phetch, and Pituophis as a script of ours calls it.
+fn client(name: &str) -> Command {
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients");
+    let (file, command) = match name {
+        "phetch" => {
+            let file = clients.join("bin/phetch");
+            (file.clone(), Command::new(file))
+        }
+        "Pituophis" => {
+            let mut python = program("python3", "python3");
+            python.arg("tests/clients/pituophis_fetch.py");
+            python.env("PYTHONPATH", clients.join("python"));
+            (clients.join("python/pituophis"), python)
+        }
+        debian => return program(debian, debian),
+    };
+    assert!(
+        file.exists(),
+        "{name} is missing; run this first:\n  ./scripts/clients.sh"
+    );
+    command
+}
+
 #[test]
 fn clients_read_menus_texts_searches_addresses_and_errors() {
     let plain = Directory::new("gopher-clients-plain");
@@ -48,6 +71,14 @@ fn clients_read_menus_texts_searches_addresses_and_errors() {
     let lynx: &[&str] = &["-dump", "-nolist"];
     let w3m: &[&str] = &["-dump"];
     let curl: &[&str] = &["--silent", "--max-time", "20"];
+    let phetch: &[&str] = &["--no-config", "--raw"];
+    let programs = [
+        ("curl", curl),
+        ("lynx", lynx),
+        ("w3m", w3m),
+        ("phetch", phetch),
+        ("Pituophis", &[]),
+    ];
     for (item, expected) in [
         ("", "Writing a plugin"),
         ("1/plugins", "The idea"),
@@ -58,16 +89,16 @@ fn clients_read_menus_texts_searches_addresses_and_errors() {
         ("7/search%09shared", "plugins/idea.txt"),
         ("hURL:http://example.org/", "http://example.org/"),
     ] {
-        for (name, arguments) in [("curl", curl), ("lynx", lynx), ("w3m", w3m)] {
+        for (name, arguments) in programs {
             let item = match name {
-                // These two ask for a search in their own way.
-                "lynx" | "w3m" => item.replace("%09", "?"),
+                // They ask for a search in their own way.
+                "lynx" | "w3m" | "phetch" => item.replace("%09", "?"),
                 _ => item.to_owned(),
             };
             let url = format!("gopher://{address}/{item}");
             let mut arguments = arguments.to_vec();
             arguments.push(&url);
-            let printed = text(&output(program(name, name), &arguments));
+            let printed = text(&output(client(name), &arguments));
             assert!(printed.contains(expected), "{name} {url}: {printed}");
         }
     }
@@ -111,6 +142,8 @@ fn a_binary_arrives_whole_whoever_asks() {
         ("curl", &["--silent", "gopher://ADDRESS/9/a.bin"][..]),
         ("curl", &["--silent", "http://ADDRESS/a.bin"]),
         ("lynx", &["-source", "gopher://ADDRESS/9/a.bin"]),
+        ("phetch", &["-C", "-r", "gopher://ADDRESS/9/a.bin"]),
+        ("Pituophis", &["gopher://ADDRESS/9/a.bin"]),
     ] {
         let arguments: Vec<String> = arguments
             .iter()
@@ -118,7 +151,7 @@ fn a_binary_arrives_whole_whoever_asks() {
             .collect();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         assert!(
-            output(program(name, name), &arguments) == content,
+            output(client(name), &arguments) == content,
             "{name} {arguments:?}"
         );
     }

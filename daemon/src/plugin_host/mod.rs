@@ -36,6 +36,7 @@ mod log;
 mod needs;
 mod options;
 pub mod probe;
+mod render;
 mod settings;
 mod text;
 mod threads;

@@ -12,7 +12,11 @@ use polyport_plugin::testing::{FakeHost, Setup};
 /// Bytes of a file that a target writes; more of it would tell nothing new.
 const FILE_BYTES_MAX: usize = 16 * 1024;
 
-pub(super) struct Ground(PathBuf);
+pub(super) struct Ground {
+    root: PathBuf,
+    /// Made once, since each one lasts as long as the process.
+    setup: Setup,
+}
 
 impl Ground {
     pub(super) fn new() -> Ground {
@@ -33,31 +37,30 @@ impl Ground {
             fs::create_dir_all(place.parent().expect("below the root")).expect("a folder");
             fs::write(place, content).expect("a file");
         }
-        Ground(root)
+        let setup = Setup::of::<Gopher>()
+            .set("root", root.to_str().expect("UTF-8"))
+            .set("hostname", "h.example")
+            .set("port", "70");
+        Ground { root, setup }
     }
 
     pub(super) fn put(&self, path: &str, content: &[u8]) {
         let content = &content[..content.len().min(FILE_BYTES_MAX)];
-        fs::write(self.0.join(path), content).expect("a file");
+        fs::write(self.root.join(path), content).expect("a file");
     }
 
     pub(super) fn remove(&self, path: &str) {
-        let _ = fs::remove_file(self.0.join(path));
+        let _ = fs::remove_file(self.root.join(path));
     }
 
     pub(super) fn host(&self) -> FakeHost {
-        Setup::of::<Gopher>()
-            .set("root", self.0.to_str().expect("UTF-8"))
-            .set("hostname", "h.example")
-            .set("port", "70")
-            .start()
-            .expect("the settings are good")
+        self.setup.start().expect("the settings are good")
     }
 }
 
 impl Drop for Ground {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.root);
     }
 }
 

@@ -78,7 +78,11 @@ fn assert_is_page(page: &str) {
         let end = name.find([' ', '>', '\n']).unwrap_or(name.len());
         assert!(TAGS.contains(&&name[..end]), "{piece}");
     }
-    for (open, close) in [("<a ", "</a>"), ("<pre>", "</pre>"), ("<div ", "</div>")] {
+    for (open, close) in [
+        ("<a ", "</a>"),
+        ("<pre>\n", "</pre>\n"),
+        ("<div ", "</div>"),
+    ] {
         assert_eq!(page.matches(open).count(), page.matches(close).count());
     }
 }
