@@ -94,7 +94,8 @@ pub(crate) fn entries(
 }
 
 fn sort(entries: &mut [Entry], order: Order) {
-    entries.sort_by(|one, other| {
+    // Names differ, so no two are equal.
+    entries.sort_unstable_by(|one, other| {
         let folders = match order.folders_first {
             true => other.is_folder.cmp(&one.is_folder),
             false => Ordering::Equal,
