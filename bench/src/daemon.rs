@@ -91,7 +91,7 @@ fn config(build: &Path, directory: &Directory, serves: Serves) -> io::Result<Str
                  [services.{FIRST}.settings]\nroot = {root:?}\n"
             );
             if !cache {
-                text += "cache = 0\n";
+                text += "cache = \"0\"\n";
             }
         }
         // Rates do not hold for loopback unless they are written.

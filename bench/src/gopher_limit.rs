@@ -18,23 +18,17 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
+use nix::libc;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::sendfile::sendfile64;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, setsockopt, shutdown, sockopt};
 use nix::sys::stat::{Mode, fstat};
+use polyport::sys::socket_option::set_int;
 
 const EVENTS_MAX: usize = 1024;
 const REQUEST_BYTES: usize = 4096;
 /// What is shorter is read and sent; sendfile costs more there.
 const COPIED_BYTES: usize = 16 * 1024;
-
-nix::sockopt_impl!(
-    DeferAccept,
-    SetOnly,
-    nix::libc::IPPROTO_TCP,
-    nix::libc::TCP_DEFER_ACCEPT,
-    i32
-);
 
 /// What is still owed to a connection.
 enum Owed {
@@ -55,7 +49,7 @@ pub(crate) fn serve(listener: &TcpListener, root: &Path) -> io::Result<Infallibl
     // Sockets that are accepted inherit it.
     setsockopt(listener, sockopt::TcpNoDelay, &true)?;
     // Accepted once the request is there, as the daemon does it for such a plugin.
-    setsockopt(listener, DeferAccept, &1)?;
+    set_int(listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 1)?;
     let port = listener.local_addr()?.port();
     let mut served = Served {
         folder: open(root, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?,
@@ -149,7 +143,8 @@ impl Served {
             Err(_) => return None,
         };
         let path = request[..read].strip_suffix(b"\r\n")?.strip_prefix(b"/")?;
-        if let Some(menu) = self.menus.get(path) {
+        let folder = path.strip_suffix(b"/").unwrap_or(path);
+        if let Some(menu) = self.menus.get(folder) {
             return Some(Owed::Bytes(Arc::clone(menu), 0));
         }
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;

@@ -37,12 +37,20 @@ const FILES: [(&str, usize); 3] = [
     ("10m.bin", 10 * 1024 * 1024),
 ];
 
-const WORKLOADS: [Workload; 5] = [
+const WORKLOADS: [Workload; 6] = [
     fetches("gopher-1k", "1 KiB", "/1k.bin", 16, 1024),
     fetches("gopher-100k", "100 KiB", "/100k.bin", 16, 100 * 1024),
     fetches("gopher-10m", "10 MiB", "/10m.bin", 4, 10 * 1024 * 1024),
     fetches("gopher-menu", "menu of 1000", "/entries/", 16, ENTRIES * 24),
     fetches("gopher-single", "1 KiB, one at a time", "/1k.bin", 1, 1024),
+    // Equal requests that wait are answered by one listing; here none of them waits for another's.
+    fetches(
+        "gopher-menu-single",
+        "menu of 1000, one at a time",
+        "/entries/",
+        1,
+        ENTRIES * 24,
+    ),
 ];
 
 const fn fetches(
@@ -217,7 +225,7 @@ fn gophernicus(root: &Path) -> io::Result<Server> {
     Server::on_free_port("gophernicus", |port| {
         let listen = format!("TCP-LISTEN:{port},bind=127.0.0.1,backlog=4096,reuseaddr,fork");
         let run = format!(
-            "EXEC:gophernicus -h 127.0.0.1 -p {port} -nv -nx -r {}",
+            "EXEC:gophernicus -h 127.0.0.1 -p {port} -nv -nx -nm -ns -nr -r {}",
             root.display()
         );
         let mut command = Command::new("socat");
