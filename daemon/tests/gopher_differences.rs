@@ -56,13 +56,16 @@ const REQUESTS: [&str; 32] = [
     "/a.txt\twords",
 ];
 
+/// What a server answers to a line.
+type Answers = Box<dyn Fn(&str) -> Vec<u8>>;
+
 #[test]
 fn all_differences_to_other_servers_are_listed_with_a_reason() {
     let directory = Directory::new("gopher-differences");
     let root = directory.path().join("root");
     fill(&root);
     let ours = ours(&root);
-    let theirs: [(&str, Box<dyn Fn(&str) -> Vec<u8>>); 2] = [
+    let theirs: [(&str, Answers); 2] = [
         ("pygopherd", Box::new(pygopherd(&directory, &root))),
         ("gophernicus", Box::new(gophernicus(&root))),
     ];
@@ -195,7 +198,7 @@ fn ours(root: &Path) -> Daemon {
 }
 
 /// Debian's configuration, with the root, the port and the log of this test.
-fn pygopherd(directory: &Directory, root: &Path) -> impl Fn(&str) -> Vec<u8> {
+fn pygopherd(directory: &Directory, root: &Path) -> impl Fn(&str) -> Vec<u8> + use<> {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
     let address = free.expect("a free port");
     let debian = fs::read_to_string("/etc/pygopherd/pygopherd.conf");
@@ -243,7 +246,7 @@ fn pygopherd(directory: &Directory, root: &Path) -> impl Fn(&str) -> Vec<u8> {
 
 /// Started for each connection, as inetd does it; without headings, footers, dates and what it would
 /// write to the system.
-fn gophernicus(root: &Path) -> impl Fn(&str) -> Vec<u8> {
+fn gophernicus(root: &Path) -> impl Fn(&str) -> Vec<u8> + use<> {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
     let root = root.display().to_string();
