@@ -142,7 +142,7 @@ fn a_binary_arrives_whole_whoever_asks() {
     fs::write(plain.path().join("a.bin"), &content).expect("a file");
     let daemon = serve("gopher-binary", plain.path());
     let address = daemon.address("plain", 0);
-    // phetch prints what is not UTF-8 as something else, and w3m asks where to put it.
+    // phetch and w3m print what is no text as something else.
     for (name, arguments) in [
         ("curl", &["--silent", "gopher://ADDRESS/9/a.bin"][..]),
         ("curl", &["--silent", "http://ADDRESS/a.bin"]),
