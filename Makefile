@@ -18,20 +18,21 @@ CARGO = umask 022 && cargo
 
 # Two builds at once on a small machine only wait for each other.
 .NOTPARALLEL:
-.PHONY: help run test test-system soak check build bench install deb clean
+.PHONY: help run test test-clients test-system soak check build bench install deb clean
 
 # Programs that the tests set on the daemon, and files, each with its Debian package.
 PEERS = nc:netcat-openbsd ncat:ncat socat:socat curl:curl python3:python3 telnet:telnet \
-    lynx:lynx w3m:w3m gopher:gopher \
+    lynx:lynx w3m:w3m gopher:gopher pip3:python3-pip pygopherd:pygopherd gophernicus:gophernicus \
     script:bsdutils inetd:openbsd-inetd ip:iproute2 unshare:util-linux /etc/services:netbase valgrind:valgrind
 
 help:
 	@echo 'make run      build, then serve etc/polyport.toml on unprivileged ports (Ctrl-C stops)'
 	@echo 'make test     everything that must pass'
+	@echo 'make test-clients  a headless Chromium follows the links of the hole that is shipped'
 	@echo 'make soak     its long forms: more seeds, more bytes, each parser fuzzed for FUZZ_SECONDS'
 	@echo 'make check    the quick part of it: format, lints, house rules'
 	@echo 'make build    the release build'
-	@echo 'make bench    measurements, as ratios to a bare server in the same run'
+	@echo 'make bench    measurements, as ratios to a bare server in the same run; ARGS="--only gopher"'
 	@echo 'make deb      packages for Debian, below target/deb'
 	@echo 'make test-system  what a real systemd does with them; root, and a Debian mirror'
 	@echo 'make install  PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
@@ -55,20 +56,27 @@ check:
 
 test: check
 	@./scripts/require.sh $(PEERS)
+	@./scripts/clients.sh
 	@$(CARGO) build --workspace
 	@$(CARGO) test --workspace
+
+test-clients:
+	@./scripts/require.sh chromium-headless-shell:chromium-headless-shell python3:python3
+	@$(CARGO) build -p polyport -p polyport-gopher
+	@./tests/browser/run
 
 soak:
 	@./scripts/require.sh
 	@export SEEDS=20000 POLYPORT_ROUNDS=500000 POLYPORT_SOAK=1; \
 	    $(CARGO) test -p polyport --test lifecycle_simulation --test mutations --test memory && \
+	    $(CARGO) test -p polyport-gopher --test parsers && \
 	    $(CARGO) test -p polyport --test faults blame && \
 	    $(CARGO) test -p polyport --test provenance && \
 	    $(CARGO) test --release -p polyport --test storms -- --test-threads=1
 	@umask 022 && ./scripts/fuzz.sh
 
 bench: build
-	@$(CARGO) run --release -p polyport-bench
+	@$(CARGO) run --release -p polyport-bench -- $(ARGS)
 
 install:
 	@test -x target/release/polyport || { echo 'run `make build` first'; exit 1; }

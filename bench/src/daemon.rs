@@ -24,10 +24,12 @@ const CONFIG: &str = "polyport.toml";
 const CONNECTIONS_PER_WORKER: usize = 15_000;
 
 /// What it serves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Serves {
     /// So many services of the plugin echo, each with so many workers.
     Streams { services: usize, workers: usize },
+    /// The plugin gopher, with menus kept ready or not.
+    Hole { root: PathBuf, cache: bool },
     /// The plugin udp-echo; its guard against loops as shipped, or off.
     Datagrams { guarded: bool },
     /// The plugin line-chat, where nobody who speaks is slowed down.
@@ -103,6 +105,17 @@ fn config(build: &Path, directory: &Directory, serves: Serves) -> io::Result<Str
                  [services.{FIRST}.settings]\nburst = 10000\nrate = 1000000\n",
                 workers * CONNECTIONS_PER_WORKER
             );
+        }
+        Serves::Hole { root, cache } => {
+            let connections = CONNECTIONS_PER_WORKER;
+            text += &format!(
+                "[services.{FIRST}]\nplugin = \"gopher\"\nlisten = [\"tcp://127.0.0.1:0\"]\n\
+                 workers = 1\nlimits.connections = {connections}\n\
+                 [services.{FIRST}.settings]\nroot = {root:?}\n"
+            );
+            if !cache {
+                text += "cache = \"0\"\n";
+            }
         }
         // Rates do not hold for loopback unless they are written.
         Serves::Datagrams { guarded } => {

@@ -15,7 +15,10 @@ mod datagram_limit;
 mod datagrams;
 mod fanout;
 mod fanout_limit;
+mod fetcher;
 mod generator;
+mod gopher_limit;
+mod holes;
 mod idle;
 mod life;
 mod limit;
@@ -33,6 +36,7 @@ use std::env;
 use std::fs;
 use std::io;
 use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
@@ -113,11 +117,8 @@ impl Wanted {
                 }
                 ("--only", Some(name)) => {
                     let workloads = || STREAMS.iter().chain(&DATAGRAMS);
-                    let known = || {
-                        workloads()
-                            .map(|w| w.name)
-                            .chain([LIFE, IDLE, ROOMS, MEMBERS])
-                    };
+                    let others = || holes::names().chain([LIFE, IDLE, ROOMS, MEMBERS]);
+                    let known = || workloads().map(|w| w.name).chain(others());
                     if !known().any(|known| known == name) {
                         let names: Vec<&str> = known().collect();
                         return Err(format!(
@@ -155,6 +156,13 @@ impl Wanted {
 fn serve_limit(arguments: &[String]) -> io::Result<()> {
     // Not one moment longer than the program that measures it.
     set_pdeathsig(Signal::SIGKILL)?;
+    if let [word, root] = arguments
+        && word == servers::HOLE_WORD
+    {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        println!("{}", listener.local_addr()?.port());
+        match gopher_limit::serve(&listener, Path::new(root))? {}
+    }
     let asked = |kind: &Limit| arguments == [kind.word()];
     let kind = Limit::ALL.into_iter().find(asked);
     let kind = kind.ok_or_else(|| io::Error::other("there is no such limit"))?;
@@ -188,6 +196,11 @@ fn measure(wanted: &Wanted) -> io::Result<()> {
     if wanted.wants(ROOMS) {
         rooms::measure(company.peers, wanted.pace())?;
     }
+    let of_gopher = |name: &str| match wanted.only.as_deref() {
+        Some(holes::GOPHER) => true,
+        _ => wanted.wants(name),
+    };
+    holes::measure(of_gopher, company.before.as_deref(), wanted.pace())?;
     if wanted.wants(LIFE) {
         live(wanted)?;
     }

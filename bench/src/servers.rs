@@ -24,6 +24,8 @@ pub(crate) const GENERATOR_CORE: usize = 1;
 pub(crate) const ALL_CORES: &[usize] = &[0, GENERATOR_CORE];
 /// What makes this program the limit.
 pub(crate) const LIMIT_VERB: &str = "serve-limit";
+/// Which limit it is then: that of gopher; a folder follows.
+pub(crate) const HOLE_WORD: &str = "hole";
 /// No start and no end takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(2);
@@ -58,6 +60,8 @@ impl Limit {
 pub(crate) struct Server {
     pub(crate) name: &'static str,
     pub(crate) address: SocketAddrV4,
+    /// It is asked by HTTP.
+    pub(crate) is_web: bool,
     child: Child,
     /// Kept open, as writing to a closed one would end the server.
     _said: Option<BufReader<ChildStdout>>,
@@ -73,6 +77,13 @@ impl Server {
         Server::saying_its_port(name, command)
     }
 
+    /// This program, as the limit of gopher, with this folder.
+    pub(crate) fn limit_of_hole(name: &'static str, root: &Path) -> io::Result<Server> {
+        let mut command = Command::new(env::current_exe()?);
+        command.args([LIMIT_VERB, HOLE_WORD]).arg(root);
+        Server::saying_its_port(name, command)
+    }
+
     /// Starts what `command` makes of a port that was free a moment ago, and waits until it listens.
     /// A server that does not say where it is takes no port of its own.
     pub(crate) fn on_free_port(
@@ -85,6 +96,7 @@ impl Server {
         let server = Server {
             name,
             address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, free.port()),
+            is_web: false,
             child: spawn(&mut command, SERVERS_CORES)?,
             _said: None,
             directory: None,
@@ -105,6 +117,7 @@ impl Server {
         let mut server = Server {
             name,
             address: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+            is_web: false,
             child,
             _said: None,
             directory: None,

@@ -55,6 +55,19 @@ pub enum Depth {
     Settings,
     /// That, and then a trial of one rule, with an instance that serves nobody.
     Conformance(Trial),
+    /// That, and then what a peer that says this is answered, in the descriptor that follows the
+    /// fixed ones.
+    Render(Vec<u8>),
+}
+
+impl Depth {
+    /// The longest file that the probe may write: its answer, which lies in memory, or what it prints.
+    pub fn file_bytes_max(&self) -> u64 {
+        match self {
+            Depth::Handshake | Depth::Settings | Depth::Conformance(_) => 1 << 20,
+            Depth::Render(_) => 1 << 30,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

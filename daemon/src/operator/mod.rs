@@ -16,6 +16,7 @@ mod look;
 mod new_plugin;
 mod one_service;
 mod plugins;
+mod render;
 mod running;
 mod scratch;
 mod try_plugin;
@@ -182,6 +183,11 @@ enum Verb {
     ///
     /// For authors and the curious: everything is temporary and gone at the end (Ctrl-C).
     Try(try_plugin::Try),
+    /// Print what a peer would be answered, without a socket and without a daemon
+    ///
+    /// For tests, and for exporting what a service shows. The plugin runs in a process of its own, in its
+    /// sandbox; a running daemon is not touched. At most 10 s and 1 GiB.
+    Render(render::Render),
     /// Begin a plugin: a folder that builds, with a test that passes and a service to try
     ///
     /// Needs a compiler, but neither Polyport's sources nor a network.
@@ -289,6 +295,7 @@ pub fn main() -> u8 {
         } => doctor::run(verb, &sources.into(), output),
         Verb::Completions { shell, output } => completions(shell, output),
         Verb::Try(wish) => try_plugin::run(wish),
+        Verb::Render(wish) => render::run(wish),
         Verb::NewPlugin(wish) => new_plugin::run(&wish),
     }
 }
