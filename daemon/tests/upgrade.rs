@@ -4,6 +4,9 @@
 //! "New versions" are copies of the program under test with bytes behind its end, put in its place by
 //! renaming. `POLYPORT_SOAK=1` makes twenty upgrades of four.
 
+#[cfg(target_arch = "x86_64")]
+#[path = "support/injection.rs"]
+mod injection;
 mod support;
 
 use std::collections::BTreeSet;
@@ -364,6 +367,45 @@ fn rejected_workers_leave_the_old_ones_serving_under_the_new_program() {
     assert!(running.ends_with(b"version 3"));
     drop(open);
     daemon.finish(&["new ones were rejected".to_owned()]);
+}
+
+/// The supervisor's first call that can fail does, then the second, and so on, until it has become the
+/// other program. What that one meets is no longer the old one's to answer for. POLYPORT_SOAK=1 leaves
+/// out none.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn an_upgrade_during_which_a_call_fails_is_made_whole_or_not_at_all() {
+    let each = match std::env::var_os("POLYPORT_SOAK") {
+        Some(_) => 1,
+        None => 3,
+    };
+    let daemon = start("upgrade-calls");
+    let mut open = connect(daemon.address("echo", 0));
+    let mut refused = Vec::new();
+    for nth in (1..).step_by(each) {
+        let workers = daemon.worker_pids("echo");
+        let injection = injection::Injection::begin(daemon.pid(), nth);
+        let output = daemon.operate(&["upgrade", "--wait"]);
+        let failed = injection.end(|| drop(daemon.status()));
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        echoes(&mut open, "still\n").expect("echoed");
+        match output.status.code() {
+            Some(0) => wait_for_workers_of(&daemon, &workers.into_iter().collect()),
+            Some(1 | 5) => assert_eq!(daemon.worker_pids("echo"), workers, "{failed:?}: {text}"),
+            code => panic!("{code:?} after {nth} {failed:?}: {text}"),
+        }
+        match failed {
+            Some(call) if !output.status.success() => refused.push(call),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    for call in ["clone", "memfd_create", "openat", "socketpair"] {
+        assert!(refused.contains(&call), "{call} never failed: {refused:?}");
+    }
+    drop(open);
+    // Whatever had failed was told of.
+    daemon.finish(&[String::new()]);
 }
 
 #[test]

@@ -379,13 +379,13 @@ impl Life {
     pub(super) fn conclude(
         &mut self,
         wish: &Wish,
-        children: &Children,
+        children: &mut Children,
         now_ms: u64,
     ) -> Result<(), Ending> {
         if std::mem::take(&mut self.announce_due) {
             self.announce(wish, children, now_ms)?;
         }
-        if self.over && self.stop_bus(children) {
+        if self.over && self.stop_bus(children, now_ms) {
             if self.bans.next_deadline_ms().is_some() {
                 // It is in the log; there is nobody else to tell.
                 let _ = self.bans.save();

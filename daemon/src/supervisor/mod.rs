@@ -202,7 +202,7 @@ impl Supervisor {
                 life.advance(&mut self.children, now_ms);
                 life.spread_bans(&mut self.children);
                 life.conclude_looks(now_ms);
-                life.conclude(&self.wish, &self.children, now_ms)?;
+                life.conclude(&self.wish, &mut self.children, now_ms)?;
                 life.notify_passed(now_ms);
                 self.replace_if_rehearsed(now_ms);
                 Ok(())

@@ -216,6 +216,8 @@ impl Supervisor {
             let event = Event::Worker(worker, News::Unstuck);
             life.handle(event, &mut children, now_ms);
         }
+        // It speaks with the workers of this program from now on.
+        life.renew_hub(&mut children, now_ms);
         Ok(Supervisor {
             started,
             wish,
