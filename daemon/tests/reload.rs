@@ -14,8 +14,8 @@ mod support;
 use support::dice;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
@@ -76,6 +76,20 @@ impl Asked {
 fn reload(daemon: &Daemon) -> Asked {
     let request = json!({ "verb": "reload", "wait": true, "dry_run": false });
     Asked::of(daemon, &request)
+}
+
+/// At every address, whichever worker a connection goes to.
+fn serves(state: &Value) {
+    let services = state["services"].as_object().expect("services");
+    for url in services.values().filter_map(|it| it["listen"][0].as_str()) {
+        let address = url.strip_prefix("tcp://").expect("a port");
+        for _ in 0..8 {
+            let mut stream = TcpStream::connect(address).expect("connected");
+            stream.set_read_timeout(Some(PATIENCE)).expect("set");
+            stream.write_all(b"served\n").expect("sent");
+            stream.read_exact(&mut [0; 7]).expect("echoed");
+        }
+    }
 }
 
 /// Code and text of the last change.
@@ -186,7 +200,7 @@ fn whatever_breaks_a_change_leaves_what_served() {
         (
             "no plugin",
             SERVED.to_owned() + &service("nobody", 0),
-            "nobody",
+            "/nobody.so: it does not exist\\n  fix: install the plugin there",
         ),
         ("check refuses", with("starts-check_refuses"), "no folder"),
         (
@@ -409,6 +423,7 @@ fn a_change_during_which_a_call_fails_is_made_whole_or_not_at_all() {
                 REJECTED | FAILED => assert_eq!(after, before, "{nth} {failed:?}: {text}"),
                 _ => panic!("exit {code} after {nth} {failed:?}: {text}"),
             }
+            serves(&after);
             match failed {
                 Some(call) if code == DONE => made.push(call),
                 Some(call) => refused.push(call),

@@ -67,13 +67,21 @@ impl Life {
             None if self.bus.start_at_ms <= now_ms => self.start_hub(&users, children, now_ms),
             None => {}
             Some(hub) => {
-                for (pid, service) in users {
-                    if self.bus.members.insert(pid)
-                        && let Err(error) = join(children, hub, pid, service)
-                    {
-                        tracing::error!("the worker {pid} gets no end of the bus: {error}");
+                for (pid, service) in &users {
+                    if !self.bus.members.contains(pid) {
+                        self.join(hub, *pid, service, children);
                     }
                 }
+            }
+        }
+    }
+
+    /// If it fails, it is tried again in the next turn.
+    fn join(&mut self, hub: i32, worker: i32, service: &str, children: &Children) {
+        match join(children, hub, worker, service.to_owned()) {
+            Ok(()) => drop(self.bus.members.insert(worker)),
+            Err(error) => {
+                tracing::warn!("the worker {worker} has no end of the bus yet: {error}");
             }
         }
     }
@@ -97,14 +105,18 @@ impl Life {
             .iter()
             .partition(|(pid, _)| self.bus.members.contains(pid));
         match self.spawn_hub(&known, children) {
-            Ok(pid) => {
-                tracing::info!("the hub is {pid}, for {} workers", users.len());
-                (self.bus.pid, self.bus.started_ms) = (Some(pid), now_ms);
-                for (user, service) in new {
-                    self.bus.members.insert(*user);
-                    if let Err(error) = join(children, pid, *user, service.clone()) {
-                        tracing::error!("the worker {user} gets no end of the bus: {error}");
+            Ok((hub, ends)) => {
+                tracing::info!("the hub is {hub}, for {} workers", users.len());
+                (self.bus.pid, self.bus.started_ms) = (Some(hub), now_ms);
+                for ((pid, _), end) in known.iter().zip(ends) {
+                    let told = children.tell_with(*pid, &Order::Bus {}, &[end.as_fd()]);
+                    if let Err(error) = told {
+                        tracing::warn!("the worker {pid} has no end of the bus yet: {error}");
+                        self.bus.members.remove(pid);
                     }
+                }
+                for (pid, service) in new {
+                    self.join(hub, *pid, service, children);
                 }
             }
             Err(error) => {
@@ -114,12 +126,15 @@ impl Life {
         }
     }
 
-    fn spawn_hub(&self, known: &[&(i32, String)], children: &mut Children) -> io::Result<i32> {
+    /// With an end for each of those who knew the one before; theirs are returned.
+    fn spawn_hub(
+        &self,
+        known: &[&(i32, String)],
+        children: &mut Children,
+    ) -> io::Result<(i32, Vec<OwnedFd>)> {
         make_folder(&self.plan.daemon)?;
-        let mut ends = Vec::new();
-        for _ in known {
-            ends.push(pair()?);
-        }
+        let ends: Vec<(OwnedFd, OwnedFd)> =
+            known.iter().map(|_| pair()).collect::<Result<_, _>>()?;
         let brief = Brief::Hub(HubBrief {
             daemon: self.plan.daemon.clone(),
             replaces: self.bus.replaces,
@@ -127,10 +142,7 @@ impl Life {
         });
         let fds: Vec<BorrowedFd<'_>> = ends.iter().map(|(_, hubs)| hubs.as_fd()).collect();
         let hub = children.start(Kind::Hub, &brief, &fds, None)?;
-        for ((pid, _), (workers, _)) in known.iter().zip(&ends) {
-            children.tell_with(*pid, &Order::Bus {}, &[workers.as_fd()])?;
-        }
-        Ok(hub)
+        Ok((hub, ends.into_iter().map(|(workers, _)| workers).collect()))
     }
 
     /// The hub has ended; the next one starts after a pause.
