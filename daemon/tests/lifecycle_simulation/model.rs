@@ -7,9 +7,10 @@
 //!
 //! Invariant: a process is reaped once, and an order to spawn is answered once.
 
+mod told;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write;
-use std::hash::{DefaultHasher, Hasher};
 use std::rc::Rc;
 
 use polyport::lifecycle::{
@@ -18,6 +19,7 @@ use polyport::lifecycle::{
 };
 
 use crate::world::policy;
+use told::{Path, Print, Telling};
 
 /// What can happen in a world, beside births, deaths and the passing of time.
 #[derive(Clone, Copy)]
@@ -47,7 +49,7 @@ const KINDS: [Kind; 4] = [
         workers: 1,
         faults: false,
         changes: true,
-        steps: 8,
+        steps: 7,
     },
     Kind {
         what: "two workers, their faults and changes",
@@ -102,12 +104,6 @@ struct Process {
     drained: bool,
     aborted: bool,
     killed: bool,
-}
-
-/// What has happened, the last first.
-struct Path {
-    event: Event,
-    before: Option<Rc<Path>>,
 }
 
 #[derive(Clone)]
@@ -485,7 +481,7 @@ impl Small {
 
     /// Of everything that decides what comes next.
     fn print(&self) -> u64 {
-        let mut print = Print(DefaultHasher::new());
+        let mut print = Print::default();
         let Small {
             lifecycle,
             now_ms,
@@ -499,31 +495,6 @@ impl Small {
             "{lifecycle:?} {now_ms} {processes:?} {probing:?} {pending:?}"
         )
         .expect("it takes everything");
-        print.0.finish()
-    }
-}
-
-struct Print(DefaultHasher);
-
-impl Write for Print {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0.write(text.as_bytes());
-        Ok(())
-    }
-}
-
-/// Says how it came to that, also where the lifecycle itself gave up.
-struct Telling<'a>(&'a Path);
-
-impl Drop for Telling<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let mut at = Some(self.0);
-            eprintln!("after, the last first:");
-            while let Some(path) = at {
-                eprintln!("  {:?}", path.event);
-                at = path.before.as_deref();
-            }
-        }
+        print.number()
     }
 }
