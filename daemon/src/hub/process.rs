@@ -72,7 +72,7 @@ fn start(brief: &HubBrief) -> Result<(Process, String), String> {
         files_write: vec![folder.to_string_lossy().into_owned()],
         ..Needs::default()
     };
-    let sandbox = sandbox::close(daemon.sandbox, &needs, Profile::Worker)?;
+    let sandbox = sandbox::close(daemon.sandbox, &needs, Profile::Hub)?;
     // 6. History.
     let store = open_history(daemon, &folder);
     let mut process = Process::new(store, brief.replaces);
@@ -145,6 +145,7 @@ impl Process {
 
     fn run(&mut self, channel: &Channel) {
         loop {
+            sandbox::tell();
             let order = self.wait(channel);
             let now_ms = self.now_ms();
             if order && !self.obey(channel) {

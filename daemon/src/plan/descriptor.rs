@@ -11,7 +11,7 @@ pub struct Descriptor {
     pub name: String,
     pub version: String,
     pub build_info: String,
-    /// "0.0": the ABI the plugin was built with.
+    /// "1.0": the ABI the plugin was built with.
     pub revision: String,
     pub streams: bool,
     pub datagrams: bool,
@@ -48,4 +48,20 @@ pub struct Needs {
     pub connect: bool,
     pub exec: bool,
     pub jit: bool,
+}
+
+impl Needs {
+    /// Each need in words: "read /srv/gopher", "connect".
+    pub fn words(&self) -> Vec<String> {
+        let flags = [
+            (self.connect, "connect"),
+            (self.exec, "exec"),
+            (self.jit, "jit"),
+        ];
+        let reads = self.files_read.iter().map(|path| format!("read {path}"));
+        let writes = self.files_write.iter().map(|path| format!("write {path}"));
+        let flags = flags.into_iter().filter(|(needed, _)| *needed);
+        let flags = flags.map(|(_, word)| word.to_owned());
+        reads.chain(writes).chain(flags).collect()
+    }
 }

@@ -9,6 +9,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+/// The entry of plugins that were built before the ABI was frozen.
+const DRAFT_ENTRY: &str = "polyport_plugin_v0";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoadError {
     // --- the file
@@ -38,6 +41,12 @@ pub enum LoadError {
     },
     Changed {
         path: PathBuf,
+    },
+    /// It is not the file that the configuration means.
+    Pinned {
+        path: PathBuf,
+        pinned: String,
+        found: String,
     },
     // --- the library
     NotALibrary,
@@ -141,6 +150,9 @@ impl LoadError {
                 "let the daemon's user write below `state_dir`, and see that it has room"
             }
             Changed { .. } => "start again, so that the plugin is taken anew",
+            Pinned { .. } => {
+                "install the file that is pinned; if this one is meant, write its SHA-256 as `sha256`"
+            }
             NotALibrary => {
                 "perhaps this is not a plugin: build it with `cc -shared -fPIC` or as a cdylib"
             }
@@ -153,6 +165,9 @@ impl LoadError {
             }
             NoEntry { other: None } => {
                 "perhaps this is not a plugin; use export_plugin! (Rust), or define the symbol with default visibility (C)"
+            }
+            NoEntry { other: Some(other) } if other == DRAFT_ENTRY => {
+                "build the plugin anew with this daemon's polyport_plugin.h or SDK: the entry is polyport_plugin_v1 now"
             }
             NoEntry { other: Some(_) } => {
                 "install the plugin built for this daemon's ABI, or the daemon of the plugin's"
@@ -221,6 +236,15 @@ impl LoadError {
                 )
             }
             Changed { path } => write!(f, "{} is not what was checked", path.display()),
+            Pinned {
+                path,
+                pinned,
+                found,
+            } => write!(
+                f,
+                "{} has the SHA-256 {found}, and {pinned} is pinned",
+                path.display()
+            ),
             NotALibrary => f.write_str("it is not an ELF file"),
             OtherWidth => f.write_str("it is a 32-bit or big-endian ELF file"),
             OtherArchitecture { found } => {
@@ -240,6 +264,12 @@ impl LoadError {
                 )
             }
             NoEntry { other: None } => write!(f, "it does not export `{entry}`"),
+            NoEntry { other: Some(other) } if other == DRAFT_ENTRY => {
+                write!(
+                    f,
+                    "it does not export `{entry}`, but `{other}`: it is built for the draft ABI, before the first that lasts"
+                )
+            }
             NoEntry { other: Some(other) } => {
                 write!(
                     f,
