@@ -67,10 +67,11 @@ test-clients:
 
 soak:
 	@./scripts/require.sh
-	@export SEEDS=20000 POLYPORT_ROUNDS=500000 POLYPORT_SOAK=1; \
+	@export SEEDS=20000 DEPTH=1 POLYPORT_ROUNDS=500000 POLYPORT_SOAK=1; \
 	    $(CARGO) test -p polyport --test lifecycle_simulation --test mutations --test memory && \
 	    $(CARGO) test -p polyport-gopher --test parsers && \
 	    $(CARGO) test -p polyport --test faults blame && \
+	    $(CARGO) test -p polyport --test reload --test upgrade && \
 	    $(CARGO) test -p polyport --test provenance && \
 	    $(CARGO) test --release -p polyport --test storms -- --test-threads=1
 	@umask 022 && ./scripts/fuzz.sh

@@ -222,14 +222,20 @@ impl Order {
     }
 }
 
-/// To the hub, each with a descriptor: the end of a worker of this service.
+/// To the hub.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HubOrder {
+    /// The end of a worker of this service rides along.
     Attach {
         service: String,
     },
-    /// Write down what is not written yet, and end; without a descriptor.
+    /// Write the log into the file that rides along.
+    LogTo {},
+    LogLevel {
+        level: LogLevel,
+    },
+    /// Write down what is not written yet, and end.
     Stop {},
 }
 
@@ -237,8 +243,8 @@ impl HubOrder {
     /// Descriptors that ride along.
     pub fn descriptors(&self) -> usize {
         match self {
-            HubOrder::Attach { .. } => 1,
-            HubOrder::Stop {} => 0,
+            HubOrder::Attach { .. } | HubOrder::LogTo {} => 1,
+            HubOrder::LogLevel { .. } | HubOrder::Stop {} => 0,
         }
     }
 }

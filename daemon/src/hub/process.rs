@@ -241,6 +241,12 @@ impl Process {
                         self.attach(&service, end, false);
                     }
                 }
+                Received::Message(HubOrder::LogTo {}) => {
+                    if let Some(file) = fds.pop() {
+                        log::write_to(file.into());
+                    }
+                }
+                Received::Message(HubOrder::LogLevel { level }) => log::set_level(level),
                 Received::Message(HubOrder::Stop {}) | Received::Closed => return false,
                 Received::Empty => return true,
                 Received::Garbled(why) => tracing::warn!("an order is not understood: {why}"),

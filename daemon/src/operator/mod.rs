@@ -251,12 +251,12 @@ pub fn main() -> u8 {
             announce,
             json,
         } => {
-            let wish = supervisor::Wish {
+            let launch = supervisor::Launch {
                 sources: sources.into(),
                 announce: (announce || json).then_some(supervisor::Announcement { json }),
                 all_or_nothing: false,
             };
-            supervisor::run(wish, str::to_owned)
+            supervisor::run(launch, str::to_owned)
         }
         Verb::Check { sources, output } => check::run(&sources.into(), output.json),
         Verb::Status { daemon, output } => running::status(&daemon, output.json),

@@ -28,7 +28,7 @@ use super::signs::Signs;
 use super::status;
 use super::watch::Watch;
 use super::wishes::Reloads;
-use super::{Announcement, Ending, Wish};
+use super::{Announcement, Ending, Launch};
 use crate::channel::{self, Brief, CheckBrief, ListenerBrief, StandIn, StoredPlugin, WorkerBrief};
 use crate::control::Server;
 use crate::exit as code;
@@ -378,14 +378,14 @@ impl Life {
     /// What is left to say or do once the orders of a turn are carried out.
     pub(super) fn conclude(
         &mut self,
-        wish: &Wish,
-        children: &Children,
+        launch: &Launch,
+        children: &mut Children,
         now_ms: u64,
     ) -> Result<(), Ending> {
         if std::mem::take(&mut self.announce_due) {
-            self.announce(wish, children, now_ms)?;
+            self.announce(launch, children, now_ms)?;
         }
-        if self.over && self.stop_bus(children) {
+        if self.over && self.stop_bus(children, now_ms) {
             if self.bans.next_deadline_ms().is_some() {
                 // It is in the log; there is nobody else to tell.
                 let _ = self.bans.save();
@@ -399,7 +399,12 @@ impl Life {
     }
 
     /// Everything that can serve does.
-    fn announce(&mut self, wish: &Wish, children: &Children, now_ms: u64) -> Result<(), Ending> {
+    fn announce(
+        &mut self,
+        launch: &Launch,
+        children: &Children,
+        now_ms: u64,
+    ) -> Result<(), Ending> {
         let views = self.lifecycle.view();
         for view in &views {
             let Some(service) = self.services.get_mut(&view.service) else {
@@ -413,7 +418,7 @@ impl Life {
                 tracing::info!("{} listens on {}", service.name, listener.local());
             }
         }
-        if wish.all_or_nothing
+        if launch.all_or_nothing
             && let Some(text) = views.iter().find_map(|view| view.failure.clone())
         {
             return Err(Ending {
@@ -422,7 +427,7 @@ impl Life {
             });
         }
         self.notify_serving(&views);
-        let text = match wish.announce {
+        let text = match launch.announce {
             None => return Ok(()),
             Some(Announcement { json: false }) => {
                 let socket = self.directories.control_socket();

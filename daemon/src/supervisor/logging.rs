@@ -1,7 +1,8 @@
 //! What operators do to the log while the daemon lives: another level for a while, the file opened
 //! anew, and the state written into it.
 //!
-//! Workers have given up the right to open the file, so the supervisor opens it and passes it on.
+//! Workers and the hub have given up the right to open the file, so the supervisor opens it and passes
+//! it on.
 //!
 //! Invariant: the level that workers go by is that of the plan.
 
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::children::{Children, Kind};
 use super::life::{Life, tell};
 use super::status;
-use crate::channel::{Adjustment, Order};
+use crate::channel::{Adjustment, HubOrder, Order};
 use crate::control::Reply;
 use crate::log;
 use crate::plan::{LogLevel, LogTarget};
@@ -73,6 +74,7 @@ impl Life {
             }));
             tell(children, worker, &order);
         }
+        self.tell_hub(&HubOrder::LogLevel { level }, &[], children);
     }
 
     /// The file was moved away, perhaps: one of its name is written from now on, by all.
@@ -91,6 +93,7 @@ impl Life {
                 tracing::warn!("{name} goes on with the log that it has: {error}");
             }
         }
+        self.tell_hub(&HubOrder::LogTo {}, &[file.as_fd()], children);
         log::write_to(file);
         tracing::info!("the log was reopened");
     }

@@ -20,6 +20,7 @@ use serde_json::Value;
 
 pub use super::directory::Directory;
 use super::directory::write_config;
+use super::epilogue::left_over;
 
 /// No event of a test takes longer on the slowest machine that it may run on.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -251,6 +252,10 @@ impl Daemon {
             wait_gone(pid);
         }
         self.log.wait_for_end(PATIENCE);
+        if running {
+            let left = left_over(self.directory());
+            assert!(left.is_empty(), "left over: {left:#?}");
+        }
         for line in self
             .log
             .text()
