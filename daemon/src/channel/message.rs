@@ -213,6 +213,8 @@ impl Order {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HubOrder {
+    /// As for a worker: the descriptor takes the log from now on.
+    LogTo {},
     Attach {
         service: String,
     },
@@ -224,7 +226,7 @@ impl HubOrder {
     /// Descriptors that ride along.
     pub fn descriptors(&self) -> usize {
         match self {
-            HubOrder::Attach { .. } => 1,
+            HubOrder::Attach { .. } | HubOrder::LogTo {} => 1,
             HubOrder::Stop {} => 0,
         }
     }

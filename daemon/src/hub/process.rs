@@ -234,6 +234,11 @@ impl Process {
                         self.attach(&service, end, false);
                     }
                 }
+                Received::Message(HubOrder::LogTo {}) => {
+                    if let Some(opened) = fds.pop() {
+                        log::write_to(opened.into());
+                    }
+                }
                 Received::Message(HubOrder::Stop {}) | Received::Closed => return false,
                 Received::Empty => return true,
                 Received::Garbled(why) => tracing::warn!("an order is not understood: {why}"),

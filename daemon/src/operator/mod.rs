@@ -13,6 +13,7 @@ mod conformance;
 mod crashes;
 mod doctor;
 mod look;
+mod manual;
 mod new_plugin;
 mod one_service;
 mod plugins;
@@ -177,6 +178,9 @@ enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    /// Print a page of the manual, for whoever installs it
+    #[command(hide = true)]
+    Manual { page: manual::Page },
     /// Serve one plugin at once, without a configuration
     ///
     /// For authors and the curious: everything is temporary and gone at the end (Ctrl-C).
@@ -287,6 +291,7 @@ pub fn main() -> u8 {
             output,
         } => doctor::run(verb, &sources.into(), output),
         Verb::Completions { shell, output } => completions(shell, output),
+        Verb::Manual { page } => manual::run(page),
         Verb::Try(wish) => try_plugin::run(wish),
         Verb::NewPlugin(wish) => new_plugin::run(&wish),
     }

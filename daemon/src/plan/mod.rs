@@ -115,6 +115,8 @@ pub struct LogPlan {
 #[serde(rename_all = "kebab-case")]
 pub enum LogTarget {
     Stderr,
+    Journal,
+    Syslog,
     File(PathBuf),
 }
 

@@ -192,10 +192,12 @@ pub enum Counter {
     CarryRefused,
     /// Messages of a handover that were wrong or came without their sockets.
     CarryBroken,
+    /// Log lines that the log's target did not take.
+    LogLost,
 }
 
 impl Counter {
-    pub const ALL: [Counter; 40] = [
+    pub const ALL: [Counter; 41] = [
         Counter::Connections,
         Counter::Accepted,
         Counter::Refused,
@@ -236,6 +238,7 @@ impl Counter {
         Counter::CarriedOut,
         Counter::CarryRefused,
         Counter::CarryBroken,
+        Counter::LogLost,
     ];
 
     pub fn name(self) -> &'static str {
@@ -280,6 +283,7 @@ impl Counter {
             Counter::CarriedOut => "carried_out",
             Counter::CarryRefused => "carry_refused",
             Counter::CarryBroken => "carry_broken",
+            Counter::LogLost => "log_lost",
         }
     }
 }
