@@ -123,7 +123,8 @@ deb: build
 	@./packaging/deb.sh
 
 test-system: deb
-	@./scripts/require.sh debootstrap:debootstrap systemd-nspawn:systemd-container python3:python3
+	@./scripts/require.sh debootstrap:debootstrap systemd-nspawn:systemd-container python3:python3 \
+	    /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 	@./tests/system/run
 
 clean:

@@ -12,6 +12,8 @@ mod channel;
 mod control;
 mod crimes;
 mod failing;
+mod logs;
+mod places;
 mod probes;
 mod procfs;
 mod refused;
