@@ -41,7 +41,7 @@ impl Journal {
                 Ok(length) => {
                     let event = String::from_utf8_lossy(&bytes[..length]).into_owned();
                     let has = |line: &&str| event.lines().any(|own| own.starts_with(*line));
-                    if lines.iter().all(|line| has(line)) {
+                    if lines.iter().all(has) {
                         return event;
                     }
                     heard += &event;
