@@ -116,7 +116,8 @@ install:
 	for file in finger.c finger.rs finger_blocking.rs blocking.c smallest.c smallest.rs; do \
 	    install -D -m 0644 plugin-api/examples/$$file $(sharedir)/polyport/template/$$file || exit 1; \
 	done
-	sed 's|@PREFIX@|$(PREFIX)|' packaging/polyport-plugin.pc > target/polyport-plugin.pc
+	sed "s|@PREFIX@|$(PREFIX)|; s|@VERSION@|$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)|" \
+	    packaging/polyport-plugin.pc > target/polyport-plugin.pc
 	install -D -m 0644 target/polyport-plugin.pc $(pkgconfigdir)/polyport-plugin.pc
 
 deb: build
