@@ -241,6 +241,7 @@ fn service(
         tried: kept.tried,
         left: kept.left,
         retired,
+        retired_metrics: kept.retired_metrics,
     })
 }
 
