@@ -26,7 +26,7 @@ The header `polyport_plugin.h` in the package `polyport-dev` is the source of tr
 `pkg-config --cflags polyport-plugin` finds it.";
 
 /// What is not in every plugin, each with what it brings.
-const EXTENSIONS: [(&str, &str); 6] = [
+const EXTENSIONS: [(&str, &str); 7] = [
     (
         abi::EXT_NEEDS,
         "Declares what the sandbox must allow: files to read or write, to connect, to execute, to make \
@@ -51,6 +51,10 @@ const EXTENSIONS: [(&str, &str); 6] = [
     (
         abi::EXT_BUS,
         "Topics with history, and names that one worker holds, across all workers.",
+    ),
+    (
+        abi::EXT_METRICS,
+        "Counters, gauges and histograms of the plugin's own, among those of `polyport metrics`.",
     ),
 ];
 
