@@ -194,7 +194,6 @@ pub enum Counter {
     CarryRefused,
     /// Messages of a handover that were wrong or came without their sockets.
     CarryBroken,
-    /// Log lines that the log's target did not take.
     LogLost,
 }
 
