@@ -11,6 +11,9 @@ pkgconfigdir = $(DESTDIR)$(PREFIX)/share/pkgconfig
 unitdir    = $(DESTDIR)$(PREFIX)/lib/systemd/system
 holedir    = $(DESTDIR)$(PREFIX)/share/polyport/gopher
 confdir    = $(DESTDIR)/etc/polyport
+mandir     = $(DESTDIR)$(PREFIX)/share/man
+sharedir   = $(DESTDIR)$(PREFIX)/share
+rotatedir  = $(DESTDIR)/etc/logrotate.d
 
 # The store refuses what others could have written, and so must the build.
 SHELL = /bin/sh
@@ -23,7 +26,7 @@ CARGO = umask 022 && cargo
 # Programs that the tests set on the daemon, and files, each with its Debian package.
 PEERS = nc:netcat-openbsd ncat:ncat socat:socat curl:curl python3:python3 telnet:telnet \
     lynx:lynx w3m:w3m gopher:gopher pip3:python3-pip pygopherd:pygopherd gophernicus:gophernicus \
-    script:bsdutils inetd:openbsd-inetd ip:iproute2 unshare:util-linux /etc/services:netbase valgrind:valgrind
+    groff:groff-base script:bsdutils inetd:openbsd-inetd ip:iproute2 unshare:util-linux /etc/services:netbase valgrind:valgrind
 
 help:
 	@echo 'make run      build, then serve etc/polyport.toml on unprivileged ports (Ctrl-C stops)'
@@ -105,14 +108,34 @@ install:
 	install -D -m 0644 systemd/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/polyport.conf
 	install -D -m 0644 systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/polyport.conf
 	install -D -m 0644 systemd/notify-reload.conf $(docdir)/notify-reload.conf
-	sed 's|@PREFIX@|$(PREFIX)|' packaging/polyport-plugin.pc > target/polyport-plugin.pc
+	for page in polyport.8 polyport.toml.5 polyport-plugins.7; do \
+	    target/release/polyport manual $$page > target/$$page || exit 1; \
+	    gzip -9nf target/$$page || exit 1; \
+	    install -D -m 0644 target/$$page.gz $(mandir)/man$${page##*.}/$$page.gz || exit 1; \
+	done
+	for shell in bash:bash-completion/completions/polyport zsh:zsh/vendor-completions/_polyport \
+	    fish:fish/vendor_completions.d/polyport.fish; do \
+	    target/release/polyport completions $${shell%%:*} > target/completions || exit 1; \
+	    install -D -m 0644 target/completions $(sharedir)/$${shell##*:} || exit 1; \
+	done
+	for document in README.md SECURITY.md docs/operations.md docs/limits.md docs/writing-plugins.md; do \
+	    install -D -m 0644 $$document $(docdir)/$${document##*/} || exit 1; \
+	done
+	test -e $(rotatedir)/polyport \
+	    || install -D -m 0644 packaging/logrotate.conf $(rotatedir)/polyport
+	for file in finger.c finger.rs finger_blocking.rs blocking.c smallest.c smallest.rs; do \
+	    install -D -m 0644 plugin-api/examples/$$file $(sharedir)/polyport/template/$$file || exit 1; \
+	done
+	sed "s|@PREFIX@|$(PREFIX)|; s|@VERSION@|$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)|" \
+	    packaging/polyport-plugin.pc > target/polyport-plugin.pc
 	install -D -m 0644 target/polyport-plugin.pc $(pkgconfigdir)/polyport-plugin.pc
 
 deb: build
 	@./packaging/deb.sh
 
 test-system: deb
-	@./scripts/require.sh debootstrap:debootstrap systemd-nspawn:systemd-container python3:python3
+	@./scripts/require.sh debootstrap:debootstrap systemd-nspawn:systemd-container python3:python3 \
+	    /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 	@./tests/system/run
 
 clean:

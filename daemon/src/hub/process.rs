@@ -242,8 +242,8 @@ impl Process {
                     }
                 }
                 Received::Message(HubOrder::LogTo {}) => {
-                    if let Some(file) = fds.pop() {
-                        log::write_to(file.into());
+                    if let Some(opened) = fds.pop() {
+                        log::write_to(opened.into());
                     }
                 }
                 Received::Message(HubOrder::LogLevel { level }) => log::set_level(level),

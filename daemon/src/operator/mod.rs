@@ -13,6 +13,7 @@ mod conformance;
 mod crashes;
 mod doctor;
 mod look;
+mod manual;
 mod new_plugin;
 mod one_service;
 mod plugins;
@@ -179,6 +180,9 @@ enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    /// Print a page of the manual, for whoever installs it
+    #[command(hide = true)]
+    Manual { page: manual::Page },
     /// Serve one plugin at once, without a configuration
     ///
     /// For authors and the curious: everything is temporary and gone at the end (Ctrl-C).
@@ -294,6 +298,7 @@ pub fn main() -> u8 {
             output,
         } => doctor::run(verb, &sources.into(), output),
         Verb::Completions { shell, output } => completions(shell, output),
+        Verb::Manual { page } => manual::run(page),
         Verb::Try(wish) => try_plugin::run(wish),
         Verb::Render(wish) => render::run(wish),
         Verb::NewPlugin(wish) => new_plugin::run(&wish),

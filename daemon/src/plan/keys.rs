@@ -82,6 +82,8 @@ fn of_daemon(daemon: &DaemonPlan, keys: &mut Keys) {
     keys.set("log.format", json!(log.format));
     match &log.target {
         LogTarget::Stderr => keys.set("log.target", "stderr"),
+        LogTarget::Journal => keys.set("log.target", "journal"),
+        LogTarget::Syslog => keys.set("log.target", "syslog"),
         LogTarget::File(path) => {
             keys.set("log.target", "file");
             keys.set("log.file", path.display().to_string());

@@ -128,6 +128,8 @@ pub struct LogPlan {
 #[serde(rename_all = "kebab-case")]
 pub enum LogTarget {
     Stderr,
+    Journal,
+    Syslog,
     File(PathBuf),
 }
 

@@ -349,12 +349,13 @@ fn arguments(kind: &Kind) -> Vec<CString> {
         .collect()
 }
 
-/// Check reads the environment as a layer of configuration; nobody else needs any of it.
+/// Check reads the environment as a layer of configuration; nobody else needs more than two words of it.
 fn environment(kind: &Kind) -> Vec<CString> {
     let wanted = |name: &str| match kind {
         Kind::Check => name.starts_with("POLYPORT_"),
         Kind::Probe(_) | Kind::Hub | Kind::Rehearsal | Kind::Worker { .. } => {
-            name == "RUST_BACKTRACE"
+            // The second says whether standard error leads to the journal.
+            name == "RUST_BACKTRACE" || name == "JOURNAL_STREAM"
         }
     };
     // Somebody else's variables may be anything but text.

@@ -65,7 +65,7 @@ impl Life {
         }
         let level = self.plan.daemon.log.level;
         match hub.is_empty() {
-            true => self.tell_hub(&HubOrder::LogLevel { level }, &[], children),
+            true => self.tell_hub(&HubOrder::LogLevel { level }, children),
             false => self.renew_hub(children, now_ms),
         }
         self.keep_listeners();

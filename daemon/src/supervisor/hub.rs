@@ -189,9 +189,9 @@ impl Life {
         false
     }
 
-    pub(super) fn tell_hub(&self, order: &HubOrder, fds: &[BorrowedFd<'_>], children: &Children) {
+    pub(super) fn tell_hub(&self, order: &HubOrder, children: &Children) {
         if let Some(pid) = self.bus.pid
-            && let Err(error) = children.tell_with(pid, order, fds)
+            && let Err(error) = children.tell_with(pid, order, &[])
         {
             tracing::warn!("the hub cannot be told {order:?}: {error}");
         }

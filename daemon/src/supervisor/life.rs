@@ -19,7 +19,7 @@ use super::crashes::Crashes;
 use super::directories::Directories;
 use super::handover;
 use super::hub::Bus;
-use super::logging::LevelBack;
+use super::logging::{LevelBack, LogCare};
 use super::metrics::Happened;
 use super::notify::Notifier;
 use super::preparation::Candidate;
@@ -52,6 +52,7 @@ pub(super) struct Life {
     pub(super) looks: Looks,
     pub(super) happened: Happened,
     pub(super) level_back: Option<LevelBack>,
+    pub(super) log_care: LogCare,
     /// Where the configuration is.
     pub(super) sources: CheckBrief,
     pub(super) watch: Watch,
@@ -87,6 +88,7 @@ impl Life {
             looks: Looks::default(),
             happened: Happened::default(),
             level_back: None,
+            log_care: LogCare::default(),
             sources,
             bus: Bus::default(),
             notifier,
@@ -191,6 +193,7 @@ impl Life {
         self.handle(Event::Tick, children, now_ms);
         self.bans.save_if_due(now_ms);
         self.level_back_if_due(children, now_ms);
+        self.tend_log(children, now_ms);
     }
 
     pub(super) fn stop(&mut self, fast: bool, children: &mut Children, now_ms: u64) {

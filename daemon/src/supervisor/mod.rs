@@ -48,6 +48,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 pub use adoption::rehearse;
 pub use probe_once::probe_once;
+pub use signals::described as signals;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};

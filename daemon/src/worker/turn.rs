@@ -29,6 +29,7 @@ use super::stream::{Heard, Stream};
 use super::{Orders, Outcome, Share, Wakes};
 use crate::engine::session::{Protocol, Token};
 use crate::engine::{After, Passed, Streams};
+use crate::log;
 use crate::plan::{Limits, Transport};
 use crate::scoreboard::{Counter, Scoreboard};
 use crate::sys::{ahead, sandbox};
@@ -450,6 +451,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             (Counter::ClosedIdle, tally.closed_idle),
             (Counter::ClosedLimit, tally.closed_limit),
             (Counter::DatagramsFailed, tally.datagrams_failed),
+            (Counter::LogLost, log::take_lost()),
         ];
         for (counter, amount) in counts {
             if amount > 0 {

@@ -64,7 +64,12 @@ impl Daemon {
     }
 
     pub fn start_in(directory: Arc<Directory>, config: &str) -> Daemon {
-        let mut child = command(&directory, config)
+        Daemon::spawned(command(&directory, config), directory)
+    }
+
+    /// By a command that a test has put together: `run --json`.
+    pub fn spawned(mut command: Command, directory: Arc<Directory>) -> Daemon {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
