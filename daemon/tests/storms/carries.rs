@@ -36,6 +36,7 @@ fn sessions_go_through_reloads_and_restarts_without_a_byte_lost_or_repeated() {
     long.is_clean();
     assert_eq!(long.answered(), u64::from(PEERS), "one was begun anew");
     let carried = 2 * rounds as u64 * u64::from(PEERS);
+    println!("carried {} times", total(&status, "carried_in"));
     assert!(total(&status, "carried_in") >= carried, "{status:#}");
     assert_eq!(total(&status, "carry_broken"), 0, "{status:#}");
     daemon.finish(&[]);
@@ -127,6 +128,7 @@ fn a_death_in_the_middle_of_a_handover_costs_sessions_and_no_byte_is_wrong() {
     long.is_honest();
     let most = deaths * u64::from(PEERS + 2);
     let broken = short.broken() + long.broken();
+    println!("{deaths} deaths broke {broken}");
     assert!(broken <= most, "{deaths} deaths broke {broken}");
     settled(&daemon);
     daemon.finish(&["echo".to_owned()]);

@@ -40,6 +40,7 @@ fn a_killed_worker_costs_what_it_had_accepted_and_nothing_that_was_queued() {
     let ended = short.answered() + long.answered() + broken;
     let accepted = total(&status, "accepted");
     let uncounted = ended.checked_sub(accepted).expect("none counted twice");
+    println!("{kills} kills broke {broken}");
     assert!(uncounted <= kills as u64, "{uncounted}: {short:?} {long:?}");
     daemon.finish(&["echo/".to_owned()]);
 }

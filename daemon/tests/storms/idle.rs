@@ -47,6 +47,7 @@ fn a_storm_of_reloads_over_idle_connections_holds_two_generations_and_one_more_p
     change(&daemon, WARM + reloads + 1);
     idle.iter_mut().for_each(answered);
     let last = memory(&daemon);
+    println!("KiB: {alone} empty, {steady} before, {peak} at the peak, {last} after");
     assert!(
         peak <= steady + alone + ROUNDING_KIB,
         "{peak} KiB at the peak, {steady} KiB before, {alone} KiB without connections"

@@ -146,12 +146,13 @@ impl Load {
         }
     }
 
-    /// Lets all of them end in order; how the short and the long ones went.
+    /// Lets all of them end in order; how the short and the long ones went, which a soak shows.
     pub(crate) fn end(self) -> (Arc<Tally>, Arc<Tally>) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {
             thread.join().expect("a load never panics");
         }
+        println!("short {:?}\nlong {:?}", self.short, self.long);
         (self.short, self.long)
     }
 }
