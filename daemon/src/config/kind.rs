@@ -231,8 +231,12 @@ fn choice(item: &Item, words: &[&str], refused: &[(&str, &str)]) -> Result<Strin
     }
 }
 
-/// The known word that somebody may have meant, if one is near enough.
-pub(super) fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+/// The known word that somebody may have meant: one that is near enough, or that is written with a word
+/// too many or too few behind it, as `connections_max`.
+pub(super) fn nearest<'a>(
+    written: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     // Comparing costs length times length, and nobody mistypes that much.
     if written.len() > 64 {
         return None;
@@ -243,16 +247,28 @@ pub(super) fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -
         4..=6 => 2,
         _ => 3,
     };
-    known
-        .map(|word| {
-            (
-                strsim::damerau_levenshtein(&plain, &word.replace('-', "_")),
-                word,
-            )
-        })
-        .filter(|(distance, _)| *distance <= far)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, word)| word)
+    let begins = |longer: &str, shorter: &str| {
+        let rest = longer.strip_prefix(shorter);
+        !shorter.is_empty() && rest.is_some_and(|rest| rest.starts_with('_'))
+    };
+    let known: Vec<&str> = known.into_iter().collect();
+    let near = known.iter().copied();
+    near.map(|word| {
+        (
+            strsim::damerau_levenshtein(&plain, &word.replace('-', "_")),
+            word,
+        )
+    })
+    .filter(|(distance, _)| *distance <= far)
+    .min_by_key(|(distance, _)| *distance)
+    .map(|(_, word)| word)
+    .or_else(|| {
+        let partly = known.into_iter().filter(|word| {
+            let word = word.replace('-', "_");
+            begins(&plain, &word) || begins(&word, &plain)
+        });
+        partly.max_by_key(|word| word.len())
+    })
 }
 
 #[cfg(test)]
@@ -278,6 +294,10 @@ mod tests {
             ("Workers", Some("workers")),
             ("best_effort", Some("best-effort")),
             ("lisen", Some("listen")),
+            ("workers_max", Some("workers")),
+            ("best", Some("best-effort")),
+            ("workersmax", Some("workers")),
+            ("_workers", Some("workers")),
             ("colour", None),
             ("", None),
         ];

@@ -267,7 +267,8 @@ impl ServiceStatus {
         );
         if total("datagrams_in") > 0 {
             let (came, left) = (total("datagrams_in"), total("datagrams_out"));
-            let _ = write!(text, ", {came} datagrams in, {left} out");
+            let noun = if came == 1 { "datagram" } else { "datagrams" };
+            let _ = write!(text, ", {came} {noun} in, {left} out");
         }
         for (name, what) in [("refused", "refused"), ("plugin_faults", "plugin faults")] {
             if total(name) > 0 {

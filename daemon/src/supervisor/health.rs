@@ -1,4 +1,9 @@
-//! The answer to `health`, from what the lifecycle knows. No worker is asked.
+//! The answer to `health`, from what the lifecycle knows.
+//!
+//! No worker is asked: whoever checks often must cost little, and a stuck worker makes nobody wait.
+//! What a service is unready for is said in the lifecycle's own words.
+//!
+//! Invariant: a service that is not ready has a reason beside it, unless it is still starting.
 
 use std::collections::BTreeMap;
 
@@ -24,11 +29,15 @@ fn of_service(view: &ServiceView) -> ServiceHealth {
         workers.filter(|worker| worker.generation == view.generation)
     };
     let ready = is_healthy(view);
+    let suspended = || {
+        let why = &view.breaker.as_ref()?.why;
+        Some(format!("the plugin is suspended: {why}"))
+    };
     let died = || own().find_map(|worker| worker.last_death.clone());
     let reason = match ready {
         true => None,
         false if view.paused => Some("drained by an operator".to_owned()),
-        false => view.failure.clone().or_else(died),
+        false => view.failure.clone().or_else(suspended).or_else(died),
     };
     ServiceHealth {
         ready,

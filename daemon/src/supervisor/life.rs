@@ -1,9 +1,10 @@
-//! The daemon while it lives: orders of the lifecycle carried out, and what operators ask.
+//! The daemon while it lives: the orders of the lifecycle, carried out.
 //!
-//! Each service keeps here what its workers need and what outlives them: its listeners, its code, the
-//! counters of its dead. When to do what is decided in `lifecycle`; this only does it.
+//! When to do what is decided in `lifecycle`; this only does it. What is carried out at some length has
+//! a file of its own: changes in `reload` and `commit`, requests of operators in `requests`, the hub in
+//! `hub`. What a service's workers are made from is in `service`.
 //!
-//! Invariant: after `handle` no order is left, and the totals of a service never go back.
+//! Invariant: after `handle` no order is left.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};

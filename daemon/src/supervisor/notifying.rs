@@ -1,6 +1,9 @@
 //! When the service manager hears something, and which sockets it keeps.
 //!
-//! The words and their order are in `notify`; here is what they say about the services.
+//! The words and their order are in `notify`; here is what they say about the services. Nothing is
+//! decided by whether the manager heard it.
+//!
+//! Invariant: when a change is over, the manager keeps exactly the sockets that are bound.
 
 use super::life::Life;
 use super::notify::Keepsake;

@@ -1,4 +1,9 @@
 //! One probe outside a daemon, for an operator's verb: started, heard, reaped.
+//!
+//! The plugin runs in a child here too, so what it does to its process is no harm to the verb. Several
+//! probes at once, and what follows from a verdict, are `preparation`'s business.
+//!
+//! Invariant: when it returns, the child is gone and reaped.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

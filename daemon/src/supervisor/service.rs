@@ -4,7 +4,7 @@
 //! share the listeners that both have, so an address stays bound as long as one of them wants it.
 //! Who serves and until when is decided in `lifecycle`.
 //!
-//! Invariant: an edition lives until its last worker is gone.
+//! Invariant: an edition lives until its last worker is gone, and the totals never go back.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -67,6 +67,11 @@ fn a_plugin_that_crashes_for_everybody_is_suspended_and_its_neighbour_notices_no
     let page = String::from_utf8_lossy(&daemon.operate(&["status"]).stdout).into_owned();
     assert!(page.contains("suspended signal 11"), "{page}");
     assert!(page.contains("stands in for the plugin"), "{page}");
+    let health = daemon.operate(&["health"]);
+    let page = String::from_utf8_lossy(&health.stdout).into_owned();
+    assert_eq!(health.status.code(), Some(7), "{page}");
+    let why = "2 of 2 workers serve; the plugin is suspended: signal 11 (SIGSEGV) in feed";
+    assert!(page.contains(why), "{page}");
     scene.finish(&["bad/", "bad: suspended"]);
 }
 

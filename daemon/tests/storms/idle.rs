@@ -24,7 +24,7 @@ fn a_storm_of_reloads_over_idle_connections_holds_two_generations_and_one_more_p
     let (count, reloads) = (scale(500, 10_000), scale(50, 1_000));
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("our own");
     setrlimit(Resource::RLIMIT_NOFILE, hard.max(soft), hard).expect("up to the hard limit");
-    let daemon = Daemon::start("storm-idle", &carrying(WORKERS, 0));
+    let daemon = Daemon::start("storm-idle", &roomy(0));
     let alone = memory(&daemon);
     let mut idle: Vec<TcpStream> = (0..count)
         .map(|nth| dial(daemon.address("echo", 0), (nth % 20) as u8).expect("let in"))
@@ -36,7 +36,7 @@ fn a_storm_of_reloads_over_idle_connections_holds_two_generations_and_one_more_p
     let steady = memory(&daemon);
     let mut peak = 0;
     for nth in WARM + 1..=WARM + reloads {
-        daemon.write_config(&carrying(WORKERS, nth));
+        daemon.write_config(&roomy(nth));
         daemon.signal(daemon.pid(), Signal::SIGHUP);
         // In the midst of it, more often than not: several become one.
         peak = peak.max(proportional_kib(&daemon));
@@ -58,6 +58,13 @@ fn a_storm_of_reloads_over_idle_connections_holds_two_generations_and_one_more_p
     );
     drop(idle);
     daemon.finish(&[]);
+}
+
+/// Each worker has its part of the limit, and shards are not filled evenly: with room for just as many
+/// as come, the last ones would wait in the queue of one worker while the other has room.
+fn roomy(nth: usize) -> String {
+    let limits = "[services.echo.limits]\nconnections = 15000\n";
+    carrying(WORKERS, nth) + limits
 }
 
 fn answered(stream: &mut TcpStream) {
@@ -82,7 +89,7 @@ fn change(daemon: &Daemon, nth: usize) {
     while newest(&settled(daemon)) == before {
         assert!(Instant::now() < until, "no change is made any more");
         step += 1;
-        daemon.write_config(&carrying(WORKERS, step));
+        daemon.write_config(&roomy(step));
         let reply = daemon.ask(r#"{"verb":"reload","wait":true,"dry_run":false}"#);
         assert_eq!(reply["exit"], 0, "{reply:#}");
     }
