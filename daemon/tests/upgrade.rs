@@ -225,6 +225,37 @@ fn wait_for_workers_only(daemon: &Daemon) {
     }
 }
 
+#[test]
+fn what_a_plugin_has_counted_is_carried_from_program_to_program() {
+    let directory = Directory::new("upgrade-metrics");
+    fs::copy(built(), directory.path().join(OWN_PROGRAM)).expect("copied");
+    let config = plugins::fill_in(
+        "[services.echo]\nplugin = \"{fixture counts}\"\nlisten = [\"tcp://127.0.0.1:0\"]\nworkers = 2\n",
+    );
+    let daemon = Daemon::start_in(Arc::new(directory), &config);
+    let counted = |name: &str| {
+        let output = daemon.operate(&["metrics"]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let begin = format!("polyport_plugin_counts_{name}{{service=\"echo\"}} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&begin));
+        value.and_then(|value| value.parse::<u64>().ok())
+    };
+    for round in 1..=3_u64 {
+        let mut stream = connect(daemon.address("echo", 0));
+        echoes(&mut stream, "eleven byte").expect("echoed");
+        drop(stream);
+        let before = daemon.worker_pids("echo").into_iter().collect();
+        install(&daemon, &another_version(round as usize), 0o755);
+        upgrade(&daemon);
+        wait_for_workers_of(&daemon, &before);
+        wait_for_workers_only(&daemon);
+        let found = ["bytes_seen_total", "sizes_count", "sizes_sum", "open_now"].map(counted);
+        let expected = [11 * round, round, 11 * round, 0].map(Some);
+        assert_eq!(found, expected, "{}", daemon.log());
+    }
+    daemon.finish(&[]);
+}
+
 type Row = (&'static str, fn(&Daemon), &'static str);
 
 const REFUSED: &[Row] = &[

@@ -61,6 +61,10 @@ MAYBE_UNUSED static const pp_option good[] = {
 static const char *const required[] = {"polyport.future/3", NULL};
 #undef REQUIRED
 #define REQUIRED required
+#elif defined(CASE_requires_metrics)
+static const char *const required[] = {PP_EXT_METRICS, NULL};
+#undef REQUIRED
+#define REQUIRED required
 #elif defined(CASE_no_way_in)
 #undef FEED
 #define FEED NULL
