@@ -82,6 +82,8 @@ fn of_daemon(daemon: &DaemonPlan, keys: &mut Keys) {
     keys.set("log.format", json!(log.format));
     match &log.target {
         LogTarget::Stderr => keys.set("log.target", "stderr"),
+        LogTarget::Journal => keys.set("log.target", "journal"),
+        LogTarget::Syslog => keys.set("log.target", "syslog"),
         LogTarget::File(path) => {
             keys.set("log.target", "file");
             keys.set("log.file", path.display().to_string());
@@ -101,6 +103,8 @@ fn of_service(service: &ServicePlan, keys: &mut Keys) {
         limits,
         access,
         socket,
+        identity,
+        pin,
         settings,
     } = service;
     keys.set("plugin", plugin.display().to_string());
@@ -108,6 +112,13 @@ fn of_service(service: &ServicePlan, keys: &mut Keys) {
     keys.list("listen", &written);
     keys.set("workers", *workers);
     keys.set("when_failing", json!(when_failing));
+    if let Some(identity) = identity {
+        keys.set("user", identity.user.as_str());
+        keys.set("group", identity.gid);
+    }
+    if let Some(pin) = pin {
+        keys.set("sha256", pin.as_str());
+    }
     // One that is not is not in the plan.
     keys.set("enabled", true);
     of_limits(limits, keys);
@@ -247,6 +258,9 @@ mod tests {
         log = { target = "file", file = "/x" }
         control.operators = ["root", "@root"]
         [services.a]
+        user = "root"
+        group = "root"
+        sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
         plugin = "/x.so"
         listen = ["tcp://127.0.0.1:7", "udp://*:7", "unix:/x"]
         settings.anything = 1

@@ -27,7 +27,7 @@ mod socket;
 
 pub use crate::config::{LogFormat, LogLevel, SandboxPolicy, WhenFailing};
 pub use descriptor::{Descriptor, Needs, OptionFacts, REFUSAL_BYTES_MAX};
-pub use diff::{Seen, Step, needs_restart, steps};
+pub use diff::{Seen, Step, needs_restart, of_hub, steps};
 pub use facts::{Facts, Looked, UserNumbers};
 pub use hours::Hours;
 pub use keys::keys_of;
@@ -66,6 +66,19 @@ pub struct DaemonPlan {
     #[serde(default)]
     pub control: ControlPlan,
     pub bus: BusPlan,
+}
+
+impl DaemonPlan {
+    /// Whom the workers of this service become.
+    pub fn identity_for<'a>(&'a self, service: &'a ServicePlan) -> Option<&'a Identity> {
+        service.identity.as_ref().or(self.identity.as_ref())
+    }
+
+    /// The user and group of the same.
+    pub fn numbers_for(&self, service: &ServicePlan) -> Option<(u32, u32)> {
+        let identity = self.identity_for(service);
+        identity.map(|identity| (identity.uid, identity.gid))
+    }
 }
 
 /// Of the control socket.
@@ -115,6 +128,8 @@ pub struct LogPlan {
 #[serde(rename_all = "kebab-case")]
 pub enum LogTarget {
     Stderr,
+    Journal,
+    Syslog,
     File(PathBuf),
 }
 
@@ -129,6 +144,12 @@ pub struct ServicePlan {
     pub limits: Limits,
     pub access: Access,
     pub socket: SocketPlan,
+    /// Whom its workers become, if not whom those of the others do.
+    #[serde(default)]
+    pub identity: Option<Identity>,
+    /// The SHA-256 that its plugin's file has to have, in hexadecimal digits.
+    #[serde(default)]
+    pub pin: Option<String>,
     /// The plugin's own options, checked by the probe against what the plugin declares.
     pub settings: BTreeMap<String, serde_json::Value>,
 }

@@ -27,7 +27,7 @@ impl fmt::Display for JailError {
         write!(
             f,
             "{}: {}\n  fix: start the daemon as root or with CAP_SETUID, CAP_SETGID and CAP_SETPCAP, \
-             or leave out daemon.user",
+             or leave out `user`",
             self.step, self.why
         )
     }
@@ -100,7 +100,11 @@ fn prove(identity: Option<(u32, u32)>) -> Result<(), JailError> {
     Ok(())
 }
 
+/// Where nothing is left no system call is made: a service manager may have forbidden it.
 fn empty(set: CapSet, step: &'static str) -> Result<(), JailError> {
+    if caps::read(None, set).is_ok_and(|left| left.is_empty()) {
+        return Ok(());
+    }
     caps::clear(None, set).map_err(|error| JailError {
         step,
         why: error.to_string(),
@@ -121,19 +125,18 @@ pub fn raise_descriptors() -> nix::Result<()> {
 }
 
 /// A probe runs code that nobody has tried: it may use little of anything.
-pub fn limits_for_probe() -> nix::Result<()> {
-    const LIMITS: [(Resource, u64); 5] = [
+pub fn limits_for_probe(file_bytes_max: u64) -> nix::Result<()> {
+    let limits = [
         (Resource::RLIMIT_AS, 1 << 30),
         (Resource::RLIMIT_CPU, 10),
         (Resource::RLIMIT_NOFILE, 64),
         (Resource::RLIMIT_CORE, 0),
-        // Its answer, which lies in memory.
-        (Resource::RLIMIT_FSIZE, 1 << 20),
+        (Resource::RLIMIT_FSIZE, file_bytes_max),
     ];
     // A log line into a file then fails instead of ending the probe (setrlimit(2), RLIMIT_FSIZE).
     // SAFETY: ignoring a signal runs no handler.
     unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }?;
-    for (resource, limit) in LIMITS {
+    for (resource, limit) in limits {
         // The starter's own limit may be lower, and a raise would be refused.
         let (_, hard) = getrlimit(resource)?;
         let limit = if hard == RLIM_INFINITY {
@@ -182,6 +185,26 @@ mod tests {
         });
     }
 
+    /// As systemd's units have it: who has no capability has nothing to lay down.
+    #[test]
+    fn nothing_is_laid_down_where_there_is_nothing() {
+        use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+        passes("capset is refused", || {
+            let filter = SeccompFilter::new(
+                [(libc::SYS_capset, Vec::new())].into(),
+                SeccompAction::Allow,
+                SeccompAction::Errno(libc::EPERM as u32),
+                std::env::consts::ARCH.try_into().expect("it is known"),
+            );
+            let program = BpfProgram::try_from(filter.expect("a filter")).expect("it fits");
+            // Root is left first, and with it all that it could do.
+            let left = !Uid::current().is_root() || setuid(Uid::from_raw(65_534)).is_ok();
+            left && apply_filter(&program).is_ok()
+                && drop_identity(None).is_ok()
+                && no_capability_is_left()
+        });
+    }
+
     #[test]
     fn another_identity_is_taken_for_good_or_refused() {
         const NOBODY: (u32, u32) = (65_534, 65_534);
@@ -209,7 +232,7 @@ mod tests {
             let Ok(file) = std::fs::File::create(&path) else {
                 return false;
             };
-            limits_for_probe().is_ok()
+            limits_for_probe(1 << 20).is_ok()
                 && std::os::unix::fs::FileExt::write_at(&file, b"x", 1 << 20)
                     .is_err_and(|error| error.raw_os_error() == Some(libc::EFBIG))
                 && getrlimit(Resource::RLIMIT_CORE) == Ok((0, 0))
