@@ -11,6 +11,7 @@ mod check;
 mod configuration;
 mod conformance;
 mod crashes;
+mod dev;
 mod doctor;
 mod look;
 mod new_plugin;
@@ -182,6 +183,11 @@ enum Verb {
     ///
     /// For authors and the curious: everything is temporary and gone at the end (Ctrl-C).
     Try(try_plugin::Try),
+    /// Build a plugin's folder and serve it, and again whenever a file in it changes
+    ///
+    /// For authors: what compilers, the daemon's log and crashed workers say is shown. What cannot be
+    /// built or served leaves what served before. Ctrl-C ends all of it.
+    Dev(dev::Dev),
     /// Begin a plugin: a folder that builds, with a test that passes and a service to try
     ///
     /// Needs a compiler, but neither Polyport's sources nor a network.
@@ -289,6 +295,7 @@ pub fn main() -> u8 {
         } => doctor::run(verb, &sources.into(), output),
         Verb::Completions { shell, output } => completions(shell, output),
         Verb::Try(wish) => try_plugin::run(wish),
+        Verb::Dev(wish) => dev::run(wish),
         Verb::NewPlugin(wish) => new_plugin::run(&wish),
     }
 }
