@@ -10,8 +10,8 @@
 
 mod build;
 mod interrupt;
+mod inventory;
 mod serving;
-mod sources;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,8 +26,8 @@ use crate::exit;
 use crate::terminal::{complain, say};
 use build::{Builder, Unbuilt};
 use interrupt::Interrupt;
+use inventory::{FileState, Inventory};
 use serving::Serving;
-use sources::{Snapshot, Stamp};
 
 /// Between two looks at the folder.
 const LOOK_MS: u64 = 250;
@@ -49,14 +49,14 @@ pub(super) struct Dev {
 }
 
 pub(super) fn run(wish: Dev) -> u8 {
-    match Bench::set_up(wish) {
-        Ok(bench) => bench.work(),
+    match Workshop::set_up(wish) {
+        Ok(workshop) => workshop.work(),
         Err(text) => complain(exit::FAILED, &text),
     }
 }
 
-/// What an author works at.
-struct Bench {
+/// What an author works in.
+struct Workshop {
     folder: PathBuf,
     builder: Builder,
     listen: Vec<String>,
@@ -68,14 +68,14 @@ struct Bench {
     scratch: Scratch,
 }
 
-impl Bench {
-    fn set_up(wish: Dev) -> Result<Bench, String> {
+impl Workshop {
+    fn set_up(wish: Dev) -> Result<Workshop, String> {
         let folder = wish.folder.canonicalize();
         let folder = folder.map_err(|error| format!("{}: {error}", wish.folder.display()))?;
         // The daemon takes no library that others than its owner could have written.
         let mask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
         nix::sys::stat::umask(mask | nix::sys::stat::Mode::from_bits_truncate(0o022));
-        Ok(Bench {
+        Ok(Workshop {
             builder: Builder::of(&folder)?,
             folder,
             listen: wish.listen,
@@ -92,7 +92,7 @@ impl Bench {
         let mut built = None;
         let mut seen = None;
         loop {
-            let now = match Snapshot::of(&self.folder) {
+            let now = match Inventory::of(&self.folder) {
                 Ok(now) => Some(now),
                 Err(text) => return complain(exit::FAILED, &text),
             };
@@ -133,23 +133,23 @@ impl Bench {
     }
 
     fn serve(&mut self, library: &Path) -> Result<(), String> {
-        let stamp =
-            Stamp::of(library).map_err(|error| format!("{}: {error}", library.display()))?;
+        let state =
+            FileState::of(library).map_err(|error| format!("{}: {error}", library.display()))?;
         let settings = unconfigured::absolute(library, &self.set);
         let service = OneService::new(library, &self.listen, &settings, self.scratch.path());
         match &mut self.serving {
-            Some(serving) if serving.has(library, &stamp) => {
+            Some(serving) if serving.has(library, &state) => {
                 say(exit::DONE, "the library is as it was; nothing to change\n");
             }
             Some(serving) => {
                 probe(&service)?;
-                let text = serving.change(library, stamp)?;
+                let text = serving.change(library, state)?;
                 say(exit::DONE, &format!("{text}\n"));
             }
             None => {
                 // A daemon would refuse it too, but in the words of a file that nobody wrote.
                 probe(&service)?;
-                let what = (library.to_owned(), stamp);
+                let what = (library.to_owned(), state);
                 let mut serving = Serving::start(&service, what, self.scratch.path(), self.json)?;
                 serving.await_socket(&mut self.interrupt);
                 self.serving = Some(serving);

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use serde::Deserialize;
 
 use super::interrupt::Interrupt;
-use super::sources::Stamp;
+use super::inventory::FileState;
 use crate::control::{self, CrashReport, ReloadOutcome, Request, client};
 use crate::exit;
 use crate::operator::one_service::OneService;
@@ -34,14 +34,14 @@ pub(super) struct Serving {
     next_crash: u64,
     library: PathBuf,
     /// The state of it that is served.
-    stamp: Stamp,
+    state: FileState,
 }
 
 impl Serving {
     /// A daemon for this service, which keeps its things in the folder and says what serves.
     pub(super) fn start(
         service: &OneService,
-        (library, stamp): (PathBuf, Stamp),
+        (library, state): (PathBuf, FileState),
         folder: &Path,
         json: bool,
     ) -> Result<Serving, String> {
@@ -63,7 +63,7 @@ impl Serving {
             crashes: folder.join("crashes"),
             next_crash: 1,
             library,
-            stamp,
+            state,
         })
     }
 
@@ -75,12 +75,12 @@ impl Serving {
         {}
     }
 
-    pub(super) fn has(&self, library: &Path, stamp: &Stamp) -> bool {
-        self.library == library && self.stamp == *stamp
+    pub(super) fn has(&self, library: &Path, state: &FileState) -> bool {
+        self.library == library && self.state == *state
     }
 
     /// Has it take the library anew; says what came of it.
-    pub(super) fn change(&mut self, library: &Path, stamp: Stamp) -> Result<String, String> {
+    pub(super) fn change(&mut self, library: &Path, state: FileState) -> Result<String, String> {
         if library != self.library {
             return Err(format!(
                 "the plugin is {} now; end this and start `polyport dev` again",
@@ -96,7 +96,7 @@ impl Serving {
         let (answer, _) = answer.map_err(|failure| failure.text)?;
         let outcome =
             ReloadOutcome::deserialize(&answer).map_err(|error| not_understood(&error))?;
-        self.stamp = stamp;
+        self.state = state;
         Ok(outcome.to_string().trim_end().to_owned())
     }
 

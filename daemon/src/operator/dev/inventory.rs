@@ -22,21 +22,21 @@ const BUILT_ENDINGS: [&str; 6] = ["so", "o", "a", "d", "lock", "new"];
 
 /// One state of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct FileState {
     inode: u64,
     bytes: u64,
     written: (i64, i64),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Snapshot {
-    files: BTreeMap<PathBuf, Stamp>,
+pub(super) struct Inventory {
+    files: BTreeMap<PathBuf, FileState>,
 }
 
-impl Stamp {
-    pub(super) fn of(path: &Path) -> io::Result<Stamp> {
+impl FileState {
+    pub(super) fn of(path: &Path) -> io::Result<FileState> {
         let facts = fs::metadata(path)?;
-        Ok(Stamp {
+        Ok(FileState {
             inode: facts.ino(),
             bytes: facts.size(),
             written: (facts.mtime(), facts.mtime_nsec()),
@@ -44,9 +44,9 @@ impl Stamp {
     }
 }
 
-impl Snapshot {
-    pub(super) fn of(folder: &Path) -> Result<Snapshot, String> {
-        let mut snapshot = Snapshot::default();
+impl Inventory {
+    pub(super) fn of(folder: &Path) -> Result<Inventory, String> {
+        let mut inventory = Inventory::default();
         let entries = fs::read_dir(folder);
         let entries = entries.map_err(|error| format!("{}: {error}", folder.display()))?;
         let mut folders = vec![entries];
@@ -56,19 +56,19 @@ impl Snapshot {
                 // Links to folders are not followed: they may lead in circles.
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     folders.extend(fs::read_dir(&path));
-                } else if let Ok(stamp) = Stamp::of(&path) {
-                    snapshot.files.insert(path, stamp);
+                } else if let Ok(state) = FileState::of(&path) {
+                    inventory.files.insert(path, state);
                 }
                 // What has gone meanwhile is missing, and that is a change.
             }
-            if snapshot.files.len() > FILES_MAX {
+            if inventory.files.len() > FILES_MAX {
                 return Err(format!(
                     "{}: more than {FILES_MAX} files; name the folder of one plugin",
                     folder.display()
                 ));
             }
         }
-        Ok(snapshot)
+        Ok(inventory)
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
             fs::create_dir_all(folder.join(made)).expect("a folder");
         }
         fs::write(folder.join("src/deep/a.rs"), "one").expect("written");
-        let mut before = Snapshot::of(folder).expect("a folder");
+        let mut before = Inventory::of(folder).expect("a folder");
         for (path, is_source) in [
             ("src/deep/a.rs", true),
             ("src/b.rs", true),
@@ -114,12 +114,12 @@ mod tests {
             ("Cargo.lock", false),
         ] {
             fs::write(folder.join(path), path).expect("written");
-            let after = Snapshot::of(folder).expect("a folder");
+            let after = Inventory::of(folder).expect("a folder");
             assert_eq!(after != before, is_source, "{path}");
             before = after;
         }
         fs::remove_file(folder.join("src/b.rs")).expect("it was there");
-        assert_ne!(Snapshot::of(folder), Ok(before));
-        assert!(Snapshot::of(&folder.join("none")).is_err());
+        assert_ne!(Inventory::of(folder), Ok(before));
+        assert!(Inventory::of(&folder.join("none")).is_err());
     }
 }
