@@ -333,7 +333,7 @@ fn a_datagram_is_answered_by_its_token_from_where_it_lies() {
         };
         let outbox = &mut served.instance.desk().outbox;
         let reply = outbox.replies.note(flow, b"");
-        outbox.lend(100);
+        outbox.lend(100, 0);
         let facts = DatagramFacts {
             peer: address("[::ffff:192.0.2.7]:4711"),
             local: address("192.0.2.255:7"),
@@ -419,6 +419,25 @@ fn another_thread_may_wake_and_nothing_else() {
         "8 means that a call got through"
     );
     assert_eq!(served.instance.desk().take_faults(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_over_is_gone_for_the_plugin_that_goes_on_using_it() {
+    let folder = Folder::new("late");
+    let mut first = instance(&folder, "late", json!({}));
+    let (session, state) = first.open();
+    first.instance.desk().closed(session);
+    first.instance.closed(session, state, End::Lost);
+    drop(first);
+    let mut second = instance(&folder, "late", json!({}));
+    assert_eq!(
+        second.feed(b"?").1,
+        "closed: write -4\nclosed: close -4\nclosed: pause -4\nclosed: idle -4\n\
+         closed: queued -4\ndestroy: write -4\ndestroy: timer 0\ngone: write -4\n\
+         gone: living session -4\ngone: timer -4\ngone: waker -4\ngone: wake -4\n\
+         thread: write -10\nthread: wake -4\nthread: fault -10\n"
+    );
+    assert_eq!(second.instance.desk().take_faults(), Vec::<String>::new());
 }
 
 #[test]

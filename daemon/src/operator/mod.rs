@@ -14,9 +14,11 @@ mod crashes;
 mod dev;
 mod doctor;
 mod look;
+mod manual;
 mod new_plugin;
 mod one_service;
 mod plugins;
+mod render;
 mod running;
 mod scratch;
 mod try_plugin;
@@ -179,6 +181,9 @@ enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    /// Print a page of the manual, for whoever installs it
+    #[command(hide = true)]
+    Manual { page: manual::Page },
     /// Serve one plugin at once, without a configuration
     ///
     /// For authors and the curious: everything is temporary and gone at the end (Ctrl-C).
@@ -188,6 +193,11 @@ enum Verb {
     /// For authors: what compilers, the daemon's log and crashed workers say is shown. What cannot be
     /// built or served leaves what served before. Ctrl-C ends all of it.
     Dev(dev::Dev),
+    /// Print what a peer would be answered, without a socket and without a daemon
+    ///
+    /// For tests, and for exporting what a service shows. The plugin runs in a process of its own, in its
+    /// sandbox; a running daemon is not touched. At most 10 s and 1 GiB.
+    Render(render::Render),
     /// Begin a plugin: a folder that builds, with a test that passes and a service to try
     ///
     /// Needs a compiler, but neither Polyport's sources nor a network.
@@ -251,12 +261,12 @@ pub fn main() -> u8 {
             announce,
             json,
         } => {
-            let wish = supervisor::Wish {
+            let launch = supervisor::Launch {
                 sources: sources.into(),
                 announce: (announce || json).then_some(supervisor::Announcement { json }),
                 all_or_nothing: false,
             };
-            supervisor::run(wish, str::to_owned)
+            supervisor::run(launch, str::to_owned)
         }
         Verb::Check { sources, output } => check::run(&sources.into(), output.json),
         Verb::Status { daemon, output } => running::status(&daemon, output.json),
@@ -294,8 +304,10 @@ pub fn main() -> u8 {
             output,
         } => doctor::run(verb, &sources.into(), output),
         Verb::Completions { shell, output } => completions(shell, output),
+        Verb::Manual { page } => manual::run(page),
         Verb::Try(wish) => try_plugin::run(wish),
         Verb::Dev(wish) => dev::run(wish),
+        Verb::Render(wish) => render::run(wish),
         Verb::NewPlugin(wish) => new_plugin::run(&wish),
     }
 }

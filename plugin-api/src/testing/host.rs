@@ -54,7 +54,7 @@ pub struct FakeHost {
 
 impl FakeHost {
     pub(crate) fn start(setup: &Setup) -> Result<FakeHost, String> {
-        let mut plugin = Plugin::admit(setup.table)?;
+        let mut plugin = Plugin::admit(setup.table, &setup.lacks)?;
         let settings = setup.lent_settings(&plugin)?;
         let ledger = Ledger::new(
             setup.full_at,
@@ -69,6 +69,7 @@ impl FakeHost {
         );
         let shared = Shared::new(ledger, setup.host_table_bytes);
         shared.ledger().cold_files = setup.cold_files;
+        shared.ledger().lacks.clone_from(&setup.lacks);
         shared.ledger().note(format_args!("create"));
         shared.ledger().during = Some("create");
         let created = plugin.create(&shared, &settings);
