@@ -1,7 +1,7 @@
 //! A storm of reloads over many idle connections: never more than two generations, and never more
 //! memory than what there was and one pool without connections.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
@@ -29,7 +29,7 @@ fn a_storm_of_reloads_over_idle_connections_holds_two_generations_and_one_more_p
     let mut idle: Vec<TcpStream> = (0..count)
         .map(|nth| dial(daemon.address("echo", 0), (nth % 20) as u8).expect("let in"))
         .collect();
-    idle.iter_mut().for_each(answered);
+    all_answered(&mut idle, &daemon);
     // The first changes make copies of pages that were shared with the file, and each generation has
     // a place of its own in what is counted for all.
     (1..=WARM).for_each(|nth| change(&daemon, nth));
@@ -45,7 +45,7 @@ fn a_storm_of_reloads_over_idle_connections_holds_two_generations_and_one_more_p
         assert!(alive.len() <= 2, "generations {alive:?}");
     }
     change(&daemon, WARM + reloads + 1);
-    idle.iter_mut().for_each(answered);
+    all_answered(&mut idle, &daemon);
     let last = memory(&daemon);
     println!("KiB: {alone} empty, {steady} before, {peak} at the peak, {last} after");
     assert!(
@@ -67,11 +67,23 @@ fn roomy(nth: usize) -> String {
     carrying(WORKERS, nth) + limits
 }
 
-fn answered(stream: &mut TcpStream) {
-    stream.write_all(b"?").expect("it is open");
+/// What became of whoever is not, is in the log.
+fn all_answered(idle: &mut [TcpStream], daemon: &Daemon) {
+    for (nth, stream) in idle.iter_mut().enumerate() {
+        let heard = answered(stream);
+        assert!(
+            matches!(heard, Ok(b'?')),
+            "{nth}: {heard:?}\n{}",
+            daemon.log()
+        );
+    }
+}
+
+fn answered(stream: &mut TcpStream) -> io::Result<u8> {
+    stream.write_all(b"?")?;
     let mut byte = [0];
-    stream.read_exact(&mut byte).expect("answered");
-    assert_eq!(byte, *b"?");
+    stream.read_exact(&mut byte)?;
+    Ok(byte[0])
 }
 
 fn memory(daemon: &Daemon) -> u64 {
