@@ -13,6 +13,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::store::{Kept, Line, Remembered, Store};
 
+mod sparse;
+
 /// Messages are committed when so many wait, or the first has waited so long.
 pub const BATCH_MAX: usize = 256;
 pub const BATCH_MS: u64 = 50;
@@ -25,6 +27,8 @@ pub struct Retention {
     /// Messages of one topic; none at all with 0.
     pub messages: u64,
     pub keep_ms: u64,
+    /// Numbers of a topic have holes.
+    pub holes: bool,
 }
 
 pub struct Sqlite {
@@ -101,7 +105,10 @@ impl Sqlite {
     /// Forgets what is older than it may be.
     pub fn sweep(&mut self, time_ms: u64) {
         let before = time_ms.saturating_sub(self.retention.keep_ms) as i64;
-        self.attempt(|database, _, _| {
+        self.attempt(|database, _, retention| {
+            if retention.holes {
+                sparse::note_sweep(database, before)?;
+            }
             let sql = "DELETE FROM messages WHERE time_ms < ?1 AND time_ms > 0";
             database.prepare_cached(sql)?.execute([before])
         });
@@ -223,7 +230,9 @@ impl Store for Sqlite {
                 .prepare_cached(mark)?
                 .execute(params![number, sequence])?;
             // Not each time: a message more or less is not what an administrator counts.
-            if message.sequence.is_multiple_of(64) {
+            if message.sequence.is_multiple_of(64) && retention.holes {
+                sparse::cut(database, number, retention)?;
+            } else if message.sequence.is_multiple_of(64) {
                 let first = sequence.saturating_sub(retention.messages as i64);
                 let cut = "DELETE FROM messages WHERE topic = ?1 AND sequence <= ?2";
                 database
@@ -235,6 +244,10 @@ impl Store for Sqlite {
         if done.is_some() {
             self.waiting += 1;
         }
+    }
+
+    fn given_up(&mut self, line: Line<'_>) -> u64 {
+        self.highest_given_up(line)
     }
 
     fn oldest(&mut self, line: Line<'_>) -> Option<u64> {

@@ -10,6 +10,7 @@ pub mod dice;
 pub mod directory;
 pub mod fixtures;
 pub mod limits;
+pub mod meeting;
 pub mod namespace;
 pub mod peer;
 pub mod plugins;
