@@ -14,6 +14,7 @@ use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::context::{Context, PublishErrorKind};
 use async_nats::jetstream::kv::{self, Operation};
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::{self, DiscardPolicy};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -56,18 +57,25 @@ pub(super) async fn open(
     if let Ok(bucket) = context.get_key_value(&name).await {
         return Ok(Arc::new(bucket));
     }
-    let wanted = kv::Config {
-        bucket: name.clone(),
-        history: 1,
+    // A bucket is a stream with these settings. The client's own way of making one asks the server for
+    // the account first, in words that one of version 2.9 does not answer as the client expects.
+    let wanted = stream::Config {
+        name: format!("KV_{name}"),
+        subjects: vec![format!("$KV.{name}.>")],
+        max_messages_per_subject: 1,
         max_age: if forgets {
             FORGET_NODES
         } else {
             Duration::ZERO
         },
+        discard: DiscardPolicy::New,
+        allow_rollup: true,
+        deny_delete: true,
+        allow_direct: true,
         num_replicas: settings.plan.replicas,
-        ..kv::Config::default()
+        ..stream::Config::default()
     };
-    let made = context.create_key_value(wanted).await;
+    let made = context.create_stream(wanted).await;
     match (context.get_key_value(&name).await, made) {
         (Ok(bucket), _) => Ok(Arc::new(bucket)),
         (Err(_), Err(error)) => Err(format!(
