@@ -24,7 +24,7 @@ CARGO = umask 022 && cargo
 PEERS = nc:netcat-openbsd ncat:ncat socat:socat curl:curl python3:python3 telnet:telnet \
     lynx:lynx w3m:w3m gopher:gopher \
     script:bsdutils inetd:openbsd-inetd ip:iproute2 unshare:util-linux /etc/services:netbase valgrind:valgrind \
-    nats-server:nats-server setsid:util-linux
+    nats-server:nats-server setsid:util-linux openssl:openssl
 
 help:
 	@echo 'make run      build, then serve etc/polyport.toml on unprivileged ports (Ctrl-C stops)'

@@ -4,10 +4,14 @@
 mod nats_server;
 mod support;
 
+use std::path::Path;
+
 use nats_server::{Cable, Server, config};
 use nix::sys::signal::Signal;
 use support::daemon::Daemon;
+use support::directory::Directory;
 use support::meeting::{Peer, hub_of};
+use support::program::program;
 
 fn start(name: &str, url: &str) -> Daemon {
     Daemon::start(name, &config(url, ""))
@@ -250,5 +254,138 @@ fn a_server_that_asks_who_is_there_is_told() {
     std::fs::write(&secret, "wrong").expect("written");
     let daemon = Daemon::start("nats-errs", &config(&server.url(), &more));
     daemon.wait_log("authorization violation");
+    daemon.finish(&[]);
+}
+
+#[test]
+fn two_who_say_the_same_at_once_are_heard_once() {
+    let server = Server::start("nats-same");
+    let daemons = ["nats-left", "nats-right"].map(|name| start(name, &server.url()));
+    let mut peers = [linked(&daemons[0]), linked(&daemons[1])];
+    for nth in 0..50 {
+        for peer in &mut peers {
+            peer.say(&format!("publish room id{nth} m{nth}"));
+        }
+    }
+    for peer in &mut peers {
+        while answers(peer) < 50 || peer.messages().len() < 50 {
+            peer.next();
+        }
+        // Another topic has ids of its own.
+        peer.say("last other 0");
+        peer.until("caught up");
+    }
+    peers[0].say("publish other id0 first");
+    let first = |line: &String| line.starts_with("other ") && line.ends_with(" first");
+    for peer in &mut peers {
+        while !peer.lines.iter().any(first) {
+            peer.next();
+        }
+        let mut heard = texts(peer);
+        heard.sort_by_key(|text| text[1..].parse::<usize>().expect("a number"));
+        let wanted: Vec<String> = (0..50).map(|nth| format!("m{nth}")).collect();
+        assert_eq!(heard, wanted);
+    }
+    assert_eq!(server.messages("meets").len(), 51);
+    drop(peers);
+    for daemon in daemons {
+        daemon.finish(&[]);
+    }
+}
+
+#[test]
+fn what_a_dead_node_or_a_dead_worker_held_is_free() {
+    let server = Server::start("nats-dead");
+    let daemons = ["nats-dies", "nats-lives"].map(|name| start(name, &server.url()));
+    let mut first = linked(&daemons[0]);
+    let mut second = linked(&daemons[1]);
+    second.say("watch nick.");
+    for (key, session) in [("nick.a", "s1"), ("nick.b", "s2")] {
+        first.say(&format!("claim {key} a {session}"));
+        first.until(&format!("won {key} a"));
+        second.until(&format!("held {key} a"));
+    }
+    // A hub that is killed comes back and has what its workers hold; nobody hears of it.
+    daemons[0].signal(hub_of(&daemons[0], 0), Signal::SIGKILL);
+    first.until("link false");
+    first.until("link true");
+    second.say("claim nick.a b s3");
+    second.until("denied nick.a a");
+    // A worker that is killed lets go of all.
+    daemons[0].signal(daemons[0].worker_pids("meets")[0], Signal::SIGKILL);
+    second.until("free nick.a");
+    let mut first = linked(&daemons[0]);
+    first.say("claim nick.a c s4");
+    first.until("won nick.a c");
+    second.until("held nick.a c");
+    // A hub that stands still says nothing, and is given up; when it goes on, it hears of that.
+    let hub = hub_of(&daemons[0], 1);
+    daemons[0].signal(hub, Signal::SIGSTOP);
+    second.until("free nick.a");
+    second.say("claim nick.a b s5");
+    second.until("won nick.a b");
+    daemons[0].signal(hub, Signal::SIGCONT);
+    first.until("lost nick.a b");
+    assert!(!second.lines.iter().any(|line| line.starts_with("lost")));
+    drop((first, second));
+    for daemon in daemons {
+        daemon.finish(&[KILLED.to_owned(), "worker".to_owned(), "meets".to_owned()]);
+    }
+}
+
+#[test]
+fn tls_is_spoken_to_servers_that_ask_for_it_and_to_none_that_nobody_vouches_for() {
+    let place = Directory::new("nats-papers");
+    let file = |name: &str| place.path().join(name);
+    let (certificate, key) = (file("own.pem"), file("own.key"));
+    let made = program("openssl", "openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+        ])
+        .args(["-nodes", "-days", "2", "-subj", "/CN=polyport test"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "extendedKeyUsage=serverAuth,clientAuth"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .expect("openssl");
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let (own, its_key) = (text(&certificate), text(&key));
+    let wants = [
+        "--tls",
+        "--tlscert",
+        &own,
+        "--tlskey",
+        &its_key,
+        "--tlscacert",
+        &own,
+        "--tlsverify",
+    ];
+    let server = Server::start_with("nats-tls", &wants);
+    let papers = format!("certificate = {own:?}\nkey = {its_key:?}\n");
+    let trusting = format!("{papers}ca = {own:?}");
+    let daemon = Daemon::start("nats-trusts", &config(&server.url(), &trusting));
+    let mut peer = linked(&daemon);
+    peer.say("publish room m1 hello");
+    peer.until("published");
+    drop(peer);
+    daemon.finish(&[]);
+    let daemon = Daemon::start("nats-doubts", &config(&server.url(), &papers));
+    daemon.wait_log("NATS is away");
+    let log = daemon.log();
+    assert!(log.contains("certificate"), "{log}");
     daemon.finish(&[]);
 }

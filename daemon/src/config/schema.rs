@@ -264,8 +264,8 @@ pub const KEYS: &[Key] = &joined::<
             + SETTINGS.len()
     },
 >(&[
-    GENERAL,
     bus::KEYS,
+    GENERAL,
     limits::KEYS,
     access::KEYS,
     socket::KEYS,
