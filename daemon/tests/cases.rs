@@ -82,6 +82,7 @@ cases! {
     unix_stale
     verbs_connections
     verbs_look
+    metrics_plugin
     worker_crash_replaced
     worker_killed_alone
 }

@@ -30,6 +30,7 @@ fn the_tutorial_quotes_the_code_that_its_tests_run() {
         ("rust", "finger.rs"),
         ("rust", "finger_blocking.rs"),
         ("c", "finger.c"),
+        ("c", "counting.c"),
     ] {
         let text = read(&format!("plugin-api/examples/{file}"));
         let quoted = format!("\n```{language}\n{text}```\n");
@@ -40,7 +41,7 @@ fn the_tutorial_quotes_the_code_that_its_tests_run() {
     }
     assert_eq!(
         tutorial.matches("\n```\n").count(),
-        3,
+        4,
         "code that nobody runs"
     );
 }

@@ -119,7 +119,7 @@ impl Said {
 fn a_plugin_can_be_looked_at_before_its_options_are_set() {
     let place = Place::new("show", &[build_fixture("asks"), smallest()], "");
     place.operate("plugins show asks").exits(DONE).has(&[
-        "asks 1.2.3  (ABI 0.0; build: by hand)\n",
+        "asks 1.2.3  (ABI 1.0; build: by hand)\n",
         "option    root (text, required): Where the files are.",
         "read $root",
     ]);
@@ -129,7 +129,7 @@ fn a_plugin_can_be_looked_at_before_its_options_are_set() {
     place
         .operate("plugins show smallest")
         .exits(DONE)
-        .has(&["echo 1.0.0  (ABI 0.0)\n"])
+        .has(&["echo 1.0.0  (ABI 1.0)\n"])
         .lacks(&["build:", "option "]);
     place.operate("plugins list").exits(DONE).has(&[
         "asks         1.2.3    asks.so, unused\n",

@@ -144,7 +144,7 @@ fn needs_are_told_with_the_values_of_their_options() {
         &*descriptor.build_info,
     );
     assert_eq!(shown, ("asks", "1.2.3", "by hand"));
-    assert_eq!(descriptor.revision, "0.0");
+    assert_eq!(descriptor.revision, "1.0");
     assert_eq!(
         (
             descriptor.streams,
@@ -283,6 +283,32 @@ fn every_wrong_argument_is_answered_and_none_is_believed() {
          queued never -4 99\nidle never -4\nsend -4\ntimer null -2\ntimer never -4\n\
          timer 0 cancel 0 again -4\nwaker null -2 -2\nextension 1\nhost null -2\n"
     );
+}
+
+#[test]
+fn metrics_are_defined_in_create_and_only_as_the_header_says() {
+    let folder = Folder::new("metrics");
+    let mut served = instance(&folder, "counts", json!({}));
+    let expected = "null -2\nno place -2\nno host -2\nshort -2\nnull name -2\nendless name -2\n\
+         endless bounds -2\nbad name -2\ntaken ending -2\nbad help -2\nbad kind -2\nnull bounds -2\n\
+         falling -2\ntwice -2\nuntouched 99\n";
+    assert_eq!(served.feed(b"d").1, expected);
+    let wrong = "late -10 99, add -2 -2 -2, change -2, set -2, record -2, host -2\n";
+    assert_eq!(served.feed(b"w").1, wrong);
+    assert_eq!(served.feed(b"t").1, "thread -10\n");
+    served.feed(b"abc");
+    let values = |served: &Served| {
+        let metrics = served.board.metrics();
+        let values = metrics.into_iter().map(|metric| metric.values);
+        values.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        values(&served),
+        [vec![3], vec![4], vec![0, 1, 0, 3]],
+        "four sessions, and nothing by a wrong number"
+    );
+    let mut many = instance(&folder, "counts-many", json!({}));
+    assert_eq!(many.feed(b"d").1, "64 defined, then -5\n");
 }
 
 #[test]

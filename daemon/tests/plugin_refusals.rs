@@ -11,21 +11,23 @@ use polyport::plugin_host::load;
 #[test]
 fn each_broken_table_is_refused_in_words_of_its_own() {
     let rows = [
-        ("no_symbol", "it does not export `polyport_plugin_v0`
+        ("no_symbol", "it does not export `polyport_plugin_v1`
   fix: perhaps this is not a plugin; use export_plugin! (Rust), or define the symbol with default visibility (C)"),
-        ("other_symbol", "it does not export `polyport_plugin_v0`, but `polyport_plugin_v3`: it is built for another ABI
+        ("other_symbol", "it does not export `polyport_plugin_v1`, but `polyport_plugin_v3`: it is built for another ABI
   fix: install the plugin built for this daemon's ABI, or the daemon of the plugin's"),
-        ("null", "`polyport_plugin_v0` returned NULL
+        ("before_the_freeze", "it does not export `polyport_plugin_v1`, but `polyport_plugin_v0`: it is built for the draft ABI, before the first that lasts
+  fix: build the plugin anew with this daemon's polyport_plugin.h or SDK: the entry is polyport_plugin_v1 now"),
+        ("null", "`polyport_plugin_v1` returned NULL
   fix: the plugin gives up on this machine: ask its author which requirement is not met"),
         ("bad_magic", "its table starts with 0x12345678 instead of PP_MAGIC (0x474c5050)
   fix: start the table with PP_MAGIC; perhaps another program's plugin has the same symbol"),
-        ("other_major", "it is built for ABI major 7, this daemon has major 0
+        ("other_major", "it is built for ABI major 7, this daemon has major 1
   fix: rebuild the plugin with this daemon's polyport_plugin.h"),
         ("newer_minor", "it needs ABI minor 9, this daemon has minor 0
   fix: upgrade the daemon, or lower min_host_minor if the plugin can do without"),
-        ("short_table", "its table has 120 bytes, the least is 176
+        ("short_table", "its table has 120 bytes, the least is 192
   fix: set `size` to sizeof(pp_plugin)"),
-        ("shorter_than_its_head", "its table has 8 bytes, the least is 176
+        ("shorter_than_its_head", "its table has 8 bytes, the least is 192
   fix: set `size` to sizeof(pp_plugin)"),
         ("absurd_size", "its table claims to have 268435456 bytes
   fix: set `size` to sizeof(pp_plugin), in bytes"),

@@ -19,4 +19,4 @@ static const void *extension(const char *id)
 { return strcmp(id, PP_EXT_BLOCKING) == 0 ? &blocking : NULL; }
 static const pp_plugin plugin = { .magic = PP_MAGIC, .size = sizeof plugin, .major = PP_MAJOR, .minor = PP_MINOR,
   .name = "echo", .version = "1.0.0", .extension = extension };
-const pp_plugin *polyport_plugin_v0(void) { return &plugin; }
+const pp_plugin *polyport_plugin_v1(void) { return &plugin; }

@@ -7,4 +7,4 @@ static pp_status feed(void *host, pp_session session, void *state, const uint8_t
 { (void)state; *consumed = n; return api->write((pp_host *)host, session, bytes, n, 0); }
 static const pp_plugin plugin = { .magic = PP_MAGIC, .size = sizeof plugin, .major = PP_MAJOR, .minor = PP_MINOR,
   .name = "echo", .version = "1.0.0", .create = create, .feed = feed };
-const pp_plugin *polyport_plugin_v0(void) { return &plugin; }
+const pp_plugin *polyport_plugin_v1(void) { return &plugin; }

@@ -1,22 +1,44 @@
-/* polyport_plugin.h - what a plugin and Polyport say to each other. Plugin ABI, major 0, minor 0.
+/* polyport_plugin.h - what a plugin and Polyport say to each other. Plugin ABI, major 1, minor 0.
  *
- * A plugin is a shared library that exports one function, polyport_plugin_v0(). It returns a
+ * A plugin is a shared library that exports one function, polyport_plugin_v1(). It returns a
  * constant table; the host hands its own table to `create`. A plugin imports no symbol of the host,
  * opens no socket for its peers and needs no thread: it is a set of callbacks over bytes.
- * This file is the source of truth. It is C99 and C++11; the Rust package is checked against it.
+ * This file is the source of truth. It is C99 and C++11, for 64-bit little-endian machines; the Rust
+ * package is checked against it.
  *
- * GROWTH
- *   - Major 0 is the time before the freeze: it may still change from one release to the next.
- *     From major 1 on a published thing never moves, never changes its type or its meaning.
- *   - A known noun gets a new verb at the end of its table; `size` tells how much of a table the
- *     other side really has. Ask with PP_HAS before using anything newer than you must have.
- *     A side never reads past `size`.
- *   - A new noun is an extension, "polyport.<name>/<revision>": frozen once published, replaced by
- *     the next revision, never changed.
- *   - Compatible are: equal magic, equal major, host minor >= `min_host_minor`. Which compiler,
- *     language or release built either side plays no part.
- *   - Unknown values: a plugin ignores enumerators of the host that it does not know; a negative
- *     status that nobody knows counts as PP_E_FAIL. Reserved fields are 0 and are checked.
+ * THE PROMISE. Major 1 is frozen. A plugin built with this file loads in every later daemon that has
+ * major 1, whatever compiler, language or release built either side, and finds what is written here.
+ *   - What never changes: the name, place, type and meaning of what is here; when and on which thread
+ *     a function is called; who owns a pointer and until when; what each status means; what may be
+ *     NULL; that numbers called _MAX, _BYTES, _RANGES or PP_REPLIES are at least as large as here.
+ *   - What may be added, with a new minor: fields and functions at the end of pp_host_api, pp_plugin,
+ *     pp_option, pp_value, pp_settings, pp_session_info, pp_datagram, pp_bus_message, pp_stream and
+ *     pp_metric; enumerators, flags and statuses; extensions. Everything else keeps its size for good:
+ *     what is passed by value, and the tables of an extension. An extension is changed by a successor
+ *     with the next revision, "polyport.<name>/2", beside which the first one stays.
+ *   - A change that breaks any of this is a new major, with an entry of another name. A plugin may
+ *     export several entries, and a host may look for several.
+ *
+ * SIZES AND MINORS. Whatever may grow tells its length: `size` is sizeof the struct as its maker knew
+ *   it, and rows that follow each other tell a stride. Nobody reads behind what was told, and what is
+ *   missing counts as 0 or NULL. Ask with PP_HAS before using what is newer than the minor that you
+ *   demand. `min_host_minor` is that minor: the oldest host that will do, mostly 0.
+ *   - A newer plugin in an older host is loaded if its min_host_minor, its flags and its required_ext
+ *     are known there, and is refused with the number, bits or id that is not. What lies behind the
+ *     end of the pp_plugin that the host knows is not looked at. An extension that the host has not is
+ *     NULL.
+ *   - An older plugin in a newer host is loaded. What its table does not have is NULL, and does what
+ *     the comment calls the default; a function that came later always has such a default.
+ *   - A plugin of another major, or of the time before the freeze (polyport_plugin_v0), is refused
+ *     with the names of both entries.
+ *   - Unknown values: a plugin ignores enumerators and flags of the host that it does not know; the
+ *     host refuses those of a plugin, with PP_E_ARG or when it is loaded. A negative status that nobody
+ *     knows counts as PP_E_FAIL, a positive one as PP_OK. Reserved fields are 0, and a host refuses a
+ *     plugin that says otherwise.
+ *
+ * EXTENSIONS that are final: needs/1, blocking/1, work/1, file/1, carry/1, bus/1, metrics/1. Two names
+ *   are kept for drafts, and nothing of them is here: polyport.connect/1 (connections that a plugin
+ *   opens, as sessions) and polyport.tls-info/1 (what a session's encryption is).
  *
  * THREADS AND CALLS. Each function below carries the marks of where it may be called:
  *   [any]     from any thread, at any time, even after `destroy`
@@ -30,7 +52,7 @@
  *   Calling the host from one never re-enters the plugin: what is asked for happens after it has
  *   returned. It must not block; every session of the worker waits for it. Functions marked [thread]
  *   may block, and overlap each other and the callbacks of the loop. A host function that is called
- *   from a thread without its mark answers PP_E_THREAD and does nothing. Threads of the plugin start
+ *   from a thread or at a time without its mark answers PP_E_THREAD and does nothing. Threads of the plugin start
  *   in `create` at the earliest and are joined before `destroy` returns. Plugins do not fork, exit,
  *   install signal handlers or change directory, umask or locale.
  *
@@ -50,13 +72,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if UINTPTR_MAX != 0xffffffffffffffffu
+#error "the plugin ABI is defined for 64-bit machines only"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 #define PP_MAGIC 0x474c5050u /* the bytes "PPLG" in memory */
-#define PP_MAJOR 0
-#define PP_MINOR 0
+#define PP_MAJOR 1
+#define PP_MINOR 0 /* of this file; a plugin may demand less: see min_host_minor */
 
 /* Does the other side's table have this function or pointer, and is it set? */
 #define PP_HAS(type, table, field) \
@@ -322,7 +348,7 @@ typedef struct pp_host_api {
 } pp_host_api;
 
 /* ---- plugin to host ---------------------------------------------------------------------------
- * What polyport_plugin_v0() returns: constant, and alive as long as the process. A plugin whose
+ * What polyport_plugin_v1() returns: constant, and alive as long as the process. A plugin whose
  * `feed` and `datagram` are both NULL, and which has no polyport.blocking/1, serves nothing and is
  * refused. */
 typedef struct pp_plugin {
@@ -421,7 +447,7 @@ typedef struct pp_plugin {
 #if defined(__GNUC__)
 __attribute__((visibility("default")))
 #endif
-const pp_plugin *polyport_plugin_v0(void);
+const pp_plugin *polyport_plugin_v1(void);
 
 /* ---- extensions -------------------------------------------------------------------------------- */
 
@@ -737,6 +763,64 @@ typedef struct pp_bus_sink_1 {
   /* [loop] A key that is watched is held (1), with this value; or is free (0). */
   void (*seen)(void *instance, uint64_t token, pp_bytes key, uint32_t held, pp_bytes value);
 } pp_bus_sink_1;
+
+/* Host side: numbers of the plugin's own, which an administrator reads among the daemon's. Each is
+ * defined once, in `create`, and changed whenever something is to be counted: that is a store into
+ * memory which the supervisor reads, without a lock and without a system call, so it may be done for
+ * every message. The numbers of all workers of a service are added up. A counter and a histogram go on
+ * where they were when a worker is replaced; a gauge is what the living say.
+ *   - They are whole numbers: choose a unit that makes them so, and say it at the end of the name, as
+ *     in `answer_us` or `sent_bytes`.
+ *   - Names are [a-z][a-z0-9_]*, at most PP_METRIC_NAME_BYTES long, different from each other, and do
+ *     not end in `total`, `bucket`, `sum` or `count`: those endings are the host's. What is shown is
+ *     polyport_plugin_<plugin>_<name>, with `_total` for a counter, and the service as a label.
+ *   - Never make a name of what a peer sends: there is room for PP_METRICS_MAX of them.
+ *   - Same name and kind (and bounds) mean the same number in every version of a plugin. If the kind
+ *     or the bounds change, a new count begins. */
+#define PP_EXT_METRICS "polyport.metrics/1"
+
+#define PP_METRICS_MAX 64        /* of an instance */
+#define PP_METRIC_NAME_BYTES 64
+#define PP_METRIC_HELP_BYTES 128
+#define PP_METRIC_BOUNDS_MAX 16
+
+enum {                    /* uint32_t, kinds of metrics */
+  PP_METRIC_COUNTER = 1,   /* how often, or how much, so far: only ever more */
+  PP_METRIC_GAUGE = 2,     /* how many there are now: an int64_t */
+  PP_METRIC_HISTOGRAM = 3  /* how many of what was recorded are at most so large, for each bound */
+};
+
+/* What a metric is; borrowed by `define`. Grows at its end. */
+typedef struct pp_metric {
+  uint32_t size;
+  uint32_t kind;          /* PP_METRIC_* */
+  pp_bytes name;
+  pp_bytes help;          /* one sentence in UTF-8, 1 to PP_METRIC_HELP_BYTES, without control characters */
+  const uint64_t *bounds; /* of a histogram: 1 to PP_METRIC_BOUNDS_MAX, each above the one before; */
+  size_t bound_count;     /* what is above the last is counted too. Of any other kind: none */
+} pp_metric;
+
+typedef struct pp_metrics_1 {
+  uint32_t size;
+  uint32_t reserved0;
+
+  /* [create] Defines a metric, which begins with 0, and sets *metric to its number; 0 is never one.
+   * PP_E_ARG: what is written above does not hold, or the name is defined already; the log says which.
+   * PP_E_FULL: there are PP_METRICS_MAX. After any of these *metric is not touched. */
+  pp_status (*define)(pp_host *host, const pp_metric *what, uint32_t *metric);
+
+  /* [create] [cb] [inside] Adds to a counter. PP_E_ARG: no number of a counter; nothing was done. */
+  pp_status (*add)(pp_host *host, uint32_t metric, uint64_t amount);
+
+  /* [create] [cb] [inside] Adds to a gauge, or takes away. PP_E_ARG: no number of a gauge. */
+  pp_status (*change)(pp_host *host, uint32_t metric, int64_t by);
+
+  /* [create] [cb] [inside] Sets a gauge of this worker. PP_E_ARG: no number of a gauge. */
+  pp_status (*set)(pp_host *host, uint32_t metric, int64_t value);
+
+  /* [create] [cb] [inside] Counts a value in a histogram. PP_E_ARG: no number of a histogram. */
+  pp_status (*record)(pp_host *host, uint32_t metric, uint64_t value);
+} pp_metrics_1;
 
 #ifdef __cplusplus
 }

@@ -190,6 +190,10 @@ impl<'a> Stream<'a> {
         }
     }
 
+    pub(crate) fn host(&self) -> &Host {
+        self.host
+    }
+
     /// What was written by a session that panicked is not to leave.
     pub(crate) fn forget_output(&mut self) {
         self.output.clear();
@@ -209,6 +213,10 @@ pub struct Replies<'a> {
 impl<'a> Replies<'a> {
     pub(crate) fn new(via: ReplyToken, host: &'a Host) -> Replies<'a> {
         Replies { via, host }
+    }
+
+    pub(crate) fn host(&self) -> &Host {
+        self.host
     }
 
     /// Sends one datagram back to whom this one came from, from where it came to.

@@ -14,6 +14,7 @@ mod carry;
 mod declared;
 mod host;
 mod lent;
+mod metrics;
 mod stream;
 mod work;
 
@@ -44,7 +45,7 @@ macro_rules! export_plugin {
     ($protocol:ty, name = $name:literal $(,)?) => {
         /// The plugin's table, as the daemon looks it up.
         #[unsafe(no_mangle)]
-        pub extern "C" fn polyport_plugin_v0() -> $crate::Table {
+        pub extern "C" fn polyport_plugin_v1() -> $crate::Table {
             static PLUGIN: $crate::glue::Exported = $crate::glue::Exported::of::<$protocol>(
                 concat!($name, "\0"),
                 concat!(env!("CARGO_PKG_VERSION"), "\0"),

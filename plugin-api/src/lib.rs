@@ -33,6 +33,7 @@
 //! - [`Opt`] declares an option; the daemon checks what an administrator wrote before the plugin
 //!   runs, and [`Configure`] makes a protocol from the checked [`Settings`].
 //! - [`bus`] is what the instances of a service share: topics with history, and unique names.
+//! - [`metrics`] are numbers of the plugin's own, among the daemon's.
 //! - [`testing`] runs a plugin without the daemon: with virtual time, input cut at every byte and
 //!   output that is full at the worst moment.
 //!
@@ -98,6 +99,7 @@ mod facts;
 #[doc(hidden)]
 #[allow(unsafe_code, reason = "the border between safe Rust and the C tables")]
 pub mod glue;
+pub mod metrics;
 mod options;
 mod panics;
 mod protocol;

@@ -58,7 +58,7 @@ fn the_blocking_c_plugin_echoes_and_passes_on_why_it_cannot() {
 
 #[test]
 fn the_blocking_rust_plugin_greets_shouts_and_always_says_goodbye() {
-    let setup = Setup::table(example::polyport_plugin_v0());
+    let setup = Setup::table(example::polyport_plugin_v1());
     for split in [Split::Whole, Split::EveryByte, Split::At(3)] {
         let mut host = setup.clone().split(split).start().expect("no settings");
         let mut port = 50_000;
@@ -445,6 +445,7 @@ fn raw(
     // SAFETY: all zero is a valid table: numbers, null pointers, absent functions.
     let mut plugin: abi::Plugin = unsafe { std::mem::zeroed() };
     plugin.magic = abi::MAGIC;
+    plugin.major = abi::MAJOR;
     plugin.size = size_of::<abi::Plugin>() as u32;
     plugin.name = c"raw".as_ptr();
     plugin.extension = Some(extension);

@@ -10,7 +10,7 @@ mod smallest;
 
 #[test]
 fn the_smallest_rust_plugin_echoes_whatever_happens() {
-    let table = smallest::polyport_plugin_v0();
+    let table = smallest::polyport_plugin_v1();
     echoes(&Setup::table(table));
 }
 
@@ -43,7 +43,7 @@ fn echoes(setup: &Setup) {
 
 #[test]
 fn a_peer_that_does_not_read_stops_an_echo_and_loses_nothing() {
-    let setup = Setup::table(smallest::polyport_plugin_v0()).output_bytes_max(8);
+    let setup = Setup::table(smallest::polyport_plugin_v1()).output_bytes_max(8);
     let mut host = setup.start().expect("an echo takes no settings");
     let peer = host.connect();
     host.peer_stops_reading(peer);

@@ -28,7 +28,7 @@ fn a_peer_that_does_not_ask_is_not_waited_for() {
 }
 
 fn host(split: Split) -> FakeHost {
-    let setup = Setup::table(finger_blocking::polyport_plugin_v0()).split(split);
+    let setup = Setup::table(finger_blocking::polyport_plugin_v1()).split(split);
     let setup = setup.set("people", queries::PEOPLE);
     setup.start().expect("starts")
 }

@@ -42,7 +42,7 @@
 #define CONSTANT(name) printf("constant " #name " %" PRId64 "\n", (int64_t)(name))
 #define TEXT(name) printf("text " #name " %s\n", name)
 
-const pp_plugin *polyport_plugin_v0(void) { return NULL; }
+const pp_plugin *polyport_plugin_v1(void) { return NULL; }
 
 static void constants(void) {
   CONSTANT(PP_MAGIC);
@@ -107,18 +107,26 @@ static void constants(void) {
   CONSTANT(PP_LEASE_WON);
   CONSTANT(PP_LEASE_DENIED);
   CONSTANT(PP_LEASE_LOST);
+  CONSTANT(PP_METRICS_MAX);
+  CONSTANT(PP_METRIC_NAME_BYTES);
+  CONSTANT(PP_METRIC_HELP_BYTES);
+  CONSTANT(PP_METRIC_BOUNDS_MAX);
+  CONSTANT(PP_METRIC_COUNTER);
+  CONSTANT(PP_METRIC_GAUGE);
+  CONSTANT(PP_METRIC_HISTOGRAM);
   TEXT(PP_EXT_NEEDS);
   TEXT(PP_EXT_BLOCKING);
   TEXT(PP_EXT_WORK);
   TEXT(PP_EXT_FILE);
   TEXT(PP_EXT_CARRY);
   TEXT(PP_EXT_BUS);
+  TEXT(PP_EXT_METRICS);
 }
 
 static void entry(void) {
-  const pp_plugin *(*typed)(void) = polyport_plugin_v0;
+  const pp_plugin *(*typed)(void) = polyport_plugin_v1;
   (void)typed;
-  puts("entry polyport_plugin_v0: const pp_plugin * (void)");
+  puts("entry polyport_plugin_v1: const pp_plugin * (void)");
 }
 
 static void bytes(void) {
@@ -359,6 +367,27 @@ static void bus_sink(void) {
   FUNCTION(void, seen, (void *, uint64_t, pp_bytes, uint32_t, pp_bytes));
 }
 
+static void metric(void) {
+  STRUCT(pp_metric);
+  FIELD(uint32_t, size);
+  FIELD(uint32_t, kind);
+  FIELD(pp_bytes, name);
+  FIELD(pp_bytes, help);
+  FIELD(const uint64_t *, bounds);
+  FIELD(size_t, bound_count);
+}
+
+static void metrics(void) {
+  STRUCT(pp_metrics_1);
+  FIELD(uint32_t, size);
+  FIELD(uint32_t, reserved0);
+  FUNCTION(int32_t, define, (pp_host *, const pp_metric *, uint32_t *));
+  FUNCTION(int32_t, add, (pp_host *, uint32_t, uint64_t));
+  FUNCTION(int32_t, change, (pp_host *, uint32_t, int64_t));
+  FUNCTION(int32_t, set, (pp_host *, uint32_t, int64_t));
+  FUNCTION(int32_t, record, (pp_host *, uint32_t, uint64_t));
+}
+
 int main(void) {
   constants();
   entry();
@@ -382,5 +411,7 @@ int main(void) {
   bus_message();
   bus();
   bus_sink();
+  metric();
+  metrics();
   return 0;
 }

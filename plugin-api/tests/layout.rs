@@ -191,10 +191,13 @@ fn printed_by_rust() -> String {
         CARRY_BYTES_MAX,
         BUS_NAME_BYTES, BUS_ID_BYTES, BUS_VALUE_BYTES, BUS_MESSAGE_BYTES, BUS_LAST, BUS_FROM,
         BUS_HISTORY_ONLY, LEASE_WON, LEASE_DENIED, LEASE_LOST,
+        METRICS_MAX, METRIC_NAME_BYTES, METRIC_HELP_BYTES, METRIC_BOUNDS_MAX,
+        METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM,
     ]);
     for (name, id) in [
         ("NEEDS", abi::EXT_NEEDS), ("BLOCKING", abi::EXT_BLOCKING), ("WORK", abi::EXT_WORK),
         ("FILE", abi::EXT_FILE), ("CARRY", abi::EXT_CARRY), ("BUS", abi::EXT_BUS),
+        ("METRICS", abi::EXT_METRICS),
     ] {
         writeln!(out, "text PP_EXT_{name} {id}").expect("a String takes everything");
     }
@@ -243,6 +246,10 @@ fn printed_by_rust() -> String {
     ]);
     layout!(out, "pp_bus_sink_1", abi::BusSink1, [
         size, reserved0, link, message, missed, caught_up, published, lease, seen,
+    ]);
+    layout!(out, "pp_metric", abi::Metric, [size, kind, name, help, bounds, bound_count]);
+    layout!(out, "pp_metrics_1", abi::Metrics1, [
+        size, reserved0, define, add, change, set, record,
     ]);
     out
 }

@@ -93,7 +93,7 @@ fn a_table_that_cannot_be_admitted_is_refused_with_a_reason() {
         (|it| it.magic = 1, "bad magic 0x1"),
         (|it| it.size = 100, "too short: 100 bytes"),
         (|it| it.major = 3, "needs ABI 3.0"),
-        (|it| it.min_host_minor = 9, "needs ABI 0.9"),
+        (|it| it.min_host_minor = 9, "needs ABI 1.9"),
         (|it| it.flags = 1 << 40, "unknown flags"),
         (|it| it.reserved0 = 1, "reserved bits"),
         (|it| it.name = ptr::null(), "no name"),

@@ -27,12 +27,18 @@ pub enum Kind {
     /// Never goes down while the daemon lives.
     Counter,
     Gauge,
+    /// Its samples end in `_bucket`, `_sum` and `_count`.
+    Histogram,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
+    /// Follows the family's name; empty but in a histogram.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub ending: String,
     pub labels: BTreeMap<String, String>,
-    pub value: u64,
+    /// Wide enough for all that is counted, with a sign or without.
+    pub value: i128,
 }
 
 impl fmt::Display for Metrics {
@@ -47,16 +53,23 @@ impl fmt::Display for Metrics {
             let kind = match kind {
                 Kind::Counter => "counter",
                 Kind::Gauge => "gauge",
+                Kind::Histogram => "histogram",
             };
+            let help = help.replace('\\', "\\\\");
             writeln!(f, "# HELP {name} {help}\n# TYPE {name} {kind}")?;
-            for Sample { labels, value } in samples {
+            for sample in samples {
+                let Sample {
+                    ending,
+                    labels,
+                    value,
+                } = sample;
                 let labels: Vec<String> = labels
                     .iter()
                     .map(|(label, text)| format!("{label}=\"{}\"", escaped(text)))
                     .collect();
                 match labels.is_empty() {
-                    true => writeln!(f, "{name} {value}")?,
-                    false => writeln!(f, "{name}{{{}}} {value}", labels.join(","))?,
+                    true => writeln!(f, "{name}{ending} {value}")?,
+                    false => writeln!(f, "{name}{ending}{{{}}} {value}", labels.join(","))?,
                 }
             }
         }
@@ -76,20 +89,27 @@ mod tests {
     #[test]
     fn the_text_is_what_prometheus_reads() {
         let labels = [("plugin".to_owned(), "a\"b\\c\nd".to_owned())];
-        let sample = |labels: BTreeMap<_, _>, value| Sample { labels, value };
+        let sample = |labels: BTreeMap<_, _>, value| Sample {
+            ending: String::new(),
+            labels,
+            value,
+        };
         let metrics = Metrics {
             families: vec![Family {
                 name: "polyport_x".to_owned(),
                 kind: Kind::Gauge,
                 help: "What it is.".to_owned(),
                 samples: vec![
-                    sample(BTreeMap::new(), 7),
+                    sample(BTreeMap::new(), -7),
                     sample(labels.into_iter().collect(), 8),
                 ],
             }],
         };
-        let expected = "# HELP polyport_x What it is.\n# TYPE polyport_x gauge\npolyport_x 7\n\
+        let expected = "# HELP polyport_x What it is.\n# TYPE polyport_x gauge\npolyport_x -7\n\
                         polyport_x{plugin=\"a\\\"b\\\\c\\nd\"} 8\n";
         assert_eq!(metrics.to_string(), expected);
+        let told = serde_json::to_value(&metrics).expect("plain data");
+        let read: Metrics = serde_json::from_value(told).expect("what was written");
+        assert_eq!(read, metrics);
     }
 }

@@ -11,7 +11,7 @@ pub struct Descriptor {
     pub name: String,
     pub version: String,
     pub build_info: String,
-    /// "0.0": the ABI the plugin was built with.
+    /// "1.0": the ABI the plugin was built with.
     pub revision: String,
     pub streams: bool,
     pub datagrams: bool,

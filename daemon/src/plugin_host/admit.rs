@@ -23,15 +23,16 @@ use crate::plan::{Descriptor, Needs, REFUSAL_BYTES_MAX};
 
 /// The first fields, which no minor and no major moves.
 const HEAD_BYTES: u32 = 16;
-/// The table as minor 0 published it.
-const TABLE_BYTES_MIN: usize = std::mem::offset_of!(abi::Plugin, wake) + size_of::<usize>();
+/// The table as 1.0 published it: this number never changes, however much longer ours becomes.
+const TABLE_BYTES_MIN: usize = 192;
+const _: () = assert!(size_of::<abi::Plugin>() >= TABLE_BYTES_MIN);
 const TABLE_BYTES_MAX: u32 = 64 << 10;
 const OPTIONS_MAX: u32 = 256;
 const OPTION_BYTES_MAX: u32 = 4096;
 const REQUIRED_MAX: usize = 64;
 const HELP_BYTES_MAX: usize = 1024;
 /// Extensions of the host's side that a plugin may require.
-const HOST_EXTENSIONS: [&str; 3] = [abi::EXT_WORK, abi::EXT_FILE, abi::EXT_BUS];
+const HOST_EXTENSIONS: [&str; 4] = [abi::EXT_WORK, abi::EXT_FILE, abi::EXT_BUS, abi::EXT_METRICS];
 
 // The header promises what the plan keeps.
 const _: () = assert!(REFUSAL_BYTES_MAX as u64 == abi::REFUSAL_MAX);

@@ -9,6 +9,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+/// The entry of plugins that were built before the ABI was frozen.
+const DRAFT_ENTRY: &str = "polyport_plugin_v0";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoadError {
     // --- the file
@@ -154,6 +157,9 @@ impl LoadError {
             NoEntry { other: None } => {
                 "perhaps this is not a plugin; use export_plugin! (Rust), or define the symbol with default visibility (C)"
             }
+            NoEntry { other: Some(other) } if other == DRAFT_ENTRY => {
+                "build the plugin anew with this daemon's polyport_plugin.h or SDK: the entry is polyport_plugin_v1 now"
+            }
             NoEntry { other: Some(_) } => {
                 "install the plugin built for this daemon's ABI, or the daemon of the plugin's"
             }
@@ -240,6 +246,12 @@ impl LoadError {
                 )
             }
             NoEntry { other: None } => write!(f, "it does not export `{entry}`"),
+            NoEntry { other: Some(other) } if other == DRAFT_ENTRY => {
+                write!(
+                    f,
+                    "it does not export `{entry}`, but `{other}`: it is built for the draft ABI, before the first that lasts"
+                )
+            }
             NoEntry { other: Some(other) } => {
                 write!(
                     f,

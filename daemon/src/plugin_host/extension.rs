@@ -14,6 +14,7 @@ pub(super) const WORK: &CStr = c"polyport.work/1";
 pub(super) const BUS: &CStr = c"polyport.bus/1";
 /// Of the daemon's side only.
 pub(super) const FILE: &CStr = c"polyport.file/1";
+pub(super) const METRICS: &CStr = c"polyport.metrics/1";
 
 /// The plugin's table of this id, if it has one; `Err` says what is wrong with it. `c_name` is the header's name of its type.
 ///

@@ -19,7 +19,7 @@ use super::host_state::{HostState, Inside, Life};
 use super::log::About;
 use super::text::{LOG_BYTES_MAX, escaped};
 use super::waker::{Unheard, WakeQueue};
-use super::{bus, extension, file, threads, work};
+use super::{bus, extension, file, metrics, threads, work};
 use crate::engine::desk::{Refusal, Said};
 use crate::engine::outbox::Unsent;
 use crate::engine::session::{TimerToken, Token};
@@ -164,6 +164,7 @@ unsafe extern "C" fn extension(host: *mut abi::Host, id: *const c_char) -> *cons
             Some(id) if id == extension::WORK => (&raw const work::TABLE).cast(),
             Some(id) if id == extension::FILE => (&raw const file::TABLE).cast(),
             Some(id) if id == extension::BUS => (&raw const bus::TABLE).cast(),
+            Some(id) if id == extension::METRICS => (&raw const metrics::TABLE).cast(),
             _ => null(),
         }
     };

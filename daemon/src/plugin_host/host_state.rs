@@ -20,6 +20,7 @@ use super::work::Jobs;
 use crate::engine::desk::Desk;
 use crate::engine::session::{Party, Token};
 use crate::hub::client::Client;
+use crate::scoreboard::Scoreboard;
 
 /// Behind the opaque `pp_host`.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(super) struct HostState {
     thread: usize,
     pub(super) log: PluginLog,
     pub(super) clock: fn() -> u64,
+    /// Where the plugin's own numbers are; any of its threads counts there.
+    pub(super) board: Scoreboard,
     inside: UnsafeCell<Inside>,
 }
 
@@ -45,6 +48,8 @@ pub(super) struct Inside {
     /// What it has asked of the bus, if it can hear of it.
     pub(super) bus: Option<Client>,
     pub(super) life: Life,
+    /// `create` has not returned yet.
+    pub(super) is_young: bool,
     /// What the running callback reported as its own fault.
     pub(super) fault: Option<String>,
     /// Read at most once per callback: for a plugin, time stands still inside of one.
@@ -59,11 +64,17 @@ pub(super) enum Life {
 }
 
 impl HostState {
-    pub(super) fn new(log: PluginLog, clock: fn() -> u64, inside: Inside) -> &'static HostState {
+    pub(super) fn new(
+        log: PluginLog,
+        clock: fn() -> u64,
+        board: Scoreboard,
+        inside: Inside,
+    ) -> &'static HostState {
         let state = HostState {
             thread: this_thread(),
             log,
             clock,
+            board,
             inside: UnsafeCell::new(inside),
         };
         Box::leak(Box::new(state))

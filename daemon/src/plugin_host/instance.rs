@@ -99,10 +99,11 @@ impl Instance {
             bus: admitted.bus_sink.map(|_| Client::new(around.seed)),
             lent: 0..0,
             life: Life::Between,
+            is_young: true,
             fault: None,
             now_ms: None,
         };
-        let host = HostState::new(log, around.clock, inside);
+        let host = HostState::new(log, around.clock, around.board.clone(), inside);
         let slot = around.board.slot(0);
         let mut instance = Instance {
             admitted,
@@ -117,6 +118,7 @@ impl Instance {
         match instance.call(Callback::Create, Token::null(), 0, &[], create) {
             Ok(object) => {
                 instance.object = object;
+                instance.inside().is_young = false;
                 let serve = |blocking| {
                     let plugin = instance.admitted.name();
                     Arc::new(Handlers::new(blocking, object, host, plugin))

@@ -33,6 +33,7 @@ mod host_state;
 mod instance;
 mod load;
 mod log;
+mod metrics;
 mod needs;
 mod options;
 pub mod probe;

@@ -12,6 +12,7 @@
 
 pub mod blame;
 pub mod crash;
+pub mod metrics;
 mod soft;
 pub mod sources;
 
@@ -21,7 +22,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sys::shared_memory::SharedWords;
 
 /// First word of every scoreboard: "PPSB" and the layout's version.
-pub const LAYOUT: u64 = 0x5050_5342_0000_0004;
+pub const LAYOUT: u64 = 0x5050_5342_0000_0005;
 /// Threads of one worker that can have a slot: the event loop, and those that may block.
 pub const SLOTS: usize = 1 + 256;
 const HEADER_WORDS: usize = 8;
@@ -30,7 +31,8 @@ const COUNTERS_AT: usize = HEADER_WORDS + SLOTS * SLOT_WORDS;
 const COUNTER_WORDS: usize = 64;
 const CRASH_AT: usize = COUNTERS_AT + COUNTER_WORDS;
 /// Bytes of the whole.
-pub const BYTES: usize = (CRASH_AT + crash::AREA_WORDS + soft::AREA_WORDS) * 8;
+pub const BYTES: usize =
+    (CRASH_AT + crash::AREA_WORDS + soft::AREA_WORDS + metrics::AREA_WORDS) * 8;
 
 /// The plugin's function a thread is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -40,6 +40,7 @@ pub(super) fn of(shown: &Shown<'_>, bans: usize, children: &Children, now_ms: u6
     let mut families = shown.of_daemon(bans, now_ms);
     families.extend(shown.of_services(&views));
     families.extend(shown.counters(&views, children));
+    families.extend(shown.of_plugins(&views, children));
     Metrics { families }
 }
 
@@ -152,7 +153,7 @@ fn counter(name: &str, help: &str) -> Family {
     family(name, help, FamilyKind::Counter)
 }
 
-fn family(name: &str, help: &str, kind: FamilyKind) -> Family {
+pub(super) fn family(name: &str, help: &str, kind: FamilyKind) -> Family {
     Family {
         name: format!("polyport_{name}"),
         kind,
@@ -163,10 +164,16 @@ fn family(name: &str, help: &str, kind: FamilyKind) -> Family {
 
 impl Family {
     fn add(&mut self, labels: Labels<'_>, value: u64) {
+        self.add_as("", labels, i128::from(value));
+    }
+
+    /// One whose name has an ending.
+    pub(super) fn add_as(&mut self, ending: &str, labels: Labels<'_>, value: i128) {
         let labels = labels
             .iter()
             .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         self.samples.push(Sample {
+            ending: ending.to_owned(),
             labels: labels.collect(),
             value,
         });

@@ -26,6 +26,7 @@ mod logging;
 mod metrics;
 mod notify;
 mod notifying;
+mod plugin_metrics;
 mod preparation;
 mod probe_once;
 mod reload;

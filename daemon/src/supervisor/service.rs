@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
 use super::listeners::Listener;
+use super::plugin_metrics::Retired;
 use crate::channel::{ListenerBrief, StoredPlugin};
 use crate::lifecycle::WorkerId;
 use crate::plan::{Address, Descriptor, ServicePlan};
@@ -31,6 +32,8 @@ pub(super) struct Service {
     pub(super) left: bool,
     /// Counters of workers that are gone, in the order of [`Counter::ALL`].
     pub(super) retired: [u64; Counter::ALL.len()],
+    /// What their plugins had counted.
+    pub(super) retired_metrics: Retired,
 }
 
 /// What one generation is made from.
@@ -101,6 +104,7 @@ impl Service {
             tried: None,
             left: false,
             retired: [0; Counter::ALL.len()],
+            retired_metrics: Retired::default(),
         }
     }
 
@@ -162,8 +166,12 @@ impl Service {
                 *total = total.saturating_add(board.read(counter));
             }
         }
-        // A stand-in had a table of its own.
         let edition = self.editions.get(&worker.generation);
+        if let Some(edition) = edition {
+            let plugin = &edition.descriptor.name;
+            self.retired_metrics.retire(plugin, board.metrics());
+        }
+        // A stand-in had a table of its own.
         if let Some(edition) = edition.filter(|_| !stand_in) {
             edition.places.clear(worker.slot);
         }

@@ -39,7 +39,7 @@ static pp_status wait_until(void *inner, uint64_t ms)
 
 static void converse(size_t bytes)
 {
-  const pp_plugin *plugin = polyport_plugin_v0();
+  const pp_plugin *plugin = polyport_plugin_v1();
   const pp_blocking_1 *blocking = plugin->extension(PP_EXT_BLOCKING);
   const pp_value greeting = { .kind = PP_KIND_TEXT, .text = { (const uint8_t *)"Welcome", 7 } };
   const pp_settings settings = { .size = sizeof settings, .value_count = 1, .value_stride = sizeof greeting,

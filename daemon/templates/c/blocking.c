@@ -109,4 +109,4 @@ static const pp_plugin plugin = {
   .extension = extension, .create = create, .destroy = destroy,
 };
 
-const pp_plugin *polyport_plugin_v0(void) { return &plugin; }
+const pp_plugin *polyport_plugin_v1(void) { return &plugin; }

@@ -22,7 +22,7 @@ int main(void)
   const pp_host_api api = { .size = sizeof api, .major = PP_MAJOR, .minor = PP_MINOR, .send = take };
   const pp_settings settings = { .size = sizeof settings };
   const pp_datagram from = { .size = sizeof from, .reply_token = 7 };
-  const pp_plugin *plugin = polyport_plugin_v0();
+  const pp_plugin *plugin = polyport_plugin_v1();
   void *instance = NULL;
   assert(plugin->create(&api, NULL, &settings, &instance, NULL) == PP_OK);
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

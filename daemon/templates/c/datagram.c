@@ -28,4 +28,4 @@ static const pp_plugin plugin = {
   .name = "@NAME@", .version = "0.1.0", .create = create, .datagram = datagram,
 };
 
-const pp_plugin *polyport_plugin_v0(void) { return &plugin; }
+const pp_plugin *polyport_plugin_v1(void) { return &plugin; }

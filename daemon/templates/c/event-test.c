@@ -29,7 +29,7 @@ static const pp_host_api api = { .size = sizeof api, .major = PP_MAJOR, .minor =
 
 static void converse(size_t piece)
 {
-  const pp_plugin *plugin = polyport_plugin_v0();
+  const pp_plugin *plugin = polyport_plugin_v1();
   const char text[] = "one\ntwo\r\n\n", expected[] = "Welcome\r\nONE\nTWO\r\n2 lines. Bye.\r\n";
   const size_t n = strlen(text);
   const pp_value greeting = { .kind = PP_KIND_TEXT, .text = { (const uint8_t *)"Welcome", 7 } };

@@ -133,4 +133,4 @@ static const pp_plugin plugin = {
   .create = create, .destroy = destroy, .open = open_session, .feed = feed, .closed = closed,
 };
 
-const pp_plugin *polyport_plugin_v0(void) { return &plugin; }
+const pp_plugin *polyport_plugin_v1(void) { return &plugin; }

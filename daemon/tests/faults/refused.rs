@@ -108,7 +108,7 @@ fn a_table_that_breaks_the_handshake_fails_its_service_alone() {
             row(
                 "symbol",
                 table("no_symbol"),
-                ["does not export `polyport_plugin_v0`\n"],
+                ["does not export `polyport_plugin_v1`\n"],
             ),
             row("abi", table("other_symbol"), ["but `polyport_plugin_v3`"]),
             row(
@@ -119,7 +119,7 @@ fn a_table_that_breaks_the_handshake_fails_its_service_alone() {
             row(
                 "null",
                 table("null"),
-                ["`polyport_plugin_v0` returned NULL"],
+                ["`polyport_plugin_v1` returned NULL"],
             ),
             row(
                 "magic",

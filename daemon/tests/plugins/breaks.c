@@ -53,4 +53,4 @@ static const pp_plugin plugin = {
     .feed = feed,
 };
 
-const pp_plugin *polyport_plugin_v0(void) { return &plugin; }
+const pp_plugin *polyport_plugin_v1(void) { return &plugin; }

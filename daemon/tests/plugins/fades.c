@@ -36,4 +36,4 @@ static const pp_plugin table = {
     .timer = timer,
 };
 
-const pp_plugin *polyport_plugin_v0(void) { return &table; }
+const pp_plugin *polyport_plugin_v1(void) { return &table; }

@@ -122,4 +122,4 @@ static const pp_plugin table = {
     .create = create,
 };
 
-const pp_plugin *polyport_plugin_v0(void) { return &table; }
+const pp_plugin *polyport_plugin_v1(void) { return &table; }

@@ -207,14 +207,17 @@ const pp_plugin *some_other_symbol(void) { return &table; }
 #elif defined(CASE_other_symbol)
 const pp_plugin *polyport_plugin_v3(void);
 const pp_plugin *polyport_plugin_v3(void) { return &table; }
+#elif defined(CASE_before_the_freeze)
+const pp_plugin *polyport_plugin_v0(void);
+const pp_plugin *polyport_plugin_v0(void) { return &table; }
 #elif defined(CASE_null)
-const pp_plugin *polyport_plugin_v0(void) { return NULL; }
+const pp_plugin *polyport_plugin_v1(void) { return NULL; }
 #elif defined(CASE_missing_function)
 void nobody_has_this(void);
-const pp_plugin *polyport_plugin_v0(void) {
+const pp_plugin *polyport_plugin_v1(void) {
   nobody_has_this();
   return &table;
 }
 #else
-const pp_plugin *polyport_plugin_v0(void) { return &table; }
+const pp_plugin *polyport_plugin_v1(void) { return &table; }
 #endif

@@ -75,12 +75,17 @@ pub(crate) fn total(status: &Value, name: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// Memory of the supervisor and its children, each page shared out among those who have it.
+/// Memory of the supervisor and its children, each page shared out among those who have it. Pages of
+/// files are left out: daemons of other cases share them too, and come and go.
 pub(crate) fn proportional_kib(daemon: &Daemon) -> u64 {
     let mut pids = family_of(daemon.pid());
     pids.push(daemon.pid());
     pids.into_iter()
-        .filter_map(|pid| line_kib(&format!("/proc/{pid}/smaps_rollup"), "Pss:"))
+        .flat_map(|pid| {
+            let file = format!("/proc/{pid}/smaps_rollup");
+            ["Pss_Anon:", "Pss_Shmem:"].map(|name| line_kib(&file, name))
+        })
+        .flatten()
         .sum()
 }
 

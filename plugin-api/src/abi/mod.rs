@@ -1,4 +1,4 @@
-//! The raw layouts of the plugin ABI, revision 0: what `include/polyport_plugin.h` says, in Rust.
+//! The raw layouts of the plugin ABI, major 1: what `include/polyport_plugin.h` says, in Rust.
 //!
 //! The header is the source of truth; a golden table made from both sides keeps this file equal to
 //! it. Nothing here is safe to use by itself: the daemon reads these tables in `plugin_host`, the
@@ -9,11 +9,15 @@
 
 use core::ffi::{c_char, c_void};
 
+mod metrics;
+
+pub use metrics::*;
+
 pub const MAGIC: u32 = 0x474c_5050; // the bytes "PPLG"
-pub const MAJOR: u16 = 0;
+pub const MAJOR: u16 = 1;
 pub const MINOR: u16 = 0;
 /// Name of the one exported function, as the loader looks it up.
-pub const ENTRY: &str = "polyport_plugin_v0";
+pub const ENTRY: &str = "polyport_plugin_v1";
 
 /// 0 is success, negative an error; an unknown negative value counts as [`E_FAIL`].
 pub type Status = i32;

@@ -26,7 +26,7 @@ macro_rules! export_blocking_plugin {
     ($blocking:ty, name = $name:literal $(,)?) => {
         /// The plugin's table, as the daemon looks it up.
         #[unsafe(no_mangle)]
-        pub extern "C" fn polyport_plugin_v0() -> $crate::Table {
+        pub extern "C" fn polyport_plugin_v1() -> $crate::Table {
             static PLUGIN: $crate::glue::Exported =
                 $crate::glue::Exported::of_blocking::<$blocking>(
                     concat!($name, "\0"),

@@ -8,6 +8,7 @@
 mod bus;
 mod carry;
 mod lent;
+mod metrics;
 mod table;
 mod threads;
 

@@ -20,6 +20,8 @@ const EXT_FILE: &CStr = c"polyport.file/1";
 pub(crate) struct Host {
     raw: *mut abi::Host,
     api: abi::HostApi,
+    /// Fetched once, for it is used for every message.
+    pub(super) metrics: Option<abi::Metrics1>,
 }
 
 impl Host {
@@ -42,7 +44,14 @@ impl Host {
         // SAFETY: all zero is a valid table (numbers, null pointers, absent functions), and what was
         // copied over it are whole fields of the same layout.
         let api = unsafe { own.assume_init() };
-        Some(Host { raw, api })
+        let mut host = Host {
+            raw,
+            api,
+            metrics: None,
+        };
+        // SAFETY: the answer to this id is such a table.
+        host.metrics = unsafe { host.extension(super::metrics::EXT_METRICS) }.ok();
+        Some(host)
     }
 
     pub(crate) fn log(&self, level: u32, session: abi::Session, text: &str) {

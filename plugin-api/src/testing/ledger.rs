@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::Logged;
 use super::bus::Seat;
 use super::files::Queued;
+use super::metrics::Metrics;
 use super::wakers::{FakeWaker, Inbox};
 use crate::abi;
 use crate::facts::Address;
@@ -65,6 +66,7 @@ pub(crate) struct Ledger {
     /// `None` once the instance is about to be destroyed.
     pub(crate) jobs_max: Option<usize>,
     pub(crate) bus: Seat,
+    pub(crate) metrics: Metrics,
 }
 
 #[derive(Default)]
@@ -153,6 +155,7 @@ impl Ledger {
             jobs: VecDeque::new(),
             jobs_max: Some(jobs_max),
             bus,
+            metrics: Metrics::default(),
         }
     }
 

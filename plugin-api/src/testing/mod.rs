@@ -37,6 +37,7 @@ mod faults;
 pub(crate) mod files;
 pub(crate) mod host;
 pub(crate) mod ledger;
+pub(crate) mod metrics;
 pub(crate) mod script;
 #[allow(
     unsafe_code,
@@ -109,7 +110,7 @@ impl Setup {
         Setup::table(Box::leak(Box::new(exported)).table())
     }
 
-    /// For what an entry function returned: `Setup::table(polyport_plugin_v0())`.
+    /// For what an entry function returned: `Setup::table(polyport_plugin_v1())`.
     pub fn table(table: Table) -> Setup {
         Setup {
             table,

@@ -1,7 +1,7 @@
 //! Each mode, with all its sessions moved to another instance after anything that can happen: peers
 //! get what they would have got, and end as they would have ended.
 
-use polyport_echo::polyport_plugin_v0;
+use polyport_echo::polyport_plugin_v1;
 use polyport_plugin::End;
 use polyport_plugin::testing::{Setup, Split};
 
@@ -31,7 +31,7 @@ fn conversation(
     appetite: usize,
     carried_at: Option<usize>,
 ) -> (usize, Vec<u8>, Option<End>) {
-    let mut setup = Setup::table(polyport_plugin_v0())
+    let mut setup = Setup::table(polyport_plugin_v1())
         .set("mode", mode)
         .split(split)
         .output_bytes_max(2048)

@@ -1,6 +1,6 @@
 //! Each mode, with its input cut everywhere, its output refused at every write, and its peer slow.
 
-use polyport_echo::{Echo, polyport_plugin_v0};
+use polyport_echo::{Echo, polyport_plugin_v1};
 use polyport_plugin::End;
 use polyport_plugin::testing::{FakeHost, Setup, Split};
 
@@ -201,7 +201,7 @@ fn wrong_settings_are_refused() {
 
 #[test]
 fn the_exported_table_is_that_of_the_protocol() {
-    let mut host = start(Setup::table(polyport_plugin_v0()).set("mode", "line"));
+    let mut host = start(Setup::table(polyport_plugin_v1()).set("mode", "line"));
     let peer = host.connect();
     host.send(peer, b"a\nb");
     assert_eq!(host.received(peer), b"a\n");

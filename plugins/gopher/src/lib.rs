@@ -18,6 +18,7 @@ mod answer;
 mod build;
 mod cache;
 mod caps;
+mod counts;
 mod date;
 mod listing;
 mod lookup;
@@ -40,6 +41,7 @@ pub mod types;
 pub mod url;
 
 use answer::{NotNow, Reply, Request, answer};
+use counts::Counts;
 use lookup::Patience;
 use request::Said;
 use sending::{Next, Sending};
@@ -58,6 +60,7 @@ pub struct Gopher {
     /// Timers of peers that take their time to ask.
     slow: HashMap<u64, SessionId>,
     timers: u64,
+    counts: Counts,
 }
 
 enum Job {
@@ -89,8 +92,10 @@ impl Default for Session {
 }
 
 impl Configure for Gopher {
-    fn new(settings: &Settings, _: &mut Context) -> Result<Self, String> {
+    fn new(settings: &Settings, cx: &mut Context) -> Result<Self, String> {
+        let counted = |error: Error| format!("its metrics cannot be defined: {error}");
         Ok(Gopher {
+            counts: Counts::define(cx).map_err(counted)?,
             site: Arc::new(Site::new(settings)?),
             jobs: HashMap::new(),
             waiting: HashMap::new(),
@@ -169,6 +174,7 @@ impl Protocol for Gopher {
 
     fn timer(&mut self, cx: &mut Context, _: TimerId, token: u64) {
         if let Some(session) = self.slow.remove(&token) {
+            cx.add(self.counts.late, 1);
             let _ = cx.close(session, "no request within request_time");
         }
     }
@@ -229,11 +235,13 @@ impl Gopher {
         match said {
             Said::More | Said::Nothing => cx.close(id, "nothing was asked"),
             Said::Refused(answer, why) => {
+                cx.add(self.counts.refused, 1);
                 cx.log(Level::Debug, Some(id), format_args!("refused: {why}"));
                 self.pour(cx, id, Sending::of_bytes(answer, why));
                 Ok(())
             }
             Said::Asked(request, _) => {
+                self.counts.asked(cx, &request);
                 cx.idle(id, self.site.choices.idle)?;
                 self.serve(cx, id, request);
                 Ok(())
@@ -264,8 +272,10 @@ impl Gopher {
             Ok(work) => {
                 self.jobs.insert(work, Job::Answer(request.clone()));
                 self.waiting.insert(request, sessions);
+                cx.add(self.counts.read, 1);
             }
             Err(_) => {
+                cx.add(self.counts.busy, sessions.len() as u64);
                 for id in sessions {
                     let busy = answer::refusal(&self.site, &request, 503, "too much waits");
                     self.reply(cx, id, &request, busy);
@@ -302,6 +312,7 @@ impl Gopher {
     }
 
     fn reply(&mut self, cx: &mut Context, id: SessionId, request: &Request, reply: Reply) {
+        cx.add(self.counts.answered, 1);
         self.log(cx, id, request, reply.outcome);
         self.pour(cx, id, Sending::of(reply));
     }

@@ -246,3 +246,28 @@ fn no_answer_depends_on_how_the_request_is_cut() {
         }
     }
 }
+
+#[test]
+fn requests_are_counted_by_their_manner() {
+    let hole = hole();
+    let mut host = hole.host();
+    for request in [
+        "/a.txt\r\n",
+        "/missing.txt\r\n",
+        "/\t+\r\n",
+        "GET / HTTP/1.0\r\n\r\n",
+    ] {
+        ask(&mut host, request);
+    }
+    for (metric, expected) in [
+        ("asked_gopher", 2),
+        ("asked_plus", 1),
+        ("asked_http", 1),
+        ("answered", 4),
+        ("refused", 0),
+        ("late", 0),
+        ("busy", 0),
+    ] {
+        assert_eq!(host.metric(metric), expected, "{metric}");
+    }
+}

@@ -184,6 +184,7 @@ impl Chat {
         };
         let fixed = &self.choices.fixed_rooms;
         if !fixed.is_empty() && !fixed.contains(&room) && room != self.choices.room {
+            cx.add(self.counts.joins_refused, 1);
             let text = format!("there is no #{room}; there are #{}", fixed.join(" #"));
             return self.tell(cx, seat, "error", &text);
         }
@@ -201,6 +202,7 @@ impl Chat {
             .is_some_and(|lock| lock.is_empty() || lock != key);
         if !member.operator && (closed || (rules.limit > 0 && count >= rules.limit)) {
             let why = if closed { "locked" } else { "full" };
+            cx.add(self.counts.joins_refused, 1);
             return self.tell(cx, seat, "error", &format!("#{room} is {why}"));
         }
         self.join(cx, seat, &room);

@@ -9,6 +9,7 @@ use crate::format::Notice;
 use crate::presence::PREFIX;
 use crate::room::Entry;
 use crate::rules::Order;
+use crate::waiting::Pending;
 use crate::{Chat, message, names, now_ms, telling, unix_ms};
 
 impl Chat {
@@ -17,6 +18,7 @@ impl Chat {
             Event::Link { up: true } => {
                 self.away_since_ms = None;
                 if std::mem::take(&mut self.is_alone) {
+                    cx.set(self.counts.links_lost, 0);
                     self.tell_all(cx, "link", "the link is back");
                 }
             }
@@ -46,6 +48,19 @@ impl Chat {
             }
             Event::Published { publish, result } => {
                 let pending = self.waiting.published(publish);
+                if let Some(Pending {
+                    line: Some(_),
+                    said_ms,
+                    ..
+                }) = &pending
+                {
+                    let outcome = match result {
+                        Ok(_) => self.counts.messages,
+                        Err(_) => self.counts.messages_refused,
+                    };
+                    cx.add(outcome, 1);
+                    cx.record(self.counts.bus_ms, now_ms(cx).saturating_sub(*said_ms));
+                }
                 if result.is_err()
                     && let Some(pending) = pending
                     && let Some(session) = pending.session
@@ -149,6 +164,11 @@ impl Chat {
         let text = format!(
             "{} lines of #{name} were lost on the way",
             to.saturating_sub(from) + 1
+        );
+        let count = to.saturating_sub(from).saturating_add(1);
+        cx.add(
+            self.counts.lines_skipped,
+            count.saturating_mul(members.len() as u64),
         );
         for seat in members {
             self.tell(cx, seat, "skipped", &text);

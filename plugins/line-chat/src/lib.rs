@@ -21,6 +21,7 @@ mod arrivals;
 mod carried;
 mod clock;
 mod command;
+mod counts;
 mod format;
 mod hearing;
 mod json;
@@ -44,6 +45,7 @@ mod telnet;
 mod waiting;
 
 use arrivals::Arrivals;
+use counts::Counts;
 use mail::Mail;
 use member::{Member, secret};
 use pace::Pace;
@@ -69,6 +71,7 @@ const TICK_MS: u64 = 250;
 /// The protocol of one service.
 pub struct Chat {
     choices: Choices,
+    counts: Counts,
     /// Names this instance to the others.
     node: String,
     started_ms: u64,
@@ -130,8 +133,10 @@ impl Configure for Chat {
         let people = cx.watch(presence::PREFIX).map_err(asked)?;
         let mail = Mail::open(cx, &node).map_err(asked)?;
         let key = format!("node.{node}");
+        let counted = |error: Error| format!("its metrics cannot be defined: {error}");
         Ok(Chat {
             people,
+            counts: Counts::define(cx).map_err(counted)?,
             mail,
             arrival: cx.claim(&key, b"", node.as_bytes()).map_err(asked)?,
             orders: cx

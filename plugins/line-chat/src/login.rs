@@ -203,6 +203,7 @@ impl Chat {
         if wanted.guest {
             return self.claim_guest(cx, seat);
         }
+        cx.add(self.counts.nicks_refused, 1);
         let nick = &wanted.nick;
         let other = names::suggestion(nick, self.choices.nick_max);
         let why = if wanted.resumes {
@@ -251,8 +252,10 @@ impl Chat {
             self.claims.remove(&claim);
         }
         self.nicks.insert(folded.clone(), seat);
+        cx.set(self.counts.members, self.nicks.len() as i64);
         match before {
             None => {
+                cx.add(self.counts.logins, 1);
                 let text = format!("you are {}; /help says what you can do", wanted.nick);
                 self.tell(cx, seat, "welcome", &text);
                 self.join(cx, seat, &room);
@@ -260,6 +263,7 @@ impl Chat {
             Some((key, old)) => {
                 if old != folded {
                     self.nicks.remove(&old);
+                    cx.set(self.counts.members, self.nicks.len() as i64);
                     let _ = cx.release(&key, token.as_bytes());
                 }
                 let text = format!("you are {} now", wanted.nick);
@@ -456,6 +460,7 @@ impl Chat {
         }
         if self.nicks.get(&folded) == Some(&seat) {
             self.nicks.remove(&folded);
+            cx.set(self.counts.members, self.nicks.len() as i64);
         }
     }
 }

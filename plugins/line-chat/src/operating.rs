@@ -9,7 +9,7 @@ use crate::format::Notice;
 use crate::member::Stage;
 use crate::rules::{self, Order};
 use crate::waiting::Pending;
-use crate::{Chat, clock, names, unix_ms};
+use crate::{Chat, clock, names, now_ms, unix_ms};
 
 /// How long a ban or a mute lasts if nobody says, and at most: no longer than orders are kept.
 const BAN_MS: u64 = 86_400_000;
@@ -115,6 +115,7 @@ impl Chat {
                         seat,
                         line: None,
                         number,
+                        said_ms: now_ms(cx),
                     },
                 );
             }

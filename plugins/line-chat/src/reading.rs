@@ -146,6 +146,7 @@ impl Chat {
             && !may_go_on
         {
             member.stage = Stage::Slow;
+            cx.add(self.counts.slowed, 1);
             let _ = cx.pause(session);
             self.slow.push((seat, session));
             self.keep_ticking(cx);
@@ -157,6 +158,7 @@ impl Chat {
             "that line is longer than {} characters, and was not said",
             self.choices.line_max
         );
+        cx.add(self.counts.messages_refused, 1);
         self.tell(cx, seat, "error", &text);
     }
 

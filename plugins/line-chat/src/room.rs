@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use polyport_plugin::prelude::*;
 
+use crate::counts::Counts;
 use crate::format::{FORMS, Form, Notice, Times, line};
 use crate::member::Member;
 use crate::message::Said;
@@ -143,7 +144,13 @@ impl Room {
     }
 
     /// Gives a member what it has not seen; true if all of it went out.
-    pub(crate) fn catch_up(&self, cx: &mut Context, member: &mut Member, at: usize) -> bool {
+    pub(crate) fn catch_up(
+        &self,
+        cx: &mut Context,
+        counts: Counts,
+        member: &mut Member,
+        at: usize,
+    ) -> bool {
         let seen = member.stays[at].seen;
         let with_room = at != member.current;
         let first = self
@@ -161,6 +168,7 @@ impl Room {
             if cx.write(member.session, line.as_bytes()) == Err(Error::Full) {
                 return false;
             }
+            cx.add(counts.lines_skipped, count);
             member.stays[at].seen = first - 1;
         }
         let begin = self.lines.partition_point(|entry| entry.sequence <= seen);

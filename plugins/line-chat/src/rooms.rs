@@ -23,6 +23,7 @@ impl Chat {
     pub(crate) fn join(&mut self, cx: &mut Context, seat: u32, room: &str) {
         let name = self.follow(cx, room);
         let Some(name) = name else {
+            cx.add(self.counts.joins_refused, 1);
             let text = format!("#{room} cannot be followed now; try again later");
             self.tell(cx, seat, "error", &text);
             return self.free_to_talk(cx, seat);
@@ -33,6 +34,7 @@ impl Chat {
         if member.stays.len() >= ROOMS_MAX {
             let text = format!("you are in {ROOMS_MAX} rooms; leave one with /part");
             self.tell(cx, seat, "error", &text);
+            cx.add(self.counts.joins_refused, 1);
             return self.free_to_talk(cx, seat);
         }
         member.stays.push(Stay {
@@ -60,6 +62,7 @@ impl Chat {
         let name: Rc<str> = Rc::from(room);
         let room = Room::new(Rc::clone(&name), subscription);
         self.rooms.insert(Rc::clone(&name), room);
+        cx.set(self.counts.rooms, self.rooms.len() as i64);
         self.followed.insert(subscription, Rc::clone(&name));
         Some(name)
     }
@@ -84,7 +87,7 @@ impl Chat {
             let stay = &mut member.stays[at];
             stay.waits = false;
             if stay.carried {
-                member.lags |= !room.catch_up(cx, member, at);
+                member.lags |= !room.catch_up(cx, self.counts, member, at);
                 continue;
             }
             stay.seen = room.last;
@@ -119,6 +122,7 @@ impl Chat {
             );
             entered.push(seat);
         }
+        cx.add(self.counts.joins, entered.len() as u64);
         for seat in entered {
             self.free_to_talk(cx, seat);
         }
@@ -174,6 +178,7 @@ impl Chat {
         {
             self.followed.remove(&room.subscription);
             let _ = cx.unsubscribe(room.subscription);
+            cx.set(self.counts.rooms, self.rooms.len() as i64);
         }
     }
 
@@ -265,6 +270,7 @@ impl Chat {
         };
         let (session, folded) = (member.session, member.folded());
         if self.rules.muted(&folded, now_ms) {
+            cx.add(self.counts.messages_refused, 1);
             return self.tell(cx, seat, "error", "you are muted: nobody hears you");
         }
         let (number, id) = self.waiting.next();
@@ -283,10 +289,12 @@ impl Chat {
                         seat,
                         line,
                         number,
+                        said_ms: crate::now_ms(cx),
                     },
                 );
             }
             Err(_) => {
+                cx.add(self.counts.messages_refused, 1);
                 self.tell(
                     cx,
                     seat,
@@ -309,6 +317,7 @@ impl Chat {
         if std::mem::replace(&mut self.is_alone, true) {
             return;
         }
+        cx.set(self.counts.links_lost, 1);
         self.tell_all(cx, "link", "link lost, local only");
         for (room, said) in self.waiting.show_all() {
             self.tell_alone(cx, &room, said);

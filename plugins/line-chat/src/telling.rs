@@ -49,7 +49,7 @@ impl Chat {
             let stay = &member.stays[at];
             let room = self.rooms.get(&stay.room);
             if let Some(room) = room.filter(|_| !stay.waits)
-                && !room.catch_up(cx, member, at)
+                && !room.catch_up(cx, self.counts, member, at)
             {
                 return;
             }

@@ -17,6 +17,7 @@ pub(crate) struct Pending {
     pub(crate) seat: u32,
     pub(crate) line: Option<(Rc<str>, Said)>,
     pub(crate) number: u64,
+    pub(crate) said_ms: u64,
 }
 
 #[derive(Debug)]

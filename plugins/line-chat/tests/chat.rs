@@ -444,3 +444,32 @@ fn sources_come_only_so_often() {
     assert!(chat.news(peer).contains("come back in 60 s"));
     assert_eq!(chat.host.end(peer), Some(End::Finished));
 }
+
+#[test]
+fn what_is_said_and_refused_is_counted() {
+    let mut chat = Worker::start(Setup::of::<Chat>().set("line_max", "80"));
+    let (ann, bob) = (chat.join("ann"), chat.join("bob"));
+    chat.ask(ann, "hello");
+    chat.ask(ann, "again");
+    chat.ask(bob, &"x".repeat(81));
+    chat.ask(bob, "/nick ann");
+    chat.ask(bob, "/join garden");
+    for (metric, expected) in [
+        ("logins", 2),
+        ("joins", 3),
+        ("messages", 2),
+        ("messages_refused", 1),
+        ("nicks_refused", 1),
+        ("joins_refused", 0),
+        ("members", 2),
+        ("rooms", 2),
+        ("links_lost", 0),
+        ("bus_ms", 0),
+    ] {
+        assert_eq!(chat.host.metric(metric), expected, "{metric}");
+    }
+    assert_eq!(chat.host.histogram("bus_ms")[0], 2);
+    chat.host.peer_vanishes(bob);
+    assert_eq!(chat.host.metric("members"), 1);
+    assert_eq!(chat.host.metric("rooms"), 1);
+}

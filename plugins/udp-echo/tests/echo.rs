@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use polyport_plugin::prelude::*;
 use polyport_plugin::testing::{FakeHost, Sent, Setup};
-use polyport_udp_echo::{UdpEcho, polyport_plugin_v0};
+use polyport_udp_echo::{UdpEcho, polyport_plugin_v1};
 
 /// So many exchanges are taken for ever.
 const ENDLESS: usize = 5000;
@@ -29,7 +29,7 @@ fn logged(host: &FakeHost) -> Vec<String> {
 
 #[test]
 fn each_datagram_comes_back_as_it_is() {
-    let table = Setup::table(polyport_plugin_v0()).endpoints(&["udp://127.0.0.1:7"]);
+    let table = Setup::table(polyport_plugin_v1()).endpoints(&["udp://127.0.0.1:7"]);
     let mut host = start(&table);
     let peers = [
         address("127.0.0.1:5000"),

@@ -25,6 +25,7 @@ use super::connections::KeptLooks;
 use super::listeners::{BoundFile, Origin};
 use super::logging::LevelBack;
 use super::metrics::Happened;
+use super::plugin_metrics::Retired;
 use super::unsent::Unsent;
 use super::wishes::{Snapshot, Wish};
 use crate::channel::{CheckBrief, RehearsalBrief, Report, StoredPlugin, handed};
@@ -103,6 +104,8 @@ struct KeptService {
     left: bool,
     /// By name, as there may be others in another version.
     retired: BTreeMap<String, u64>,
+    #[serde(default)]
+    retired_metrics: Retired,
 }
 
 #[derive(Serialize, Deserialize)]

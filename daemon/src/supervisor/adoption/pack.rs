@@ -171,6 +171,7 @@ fn describe<'a>(service: &'a Service, shared: &mut Shared<'a>, kept: &mut Kept<'
         retired: retired
             .map(|(counter, total)| (counter.name().to_owned(), total))
             .collect(),
+        retired_metrics: service.retired_metrics.clone(),
     }
 }
 

@@ -239,6 +239,7 @@ fn service(
         tried: kept.tried,
         left: kept.left,
         retired,
+        retired_metrics: kept.retired_metrics,
     })
 }
 

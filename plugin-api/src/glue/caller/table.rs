@@ -11,7 +11,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
 
-use super::{FakeJob, bus};
+use super::{FakeJob, bus, metrics};
 use crate::abi;
 use crate::testing::ledger::Ledger;
 use crate::testing::wakers::{FakeWaker, Inbox};
@@ -89,6 +89,18 @@ const HOST_API: abi::HostApi = abi::HostApi {
     fault: Some(fault),
 };
 
+/// What may be asked on a thread that may block: the first for a datagram only.
+const IN_THREADS: [&str; 8] = [
+    "send",
+    "log",
+    "log_level",
+    "fault",
+    "add",
+    "change",
+    "set",
+    "record",
+];
+
 /// Asks the ledger; on a wrong thread it is not touched.
 pub(super) unsafe fn ask<R>(
     host: *mut abi::Host,
@@ -107,8 +119,8 @@ pub(super) unsafe fn ask<R>(
     }
     let mut ledger = shared.ledger.borrow_mut();
     let allowed: &[&str] = match ledger.during {
-        Some("serve" | "run") => &["log", "log_level", "fault"],
-        Some("serve_datagram") => &["log", "log_level", "fault", "send"],
+        Some("serve" | "run") => &IN_THREADS[1..],
+        Some("serve_datagram") => &IN_THREADS,
         _ => &[call],
     };
     if !allowed.contains(&call) {
@@ -169,6 +181,8 @@ unsafe extern "C" fn extension(host: *mut abi::Host, id: *const c_char) -> *cons
                 (&raw const FILE).cast()
             } else if id == abi::EXT_BUS.as_bytes() {
                 (&raw const bus::BUS).cast()
+            } else if id == abi::EXT_METRICS.as_bytes() {
+                (&raw const metrics::METRICS).cast()
             } else {
                 ptr::null()
             }
