@@ -8,7 +8,7 @@ use super::core::{Hub, MemberId};
 use super::wire::{Start, next_frame};
 use shelf::Shelf;
 
-mod shelf;
+pub(super) mod shelf;
 
 struct Random(u64);
 

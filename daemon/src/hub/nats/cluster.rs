@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::holding::Holding;
+pub use super::words::{Answer, Event, Lease, Request};
 use crate::hub::core::{Hub, MemberId, Recovery, TOPICS_MAX};
 use crate::hub::store::{Kept, Store};
 use crate::hub::wire::{News, VERSION};
@@ -19,102 +20,6 @@ use crate::hub::wire::{News, VERSION};
 /// Messages of one worker that wait for the server, and their bytes; then no more is heard of it.
 pub const UNDER_WAY_MAX: usize = 1024;
 pub const UNDER_WAY_BYTES_MAX: usize = 8 << 20;
-
-/// What is asked of the server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Request {
-    /// Tell all messages of a service after this one, and its leases.
-    Follow {
-        service: usize,
-        name: String,
-        after: u64,
-    },
-    Publish {
-        serial: u64,
-        service: usize,
-        topic: String,
-        id: Box<[u8]>,
-        bytes: Arc<[u8]>,
-    },
-    /// Write a lease if this is still the key's revision; 0 is a key that nobody holds.
-    Put {
-        service: usize,
-        key: String,
-        lease: Lease,
-        expected: u64,
-    },
-    /// Free a key if this is still its revision.
-    Delete {
-        service: usize,
-        key: String,
-        revision: u64,
-    },
-    /// Say that this node is not there any more.
-    Leave,
-}
-
-/// A lease as all nodes see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
-    pub node: String,
-    pub session: Box<[u8]>,
-    pub value: Box<[u8]>,
-}
-
-/// What was heard of the server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    Up,
-    /// Nothing that was asked is answered any more.
-    Down,
-    Message {
-        service: usize,
-        topic: String,
-        kept: Kept,
-    },
-    /// All messages that there were have been told.
-    Synced {
-        service: usize,
-    },
-    /// `None`: the server does not take it.
-    Published {
-        serial: u64,
-        sequence: Option<u64>,
-    },
-    /// What a key is from this revision on.
-    Lease {
-        service: usize,
-        key: String,
-        revision: u64,
-        lease: Option<Lease>,
-    },
-    /// All leases that there were have been told.
-    LeasesSeen {
-        service: usize,
-    },
-    Put {
-        service: usize,
-        key: String,
-        answer: Answer,
-    },
-    Deleted {
-        service: usize,
-        key: String,
-    },
-    /// A node lives, and is given up after so long; or it has left.
-    Node {
-        node: String,
-        timeout_ms: Option<u64>,
-    },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// The lease is this node's, with this revision.
-    Taken(u64),
-    /// Somebody's lease is there, with this revision.
-    Found(Lease, u64),
-}
 
 pub struct Cluster {
     /// This hub among all of the cluster; another one after each start.
@@ -507,3 +412,6 @@ impl Waiting {
         (self.member, self.service, self.topic.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

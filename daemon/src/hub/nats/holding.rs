@@ -10,14 +10,12 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::cluster::{Answer, Cluster, Lease, Node, Request};
+use super::cluster::{Answer, Lease, Node, Request};
 use crate::hub::core::{Hub, MemberId, NOBODY};
 use crate::hub::leases::{Held, LEASES_MAX};
 use crate::hub::store::Store;
 use crate::hub::wire::News;
 
-/// Between two looks for nodes that are dead.
-const LOOK_MS: u64 = 500;
 /// A node that was not heard of itself yet is given this long.
 const UNKNOWN_MS: u64 = 15_000;
 
@@ -26,16 +24,16 @@ const UNKNOWN_MS: u64 = 15_000;
 pub(super) struct Holding {
     /// All that the bucket has was shown on this connection.
     pub(super) is_seen: bool,
-    entries: HashMap<String, Entry>,
+    pub(super) entries: HashMap<String, Entry>,
     mine: HashMap<String, Mine>,
-    steps: HashMap<String, VecDeque<Step>>,
+    pub(super) steps: HashMap<String, VecDeque<Step>>,
     asked: HashSet<String>,
 }
 
 /// A key as the bucket shows it.
-struct Entry {
-    lease: Lease,
-    revision: u64,
+pub(super) struct Entry {
+    pub(super) lease: Lease,
+    pub(super) revision: u64,
     /// It was shown on this connection.
     is_fresh: bool,
 }
@@ -46,7 +44,7 @@ struct Mine {
 }
 
 /// What is to be done with a key, one after the other.
-enum Step {
+pub(super) enum Step {
     Claim {
         claim: Held,
         /// The revision that it replaces, if the server has said.
@@ -227,7 +225,7 @@ impl<S: Store> Hub<S> {
         }
     }
 
-    fn add_step(&mut self, service: usize, key: &str, step: Step) {
+    pub(super) fn add_step(&mut self, service: usize, key: &str, step: Step) {
         if let Some(followed) = self.followed(service) {
             followed.holding.add(key, step);
         }
@@ -466,65 +464,5 @@ impl<S: Store> Hub<S> {
         for key in keys {
             self.go_on(service, &key);
         }
-    }
-
-    // --- nodes ---------------------------------------------------------------------------------
-
-    pub(super) fn node_heard(&mut self, node: String, timeout_ms: Option<u64>, now_ms: u64) {
-        let Some(cluster) = &mut self.cluster else {
-            return;
-        };
-        if node == cluster.node {
-            return;
-        }
-        let heard = Node {
-            heard_ms: now_ms,
-            timeout_ms: timeout_ms.unwrap_or(0),
-            is_dead: false,
-        };
-        cluster.nodes.insert(node, heard);
-    }
-
-    /// Frees what dead nodes held.
-    pub(in crate::hub) fn look_for_dead(&mut self, now_ms: u64) {
-        let Some(cluster) = &mut self.cluster else {
-            return;
-        };
-        if !cluster.is_up || now_ms < cluster.look_at_ms {
-            return;
-        }
-        cluster.look_at_ms = now_ms + LOOK_MS;
-        for node in cluster.nodes.values_mut() {
-            node.is_dead = now_ms.saturating_sub(node.heard_ms) >= node.timeout_ms;
-        }
-        if !cluster.nodes.values().any(|node| node.is_dead) {
-            return;
-        }
-        let mut free = Vec::new();
-        let mut known = HashSet::new();
-        for (service, followed) in &cluster.services {
-            for (key, entry) in &followed.holding.entries {
-                let node = &entry.lease.node;
-                if cluster.nodes.get(node).is_some_and(|it| it.is_dead) {
-                    known.insert(node.clone());
-                    if !followed.holding.steps.contains_key(key) {
-                        free.push((*service, key.clone(), entry.revision));
-                    }
-                }
-            }
-        }
-        cluster
-            .nodes
-            .retain(|name, node| !node.is_dead || known.contains(name));
-        for (service, key, revision) in free {
-            self.add_step(service, &key, Step::Free { revision });
-        }
-    }
-}
-
-impl Cluster {
-    pub(in crate::hub) fn next_deadline_ms(&self) -> Option<u64> {
-        let looks = self.is_up && !self.nodes.is_empty();
-        looks.then_some(self.look_at_ms)
     }
 }

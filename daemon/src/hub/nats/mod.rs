@@ -1,6 +1,6 @@
 //! The bus over many machines: an existing NATS server or cluster numbers messages and gives leases.
 //!
-//! `cluster` and `holding` are the hub's half, pure as the rest of the core: what is asked for, what is
+//! `cluster`, `holding` and `nodes` are the hub's half, pure as the rest of the core: what is asked for, what is
 //! waited for, what was heard. `backend` runs the client in a thread of its own; `session` is one
 //! connection of it, with `stream` for messages and `bucket` for leases. `names` says what is called how.
 //! History is copied into the hub's own database as it comes, so that nobody waits for the network to
@@ -14,8 +14,10 @@ mod bucket;
 pub mod cluster;
 mod holding;
 pub mod names;
+mod nodes;
 mod session;
 mod stream;
+mod words;
 
 use std::path::Path;
 

@@ -6,7 +6,7 @@ use crate::hub::store::{Kept, Line, Remembered, Store};
 
 /// History that loses what was not committed when its hub dies.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shelf {
+pub(in crate::hub) struct Shelf {
     pub(super) topics: BTreeMap<String, Vec<Kept>>,
     pub(super) committed: BTreeMap<String, usize>,
     pub(super) keep: usize,
