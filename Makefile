@@ -70,6 +70,7 @@ soak:
 	    $(CARGO) test -p polyport --test lifecycle_simulation --test mutations --test memory && \
 	    $(CARGO) test -p polyport --test faults blame && \
 	    $(CARGO) test -p polyport --test nats && \
+	    $(CARGO) test -p polyport --test provenance && \
 	    $(CARGO) test --release -p polyport --test storms -- --test-threads=1
 	@umask 022 && ./scripts/fuzz.sh
 

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 
 use crate::channel::{Brief, Channel, CheckBrief, ProbeBrief, Report, handed};
 use crate::exit;
+use crate::plan::{Needs, SandboxPolicy};
 use crate::supervisor::rehearse;
 use crate::sys::sandbox::Profile;
 use crate::sys::{jail, orphan, sandbox, spawn};
@@ -44,8 +45,16 @@ fn handed_over() -> Option<(Channel, Brief, OwnedFd)> {
     Some((channel, brief, third))
 }
 
+/// What the plan says of the sandbox is not known yet.
 fn check(channel: &Channel, brief: &CheckBrief, answer: OwnedFd) -> u8 {
-    let report = match plan::run_check(brief) {
+    let _ = log::begin(&log::early(), "check");
+    let (policy, needs) = (SandboxPolicy::BestEffort, Needs::default());
+    if let Err(why) = sandbox::close(policy, &needs, Profile::Check) {
+        return tell(channel, Err(why));
+    }
+    let planned = plan::run_check(brief);
+    sandbox::tell();
+    let report = match planned {
         Ok(plan) => handed::answer(answer, &plan).map(|bytes| Report::Resolved { bytes }),
         Err(complaints) => {
             let lines: Vec<String> = complaints.iter().map(ToString::to_string).collect();
@@ -57,11 +66,7 @@ fn check(channel: &Channel, brief: &CheckBrief, answer: OwnedFd) -> u8 {
 
 fn probe(channel: &Channel, brief: &ProbeBrief, answer: OwnedFd) -> u8 {
     let _ = log::begin(&log::early(), &format!("probe {}", brief.service));
-    let identity = brief
-        .daemon
-        .identity
-        .as_ref()
-        .map(|identity| (identity.uid, identity.gid));
+    let identity = brief.daemon.numbers_for(&brief.plan);
     let closed = jail::limits_for_probe()
         .map_err(|error| error.to_string())
         .and_then(|()| jail::drop_identity(identity).map_err(|error| error.to_string()))
@@ -71,7 +76,9 @@ fn probe(channel: &Channel, brief: &ProbeBrief, answer: OwnedFd) -> u8 {
             let level = sandbox::close(brief.daemon.sandbox, needs, Profile::Probe);
             level.map(drop).map_err(|error| error.to_string())
         })
+        .map_err(sandbox::explain)
     });
+    sandbox::tell();
     let report = match verdict {
         Ok(descriptor) => handed::answer(answer, &descriptor)
             .map(|bytes| Report::Admitted { bytes })

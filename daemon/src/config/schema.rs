@@ -153,11 +153,12 @@ const GENERAL: &[Key] = &[
     key(
         "daemon.sandbox",
         Kind::Choice {
-            words: &["best-effort", "required", "off"],
+            words: &["best-effort", "required", "log", "off"],
             refused: WORDS_ONLY,
         },
         Is(r#""best-effort""#),
-        "How workers are closed in: as far as the kernel can, or failing without it, or not at all.",
+        "How workers are closed in: as far as the kernel can, or failing without it, or not at all; \"log\" \
+         refuses nothing and logs what would be refused, for writing a plugin.",
     ),
     key(
         "daemon.log.target",
@@ -237,6 +238,25 @@ const GENERAL: &[Key] = &[
         Is(r#""refuse""#),
         "While its plugin keeps crashing and is not run: connections are told the plugin's refusal, if \
          it has one, and closed, or only closed.",
+    ),
+    key(
+        "services.*.user",
+        Kind::Text,
+        Unset,
+        "User that its workers become, in place of daemon.user; the daemon has to be root for it.",
+    ),
+    key(
+        "services.*.group",
+        Kind::Text,
+        Unset,
+        "Group that its workers become; without it the primary group of `user`.",
+    ),
+    key(
+        "services.*.sha256",
+        Kind::Text,
+        Unset,
+        "SHA-256 that the plugin's file has to have; `polyport plugins verify` prints it. Without it any \
+         file is taken that only root or the daemon's users can have written.",
     ),
     key(
         "services.*.enabled",

@@ -108,6 +108,8 @@ pub enum SandboxPolicy {
     BestEffort,
     /// A missing mechanism is an error.
     Required,
+    /// For writing a plugin: nothing is closed, and what would be refused is logged.
+    Log,
     /// For debugging a plugin only.
     Off,
 }
@@ -149,6 +151,9 @@ pub struct Service {
     pub listen: Option<Vec<String>>,
     pub workers: Workers,
     pub when_failing: WhenFailing,
+    pub user: Option<String>,
+    pub group: Option<String>,
+    pub sha256: Option<String>,
     pub enabled: bool,
     pub limits: Limits,
     pub access: Access,

@@ -74,6 +74,9 @@ pub struct ServiceStatus {
     pub listen: Vec<String>,
     /// How tightly its workers are shut in.
     pub sandbox: String,
+    /// What that allows beside what all may.
+    #[serde(default)]
+    pub needs: Vec<String>,
     /// Open now.
     pub connections: u64,
     /// Over all workers that ever served it.
@@ -147,6 +150,9 @@ impl fmt::Display for Status {
             if service.failure.is_none() {
                 writeln!(f, "  traffic   {}", service.traffic())?;
             }
+            if !service.sandbox.is_empty() {
+                writeln!(f, "  sandbox   {}", service.shut_in())?;
+            }
             for old in service.other_generations() {
                 writeln!(f, "  {old}")?;
             }
@@ -212,6 +218,13 @@ impl ServiceStatus {
                 )),
             }
         })
+    }
+
+    fn shut_in(&self) -> String {
+        match self.needs.is_empty() {
+            true => self.sandbox.clone(),
+            false => format!("{}; allows {}", self.sandbox, self.needs.join(", ")),
+        }
     }
 
     fn traffic(&self) -> String {
@@ -327,6 +340,7 @@ mod tests {
             breaker: None,
             listen: Vec::new(),
             sandbox: String::new(),
+            needs: Vec::new(),
             connections: 0,
             totals: BTreeMap::new(),
             workers: Vec::new(),

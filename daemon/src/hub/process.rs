@@ -77,7 +77,12 @@ fn start(brief: &HubBrief) -> Result<(Process, String), String> {
         files_write: vec![folder.to_string_lossy().into_owned()],
         ..daemon.bus.nats.as_ref().map(needs).unwrap_or_default()
     };
-    let sandbox = sandbox::close(daemon.sandbox, &needs, Profile::Worker)?;
+    // The client of NATS has a thread and connects, as a worker may whose plugin needs it.
+    let profile = match daemon.bus.nats {
+        Some(_) => Profile::Worker,
+        None => Profile::Hub,
+    };
+    let sandbox = sandbox::close(daemon.sandbox, &needs, profile)?;
     // 6. History.
     let store = open_history(daemon, &folder);
     let mut process = Process::new(store, brief.replaces);
@@ -167,6 +172,7 @@ impl Process {
 
     fn run(&mut self, channel: &Channel) {
         loop {
+            sandbox::tell();
             let order = self.wait(channel);
             let now_ms = self.now_ms();
             if order && !self.obey(channel) {

@@ -31,6 +31,8 @@ struct ServiceVerdict {
     version: String,
     listen: Vec<String>,
     workers: u16,
+    /// What its sandbox allows beside what all may.
+    needs: Vec<String>,
     /// Why not.
     problem: Option<String>,
 }
@@ -72,11 +74,12 @@ fn check_services(plan: &Plan) -> std::io::Result<BTreeMap<String, ServiceVerdic
     let scratch = Scratch::new()?;
     let services = plan.services.iter().map(|(name, service)| {
         let tried = probe(name, service, plan, scratch.path(), Depth::Settings);
-        let (plugin, version, problem) = match tried {
-            Ok(descriptor) => (descriptor.name, descriptor.version, None),
+        let (plugin, version, needs, problem) = match tried {
+            Ok(found) => (found.name, found.version, found.needs.words(), None),
             Err(text) => (
                 service.plugin.display().to_string(),
                 String::new(),
+                Vec::new(),
                 Some(text),
             ),
         };
@@ -90,6 +93,7 @@ fn check_services(plan: &Plan) -> std::io::Result<BTreeMap<String, ServiceVerdic
                 .map(|endpoint| endpoint.written.clone())
                 .collect(),
             workers: service.workers,
+            needs,
             problem,
         };
         (name.clone(), verdict)
@@ -105,17 +109,21 @@ pub(super) fn probe(
     scratch: &Path,
     depth: Depth,
 ) -> Result<Descriptor, String> {
-    let code = verify::take(&service.plugin, scratch, &verify::owners(&plan.daemon))
+    let code = verify::take_for(service, &plan.daemon, scratch)
         .map_err(|error| error.about(name, &service.plugin))?;
     // The scratch directory is this operator's alone, so the probe keeps the operator's identity.
     let daemon = DaemonPlan {
         identity: None,
         ..plan.daemon.clone()
     };
+    let service = ServicePlan {
+        identity: None,
+        ..service.clone()
+    };
     supervisor::probe_once(ProbeBrief {
         service: name.to_owned(),
         daemon,
-        plan: service.clone(),
+        plan: service,
         code,
         places: plan.places.clone(),
         depth,
@@ -142,11 +150,15 @@ impl Verdict {
                 plugin,
                 version,
                 listen,
+                needs,
                 ..
             } = service;
             let workers = counted(service.workers.into(), "worker");
             let listen = listen.join(", ");
             let _ = writeln!(page, "  {name:<12} {plugin} {version}, {workers}, {listen}");
+            if !needs.is_empty() {
+                let _ = writeln!(page, "  {:<12} needs {}", "", needs.join(", "));
+            }
         }
         page
     }

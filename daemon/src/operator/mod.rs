@@ -20,6 +20,7 @@ mod running;
 mod scratch;
 mod try_plugin;
 mod unconfigured;
+mod verify;
 
 use std::path::PathBuf;
 

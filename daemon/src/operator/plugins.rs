@@ -13,7 +13,7 @@ use super::check::probe;
 use super::conformance;
 use super::scratch::Scratch;
 use super::unconfigured;
-use super::{Output, Sources, fail, lines, one_service, say_json};
+use super::{Output, Sources, fail, lines, one_service, say_json, verify};
 use crate::channel::{CheckBrief, Depth};
 use crate::control::client::Failure;
 use crate::exit;
@@ -33,6 +33,16 @@ pub(super) enum Verb {
     Show {
         /// A file, or the name of a plugin in the plugin folder
         plugin: String,
+        #[command(flatten)]
+        sources: Sources,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Say whether each service's plugin is the file that is meant
+    ///
+    /// Owners and modes all the way down its path, and its SHA-256 beside the one that the
+    /// configuration pins. No code of a plugin is run. Exit 1 if one is not to be trusted.
+    Verify {
         #[command(flatten)]
         sources: Sources,
         #[command(flatten)]
@@ -87,6 +97,7 @@ pub(super) fn run(verb: Verb) -> u8 {
             Ok(descriptor) => say(exit::DONE, &descriptor_page(&descriptor)),
             Err(failure) => fail(&failure, output.json),
         },
+        Verb::Verify { sources, output } => verify::run(&sources.into(), output.json),
         Verb::Check {
             plugin,
             set,
@@ -295,15 +306,7 @@ fn descriptor_page(descriptor: &Descriptor) -> String {
         true => "blocking, each on a thread",
         false => "events, all on one loop",
     };
-    let flags = [
-        (needs.connect, "connect"),
-        (needs.exec, "exec"),
-        (needs.jit, "jit"),
-    ];
-    let mut wants = Vec::new();
-    wants.extend(needs.files_read.iter().map(|path| format!("read {path}")));
-    wants.extend(needs.files_write.iter().map(|path| format!("write {path}")));
-    wants.extend(marked(&flags));
+    let mut wants = needs.words();
     if wants.is_empty() {
         wants.push("nothing".to_owned());
     }

@@ -49,3 +49,19 @@ pub struct Needs {
     pub exec: bool,
     pub jit: bool,
 }
+
+impl Needs {
+    /// Each need in words: "read /srv/gopher", "connect".
+    pub fn words(&self) -> Vec<String> {
+        let flags = [
+            (self.connect, "connect"),
+            (self.exec, "exec"),
+            (self.jit, "jit"),
+        ];
+        let reads = self.files_read.iter().map(|path| format!("read {path}"));
+        let writes = self.files_write.iter().map(|path| format!("write {path}"));
+        let flags = flags.into_iter().filter(|(needed, _)| *needed);
+        let flags = flags.map(|(_, word)| word.to_owned());
+        reads.chain(writes).chain(flags).collect()
+    }
+}

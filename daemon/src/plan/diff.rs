@@ -116,6 +116,7 @@ fn of_service(old: &ServicePlan, new: &ServicePlan) -> Vec<String> {
         ("listen", written(old) != written(new)),
         ("workers", old.workers != new.workers),
         ("socket", old.socket != new.socket),
+        ("user", old.identity != new.identity),
         ("when_failing", old.when_failing != new.when_failing),
         ("settings", old.settings != new.settings),
         ("limits.threads", old.limits.threads != new.limits.threads),
@@ -183,6 +184,8 @@ mod tests {
             limits: Limits::default(),
             access: Access::default(),
             socket: SocketPlan::default(),
+            identity: None,
+            pin: None,
             settings: BTreeMap::new(),
         }
     }

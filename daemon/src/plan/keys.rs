@@ -122,6 +122,8 @@ fn of_service(service: &ServicePlan, keys: &mut Keys) {
         limits,
         access,
         socket,
+        identity,
+        pin,
         settings,
     } = service;
     keys.set("plugin", plugin.display().to_string());
@@ -129,6 +131,13 @@ fn of_service(service: &ServicePlan, keys: &mut Keys) {
     keys.list("listen", &written);
     keys.set("workers", *workers);
     keys.set("when_failing", json!(when_failing));
+    if let Some(identity) = identity {
+        keys.set("user", identity.user.as_str());
+        keys.set("group", identity.gid);
+    }
+    if let Some(pin) = pin {
+        keys.set("sha256", pin.as_str());
+    }
     // One that is not is not in the plan.
     keys.set("enabled", true);
     of_limits(limits, keys);

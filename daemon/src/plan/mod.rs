@@ -70,6 +70,19 @@ pub struct DaemonPlan {
     pub bus: BusPlan,
 }
 
+impl DaemonPlan {
+    /// Whom the workers of this service become.
+    pub fn identity_for<'a>(&'a self, service: &'a ServicePlan) -> Option<&'a Identity> {
+        service.identity.as_ref().or(self.identity.as_ref())
+    }
+
+    /// The user and group of the same.
+    pub fn numbers_for(&self, service: &ServicePlan) -> Option<(u32, u32)> {
+        let identity = self.identity_for(service);
+        identity.map(|identity| (identity.uid, identity.gid))
+    }
+}
+
 /// Of the control socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlPlan {
@@ -123,6 +136,12 @@ pub struct ServicePlan {
     pub limits: Limits,
     pub access: Access,
     pub socket: SocketPlan,
+    /// Whom its workers become, if not whom those of the others do.
+    #[serde(default)]
+    pub identity: Option<Identity>,
+    /// The SHA-256 that its plugin's file has to have, in hexadecimal digits.
+    #[serde(default)]
+    pub pin: Option<String>,
     /// The plugin's own options, checked by the probe against what the plugin declares.
     pub settings: BTreeMap<String, serde_json::Value>,
 }

@@ -24,7 +24,8 @@ pub fn resolve(config: Config, facts: &Facts) -> Result<Plan, Vec<Complaint>> {
         facts,
         complaints: config.complaints.clone(),
     };
-    let identity = resolving.identity();
+    let (user, group) = (&config.daemon.user, &config.daemon.group);
+    let identity = resolving.identity("daemon", user.as_deref(), group.as_deref());
     let log = resolving.log();
     let control = resolving.control();
     let bus = super::bus::resolve(&config.daemon.bus, |key, fault| {
@@ -93,24 +94,28 @@ struct Resolving<'a> {
 }
 
 impl Resolving<'_> {
-    fn identity(&mut self) -> Option<Identity> {
-        let daemon = &self.config.daemon;
-        let Some(user) = &daemon.user else {
-            if daemon.group.is_some() && !self.was_refused("daemon.user") {
-                let fault = Fault::new("a group without a user").hint("set daemon.user as well");
-                self.complain("daemon.group", fault);
+    /// `path` is the table in which both stand.
+    fn identity(
+        &mut self,
+        path: &str,
+        user: Option<&str>,
+        group: Option<&str>,
+    ) -> Option<Identity> {
+        let (user_key, group_key) = (format!("{path}.user"), format!("{path}.group"));
+        let Some(user) = user else {
+            if group.is_some() && !self.was_refused(&user_key) {
+                let hint = format!("set {user_key} as well");
+                self.complain(&group_key, Fault::new("a group without a user").hint(hint));
             }
             return None;
         };
-        let numbers = self.looked_up("daemon.user", "user", user, (self.facts.user)(user));
-        let gid = match &daemon.group {
-            Some(group) => {
-                self.looked_up("daemon.group", "group", group, (self.facts.group)(group))
-            }
+        let numbers = self.looked_up(&user_key, "user", user, (self.facts.user)(user));
+        let gid = match group {
+            Some(group) => self.looked_up(&group_key, "group", group, (self.facts.group)(group)),
             None => numbers.map(|numbers| numbers.gid),
         };
         Some(Identity {
-            user: user.clone(),
+            user: user.to_owned(),
             uid: numbers?.uid,
             gid: gid?,
         })
@@ -210,6 +215,8 @@ impl Resolving<'_> {
             limits: self.limits(&path, &service.limits),
             access: self.access(&path, &service.access),
             socket,
+            identity: self.identity(&path, service.user.as_deref(), service.group.as_deref()),
+            pin: self.pin(&path, service.sha256.as_deref()),
             settings: service.settings.clone(),
         }
     }
@@ -340,6 +347,20 @@ impl Resolving<'_> {
             return PathBuf::new();
         }
         plugin_file(&self.config.daemon.plugin_dir, written, self.facts.exists)
+    }
+
+    fn pin(&mut self, path: &str, written: Option<&str>) -> Option<String> {
+        let written = written?;
+        if written.len() == 64 && written.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Some(written.to_ascii_lowercase());
+        }
+        let found = shown(written);
+        let fault = Fault::new(format!(
+            "expected a SHA-256 in 64 hexadecimal digits, found \"{found}\""
+        ));
+        let fault = fault.hint("`polyport plugins verify` prints it");
+        self.complain(&format!("{path}.sha256"), fault);
+        None
     }
 
     fn endpoints(&mut self, path: &str, written: Option<&[String]>) -> Vec<(Place, Endpoint)> {

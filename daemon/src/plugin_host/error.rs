@@ -42,6 +42,12 @@ pub enum LoadError {
     Changed {
         path: PathBuf,
     },
+    /// It is not the file that the configuration means.
+    Pinned {
+        path: PathBuf,
+        pinned: String,
+        found: String,
+    },
     // --- the library
     NotALibrary,
     OtherWidth,
@@ -144,6 +150,9 @@ impl LoadError {
                 "let the daemon's user write below `state_dir`, and see that it has room"
             }
             Changed { .. } => "start again, so that the plugin is taken anew",
+            Pinned { .. } => {
+                "install the file that is pinned; if this one is meant, write its SHA-256 as `sha256`"
+            }
             NotALibrary => {
                 "perhaps this is not a plugin: build it with `cc -shared -fPIC` or as a cdylib"
             }
@@ -227,6 +236,15 @@ impl LoadError {
                 )
             }
             Changed { path } => write!(f, "{} is not what was checked", path.display()),
+            Pinned {
+                path,
+                pinned,
+                found,
+            } => write!(
+                f,
+                "{} has the SHA-256 {found}, and {pinned} is pinned",
+                path.display()
+            ),
             NotALibrary => f.write_str("it is not an ELF file"),
             OtherWidth => f.write_str("it is a 32-bit or big-endian ELF file"),
             OtherArchitecture { found } => {

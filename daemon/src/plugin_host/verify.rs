@@ -21,19 +21,42 @@ use sha2::{Digest, Sha256};
 
 use super::error::LoadError;
 use crate::channel::StoredPlugin;
-use crate::plan::DaemonPlan;
+use crate::plan::{DaemonPlan, ServicePlan};
 
 /// A larger file is not a plugin.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 const STORE: &str = "plugins";
 
 /// Who may own a plugin's file besides root: this process, and whoever the workers become.
-pub fn owners(daemon: &DaemonPlan) -> Vec<u32> {
-    let identity = daemon.identity.as_ref().map(|identity| identity.uid);
+pub fn owners(daemon: &DaemonPlan, service: &ServicePlan) -> Vec<u32> {
+    let identity = daemon.identity_for(service).map(|identity| identity.uid);
     [Uid::effective().as_raw()]
         .into_iter()
         .chain(identity)
         .collect()
+}
+
+/// Copies a service's plugin into the store of `state_dir`, if it is what the service pins.
+pub fn take_for(
+    service: &ServicePlan,
+    daemon: &DaemonPlan,
+    state_dir: &Path,
+) -> Result<StoredPlugin, LoadError> {
+    let stored = take(&service.plugin, state_dir, &owners(daemon, service))?;
+    compare(&stored, service)?;
+    Ok(stored)
+}
+
+/// What was stored beside what the service pins.
+pub fn compare(stored: &StoredPlugin, service: &ServicePlan) -> Result<(), LoadError> {
+    match &service.pin {
+        Some(pin) if *pin != stored.hash => Err(LoadError::Pinned {
+            path: service.plugin.clone(),
+            pinned: pin.clone(),
+            found: stored.hash.clone(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Copies `source` into the store of `state_dir`. Besides root, `owners` may own it.

@@ -72,10 +72,9 @@ impl Preparation {
     /// Takes the plugin's file into the store.
     pub(super) fn take(&mut self, name: &str) -> Result<(), String> {
         let daemon = &self.plan.daemon;
-        let owners = verify::owners(daemon);
-        let plugin = &self.plan.services[name].plugin;
-        let code = verify::take(plugin, &daemon.state_dir, &owners)
-            .map_err(|error| error.about(name, plugin))?;
+        let service = &self.plan.services[name];
+        let code = verify::take_for(service, daemon, &daemon.state_dir)
+            .map_err(|error| error.about(name, &service.plugin))?;
         self.codes.insert(name.to_owned(), code);
         Ok(())
     }

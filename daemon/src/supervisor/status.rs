@@ -164,6 +164,7 @@ fn of_service(
             .map(|listener| listener.local().to_string())
             .collect(),
         sandbox: log::escape(service.serving().map_or("", |edition| &edition.sandbox)),
+        needs: needs(service),
         connections: boards
             .iter()
             .map(|board| board.read(Counter::Connections))
@@ -175,6 +176,12 @@ fn of_service(
             .map(|w| of_worker(w, children, now_ms))
             .collect(),
     }
+}
+
+fn needs(service: &Service) -> Vec<String> {
+    let serving = service.serving();
+    let words = serving.map_or_else(Vec::new, |edition| edition.descriptor.needs.words());
+    words.iter().map(|word| log::escape(word)).collect()
 }
 
 fn of_worker(view: &WorkerView, children: &Children, now_ms: u64) -> WorkerStatus {

@@ -210,7 +210,11 @@ fn own_tid() -> i32 {
     unsafe { libc::gettid() }
 }
 
-extern "C" fn on_crash(signal: c_int, facts: *mut libc::siginfo_t, context: *mut c_void) {
+pub(super) extern "C" fn on_crash(
+    signal: c_int,
+    facts: *mut libc::siginfo_t,
+    context: *mut c_void,
+) {
     let start = RECORD.load(Acquire);
     if !start.is_null() {
         // SAFETY: `record_into` stored the start of so many words of a mapping that is never undone.

@@ -121,11 +121,7 @@ fn start(brief: &WorkerBrief, board: OwnedFd, who: &str) -> Result<Started, Stri
     jail::limits_for_worker().map_err(|error| about("resource limits", &error.desc()))?;
 
     // 4. Identity and capabilities, given up and proved gone.
-    let identity = brief
-        .daemon
-        .identity
-        .as_ref()
-        .map(|identity| (identity.uid, identity.gid));
+    let identity = brief.daemon.numbers_for(&brief.plan);
     jail::drop_identity(identity).map_err(|error| about("identity", &error))?;
 
     // 5. An end, should the supervisor die while the plugin holds this thread.
@@ -198,7 +194,8 @@ fn plugin(brief: &WorkerBrief, board: &Scoreboard) -> Result<(Server, String), S
         jobs_max: jobs_max(&brief.plan.limits),
         seed: seed(),
     };
-    let instance = Instance::create(admitted, &chosen, &facts, around).map_err(refused)?;
+    let instance = Instance::create(admitted, &chosen, &facts, around)
+        .map_err(|error| sandbox::explain(refused(error)))?;
     Ok((Server::Plugin(Box::new(instance)), sandbox))
 }
 

@@ -30,6 +30,7 @@ use crate::engine::session::{Protocol, Token};
 use crate::engine::{After, Passed, Streams};
 use crate::plan::{Limits, Transport};
 use crate::scoreboard::{Counter, Scoreboard};
+use crate::sys::sandbox;
 
 /// Events taken from the queue in one turn.
 const EVENTS_MAX: usize = 512;
@@ -93,6 +94,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         // An edge for each write, so that the count in it never has to be read.
         let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         epoll.add(wakes.fd(), EpollEvent::new(edge, WAKER))?;
+        sandbox::wake(wakes.fd());
         let now_ms = clock_ms();
         let connections_max = share.connections_max();
         let limits = Limits {
@@ -159,6 +161,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             {
                 return Ok(outcome);
             }
+            sandbox::tell();
             let heard = self.wait(&mut events)?;
             for event in &events[..heard] {
                 self.note(event.data(), event.events());

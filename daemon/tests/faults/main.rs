@@ -12,6 +12,7 @@ mod channel;
 mod control;
 mod crimes;
 mod failing;
+mod misbehaving;
 mod probes;
 mod procfs;
 mod refused;

@@ -10,13 +10,15 @@ use crate::tree::{Finding, Source, root};
 
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 /// Licences that let the daemon be given away as "MIT OR Apache-2.0" with notices kept.
-const LICENCES: [&str; 11] = [
+const LICENCES: [&str; 12] = [
     "0BSD",
     "Apache-2.0",
     "BSD-2-Clause",
     "BSD-3-Clause",
     "BSL-1.0",
     "CC0-1.0",
+    // A list of certificates, which asks for its text to be kept.
+    "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
     // A changed file of theirs stays under it; ours do not come under it.

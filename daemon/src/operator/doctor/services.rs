@@ -135,7 +135,7 @@ fn plugin(name: &str, service: &ServicePlan, plan: &Plan) -> Option<Finding> {
             format!("install it (install -m 644 PLUGIN.so {folder}/), or write its path"),
         ));
     };
-    let owners = verify::owners(&plan.daemon);
+    let owners = verify::owners(&plan.daemon, service);
     let is_trusted = seen.uid() == 0 || owners.contains(&seen.uid());
     let is_open = seen.permissions().mode() & 0o022 != 0;
     Some(match (is_trusted, is_open) {

@@ -1,14 +1,12 @@
 //! What `doctor` finds on this machine, whatever is configured: kernel, sandbox, limits.
 
 use std::fs;
-use std::thread;
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::utsname::uname;
 
 use super::Finding;
-use crate::plan::{Needs, SandboxPolicy};
-use crate::sys::sandbox::{self, Profile};
+use crate::sys::sandbox;
 
 /// The oldest kernel that is tested (its release is what `uname -r` prints).
 const KERNEL_OLDEST: (u32, u32) = (5, 10);
@@ -60,20 +58,9 @@ pub(super) fn limit(number: u64) -> String {
     }
 }
 
-/// The level that workers would reach. It holds for the thread that tries it, and that ends.
+/// The level that workers would reach.
 pub(super) fn sandbox() -> Finding {
-    let tried = thread::spawn(|| {
-        sandbox::close(
-            SandboxPolicy::BestEffort,
-            &Needs::default(),
-            Profile::Worker,
-        )
-    });
-    let level = match tried.join() {
-        Ok(Ok(level)) => level,
-        Ok(Err(text)) => text,
-        Err(_) => "the thread that tried it has ended".to_owned(),
-    };
+    let level = sandbox::level_of_a_worker().unwrap_or_else(|text| text);
     match level.contains("no ") || !level.contains("seccomp") {
         false => Finding::fine("sandbox", level),
         true => Finding::wrong(

@@ -259,6 +259,8 @@ mod tests {
             limits: Limits::default(),
             access: Access::default(),
             socket: SocketPlan::default(),
+            identity: None,
+            pin: None,
             settings: BTreeMap::new(),
         }
     }

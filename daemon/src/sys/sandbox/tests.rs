@@ -7,6 +7,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 
 use super::*;
+use std::path::Path;
 
 /// Runs `work` in a process of its own; its answer is the exit status.
 pub(crate) fn in_child(work: impl FnOnce() -> i32) -> WaitStatus {
@@ -63,158 +64,189 @@ fn needs(change: impl FnOnce(&mut Needs)) -> Needs {
     needs
 }
 
-#[test]
-fn a_closed_process_is_denied_what_it_does_not_need() {
-    use Outcome::{Allowed, Errno, Killed};
-    use Profile::{Probe, Worker};
-    let (none, exec) = (Needs::default(), needs(|n| n.exec = true));
-    let (connect, jit) = (needs(|n| n.connect = true), needs(|n| n.jit = true));
-    const REFUSED: Outcome = Errno(libc::EPERM);
-    const NULL: usize = 0;
-    let socket = attempt!(libc::SYS_socket, libc::AF_INET, libc::SOCK_STREAM, 0);
-    let map_code = attempt!(
-        libc::SYS_mmap,
-        NULL,
-        4096,
-        5,
-        libc::MAP_PRIVATE | libc::MAP_ANON,
-        -1,
-        0
-    );
-    let accept = attempt!(libc::SYS_accept4, -1, NULL, NULL, 0);
-    let fork = || match in_child(|| 0) {
+const NULL: usize = 0;
+const REFUSED: Outcome = Outcome::Errno(libc::EPERM);
+const ANONYMOUS: i32 = libc::MAP_PRIVATE | libc::MAP_ANON;
+const WRITTEN_CODE: i32 = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
+const CODE: i32 = libc::PROT_READ | libc::PROT_EXEC;
+
+fn opens_passwd() -> i64 {
+    // SAFETY: a text that ends with NUL; the descriptor is left to the end of the process.
+    i64::from(unsafe { libc::open(c"/etc/passwd".as_ptr(), libc::O_RDONLY) })
+}
+
+fn forks() -> i64 {
+    match in_child(|| 0) {
         WaitStatus::Exited(_, 0) => 0,
         _ => -1,
-    };
-    type Row<'a> = (&'a str, fn() -> i64, &'a Needs, Profile, Outcome);
-    let rows: &[Row<'_>] = &[
+    }
+}
+
+type Row = (&'static str, fn() -> i64, Outcome);
+
+/// What a plugin that was taken over would try, and how each process without needs answers.
+fn attempts() -> [Row; 12] {
+    [
+        ("setuid", attempt!(libc::SYS_setuid, 0), REFUSED),
+        ("bind", attempt!(libc::SYS_bind, -1, NULL, 0), REFUSED),
+        (
+            "execve",
+            attempt!(libc::SYS_execve, NULL, NULL, NULL),
+            REFUSED,
+        ),
         (
             "ptrace",
             attempt!(libc::SYS_ptrace, 0, 0, 0, 0),
-            &none,
-            Worker,
-            Killed,
+            Outcome::Killed,
         ),
         (
-            "bpf",
-            attempt!(libc::SYS_bpf, 0, NULL, 0),
-            &none,
-            Worker,
-            Killed,
+            "kill the supervisor",
+            attempt!(libc::SYS_kill, libc::getppid(), 0),
+            REFUSED,
         ),
+        ("open a foreign file", opens_passwd, REFUSED),
+        (
+            "connect out",
+            attempt!(libc::SYS_connect, -1, NULL, 0),
+            REFUSED,
+        ),
+        (
+            "memory that is written and executed",
+            attempt!(libc::SYS_mmap, NULL, 4096, WRITTEN_CODE, ANONYMOUS, -1, 0),
+            REFUSED,
+        ),
+        ("raw socket", raw_socket(), REFUSED),
+        ("bpf", attempt!(libc::SYS_bpf, 0, NULL, 0), Outcome::Killed),
         (
             "mount",
             attempt!(libc::SYS_mount, NULL, NULL, NULL, 0, NULL),
-            &none,
-            Worker,
-            Killed,
+            Outcome::Killed,
         ),
         (
             "unshare",
             attempt!(libc::SYS_unshare, libc::CLONE_NEWUSER),
+            Outcome::Killed,
+        ),
+    ]
+}
+
+fn raw_socket() -> fn() -> i64 {
+    attempt!(libc::SYS_socket, libc::AF_INET, libc::SOCK_RAW, 1)
+}
+
+/// Reading anywhere and asking the system's services is what a check is for.
+const CHECK_MAY: [(&str, Outcome); 2] = [
+    ("open a foreign file", Outcome::Allowed),
+    ("connect out", Outcome::Errno(libc::EBADF)),
+];
+
+#[test]
+fn what_an_attacker_would_try_is_denied_in_every_closed_process() {
+    let none = Needs::default();
+    for profile in [Profile::Worker, Profile::Probe, Profile::Check] {
+        for (name, attempt, expected) in attempts() {
+            let may = CHECK_MAY.iter().find(|(may, _)| *may == name);
+            let expected = match (profile, may) {
+                (Profile::Check, Some((_, outcome))) => *outcome,
+                _ => expected,
+            };
+            assert_eq!(
+                outcome(&none, profile, attempt),
+                expected,
+                "{name} {profile:?}"
+            );
+        }
+    }
+    // The hub opens its database only; whose files those are Landlock knows.
+    for (name, attempt, expected) in attempts() {
+        if name != "open a foreign file" {
+            assert_eq!(
+                outcome(&none, Profile::Hub, attempt),
+                expected,
+                "{name} Hub"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_need_grants_what_it_says_to_a_worker_and_no_more() {
+    use Outcome::{Allowed, Errno};
+    use Profile::{Probe, Worker};
+    let (none, exec) = (Needs::default(), needs(|n| n.exec = true));
+    let (connect, jit) = (needs(|n| n.connect = true), needs(|n| n.jit = true));
+    let reads = needs(|n| n.files_read = vec!["/etc".to_owned()]);
+    let writes = needs(|n| n.files_write = vec!["/nowhere".to_owned()]);
+    let socket = attempt!(libc::SYS_socket, libc::AF_INET, libc::SOCK_STREAM, 0);
+    let raw = raw_socket();
+    let packets = attempt!(libc::SYS_socket, libc::AF_PACKET, libc::SOCK_DGRAM, 0);
+    let execve = attempt!(libc::SYS_execve, NULL, NULL, NULL);
+    let map_code = attempt!(libc::SYS_mmap, NULL, 4096, CODE, ANONYMOUS, -1, 0);
+    let map_both = attempt!(libc::SYS_mmap, NULL, 4096, WRITTEN_CODE, ANONYMOUS, -1, 0);
+    let key_code = attempt!(libc::SYS_pkey_mprotect, NULL, 0, CODE, -1);
+    let accept = attempt!(libc::SYS_accept4, -1, NULL, NULL, 0);
+    let create = attempt!(
+        libc::SYS_openat,
+        -1,
+        NULL,
+        libc::O_WRONLY | libc::O_CREAT,
+        0
+    );
+    let remove = attempt!(libc::SYS_unlinkat, -1, NULL, 0);
+    let fork = attempt!(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0);
+    let namespace = attempt!(libc::SYS_clone, libc::CLONE_NEWUSER, 0, 0, 0, 0);
+    let clone3 = attempt!(libc::SYS_clone3, NULL, 0);
+    let kill_own = attempt!(libc::SYS_kill, libc::getpid(), 0);
+    let kill_all = attempt!(libc::SYS_kill, -1, 0);
+    let filter = attempt!(
+        libc::SYS_setsockopt,
+        -1,
+        libc::SOL_PACKET,
+        libc::PACKET_FANOUT,
+        NULL,
+        0
+    );
+    let shared = attempt!(libc::SYS_shmget, 0, 4096, 0o600);
+    let unknown = attempt!(900);
+    type Granted<'a> = (&'a str, fn() -> i64, &'a Needs, Profile, Outcome);
+    let rows: &[Granted<'_>] = &[
+        ("execve", execve, &exec, Worker, Errno(libc::EFAULT)),
+        ("execve", execve, &exec, Probe, REFUSED),
+        ("fork", fork, &none, Worker, REFUSED),
+        ("fork", forks, &exec, Worker, Allowed),
+        (
+            "a user namespace",
+            namespace,
             &exec,
             Worker,
-            Killed,
+            Outcome::Killed,
         ),
-        (
-            "user namespace",
-            attempt!(libc::SYS_clone, libc::CLONE_NEWUSER, 0, 0, 0, 0),
-            &exec,
-            Worker,
-            Killed,
-        ),
-        (
-            "io_uring",
-            attempt!(libc::SYS_io_uring_setup, 1, NULL),
-            &none,
-            Worker,
-            Killed,
-        ),
-        (
-            "execve",
-            attempt!(libc::SYS_execve, NULL, NULL, NULL),
-            &none,
-            Worker,
-            REFUSED,
-        ),
-        (
-            "execve",
-            attempt!(libc::SYS_execve, NULL, NULL, NULL),
-            &exec,
-            Worker,
-            Errno(libc::EFAULT),
-        ),
-        (
-            "execve",
-            attempt!(libc::SYS_execve, NULL, NULL, NULL),
-            &exec,
-            Probe,
-            REFUSED,
-        ),
-        (
-            "clone",
-            attempt!(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0),
-            &none,
-            Worker,
-            REFUSED,
-        ),
-        (
-            "clone3",
-            attempt!(libc::SYS_clone3, NULL, 0),
-            &none,
-            Worker,
-            Errno(libc::ENOSYS),
-        ),
-        ("fork where it is needed", fork, &exec, Worker, Allowed),
-        ("socket", socket, &none, Worker, REFUSED),
+        ("clone3", clone3, &none, Worker, Errno(libc::ENOSYS)),
         ("socket", socket, &connect, Worker, Allowed),
         ("socket", socket, &connect, Probe, REFUSED),
-        (
-            "bind",
-            attempt!(libc::SYS_bind, -1, NULL, 0),
-            &connect,
-            Worker,
-            REFUSED,
-        ),
-        (
-            "listen",
-            attempt!(libc::SYS_listen, -1, 0),
-            &connect,
-            Worker,
-            REFUSED,
-        ),
+        ("raw socket", raw, &connect, Worker, REFUSED),
+        ("packet socket", packets, &connect, Worker, REFUSED),
         ("accept", accept, &none, Worker, Errno(libc::EBADF)),
         ("accept", accept, &none, Probe, REFUSED),
-        (
-            "kill the parent",
-            attempt!(libc::SYS_kill, libc::getppid(), 0),
-            &none,
-            Worker,
-            REFUSED,
-        ),
-        (
-            "kill everybody",
-            attempt!(libc::SYS_kill, -1, 0),
-            &none,
-            Worker,
-            REFUSED,
-        ),
-        (
-            "kill itself",
-            attempt!(libc::SYS_kill, libc::getpid(), 0),
-            &none,
-            Worker,
-            Allowed,
-        ),
-        (
-            "setuid",
-            attempt!(libc::SYS_setuid, libc::getuid()),
-            &none,
-            Worker,
-            REFUSED,
-        ),
+        ("accept", accept, &none, Profile::Hub, REFUSED),
         ("map code", map_code, &none, Worker, REFUSED),
-        ("map code", map_code, &jit, Worker, Allowed),
+        ("map code", map_code, &exec, Worker, Allowed),
+        ("map written code", map_both, &exec, Worker, REFUSED),
+        ("map written code", map_both, &jit, Worker, Allowed),
+        ("map written code", map_both, &jit, Probe, REFUSED),
+        ("code by a key", key_code, &none, Worker, REFUSED),
+        ("open", opens_passwd, &reads, Worker, Allowed),
+        ("open", opens_passwd, &reads, Probe, Allowed),
+        ("create", create, &reads, Worker, REFUSED),
+        ("create", create, &writes, Worker, Errno(libc::EFAULT)),
+        ("create", create, &writes, Probe, REFUSED),
+        ("remove", remove, &reads, Worker, REFUSED),
+        ("remove", remove, &writes, Profile::Hub, Errno(libc::EFAULT)),
+        ("kill itself", kill_own, &none, Worker, Allowed),
+        ("kill everybody", kill_all, &none, Worker, REFUSED),
+        ("an option of packets", filter, &none, Worker, REFUSED),
+        ("memory by a key", shared, &none, Worker, REFUSED),
+        ("a call of a later kernel", unknown, &none, Worker, REFUSED),
         ("getpid", attempt!(libc::SYS_getpid), &none, Probe, Allowed),
     ];
     for (name, attempt, needs, profile, expected) in rows {
@@ -224,6 +256,55 @@ fn a_closed_process_is_denied_what_it_does_not_need() {
             "{name} {profile:?} {needs:?}"
         );
     }
+}
+
+#[test]
+fn what_was_refused_is_told_once_and_a_failure_is_explained_by_it() {
+    let status = in_child(|| {
+        let none = Needs::default();
+        if close(SandboxPolicy::BestEffort, &none, Profile::Worker).is_err() {
+            return NOT_CLOSED;
+        }
+        let quiet = explain("it failed".to_owned());
+        for _ in 0..3 {
+            opens_passwd();
+        }
+        // SAFETY: numbers only.
+        unsafe { libc::setuid(0) };
+        let told = explain("it failed".to_owned());
+        opens_passwd();
+        let again = explain("it failed".to_owned());
+        let expected = "it failed\n  the sandbox has refused openat: the plugin's needs have to \
+             declare files_read or files_write";
+        let both = told.starts_with("it failed\n") && told.lines().count() == 3;
+        let named =
+            told.contains("the sandbox has refused setuid: ") && told.contains(&expected[10..]);
+        i32::from(quiet != "it failed" || !both || !named || again != "it failed")
+    });
+    assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+}
+
+/// Calls are let pass, in the process and in those that it starts, and are told.
+#[test]
+fn a_watched_process_is_refused_nothing_and_told_what_would_be() {
+    let status = in_child(|| {
+        let none = Needs::default();
+        let level = close(SandboxPolicy::Log, &none, Profile::Worker);
+        if level.as_deref() != Ok("open, and logged") {
+            return NOT_CLOSED;
+        }
+        let opened = opens_passwd() >= 0;
+        // SAFETY: numbers only; it fails for want of a tracee, not for want of leave.
+        let traced = unsafe { libc::ptrace(libc::PTRACE_CONT, 0, 0, 0) };
+        let traced = traced == -1 && nix::errno::Errno::last_raw() == libc::ESRCH;
+        let forked = forks() == 0;
+        let told = explain(String::new());
+        let all = ["openat", "ptrace", "clone"]
+            .iter()
+            .all(|call| told.contains(&format!("the sandbox would refuse {call}: ")));
+        i32::from(!(opened && traced && forked && all))
+    });
+    assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -244,8 +325,8 @@ fn a_thread_can_still_be_made_and_a_panic_can_still_abort() {
             &Needs::default(),
             Profile::Worker,
         );
-        let thread = std::thread::Builder::new().spawn(|| 7);
-        let joined = thread.map(std::thread::JoinHandle::join);
+        let thread = thread::Builder::new().spawn(|| 7);
+        let joined = thread.map(thread::JoinHandle::join);
         if closed.is_err() || !matches!(joined, Ok(Ok(7))) {
             return NOT_CLOSED;
         }
@@ -311,14 +392,25 @@ fn off_closes_nothing_and_says_so() {
 }
 
 #[test]
-fn no_call_is_denied_twice_in_the_same_way() {
-    for (index, rule) in RULES.iter().enumerate() {
-        let same = |other: &&rules::Rule| other.call == rule.call && other.denial == rule.denial;
-        assert_eq!(
-            RULES[index..].iter().filter(same).count(),
-            1,
-            "call {}",
-            rule.call
-        );
+fn every_line_has_a_reason_and_says_something_of_its_own() {
+    for lines in [allowed::ALLOWED, rules::KILLED, rules::REFUSED] {
+        for (index, line) in lines.iter().enumerate() {
+            assert!(!line.why.is_empty(), "{}", line.name());
+            let same = |other: &&rules::Line| other.call == line.call && other.to == line.to;
+            assert_eq!(
+                lines[index..].iter().filter(same).count(),
+                1,
+                "{}",
+                line.name()
+            );
+        }
+    }
+    // What is killed or refused for whatever arguments is nowhere allowed.
+    let always = |line: &&rules::Line| line.when.is_empty();
+    for line in rules::KILLED.iter().chain(rules::REFUSED).filter(always) {
+        let allowed = allowed::ALLOWED
+            .iter()
+            .find(|other| other.call == line.call);
+        assert!(allowed.is_none(), "{}", line.name());
     }
 }
