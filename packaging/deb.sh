@@ -20,6 +20,8 @@ mkdir -p $out/polyport-dev/usr $out/polyport-dev/DEBIAN
 mv $out/polyport/usr/include $out/polyport-dev/usr/
 mkdir -p $out/polyport-dev/usr/share
 mv $out/polyport/usr/share/pkgconfig $out/polyport-dev/usr/share/
+mkdir -p $out/polyport-dev/usr/share/polyport
+mv $out/polyport/usr/share/polyport/template $out/polyport-dev/usr/share/polyport/
 
 # --- polyport -------------------------------------------------------------------------------------
 control=$out/polyport/DEBIAN

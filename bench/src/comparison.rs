@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::calls;
 use crate::datagrams::{self, Flows};
+use crate::fetcher::{Fetcher, Page};
 use crate::generator::{self, Load};
 use crate::process;
 use crate::servers::Server;
@@ -30,6 +31,7 @@ pub(crate) struct Workload {
 pub(crate) enum Requests {
     Streams(Load),
     Datagrams(Flows),
+    Pages(Page),
 }
 
 pub(crate) const STREAMS: [Workload; 6] = [
@@ -155,6 +157,7 @@ fn turn(requests: Requests, server: &Server, pace: Pace) -> io::Result<Turn> {
 enum Generator {
     Streams(generator::Generator),
     Datagrams(datagrams::Generator),
+    Pages(Fetcher),
 }
 
 impl Generator {
@@ -167,6 +170,7 @@ impl Generator {
             Requests::Datagrams(flows) => {
                 Generator::Datagrams(datagrams::Generator::new(address, flows)?)
             }
+            Requests::Pages(page) => Generator::Pages(Fetcher::new(address, server.is_web, page)?),
         })
     }
 
@@ -174,11 +178,12 @@ impl Generator {
         match self {
             Generator::Streams(generator) => generator.run(time, REQUESTS_MAX),
             Generator::Datagrams(generator) => generator.run(time, REQUESTS_MAX),
+            Generator::Pages(fetcher) => fetcher.run(time),
         }
     }
 }
 
-fn figures(mut tally: Tally, spent: Duration) -> Turn {
+pub(crate) fn figures(mut tally: Tally, spent: Duration) -> Turn {
     let requests = tally.requests.max(1) as f64;
     Turn {
         cost_us: microseconds(spent) / requests,

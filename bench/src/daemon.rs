@@ -7,45 +7,62 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::SocketAddrV4;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::servers::{Directory, Server, beside};
+use crate::servers::{ALL_CORES, Directory, SERVERS_CORES, Server, beside};
 
 /// The service under test, first of those that a daemon here may have.
-const FIRST: &str = "echo-0";
+pub(crate) const FIRST: &str = "echo-0";
+/// What it is asked most often.
+pub(crate) const STATUS: &str = r#"{"verb":"status"}"#;
+const CONFIG: &str = "polyport.toml";
 /// More connections than any workload opens to one worker, but fewer than it may have descriptors: a
 /// worker that runs out of them tries again ten times a second, which is not idle.
 const CONNECTIONS_PER_WORKER: usize = 15_000;
 
 /// What it serves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Serves {
     /// So many services of the plugin echo, each with so many workers.
     Streams { services: usize, workers: usize },
+    /// The plugin gopher, with menus kept ready or not.
+    Hole { root: PathBuf, cache: bool },
     /// The plugin udp-echo; its guard against loops as shipped, or off.
     Datagrams { guarded: bool },
+    /// The plugin line-chat, where nobody who speaks is slowed down.
+    Rooms { workers: usize },
 }
 
 /// The build that this program is of.
 pub(crate) fn start(name: &'static str, serves: Serves) -> io::Result<Server> {
-    start_from(&beside("")?, name, serves)
+    start_from(&beside("")?, name, serves, SERVERS_CORES)
+}
+
+/// The same on all cores that the measurements know of.
+pub(crate) fn start_on_all_cores(name: &'static str, serves: Serves) -> io::Result<Server> {
+    start_from(&beside("")?, name, serves, ALL_CORES)
 }
 
 /// Starts the daemon of that folder, with the plugins there, and waits until everything serves; the
 /// server's address is the first service's.
-pub(crate) fn start_from(build: &Path, name: &'static str, serves: Serves) -> io::Result<Server> {
+pub(crate) fn start_from(
+    build: &Path,
+    name: &'static str,
+    serves: Serves,
+    cores: &[usize],
+) -> io::Result<Server> {
     let directory = Directory::new(&name.replace([' ', ','], "-"))?;
     let path = directory.path();
-    let file = path.join("polyport.toml");
+    let file = path.join(CONFIG);
     fs::write(&file, config(build, &directory, serves)?)?;
     let log = path.join("log");
     let mut command = Command::new(build.join("polyport"));
     command.args(["run", "--json", "-c"]).arg(&file);
     command.stderr(File::create(&log)?);
-    let started = Server::saying(name, command, |line| {
+    let started = Server::saying(name, command, cores, |line| {
         let announced: Value = serde_json::from_str(line).ok()?;
         let url = announced["services"][FIRST]["listen"][0].as_str()?;
         let (_, address) = url.split_once("://")?;
@@ -79,6 +96,25 @@ fn config(build: &Path, directory: &Directory, serves: Serves) -> io::Result<Str
                     "[services.echo-{nth}]\nplugin = \"echo\"\nlisten = [\"tcp://127.0.0.1:0\"]\n\
                      workers = {workers}\nlimits.connections = {connections}\n"
                 );
+            }
+        }
+        Serves::Rooms { workers } => {
+            text += &format!(
+                "[services.{FIRST}]\nplugin = \"line-chat\"\nlisten = [\"tcp://127.0.0.1:0\"]\n\
+                 workers = {workers}\nlimits.connections = {}\n\
+                 [services.{FIRST}.settings]\nburst = 10000\nrate = 1000000\n",
+                workers * CONNECTIONS_PER_WORKER
+            );
+        }
+        Serves::Hole { root, cache } => {
+            let connections = CONNECTIONS_PER_WORKER;
+            text += &format!(
+                "[services.{FIRST}]\nplugin = \"gopher\"\nlisten = [\"tcp://127.0.0.1:0\"]\n\
+                 workers = 1\nlimits.connections = {connections}\n\
+                 [services.{FIRST}.settings]\nroot = {root:?}\n"
+            );
+            if !cache {
+                text += "cache = \"0\"\n";
             }
         }
         // Rates do not hold for loopback unless they are written.
@@ -133,12 +169,39 @@ pub(crate) fn connections(server: &Server) -> Option<Connections> {
 }
 
 fn status(server: &Server) -> io::Result<Value> {
-    let directory = server.directory.as_ref();
-    let directory = directory.ok_or_else(|| io::Error::other("only the daemon has a status"))?;
-    let mut socket = UnixStream::connect(directory.path().join("run/control.sock"))?;
-    socket.write_all(b"{\"verb\":\"status\"}\n")?;
+    ask(&control_socket(server)?, STATUS)
+}
+
+/// Where the daemon is asked.
+pub(crate) fn control_socket(server: &Server) -> io::Result<PathBuf> {
+    Ok(directory(server)?.join("run/control.sock"))
+}
+
+/// Its answer to one line.
+pub(crate) fn ask(control: &Path, request: &str) -> io::Result<Value> {
+    let mut socket = UnixStream::connect(control)?;
+    socket.write_all(request.as_bytes())?;
+    socket.write_all(b"\n")?;
     let mut text = String::new();
     socket.read_to_string(&mut text)?;
     let mut reply: Value = serde_json::from_str(&text)?;
-    Ok(reply["answer"].take())
+    match reply["exit"].as_u64() {
+        Some(0) => Ok(reply["answer"].take()),
+        _ => Err(io::Error::other(format!("{request}: {}", text.trim()))),
+    }
+}
+
+/// Lets so many of its services have another setting, once the configuration is read again.
+pub(crate) fn change_settings(server: &Server, services: usize) -> io::Result<()> {
+    let file = directory(server)?.join(CONFIG);
+    let mut text = fs::read_to_string(&file)?;
+    for nth in 0..services {
+        text += &format!("[services.echo-{nth}.settings]\nline_max = \"1000B\"\n");
+    }
+    fs::write(&file, text)
+}
+
+fn directory(server: &Server) -> io::Result<&Path> {
+    let directory = server.directory.as_ref().map(Directory::path);
+    directory.ok_or_else(|| io::Error::other("only the daemon has a directory"))
 }

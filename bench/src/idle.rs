@@ -155,7 +155,7 @@ pub(crate) fn serve_holding(arguments: &[String]) -> io::Result<()> {
     let server: SocketAddrV4 = server.parse().map_err(|_| wrong())?;
     let source: Ipv4Addr = source.parse().map_err(|_| wrong())?;
     let count: usize = count.parse().map_err(|_| wrong())?;
-    process::move_to(servers::GENERATOR_CORE)?;
+    process::move_to(&[servers::GENERATOR_CORE])?;
     let held = hold(server, source, count)?;
     println!("held");
     io::stdout().flush()?;

@@ -28,21 +28,29 @@ pub(crate) const ONE: Serves = Serves::Streams {
     workers: 1,
 };
 
-/// From starting the daemon to its saying that so many services serve, in milliseconds.
-pub(crate) fn start(services: usize, times: usize) -> io::Result<Spread> {
+/// Starting the daemon until it says that all its services serve.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) milliseconds: Spread,
+    /// Of all its processes, which does not depend on what else runs on the machine.
+    pub(crate) processor_milliseconds: Spread,
+}
+
+/// With so many services that have so many workers each, on all cores.
+pub(crate) fn start(services: usize, workers: usize, times: usize) -> io::Result<Start> {
     let mut took = Vec::new();
+    let mut spent = Vec::new();
     for _ in 0..times {
         let begun = Instant::now();
-        let _server = daemon::start(
-            "start",
-            Serves::Streams {
-                services,
-                workers: 1,
-            },
-        )?;
+        let serves = Serves::Streams { services, workers };
+        let server = daemon::start_on_all_cores("start", serves)?;
         took.push(milliseconds(begun));
+        spent.push(process::processor_time(server.pid()).as_secs_f64() * 1e3);
     }
-    Ok(Spread::of(took))
+    Ok(Start {
+        milliseconds: Spread::of(took),
+        processor_milliseconds: Spread::of(spent),
+    })
 }
 
 /// From a worker's death by SIGKILL to another one serving in its place, in milliseconds. Each time
@@ -119,6 +127,6 @@ pub(crate) fn supervisor(server: &Server) -> io::Result<process::Memory> {
     process::memory(server.pid())
 }
 
-fn milliseconds(since: Instant) -> f64 {
+pub(crate) fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
 }

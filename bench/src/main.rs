@@ -13,12 +13,19 @@ mod comparison;
 mod daemon;
 mod datagram_limit;
 mod datagrams;
+mod fanout;
+mod fanout_limit;
+mod fetcher;
 mod generator;
+mod gopher_limit;
+mod holes;
 mod idle;
 mod life;
 mod limit;
+mod operating;
 mod peers;
 mod process;
+mod rooms;
 mod scoreboard;
 mod servers;
 mod spread;
@@ -29,6 +36,7 @@ use std::env;
 use std::fs;
 use std::io;
 use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
@@ -36,14 +44,17 @@ use std::time::Duration;
 use comparison::{DATAGRAMS, Pace, STREAMS};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
+use rooms::{MEMBERS, ROOMS};
 use servers::{Limit, Server};
 use table::Company;
 
 const SERVICES: usize = 10;
+/// Of each service, where a start is to be a large one.
+const WORKERS: usize = 8;
 const IDLE_CONNECTIONS: usize = 10_000;
 const USAGE: &str =
     "usage: polyport-bench [--quick] [--rounds N] [--only WORKLOAD] [--alone] [--before FOLDER]";
-/// What is no comparison: the daemon's life, and, only if asked for, very many idle connections.
+/// What is no comparison: the daemon's life, and very many idle connections.
 const LIFE: &str = "life";
 const IDLE: &str = "idle";
 
@@ -106,7 +117,8 @@ impl Wanted {
                 }
                 ("--only", Some(name)) => {
                     let workloads = || STREAMS.iter().chain(&DATAGRAMS);
-                    let known = || workloads().map(|w| w.name).chain([LIFE, IDLE]);
+                    let others = || holes::names().chain([LIFE, IDLE, ROOMS, MEMBERS]);
+                    let known = || workloads().map(|w| w.name).chain(others());
                     if !known().any(|known| known == name) {
                         let names: Vec<&str> = known().collect();
                         return Err(format!(
@@ -144,13 +156,23 @@ impl Wanted {
 fn serve_limit(arguments: &[String]) -> io::Result<()> {
     // Not one moment longer than the program that measures it.
     set_pdeathsig(Signal::SIGKILL)?;
+    if let [word, root] = arguments
+        && word == servers::HOLE_WORD
+    {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        println!("{}", listener.local_addr()?.port());
+        match gopher_limit::serve(&listener, Path::new(root))? {}
+    }
     let asked = |kind: &Limit| arguments == [kind.word()];
     let kind = Limit::ALL.into_iter().find(asked);
     let kind = kind.ok_or_else(|| io::Error::other("there is no such limit"))?;
-    if kind == Limit::Streams {
+    if matches!(kind, Limit::Streams | Limit::Rooms) {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         println!("{}", listener.local_addr()?.port());
-        match limit::serve(&listener)? {}
+        match kind {
+            Limit::Rooms => match fanout_limit::serve(&listener)? {},
+            _ => match limit::serve(&listener)? {},
+        }
     }
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     println!("{}", socket.local_addr()?.port());
@@ -162,7 +184,7 @@ fn serve_limit(arguments: &[String]) -> io::Result<()> {
 
 fn measure(wanted: &Wanted) -> io::Result<()> {
     println!("{}", machine()?);
-    process::move_to(servers::GENERATOR_CORE).map_err(|errno| {
+    process::move_to(&[servers::GENERATOR_CORE]).map_err(|errno| {
         io::Error::other(format!(
             "servers and load need a core each, so two cores: {errno}"
         ))
@@ -171,10 +193,21 @@ fn measure(wanted: &Wanted) -> io::Result<()> {
     let company = &wanted.company;
     table::streams(|name| wanted.wants(name), company, wanted.pace())?;
     table::datagrams(|name| wanted.wants(name), company, wanted.pace())?;
+    if wanted.wants(ROOMS) {
+        rooms::measure(company.peers, wanted.pace())?;
+    }
+    let of_gopher = |name: &str| match wanted.only.as_deref() {
+        Some(holes::GOPHER) => true,
+        _ => wanted.wants(name),
+    };
+    holes::measure(of_gopher, company.before.as_deref(), wanted.pace())?;
     if wanted.wants(LIFE) {
         live(wanted)?;
     }
-    if wanted.only.as_deref() == Some(IDLE) {
+    if wanted.wants(MEMBERS) {
+        rooms::silent()?;
+    }
+    if wanted.wants(IDLE) && (!wanted.quick || wanted.only.is_some()) {
         idle::measure(descriptors)?;
     }
     Ok(())
@@ -197,6 +230,26 @@ fn machine() -> io::Result<String> {
     ))
 }
 
+/// What operators ask for.
+fn operate(times: usize) -> io::Result<()> {
+    eprintln!("changes ...");
+    let restarted = operating::restart(times)?;
+    println!("| a new worker in the place of one, spawned and serving | {restarted:.1} ms |");
+    for changed in [1, SERVICES] {
+        let took = operating::reload(SERVICES, changed, times)?;
+        println!(
+            "| reload, {changed} of {SERVICES} services changed, to its commit | {took:.1} ms |"
+        );
+    }
+    let server = daemon::start("control", life::ONE)?;
+    let answers = operating::answers(&server)?;
+    println!(
+        "| `status` while three knock who mean no good ({} times), p50 and p99 | {:.2} and {:.2} ms |",
+        answers.knocks, answers.p50, answers.p99
+    );
+    Ok(())
+}
+
 fn live(wanted: &Wanted) -> io::Result<()> {
     let (times, idle) = if wanted.quick {
         (2, IDLE_CONNECTIONS / 10)
@@ -205,10 +258,18 @@ fn live(wanted: &Wanted) -> io::Result<()> {
     };
     println!("\n| what | figure |\n|---|---|");
     eprintln!("starts ...");
-    let start = life::start(SERVICES, times)?;
-    println!("| start to ready, {SERVICES} services | {start:.1} ms |");
+    for workers in [1, WORKERS] {
+        let life::Start {
+            milliseconds,
+            processor_milliseconds,
+        } = life::start(SERVICES, workers, times)?;
+        let what = format!("{SERVICES} services with {} workers", SERVICES * workers);
+        println!("| start to ready, {what} | {milliseconds:.1} ms |");
+        println!("| processor time of that, all processes | {processor_milliseconds:.0} ms |");
+    }
     let replaced = life::replacement(times)?;
     println!("| death of a worker to the next one serving | {replaced:.1} ms |");
+    operate(times)?;
 
     let announced = scoreboard::callback_ns(times)?;
     println!("| a callback announced on the scoreboard and left | {announced:.1} ns |");

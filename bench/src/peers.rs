@@ -6,6 +6,7 @@
 use std::env;
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::servers::{Directory, Server};
@@ -104,9 +105,13 @@ impl Peers {
     }
 }
 
-fn is_installed(program: &str) -> bool {
+pub(crate) fn is_installed(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    // What administrators run lies where not everybody looks.
+    let others = [PathBuf::from("/usr/sbin")];
+    env::split_paths(&path)
+        .chain(others)
+        .any(|folder| folder.join(program).is_file())
 }
 
 fn python(name: &'static str, script: &str) -> io::Result<Server> {

@@ -17,18 +17,22 @@ use nix::unistd::Pid;
 /// `USER_HZ`, the same on every architecture of Linux that Rust runs on but Alpha and IA-64.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// Runs this on one core only, with all processes that it starts; then the thread goes to another.
-pub(crate) fn on_core<R>(core: usize, after: usize, run: impl FnOnce() -> R) -> nix::Result<R> {
-    move_to(core)?;
+/// Runs this on these cores only, with all processes that it starts; then the thread goes to another.
+pub(crate) fn on_cores<R>(
+    cores: &[usize],
+    after: usize,
+    run: impl FnOnce() -> R,
+) -> nix::Result<R> {
+    move_to(cores)?;
     let result = run();
-    move_to(after)?;
+    move_to(&[after])?;
     Ok(result)
 }
 
-pub(crate) fn move_to(core: usize) -> nix::Result<()> {
-    let mut cores = CpuSet::new();
-    cores.set(core)?;
-    sched_setaffinity(Pid::from_raw(0), &cores)
+pub(crate) fn move_to(cores: &[usize]) -> nix::Result<()> {
+    let mut set = CpuSet::new();
+    cores.iter().try_for_each(|core| set.set(*core))?;
+    sched_setaffinity(Pid::from_raw(0), &set)
 }
 
 /// The process and all that descend from it.

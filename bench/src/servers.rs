@@ -18,10 +18,14 @@ use nix::unistd::Pid;
 use crate::process;
 
 /// Where the servers run, and where everything else does.
-pub(crate) const SERVERS_CORE: usize = 0;
+pub(crate) const SERVERS_CORES: &[usize] = &[0];
 pub(crate) const GENERATOR_CORE: usize = 1;
+/// For servers that are to have more than one, the generator's among them: there may be no others.
+pub(crate) const ALL_CORES: &[usize] = &[0, GENERATOR_CORE];
 /// What makes this program the limit.
 pub(crate) const LIMIT_VERB: &str = "serve-limit";
+/// Which limit it is then: that of gopher; a folder follows.
+pub(crate) const HOLE_WORD: &str = "hole";
 /// No start and no end takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(2);
@@ -32,16 +36,23 @@ pub(crate) enum Limit {
     Streams,
     Datagrams,
     Segments,
+    Rooms,
 }
 
 impl Limit {
-    pub(crate) const ALL: [Limit; 3] = [Limit::Streams, Limit::Datagrams, Limit::Segments];
+    pub(crate) const ALL: [Limit; 4] = [
+        Limit::Streams,
+        Limit::Datagrams,
+        Limit::Segments,
+        Limit::Rooms,
+    ];
 
     pub(crate) fn word(self) -> &'static str {
         match self {
             Limit::Streams => "streams",
             Limit::Datagrams => "datagrams",
             Limit::Segments => "segments",
+            Limit::Rooms => "rooms",
         }
     }
 }
@@ -49,6 +60,8 @@ impl Limit {
 pub(crate) struct Server {
     pub(crate) name: &'static str,
     pub(crate) address: SocketAddrV4,
+    /// It is asked by HTTP.
+    pub(crate) is_web: bool,
     child: Child,
     /// Kept open, as writing to a closed one would end the server.
     _said: Option<BufReader<ChildStdout>>,
@@ -64,6 +77,13 @@ impl Server {
         Server::saying_its_port(name, command)
     }
 
+    /// This program, as the limit of gopher, with this folder.
+    pub(crate) fn limit_of_hole(name: &'static str, root: &Path) -> io::Result<Server> {
+        let mut command = Command::new(env::current_exe()?);
+        command.args([LIMIT_VERB, HOLE_WORD]).arg(root);
+        Server::saying_its_port(name, command)
+    }
+
     /// Starts what `command` makes of a port that was free a moment ago, and waits until it listens.
     /// A server that does not say where it is takes no port of its own.
     pub(crate) fn on_free_port(
@@ -76,7 +96,8 @@ impl Server {
         let server = Server {
             name,
             address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, free.port()),
-            child: spawn(&mut command)?,
+            is_web: false,
+            child: spawn(&mut command, SERVERS_CORES)?,
             _said: None,
             directory: None,
         };
@@ -88,13 +109,15 @@ impl Server {
     pub(crate) fn saying(
         name: &'static str,
         mut command: Command,
+        cores: &[usize],
         address_in: impl FnOnce(&str) -> Option<SocketAddrV4>,
     ) -> io::Result<Server> {
-        let mut child = spawn(command.stdout(Stdio::piped()))?;
+        let mut child = spawn(command.stdout(Stdio::piped()), cores)?;
         let mut said = child.stdout.take().map(BufReader::new);
         let mut server = Server {
             name,
             address: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+            is_web: false,
             child,
             _said: None,
             directory: None,
@@ -111,7 +134,7 @@ impl Server {
     }
 
     pub(crate) fn saying_its_port(name: &'static str, command: Command) -> io::Result<Server> {
-        Server::saying(name, command, |line| {
+        Server::saying(name, command, SERVERS_CORES, |line| {
             let port = line.parse().ok()?;
             Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
         })
@@ -134,9 +157,9 @@ impl Drop for Server {
     }
 }
 
-fn spawn(command: &mut Command) -> io::Result<Child> {
+fn spawn(command: &mut Command, cores: &[usize]) -> io::Result<Child> {
     command.stdin(Stdio::null());
-    process::on_core(SERVERS_CORE, GENERATOR_CORE, || command.spawn())?
+    process::on_cores(cores, GENERATOR_CORE, || command.spawn())?
 }
 
 /// Asks until there is an answer.

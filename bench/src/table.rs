@@ -11,8 +11,14 @@ use crate::comparison::{self, DATAGRAMS, Pace, STREAMS, Turn, Workload};
 use crate::daemon::{self, Serves};
 use crate::life;
 use crate::peers::Peers;
-use crate::servers::{Limit, Server};
+use crate::servers::{Limit, SERVERS_CORES, Server};
 use crate::spread::Spread;
+
+/// One service with two workers.
+const TWO: Serves = Serves::Streams {
+    services: 1,
+    workers: 2,
+};
 
 /// What is measured beside the limits and this build of the daemon.
 pub(crate) struct Company {
@@ -25,7 +31,7 @@ impl Company {
     fn another_build(&self, serves: Serves) -> io::Result<Option<Server>> {
         let folder = self.before.as_deref();
         folder
-            .map(|folder| daemon::start_from(folder, "Polyport before", serves))
+            .map(|folder| daemon::start_from(folder, "Polyport before", serves, SERVERS_CORES))
             .transpose()
     }
 
@@ -51,13 +57,8 @@ pub(crate) fn streams(
         Server::limit("limit", Limit::Streams)?,
         Server::limit("limit again", Limit::Streams)?,
         daemon::start("Polyport", life::ONE)?,
-        daemon::start(
-            "Polyport, 2 workers",
-            Serves::Streams {
-                services: 1,
-                workers: 2,
-            },
-        )?,
+        daemon::start("Polyport, 2 workers", TWO)?,
+        daemon::start_on_all_cores("Polyport, 2 workers, 2 cores", TWO)?,
     ];
     servers.extend(company.another_build(life::ONE)?);
     let peers = company.peers(Peers::for_streams);
@@ -116,8 +117,8 @@ fn compare(
         pace.warm_up.as_millis()
     );
     println!(
-        "| workload | server | CPU µs/request | CPU ratio | rate ratio | p50 µs | p99 µs \
-         | calls/request |\n|---|---|---|---|---|---|---|---|"
+        "| workload | server | CPU µs/request | CPU ratio | rate ratio | p50 µs | p99 µs | p99/p50 \
+         | calls/request |\n|---|---|---|---|---|---|---|---|---|"
     );
     let mut notes = Vec::new();
     for workload in workloads {
@@ -155,7 +156,7 @@ fn row(
 ) -> String {
     if silent(of) {
         let (title, name) = (workload.title, server.name);
-        return format!("| {title} | {name} | – | – | – | – | – | – |");
+        return format!("| {title} | {name} | – | – | – | – | – | – | – |");
     }
     let each = |figure: fn(&Turn) -> f64| Spread::of(of.iter().map(figure));
     let ratio = |figure: fn(&Turn, &Turn) -> f64| {
@@ -163,7 +164,7 @@ fn row(
     };
     let calls = calls.map_or_else(|| "–".to_owned(), |calls| format!("{calls:.2}"));
     format!(
-        "| {} | {} | {:.2} | {:.2} | {:.2} | {:.0} | {:.0} | {calls} |",
+        "| {} | {} | {:.2} | {:.2} | {:.2} | {:.0} | {:.0} | {:.1} | {calls} |",
         workload.title,
         server.name,
         each(|turn| turn.cost_us),
@@ -171,6 +172,7 @@ fn row(
         ratio(|own, limit| own.per_second / limit.per_second),
         each(|turn| turn.p50_us).median,
         each(|turn| turn.p99_us).median,
+        each(|turn| turn.p99_us / turn.p50_us),
     )
 }
 

@@ -1,25 +1,26 @@
-//! Exit codes: fixed, documented in the README, never reused for something else.
+//! Exit codes: fixed, documented in the README and the manual, never reused for something else.
+//!
+//! Invariant: the table and the constants are one text.
 
-/// It is done.
-pub const DONE: u8 = 0;
-/// It failed; standard error says why.
-pub const FAILED: u8 = 1;
-/// The command line makes no sense.
-pub const USAGE: u8 = 2;
-/// No daemon answers.
-pub const NOT_RUNNING: u8 = 3;
-/// The caller may not do this.
-pub const NOT_PERMITTED: u8 = 4;
-/// The configuration, or a plugin in it, is rejected; nothing has changed.
-pub const REJECTED: u8 = 5;
-/// No answer in time; the outcome is not known.
-pub const TIMED_OUT: u8 = 6;
-/// It runs, but not all of it.
-pub const DEGRADED: u8 = 7;
+macro_rules! codes {
+    ($($name:ident = $code:literal, $meaning:literal;)+) => {
+        $(#[doc = $meaning] pub const $name: u8 = $code;)+
 
-/// `run`: an internal error.
-pub const INTERNAL: u8 = 70;
-/// `run`: the operating system refuses (an address in use, no permission); trying again may help.
-pub const SYSTEM: u8 = 71;
-/// `run`: bad configuration; trying again does not help.
-pub const CONFIG: u8 = 78;
+        /// Every code, with what it means.
+        pub const MEANINGS: &[(u8, &str)] = &[$(($code, $meaning)),+];
+    };
+}
+
+codes! {
+    DONE = 0, "It is done.";
+    FAILED = 1, "It failed; standard error says why.";
+    USAGE = 2, "The command line makes no sense.";
+    NOT_RUNNING = 3, "No daemon answers.";
+    NOT_PERMITTED = 4, "The caller may not do this.";
+    REJECTED = 5, "The configuration, or a plugin in it, is rejected; nothing has changed.";
+    TIMED_OUT = 6, "No answer in time; the outcome is not known.";
+    DEGRADED = 7, "It runs, but not all of it.";
+    INTERNAL = 70, "`run`: an internal error.";
+    SYSTEM = 71, "`run`: the operating system refuses (an address in use, no permission); trying again may help.";
+    CONFIG = 78, "`run`: bad configuration; trying again does not help.";
+}

@@ -3,9 +3,10 @@
 //! A child is told everything by its brief; its command line is for readers of `ps` only. Whoever
 //! starts this by hand lacks the channel and is told so.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 
-use crate::channel::{Brief, Channel, CheckBrief, ProbeBrief, Report, handed};
+use crate::channel::{Brief, Channel, CheckBrief, Depth, ProbeBrief, Report, handed};
 use crate::exit;
 use crate::plan::{Needs, SandboxPolicy};
 use crate::supervisor::rehearse;
@@ -67,12 +68,17 @@ fn check(channel: &Channel, brief: &CheckBrief, answer: OwnedFd) -> u8 {
 fn probe(channel: &Channel, brief: &ProbeBrief, answer: OwnedFd) -> u8 {
     let _ = log::begin(&log::early(), &format!("probe {}", brief.service));
     let identity = brief.daemon.numbers_for(&brief.plan);
-    let closed = jail::limits_for_probe()
+    let closed = jail::limits_for_probe(brief.depth.file_bytes_max())
         .map_err(|error| error.to_string())
         .and_then(|()| jail::drop_identity(identity).map_err(|error| error.to_string()))
         .and_then(|()| orphan::end_with_parent().map_err(|error| error.to_string()));
+    let rendered = match brief.depth {
+        Depth::Render(_) => spawn::take_handed(handed::FIXED_FDS, 1),
+        _ => None,
+    };
+    let rendered = rendered.and_then(|mut fds| fds.pop()).map(File::from);
     let verdict = closed.and_then(|()| {
-        plugin_host::probe::run(brief, |needs| {
+        plugin_host::probe::run(brief, rendered, |needs| {
             let level = sandbox::close(brief.daemon.sandbox, needs, Profile::Probe);
             level.map(drop).map_err(|error| error.to_string())
         })

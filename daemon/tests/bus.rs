@@ -3,8 +3,13 @@
 
 mod support;
 
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
 use nix::sys::signal::Signal;
-use support::daemon::Daemon;
+use support::daemon::{Daemon, Directory, PATIENCE};
 use support::meeting::{Peer, hub_of};
 
 const CONFIG: &str = "[services.meets]
@@ -115,5 +120,96 @@ fn history_outlives_the_daemon() {
         "a retry is known after a restart"
     );
     drop(peer);
+    daemon.finish(&[]);
+}
+
+/// The pid in `status`, which says so as well as the log.
+fn hub_in_status(daemon: &Daemon) -> u64 {
+    let status = daemon.wait_for("a hub", |status| status["hub"]["pid"].is_u64());
+    status["hub"]["pid"].as_u64().expect("a number")
+}
+
+#[test]
+fn a_hub_is_replaced_in_order_when_what_it_is_started_with_changes() {
+    let daemon = Daemon::start("bus-renewed", CONFIG);
+    let [mut a, mut b] = Peer::of_both(&daemon);
+    for peer in [&mut a, &mut b] {
+        peer.say("last room 0");
+        peer.until("caught up");
+    }
+    let (mut hub, workers) = (hub_in_status(&daemon), daemon.worker_pids("meets"));
+    for (round, keys) in ["bus.history = 7", "bus.keep = \"2h\""].iter().enumerate() {
+        daemon.write_config(&format!("[daemon]\n{keys}\n{CONFIG}"));
+        for nth in 0..20 {
+            a.say(&format!("publish room a{round}.{nth} a{round}.{nth}"));
+            b.say(&format!("publish room b{round}.{nth} b{round}.{nth}"));
+        }
+        let reloaded = daemon.operate(&["reload", "--wait"]);
+        assert!(reloaded.status.success(), "{reloaded:?}");
+        daemon.wait_for("the next hub", |status| {
+            let pid = status["hub"]["pid"].as_u64();
+            pid.is_some_and(|pid| pid != hub) && status["hub"]["workers"] == 2
+        });
+        hub = hub_in_status(&daemon);
+        for peer in [&mut a, &mut b] {
+            while peer.messages().len() < 40 * (round + 1) {
+                peer.next();
+            }
+        }
+        let again = daemon.operate(&["reload", "--wait"]);
+        let said = String::from_utf8_lossy(&again.stdout).into_owned();
+        assert!(said.contains("nothing has changed"), "{said}");
+        assert_eq!(
+            hub_in_status(&daemon),
+            hub,
+            "nothing was replaced for nothing"
+        );
+    }
+    assert_eq!(a.messages(), b.messages(), "one order for all");
+    assert_eq!(daemon.worker_pids("meets"), workers, "workers go on");
+    let page = daemon.operate(&["status"]).stdout;
+    let page = String::from_utf8_lossy(&page).into_owned();
+    assert!(
+        page.contains(&format!("hub  pid {hub}, serving for ")),
+        "{page}"
+    );
+    drop((a, b));
+    daemon.finish(&[]);
+}
+
+fn wait_file(path: &Path, text: &str) -> String {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let found = fs::read_to_string(path).unwrap_or_default();
+        if found.contains(text) {
+            return found;
+        }
+        assert!(Instant::now() < until, "no {text:?} in {}", path.display());
+        std::thread::yield_now();
+    }
+}
+
+/// As logrotate(8) does it: the file is moved away, then everybody is told.
+#[test]
+fn a_log_that_is_moved_away_is_begun_anew_by_supervisor_workers_and_hub() {
+    let directory = Arc::new(Directory::new("bus-log"));
+    let log = directory.path().join("log");
+    let target = format!("[daemon]\nlog.target = \"file\"\nlog.file = {log:?}\n");
+    let daemon = Daemon::start_in(directory.clone(), &(target + CONFIG));
+    let [a, b] = Peer::of_both(&daemon);
+    let level = daemon.operate(&["log-level", "debug"]);
+    assert!(level.status.success(), "{level:?}");
+    let moved = directory.path().join("log.1");
+    fs::rename(&log, &moved).expect("moved");
+    daemon.signal(daemon.pid(), Signal::SIGUSR1);
+    wait_file(&log, "the log was reopened");
+    let before = fs::read_to_string(&moved).expect("it is there");
+    drop((a, b));
+    wait_file(&log, "connection closed");
+    let worker = daemon.worker_pids("meets")[0];
+    daemon.signal(worker, Signal::SIGKILL);
+    wait_file(&log, "a member leaves the bus");
+    let after = fs::read_to_string(&moved).expect("it is there");
+    assert_eq!(after, before, "nobody writes where it was");
     daemon.finish(&[]);
 }

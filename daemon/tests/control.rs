@@ -3,10 +3,10 @@
 mod support;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use support::daemon::{Daemon, run_to_end};
 use support::namespace;
@@ -113,6 +113,7 @@ fn who_asks_decides_what_may_be_asked() {
         assert_eq!(output.status.code(), Some(code), "{verb}: {said}");
         assert!(said.contains(part), "{verb}: {said}");
     }
+    nobody_holds_places(&open, SOMEBODY);
     let line = operated.wait_log("`log-level` was asked by uid 65534");
     for part in ["gid=65534", "comm=polyport", "role=operate", "result=done"] {
         assert!(line.contains(part), "{part} is missing from {line}");
@@ -122,4 +123,46 @@ fn who_asks_decides_what_may_be_asked() {
     for daemon in [closed, open, operated] {
         daemon.finish(&[]);
     }
+}
+
+/// A crowd without a role that says nothing, as one that stays and one that comes again and again.
+fn nobody_holds_places(daemon: &Daemon, uid: u32) {
+    let script = "import socket, sys\n\
+                  calls = []\n\
+                  for n in range(2000):\n\
+                  \x20   call = socket.socket(socket.AF_UNIX)\n\
+                  \x20   call.connect(sys.argv[1])\n\
+                  \x20   calls.append(call)\n\
+                  \x20   if n > 500: calls.pop(0).close()\n\
+                  \x20   if n == 500: print('crowded', flush=True)\n\
+                  print('done', flush=True)\n\
+                  sys.stdin.read()\n";
+    // Where Debian puts it; another one may lie where only whoever runs the tests can go.
+    let mut command = Command::new("/usr/bin/python3");
+    let before = descriptors(daemon);
+    command.args(["-c", script]).arg(daemon.socket());
+    command.current_dir("/").uid(uid).gid(uid);
+    let mut crowd = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sudo apt-get install -y python3");
+    let mut said = BufReader::new(crowd.stdout.take().expect("piped")).lines();
+    for wanted in ["crowded", "done"] {
+        assert_eq!(said.next().expect("a line").expect("text"), wanted);
+        for _ in 0..100 {
+            is_answered(daemon);
+        }
+        let held = descriptors(daemon) - before;
+        assert!(held <= 4, "{held} of its descriptors are the crowd's");
+    }
+    drop(crowd.stdin.take());
+    assert!(crowd.wait().expect("our child").success());
+}
+
+/// Of the supervisor, who is between two callers when it has answered one.
+fn descriptors(daemon: &Daemon) -> i64 {
+    is_answered(daemon);
+    let fds = fs::read_dir(format!("/proc/{}/fd", daemon.pid()));
+    fds.expect("it lives").count() as i64
 }

@@ -19,6 +19,14 @@ use targets::written;
 /// It takes a plugin as well.
 const SETTINGS: &str = "settings";
 
+/// Fed by a test of the same name in `plugins/gopher`.
+const OF_GOPHER: [&str; 4] = [
+    "gopher_http",
+    "gopher_map",
+    "gopher_plus",
+    "gopher_selector",
+];
+
 #[test]
 fn every_target_keeps_its_promise_on_the_kept_corpus() {
     for (name, target) in targets::ALL {
@@ -46,6 +54,7 @@ fn feed(name: &str, target: impl Fn(&[u8]) -> bool) {
 fn corpus_targets_and_the_fuzzer_s_programs_are_the_same() {
     let mut names: BTreeSet<String> = targets::ALL.map(|(name, _)| name.to_owned()).into();
     names.insert(SETTINGS.to_owned());
+    names.extend(OF_GOPHER.map(str::to_owned));
     for folder in ["corpus", "fuzz_targets"] {
         let stems = entries(&root().join(folder)).into_iter().map(|path| {
             path.file_stem()

@@ -70,16 +70,10 @@ fn the_readme_names_the_verbs_that_there_are() {
 
 #[test]
 fn the_readme_explains_the_exit_codes_as_the_source_does() {
-    let mut meaning = String::new();
-    let mut in_source = Vec::new();
-    for line in read("daemon/src/exit.rs").lines() {
-        if let Some(text) = line.strip_prefix("/// ") {
-            meaning = format!("{meaning} {text}").trim_start().to_owned();
-        } else if let Some((_, code)) = line.split_once(": u8 = ") {
-            let code = code.trim_end_matches(';').to_owned();
-            in_source.push((code, std::mem::take(&mut meaning)));
-        }
-    }
+    let in_source = polyport::exit::MEANINGS.iter();
+    let in_source: Vec<(String, String)> = in_source
+        .map(|(code, meaning)| (code.to_string(), (*meaning).to_owned()))
+        .collect();
     let in_readme: Vec<(String, String)> = section("README.md", "Exit codes")
         .lines()
         .map(cells)
@@ -118,6 +112,7 @@ fn every_path_that_a_document_names_exists() {
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
         "README.md",
+        "SECURITY.md",
         "docs/life-of-a-byte.md",
         "docs/limits.md",
         "docs/writing-plugins.md",

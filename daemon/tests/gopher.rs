@@ -1,5 +1,5 @@
-//! Gopher through the real daemon, read by programs that everybody has: curl, lynx, w3m and the Debian
-//! client `gopher`, and by a browser's requests.
+//! Gopher through the real daemon, read by the programs of others: curl, lynx, w3m, phetch, Pituophis and
+//! the Debian client `gopher`, and by a browser's requests.
 //!
 //! The hole is the one that is shipped, so what it links to is shown to be there. What the answers are
 //! in detail is tested with the plugin.
@@ -40,6 +40,29 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// What `scripts/clients.sh` has put beside the build: phetch, and Pituophis as a script of ours calls it.
+fn client(name: &str) -> Command {
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients");
+    let (file, command) = match name {
+        "phetch" => {
+            let file = clients.join("bin/phetch");
+            (file.clone(), Command::new(file))
+        }
+        "Pituophis" => {
+            let mut python = program("python3", "python3");
+            python.arg("tests/clients/pituophis_fetch.py");
+            python.env("PYTHONPATH", clients.join("python"));
+            (clients.join("python/pituophis"), python)
+        }
+        debian => return program(debian, debian),
+    };
+    assert!(
+        file.exists(),
+        "{name} is missing; run this first:\n  ./scripts/clients.sh"
+    );
+    command
+}
+
 #[test]
 fn clients_read_menus_texts_searches_addresses_and_errors() {
     let plain = Directory::new("gopher-clients-plain");
@@ -48,6 +71,14 @@ fn clients_read_menus_texts_searches_addresses_and_errors() {
     let lynx: &[&str] = &["-dump", "-nolist"];
     let w3m: &[&str] = &["-dump"];
     let curl: &[&str] = &["--silent", "--max-time", "20"];
+    let phetch: &[&str] = &["--no-config", "--raw"];
+    let programs = [
+        ("curl", curl),
+        ("lynx", lynx),
+        ("w3m", w3m),
+        ("phetch", phetch),
+        ("Pituophis", &[]),
+    ];
     for (item, expected) in [
         ("", "Writing a plugin"),
         ("1/plugins", "The idea"),
@@ -58,16 +89,20 @@ fn clients_read_menus_texts_searches_addresses_and_errors() {
         ("7/search%09shared", "plugins/idea.txt"),
         ("hURL:http://example.org/", "http://example.org/"),
     ] {
-        for (name, arguments) in [("curl", curl), ("lynx", lynx), ("w3m", w3m)] {
+        for (name, arguments) in programs {
+            if name == "phetch" && item.starts_with("hURL:") {
+                // It takes the second colon of an address for a port, and sends such items to a browser.
+                continue;
+            }
             let item = match name {
-                // These two ask for a search in their own way.
-                "lynx" | "w3m" => item.replace("%09", "?"),
+                // They ask for a search in their own way.
+                "lynx" | "w3m" | "phetch" => item.replace("%09", "?"),
                 _ => item.to_owned(),
             };
             let url = format!("gopher://{address}/{item}");
             let mut arguments = arguments.to_vec();
             arguments.push(&url);
-            let printed = text(&output(program(name, name), &arguments));
+            let printed = text(&output(client(name), &arguments));
             assert!(printed.contains(expected), "{name} {url}: {printed}");
         }
     }
@@ -107,10 +142,12 @@ fn a_binary_arrives_whole_whoever_asks() {
     fs::write(plain.path().join("a.bin"), &content).expect("a file");
     let daemon = serve("gopher-binary", plain.path());
     let address = daemon.address("plain", 0);
+    // phetch and w3m print what is no text as something else.
     for (name, arguments) in [
         ("curl", &["--silent", "gopher://ADDRESS/9/a.bin"][..]),
         ("curl", &["--silent", "http://ADDRESS/a.bin"]),
         ("lynx", &["-source", "gopher://ADDRESS/9/a.bin"]),
+        ("Pituophis", &["gopher://ADDRESS/9/a.bin"]),
     ] {
         let arguments: Vec<String> = arguments
             .iter()
@@ -118,7 +155,7 @@ fn a_binary_arrives_whole_whoever_asks() {
             .collect();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         assert!(
-            output(program(name, name), &arguments) == content,
+            output(client(name), &arguments) == content,
             "{name} {arguments:?}"
         );
     }
@@ -172,6 +209,80 @@ fn browsers_follow_the_links_of_the_pages() {
     assert!(get("/missing").starts_with("HTTP/1.1 404 Not Found\r\n"));
     assert!(get("/search?q=shared").contains("href=\"/plugins/idea.txt\""));
     daemon.finish(&[]);
+}
+
+#[test]
+fn an_answer_is_rendered_as_it_would_be_sent() {
+    let plugins = support::plugins::folder();
+    let place = Directory::new("gopher-render");
+    let root = place.path().join("root");
+    fs::create_dir(&root).expect("a folder");
+    let large: Vec<u8> = (0..700_000_u32).flat_map(u32::to_le_bytes).collect();
+    fs::write(root.join("large.bin"), &large).expect("a file");
+    fs::write(root.join("a.txt"), "a text").expect("a file");
+    let file = place.path().join("polyport.toml");
+    let config = format!(
+        "[daemon]\nplugin_dir = {plugins:?}\nrun_dir = {0:?}\nstate_dir = {0:?}\n\
+         [services.hole]\nplugin = \"gopher\"\nlisten = [\"tcp://127.0.0.1:0\"]\n\
+         [services.hole.settings]\nroot = {root:?}\nhostname = \"h.example\"\nport = 70\n",
+        place.path()
+    );
+    fs::write(&file, config).expect("a file");
+    let render = |arguments: &[&str], input: &[u8]| {
+        let (said, asked) = (place.path().join("said"), place.path().join("asked"));
+        fs::write(&asked, input).expect("a file");
+        let mut command = polyport();
+        command.arg("render").args(arguments).current_dir(&root);
+        // A file, whose length is limited where others only probe.
+        command.stdout(fs::File::create(&said).expect("a file"));
+        command.stdin(fs::File::open(&asked).expect("a file"));
+        let output = command.output().expect("it runs");
+        let errors = text(&output.stderr);
+        (
+            output.status.code(),
+            fs::read(said).expect("a file"),
+            errors,
+        )
+    };
+    let file = file.to_str().expect("UTF-8");
+    let menu = "0a.txt\t/a.txt\th.example\t70\r\n9large.bin\t/large.bin\th.example\t70\r\n.\r\n";
+    let page = "GET /a.txt HTTP/1.0\r\n\r\n";
+    let alone = ["gopher", "/a.txt", "--set", "root=.", "--config"];
+    for (arguments, input, expected) in [
+        (&["hole", "-c", file][..], "", menu.as_bytes()),
+        (&["hole", "/large.bin", "-c", file], "", &large),
+        (&["hole", "/a.txt\t+", "-c", file], "", b"+6\r\na text"),
+        (
+            &["hole", "--set", "hostname=x", "-c", file, "/a.txt"],
+            "",
+            b"a text",
+        ),
+        (&[&alone[..], &[file]].concat(), "", b"a text"),
+    ] {
+        let (code, said, errors) = render(arguments, input.as_bytes());
+        assert!(
+            code == Some(0) && said == expected,
+            "{arguments:?}: {code:?} {errors}"
+        );
+    }
+    let (code, said, errors) = render(&["hole", "-", "-c", file], page.as_bytes());
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(text(&said).ends_with("\r\n\r\na text"), "{}", text(&said));
+    for (arguments, expected) in [
+        (
+            &["hole", "--set", "sort=odd", "-c", file][..],
+            "settings.sort",
+        ),
+        (&["gopher", "-c", file], "--set root: is required"),
+        (&["nothing", "-c", file], "nothing"),
+    ] {
+        let (code, said, errors) = render(arguments, b"");
+        assert!(
+            code == Some(5) && said.is_empty(),
+            "{arguments:?}: {code:?}"
+        );
+        assert!(errors.contains(expected), "{arguments:?}: {errors}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::TcpStream;
 
 use nix::sys::signal::Signal;
@@ -26,13 +26,18 @@ struct Person {
 }
 
 impl Person {
-    fn join(daemon: &Daemon, nick: &str) -> Person {
+    /// Has not said its nick.
+    fn come(daemon: &Daemon) -> Person {
         let stream = TcpStream::connect(daemon.address("chat", 0)).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("set");
-        let mut person = Person {
+        Person {
             reader: BufReader::new(stream),
             lines: Vec::new(),
-        };
+        }
+    }
+
+    fn join(daemon: &Daemon, nick: &str) -> Person {
+        let mut person = Person::come(daemon);
         person.say(nick);
         person.until(|line| line.contains("you are in #lobby"));
         person
@@ -57,6 +62,18 @@ impl Person {
                 return line;
             }
         }
+    }
+
+    /// The next line; an empty one if the session has ended, or was lost with its worker.
+    fn next_or_end(&mut self) -> String {
+        let mut line = String::new();
+        match self.reader.read_line(&mut line) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("{:?}", self.lines),
+            Err(_) | Ok(0) => return String::new(),
+            Ok(_) => {}
+        }
+        self.lines.push(line.trim_end().to_owned());
+        line.trim_end().to_owned()
     }
 
     fn until_said(&mut self, by: &str, text: &str) {
@@ -158,6 +175,10 @@ fn a_conversation_goes_on_in_one_order_though_the_hub_is_killed_and_sessions_are
 fn a_worker_that_is_killed_takes_its_people_along_and_their_nicks_are_free() {
     let daemon = Daemon::start("line-chat-worker", CONFIG);
     let mut people = crowd(&daemon, 12);
+    // Once the last one's coming has gone round, everybody's has.
+    for person in &mut people[..11] {
+        person.until(|line| line.starts_with("-- p11 joined"));
+    }
     let pids = daemon.worker_pids("chat");
     daemon.signal(pids[0], Signal::SIGKILL);
     let mut left: Vec<Person> = Vec::new();
@@ -255,4 +276,113 @@ fn telnet_on_a_terminal_hears_on_after_control_c() {
         String::from_utf8_lossy(&printed)
     );
     daemon.finish(&[]);
+}
+
+#[test]
+fn an_operator_may_have_a_password_that_the_configuration_does_not_tell() {
+    // Of "correct horse", by the program argon2 with as little work as it takes.
+    let hash = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$H9YweMwoZaKj+u6urw6adAxV6iLhNwQ/DYbynE6J72M";
+    let config = format!("{CONFIG}op_passwords = [\"battery staple\", {hash:?}]\n");
+    let daemon = Daemon::start("line-chat-op", &config);
+    let mut people = crowd(&daemon, 3);
+    for (person, password) in people
+        .iter_mut()
+        .zip(["battery staple", "correct horse", hash])
+    {
+        // What comes behind it waits until the password was looked at.
+        person.say(&format!("/op {password}\n/unban nobody\n/uptime"));
+        person.until(|line| line.starts_with("up for"));
+    }
+    let is_operator = |person: &Person| person.lines.iter().any(|line| line == "done");
+    assert!(is_operator(&people[0]) && is_operator(&people[1]));
+    assert!(!is_operator(&people[2]), "the hash is no password");
+    people[2].say("/op wrong\n/op wrong too");
+    let mut rest = String::new();
+    let closed = std::io::Read::read_to_string(&mut people[2].reader, &mut rest);
+    closed.expect("it is closed in order");
+    assert_eq!(rest.matches("no operator's password").count(), 2, "{rest}");
+    drop(people);
+    daemon.finish(&["wrong password".to_owned()]);
+}
+
+#[test]
+fn sixty_four_race_for_a_nick_while_the_hub_dies_and_one_has_it() {
+    let daemon = Daemon::start("line-chat-race", CONFIG);
+    let mut racers: Vec<Person> = (0..64).map(|_| Person::come(&daemon)).collect();
+    let nicks = ["bob", "BOB", "Bob"];
+    for (nth, racer) in racers.iter_mut().enumerate() {
+        racer.say(nicks[nth % 3]);
+        if nth == 32 {
+            daemon.signal(hub_of(&daemon, 0), Signal::SIGKILL);
+        }
+    }
+    let has_won = |racer: &mut Person| {
+        let line = racer.until(|line| line.contains("you are") || line.contains("is taken"));
+        line.contains("you are")
+    };
+    let winners: Vec<bool> = racers.iter_mut().map(has_won).collect();
+    assert_eq!(winners.iter().filter(|won| **won).count(), 1, "{winners:?}");
+    let winner = winners.iter().position(|won| *won).expect("there is one");
+    racers[winner].say("/quit");
+    let left = |line: &str| line.is_empty();
+    while !left(&racers[winner].next_or_end()) {}
+    // The next one that asks has it, though it may have to ask until all workers know.
+    let other = &mut racers[(winner + 1) % 64];
+    loop {
+        other.say("bob");
+        if has_won(other) {
+            break;
+        }
+    }
+    drop(racers);
+    daemon.finish(&["another one is started".to_owned()]);
+}
+
+#[test]
+fn whoever_comes_in_hears_history_and_the_rest_without_gap_or_repeat_whatever_dies() {
+    let daemon = Daemon::start("line-chat-joins", CONFIG);
+    let mut speaker = Person::join(&daemon, "s0");
+    let mut heard: Vec<Person> = Vec::new();
+    const LINES: usize = 240;
+    for nth in 0..LINES {
+        speaker.say(&format!("line {nth}"));
+        if nth % 10 == 5 {
+            heard.push(Person::join(&daemon, &format!("j{nth}")));
+        }
+        if nth == 80 {
+            daemon.signal(hub_of(&daemon, 0), Signal::SIGKILL);
+        }
+        if nth == 160 {
+            // All that was said is numbered once it has come back to whoever said it.
+            speaker.say("/echo on\nso far");
+            speaker.until(|line| line.ends_with("> so far"));
+            daemon.signal(daemon.worker_pids("chat")[0], Signal::SIGKILL);
+            speaker.say("/uptime");
+            let mut line = speaker.next_or_end();
+            while !line.is_empty() && !line.starts_with("up for") {
+                line = speaker.next_or_end();
+            }
+            if line.is_empty() {
+                speaker = Person::join(&daemon, "s1");
+            }
+        }
+    }
+    let mut whole = 0;
+    for person in &mut heard {
+        let last = format!("line {}", LINES - 1);
+        let mut line = person.lines.last().expect("its greeting").clone();
+        while !line.is_empty() && !line.ends_with(&last) {
+            line = person.next_or_end();
+        }
+        let number =
+            |line: &String| -> Option<usize> { line.split_once("> line ")?.1.parse().ok() };
+        let numbers: Vec<usize> = person.lines.iter().filter_map(number).collect();
+        let first = numbers.first().copied().unwrap_or(0);
+        let expected: Vec<usize> = (first..first + numbers.len()).collect();
+        assert_eq!(numbers, expected, "{:?}", person.lines);
+        whole += usize::from(!line.is_empty());
+    }
+    assert!(whole >= 8, "{whole} have come after the last death");
+    drop((speaker, heard));
+    daemon.finish(&["another one is started".to_owned(), "worker".to_owned()]);
 }

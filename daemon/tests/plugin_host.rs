@@ -333,7 +333,7 @@ fn a_datagram_is_answered_by_its_token_from_where_it_lies() {
         };
         let outbox = &mut served.instance.desk().outbox;
         let reply = outbox.replies.note(flow, b"");
-        outbox.lend(100);
+        outbox.lend(100, 0);
         let facts = DatagramFacts {
             peer: address("[::ffff:192.0.2.7]:4711"),
             local: address("192.0.2.255:7"),

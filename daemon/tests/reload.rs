@@ -4,6 +4,9 @@
 //! breaks is chosen so that it breaks every time; where a child has to be caught in the act, it is
 //! one that waits, or the change is asked for again until one was caught.
 
+#[cfg(target_arch = "x86_64")]
+#[path = "support/injection.rs"]
+mod injection;
 #[path = "support/mutation.rs"]
 mod mutation;
 mod support;
@@ -11,8 +14,8 @@ mod support;
 use support::dice;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
@@ -51,22 +54,52 @@ impl Asked {
 
     /// The exit code, and the document or the complaint.
     fn answer(self) -> (u64, Value) {
+        self.heard().expect("an answer")
+    }
+
+    /// None if it was sent away without an answer.
+    fn heard(self) -> Option<(u64, Value)> {
         let mut line = String::new();
-        BufReader::new(self.0)
-            .read_line(&mut line)
-            .expect("answered");
+        let read = BufReader::new(self.0).read_line(&mut line);
+        if read.expect("heard of in time") == 0 {
+            return None;
+        }
         let mut reply: Value = serde_json::from_str(&line).expect("JSON");
         let code = reply["exit"].as_u64().expect("a code");
-        match reply["error"].take() {
+        Some(match reply["error"].take() {
             Value::Null => (code, reply["answer"].take()),
             text => (code, text),
-        }
+        })
     }
 }
 
 fn reload(daemon: &Daemon) -> Asked {
     let request = json!({ "verb": "reload", "wait": true, "dry_run": false });
     Asked::of(daemon, &request)
+}
+
+/// At every address, whichever worker a connection goes to.
+fn serves(state: &Value) {
+    let services = state["services"].as_object().expect("services");
+    for url in services.values().filter_map(|it| it["listen"][0].as_str()) {
+        let address = url.strip_prefix("tcp://").expect("a port");
+        for _ in 0..8 {
+            let mut stream = TcpStream::connect(address).expect("connected");
+            stream.set_read_timeout(Some(PATIENCE)).expect("set");
+            stream.write_all(b"served\n").expect("sent");
+            stream.read_exact(&mut [0; 7]).expect("echoed");
+        }
+    }
+}
+
+/// Code and text of the last change.
+fn last_reload(daemon: &Daemon) -> (u64, Value) {
+    let (code, mut outcome) = Asked::of(daemon, &json!({ "verb": "last-reload" })).answer();
+    assert_eq!(code, DONE, "{outcome}");
+    (
+        outcome["exit"].as_u64().expect("a code"),
+        outcome["text"].take(),
+    )
 }
 
 /// Writes the services of the configuration anew; the daemon's own keys stay.
@@ -167,7 +200,7 @@ fn whatever_breaks_a_change_leaves_what_served() {
         (
             "no plugin",
             SERVED.to_owned() + &service("nobody", 0),
-            "nobody",
+            "/nobody.so: it does not exist\\n  fix: install the plugin there",
         ),
         ("check refuses", with("starts-check_refuses"), "no folder"),
         (
@@ -338,4 +371,67 @@ fn any_configuration_is_taken_whole_or_not_at_all() {
     let (code, text) = reload(&daemon).answer();
     assert_eq!(code, DONE, "{text}");
     daemon.finish(&["rejected".to_owned()]);
+}
+
+/// The supervisor's first call that can fail does, then the second, and so on, until a change has made
+/// all of its calls: whatever fails, and when, what serves is the old or the new. POLYPORT_SOAK=1 leaves
+/// out none.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_change_during_which_a_call_fails_is_made_whole_or_not_at_all() {
+    let each = match std::env::var_os("POLYPORT_SOAK") {
+        Some(_) => 1,
+        None => 5,
+    };
+    let plugin = support::plugins::smallest();
+    let plugin = plugin.to_str().expect("a path");
+    let own = "[daemon]\ndrain_timeout = \"1s\"\n";
+    let one = own.to_owned() + &service(plugin, 0);
+    let two =
+        one.replace("workers = 1", "workers = 2") + &service(plugin, 0).replace("new", "other");
+    let daemon = Daemon::start("reload-calls", &one);
+    // How many workers the one has, and whether there is the other.
+    let shape = |state: &Value| {
+        let services = &state["services"];
+        let workers = services["new"]["workers"].as_array().map(Vec::len);
+        assert_eq!(
+            state["keys"]["services.new.workers"],
+            json!(workers),
+            "{state:#}"
+        );
+        (workers, !services["other"].is_null())
+    };
+    let (mut made, mut refused) = (Vec::new(), Vec::new());
+    for (from, to, wanted) in [
+        (&one, &two, (Some(2), true)),
+        (&two, &one, (Some(1), false)),
+    ] {
+        for nth in (1..).step_by(each) {
+            daemon.write_config(from);
+            let (code, text) = reload(&daemon).answer();
+            assert_eq!(code, DONE, "{text}");
+            let before = state(&daemon);
+            daemon.write_config(to);
+            let injection = injection::Injection::begin(daemon.pid(), nth);
+            let answer = reload(&daemon).heard();
+            let failed = injection.end(|| drop(daemon.status()));
+            // What failed may have been the answer.
+            let (code, text) = answer.unwrap_or_else(|| last_reload(&daemon));
+            let after = state(&daemon);
+            match code {
+                DONE => assert_eq!(shape(&after), wanted, "{nth} {failed:?}: {text}"),
+                REJECTED | FAILED => assert_eq!(after, before, "{nth} {failed:?}: {text}"),
+                _ => panic!("exit {code} after {nth} {failed:?}: {text}"),
+            }
+            serves(&after);
+            match failed {
+                Some(call) if code == DONE => made.push(call),
+                Some(call) => refused.push(call),
+                None => break,
+            }
+        }
+    }
+    assert!(made.len() > 3 && refused.len() > 10, "{made:?} {refused:?}");
+    // Whatever had failed was told of.
+    daemon.finish(&[String::new()]);
 }

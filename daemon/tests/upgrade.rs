@@ -4,13 +4,18 @@
 //! "New versions" are copies of the program under test with bytes behind its end, put in its place by
 //! renaming. `POLYPORT_SOAK=1` makes twenty upgrades of four.
 
+#[cfg(target_arch = "x86_64")]
+#[path = "support/injection.rs"]
+mod injection;
 mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr as SocketAddress, UnixDatagram, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -364,6 +369,110 @@ fn rejected_workers_leave_the_old_ones_serving_under_the_new_program() {
     assert!(running.ends_with(b"version 3"));
     drop(open);
     daemon.finish(&["new ones were rejected".to_owned()]);
+}
+
+/// A hub, and addresses that are no ports: nobody finds a gap, and nothing is left of them at the end.
+#[test]
+fn an_upgrade_takes_along_the_bus_and_sockets_of_every_kind() {
+    let directory = Arc::new(Directory::new("upgrade-kinds"));
+    fs::copy(built(), directory.path().join(OWN_PROGRAM)).expect("copied");
+    let place = |name: &str| directory.path().join(name);
+    let (path, datagrams) = (place("echo.sock"), place("udp.sock"));
+    let name = format!("{}/abstract", directory.path().display());
+    let config = format!(
+        "[services.meets]\nplugin = \"fixture-meets\"\nlisten = [\"tcp://127.0.0.1:0\"]\n\
+         workers = 1\n[services.echo]\nplugin = \"echo\"\nlisten = [\"unix:{}\", \"unix:@{name}\"]\n\
+         workers = 2\n[services.udp]\nplugin = \"udp-echo\"\n\
+         listen = [\"unixgram:{}\", \"udp://127.0.0.1:0\"]\nworkers = 1\n",
+        path.display(),
+        datagrams.display(),
+    );
+    let daemon = Daemon::start_in(directory.clone(), &config);
+    let hub = daemon.wait_for("a hub", |status| status["hub"]["pid"].is_u64());
+    let mut on_path = UnixStream::connect(&path).expect("connected");
+    let by_name = SocketAddress::from_abstract_name(&name).expect("a name");
+    let mut on_name = UnixStream::connect_addr(&by_name).expect("connected");
+    let own = UnixDatagram::bind(place("own.sock")).expect("bound");
+    let meets = daemon.address("meets", 0);
+    for round in 0..3 {
+        for stream in [&mut on_path, &mut on_name] {
+            stream.set_read_timeout(Some(PATIENCE)).expect("set");
+            stream.write_all(b"still").expect("sent");
+            let mut heard = [0; 5];
+            stream.read_exact(&mut heard).expect("echoed");
+            assert_eq!(&heard, b"still");
+        }
+        own.set_read_timeout(Some(PATIENCE)).expect("set");
+        own.send_to(b"datagram", &datagrams).expect("sent");
+        let mut heard = [0; 64];
+        let count = own.recv(&mut heard).expect("answered");
+        assert_eq!(&heard[..count], b"datagram", "{round}");
+        let mut publisher = connect(meets);
+        writeln!(publisher, "publish room {round} m{round}").expect("sent");
+        let mut lines = BufReader::new(publisher).lines();
+        assert!(lines.any(|line| line.expect("a line") == "published"));
+        if round < 2 {
+            install(&daemon, &another_version(round), 0o755);
+            upgrade(&daemon);
+        }
+    }
+    let mut late = BufReader::new(connect(meets));
+    late.get_mut().write_all(b"history room 9\n").expect("sent");
+    let heard: Vec<String> = late
+        .lines()
+        .map(|line| line.expect("a line"))
+        .take_while(|line| line != "caught up")
+        .filter(|line| line.starts_with("room"))
+        .collect();
+    assert_eq!(heard, ["room 1 m0", "room 2 m1", "room 3 m2"]);
+    let after = daemon.wait_for("a hub", |status| status["hub"]["pid"].is_u64());
+    assert_ne!(
+        hub["hub"]["pid"], after["hub"]["pid"],
+        "it is of the new program"
+    );
+    drop((on_path, on_name));
+    daemon.finish(&[]);
+    assert!(
+        !path.exists() && !datagrams.exists(),
+        "files of sockets are left"
+    );
+}
+
+/// The supervisor's first call that can fail does, then the second, and so on, until it has become the
+/// other program. What that one meets is no longer the old one's to answer for. POLYPORT_SOAK=1 leaves
+/// out none.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn an_upgrade_during_which_a_call_fails_is_made_whole_or_not_at_all() {
+    let each = match std::env::var_os("POLYPORT_SOAK") {
+        Some(_) => 1,
+        None => 3,
+    };
+    let daemon = start("upgrade-calls");
+    let mut open = connect(daemon.address("echo", 0));
+    let mut refused = Vec::new();
+    for nth in (1..).step_by(each) {
+        let workers = daemon.worker_pids("echo");
+        let injection = injection::Injection::begin(daemon.pid(), nth);
+        let output = daemon.operate(&["upgrade", "--wait"]);
+        let failed = injection.end(|| drop(daemon.status()));
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        echoes(&mut open, "still\n").expect("echoed");
+        match output.status.code() {
+            Some(0) => wait_for_workers_of(&daemon, &workers.into_iter().collect()),
+            Some(1 | 5) => assert_eq!(daemon.worker_pids("echo"), workers, "{failed:?}: {text}"),
+            code => panic!("{code:?} after {nth} {failed:?}: {text}"),
+        }
+        match failed {
+            Some(call) if !output.status.success() => refused.push(call),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    assert!(refused.len() > 3, "{refused:?}");
+    drop(open);
+    // Whatever had failed was told of.
+    daemon.finish(&[String::new()]);
 }
 
 #[test]

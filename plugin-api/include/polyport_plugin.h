@@ -296,7 +296,8 @@ typedef struct pp_host_api {
   pp_status (*close)(pp_host *host, pp_session session, uint32_t how, const char *why, size_t n);
 
   /* [cb] With `on` 1 nothing more is read for this session: no `feed` and no `peer_finished` until
-   * `on` 0. Not counted: twice on and once off is off. PP_E_GONE as for close. */
+   * `on` 0; what was not consumed before is fed again then. Not counted: twice on and once off is off.
+   * PP_E_GONE as for close. */
   pp_status (*pause)(pp_host *host, pp_session session, uint32_t on);
 
   /* [cb] Sets *bytes to what is queued for the peer and not yet taken by the kernel, the writes of

@@ -11,7 +11,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 CACHE = os.path.join(HERE, "../../target/system")
 MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
-PACKAGES = "systemd,systemd-sysv,dbus,iproute2,python3-minimal"
+PACKAGES = "systemd,systemd-sysv,dbus,iproute2,python3-minimal,logrotate"
 PATIENCE_S = 90
 
 
@@ -22,7 +22,7 @@ class Failure(Exception):
 def root_of(suite):
     """A fresh system that nobody has touched, made once and kept."""
     kept = os.path.join(CACHE, suite)
-    if not os.path.exists(kept + ".done"):
+    if not was_made_of(kept + ".done", PACKAGES):
         shutil.rmtree(kept, ignore_errors=True)
         os.makedirs(CACHE, exist_ok=True)
         made = subprocess.run(
@@ -34,8 +34,17 @@ def root_of(suite):
                 f"no Debian {suite} from {MIRROR}:\n{made.stdout[-2000:]}\n"
                 "fix: name a mirror that this machine reaches in DEBIAN_MIRROR"
             )
-        open(kept + ".done", "w").close()
+        with open(kept + ".done", "w") as done:
+            done.write(PACKAGES)
     return kept
+
+
+def was_made_of(done, packages):
+    try:
+        with open(done) as file:
+            return file.read() == packages
+    except FileNotFoundError:
+        return False
 
 
 class Machine:

@@ -55,6 +55,19 @@ pub enum Depth {
     Settings,
     /// That, and then a trial of one rule, with an instance that serves nobody.
     Conformance(Trial),
+    /// That, and then what a peer that says this is answered, in the descriptor that follows the
+    /// fixed ones.
+    Render(Vec<u8>),
+}
+
+impl Depth {
+    /// The longest file that the probe may write: its answer, which lies in memory, or what it prints.
+    pub fn file_bytes_max(&self) -> u64 {
+        match self {
+            Depth::Handshake | Depth::Settings | Depth::Conformance(_) => 1 << 20,
+            Depth::Render(_) => 1 << 30,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -209,14 +222,20 @@ impl Order {
     }
 }
 
-/// To the hub, each with a descriptor: the end of a worker of this service.
+/// To the hub.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HubOrder {
+    /// The end of a worker of this service rides along.
     Attach {
         service: String,
     },
-    /// Write down what is not written yet, and end; without a descriptor.
+    /// Write the log into the file that rides along.
+    LogTo {},
+    LogLevel {
+        level: LogLevel,
+    },
+    /// Write down what is not written yet, and end.
     Stop {},
 }
 
@@ -224,8 +243,8 @@ impl HubOrder {
     /// Descriptors that ride along.
     pub fn descriptors(&self) -> usize {
         match self {
-            HubOrder::Attach { .. } => 1,
-            HubOrder::Stop {} => 0,
+            HubOrder::Attach { .. } | HubOrder::LogTo {} => 1,
+            HubOrder::LogLevel { .. } | HubOrder::Stop {} => 0,
         }
     }
 }

@@ -163,20 +163,12 @@ const GENERAL: &[Key] = &[
     key(
         "daemon.log.target",
         Kind::Choice {
-            words: &["stderr", "file"],
-            refused: &[
-                (
-                    "journal",
-                    "use \"stderr\": under systemd it reaches the journal already",
-                ),
-                (
-                    "syslog",
-                    "use \"stderr\": under systemd it reaches the journal, which can forward to syslog",
-                ),
-            ],
+            words: &["stderr", "journal", "syslog", "file"],
+            refused: &[("journald", "write \"journal\"")],
         },
         Is(r#""stderr""#),
-        "Where the log goes.",
+        "Where the log goes; \"stderr\" speaks the journal's own protocol where systemd has connected it \
+         to the journal.",
     ),
     key(
         "daemon.log.file",
@@ -200,7 +192,7 @@ const GENERAL: &[Key] = &[
             refused: WORDS_ONLY,
         },
         Is(r#""text""#),
-        "Lines for people or for programs.",
+        "Lines for people or for programs; the journal gets fields in any case.",
     ),
     key(
         "daemon.control.operators",

@@ -126,6 +126,8 @@ pub struct Log {
 #[serde(rename_all = "kebab-case")]
 pub enum LogTarget {
     Stderr,
+    Journal,
+    Syslog,
     File,
 }
 

@@ -27,5 +27,6 @@ pub use reload::ReloadOutcome;
 pub use server::{Answer, Interest, KeptServer, Server};
 pub use socket_options::{ListenerOptions, SocketOption, SocketOptions};
 pub use status::{
-    BreakerStatus, GenerationStatus, RemovedStatus, ServiceStatus, Standing, Status, WorkerStatus,
+    BreakerStatus, GenerationStatus, HubStatus, RemovedStatus, ServiceStatus, Standing, Status,
+    WorkerStatus,
 };

@@ -18,13 +18,15 @@ use nix::sys::socket::{getsockopt, sockopt};
 use serde::{Deserialize, Serialize};
 
 use super::callers::{Credentials, Doors};
-use super::message::{REQUEST_BYTES_MAX, Reply, Request};
+use super::message::{REQUEST_BYTES_MAX, Reply, Request, Role};
 use crate::exit;
 use crate::plan::Operators;
 
 pub(super) const CALLERS_MAX: usize = 16;
 /// Callers who wait for the daemon's end, or that of a change; they take no place from those who ask.
 const WAITERS_MAX: usize = 16;
+/// Of them so many may ask who are told no anyway.
+const NOBODIES_MAX: usize = 4;
 /// How long nobody is accepted after accepting has failed.
 const AWAY_MS: u64 = 100;
 /// From connecting to having taken the reply.
@@ -157,20 +159,26 @@ impl Server {
         self.asking() < CALLERS_MAX || self.callers.iter().any(is_silent)
     }
 
-    /// So that silence never keeps out those who ask: they ask at once.
+    /// So that silence never keeps out those who ask: they ask at once. First go those who may not.
     fn send_away_who_is_silent_longest(&mut self) {
         let silent = self
             .callers
             .iter()
             .enumerate()
             .filter(|(_, c)| c.state == State::Asking);
-        if let Some((longest, _)) = silent.min_by_key(|(_, caller)| caller.leaves_ms) {
+        let rank = |caller: &Caller| (caller.credentials.role, caller.leaves_ms);
+        if let Some((longest, _)) = silent.min_by_key(|(_, caller)| rank(caller)) {
             self.callers.remove(longest);
         }
     }
 
     fn asking(&self) -> usize {
         self.callers.len() - self.waiting()
+    }
+
+    fn nobodies(&self) -> usize {
+        let is_nobody = |caller: &&Caller| caller.credentials.role == Role::Nobody;
+        self.callers.iter().filter(is_nobody).count()
     }
 
     fn waiting(&self) -> usize {
@@ -201,11 +209,14 @@ impl Server {
             if stream.set_nonblocking(true).is_err() {
                 continue;
             }
+            self.tickets += 1;
+            let credentials = self.doors.see(&stream, peer, self.tickets);
+            if credentials.role == Role::Nobody && self.nobodies() == NOBODIES_MAX {
+                continue;
+            }
             if self.asking() == CALLERS_MAX {
                 self.send_away_who_is_silent_longest();
             }
-            self.tickets += 1;
-            let credentials = self.doors.see(&stream, peer, self.tickets);
             self.callers.push(Caller {
                 stream,
                 credentials,

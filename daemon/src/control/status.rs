@@ -24,6 +24,8 @@ pub struct Status {
     pub services: BTreeMap<String, ServiceStatus>,
     /// No configuration has them any more; what they have open drains.
     pub removed: BTreeMap<String, RemovedStatus>,
+    /// `None` while no service uses the bus.
+    pub hub: Option<HubStatus>,
     /// How the last change went; `None` before there was one.
     pub last_reload: Option<ReloadOutcome>,
     pub log_level: LogLevel,
@@ -33,6 +35,18 @@ pub struct Status {
 pub struct RemovedStatus {
     pub workers: u64,
     pub connections: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HubStatus {
+    /// `None` while it is about to be started.
+    pub pid: Option<u32>,
+    /// Since it was last started.
+    pub since_s: u64,
+    /// Those that have an end to it.
+    pub workers: u64,
+    /// How often it has died.
+    pub restarts: u32,
 }
 
 /// What a generation is for.
@@ -163,6 +177,9 @@ impl fmt::Display for Status {
         for (name, removed) in &self.removed {
             writeln!(f, "\n{name}  removed, {} open", removed.connections)?;
         }
+        if let Some(hub) = &self.hub {
+            writeln!(f, "\nhub  {}", hub.line())?;
+        }
         if let Some(last) = &self.last_reload {
             let ago = duration(self.uptime_s.saturating_sub(last.at_ms / 1_000));
             let result = match last.exit {
@@ -177,6 +194,18 @@ impl fmt::Display for Status {
             )?;
         }
         Ok(())
+    }
+}
+
+impl HubStatus {
+    fn line(&self) -> String {
+        let since = duration(self.since_s);
+        let mut line = match self.pid {
+            None => "no process".to_owned(),
+            Some(pid) => format!("pid {pid}, serving for {since}, {} workers", self.workers),
+        };
+        line.push_str(&restarted(self.restarts));
+        line
     }
 }
 
@@ -259,15 +288,19 @@ impl WorkerStatus {
         if self.stand_in {
             line.push_str(", stands in for the plugin");
         }
-        match self.restarts {
-            0 => {}
-            1 => line.push_str(", restarted once"),
-            times => _ = write!(line, ", restarted {times} times"),
-        }
+        line.push_str(&restarted(self.restarts));
         if let Some(death) = &self.last_death {
             let _ = write!(line, "; last: {death}");
         }
         line
+    }
+}
+
+fn restarted(times: u32) -> String {
+    match times {
+        0 => String::new(),
+        1 => ", restarted once".to_owned(),
+        times => format!(", restarted {times} times"),
     }
 }
 
@@ -352,6 +385,12 @@ mod tests {
             healthy: false,
             services: BTreeMap::from([("hole".to_owned(), service)]),
             removed: BTreeMap::new(),
+            hub: Some(HubStatus {
+                pid: None,
+                since_s: 0,
+                workers: 2,
+                restarts: 2,
+            }),
             last_reload: None,
             log_level: LogLevel::Info,
         };
@@ -362,6 +401,7 @@ mod tests {
             "up 1m01s",
             "hole  gone  gopher",
             "  failed    gopher.so: not found",
+            "hub  no process, restarted 2 times",
         ] {
             assert!(page.contains(part), "{part:?} is missing from:\n{page}");
         }

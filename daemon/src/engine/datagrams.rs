@@ -12,7 +12,7 @@ use super::streams::Streams;
 impl<P: Protocol> Streams<P> {
     /// A datagram whose payload lies at `at` in the worker's batch, where it stays until the flush.
     pub fn datagram(&mut self, facts: &DatagramFacts<'_>, payload: &[u8], at: usize, now_ms: u64) {
-        self.protocol.desk().outbox.lend(at);
+        self.protocol.desk().outbox.lend(at, now_ms);
         let taken = self.protocol.datagram(facts, payload);
         self.protocol.desk().outbox.unlend();
         self.tally.datagrams_failed += u64::from(!taken);

@@ -19,6 +19,7 @@ use super::output::Output;
 use super::session::{TimerToken, Token};
 
 mod carry;
+mod whereabouts;
 
 /// One instance has no more timers than this; arming another is refused as full.
 pub const TIMERS_MAX: usize = 65_536;
@@ -103,7 +104,7 @@ struct Entry {
     queued: usize,
     /// Bytes of files, and in how many ranges.
     file_bytes: u64,
-    ranges: usize,
+    ranges: u16,
     /// A write was refused as full since `writable` was last told.
     refused: bool,
     /// Nothing can be written any more.
@@ -171,7 +172,8 @@ impl Desk {
             entry.queued = output.bytes();
             if entry.ranges > 0 {
                 let ranges = output.ranges();
-                entry.ranges = ranges.map_or(0, Ranges::len);
+                // FILE_RANGES_MAX fits.
+                entry.ranges = ranges.map_or(0, Ranges::len) as u16;
                 entry.file_bytes = ranges.map_or(0, Ranges::left);
             }
             entry.refused
@@ -379,7 +381,7 @@ impl Desk {
         if entry.finished {
             return Err(Refusal::Gone);
         }
-        if entry.away || entry.ranges >= FILE_RANGES_MAX {
+        if entry.away || usize::from(entry.ranges) >= FILE_RANGES_MAX {
             return Err(refuse(&mut self.refusals, session, entry));
         }
         entry.ranges += 1;

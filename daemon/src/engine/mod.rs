@@ -8,6 +8,7 @@
 pub mod access;
 pub mod bans;
 pub mod bucket;
+mod buffer;
 pub mod carried;
 mod carrying;
 mod connection;
@@ -34,6 +35,7 @@ pub mod replies;
 pub mod session;
 mod streams;
 mod telling;
+mod whereabouts;
 
 #[cfg(test)]
 mod cases;

@@ -40,26 +40,33 @@ pub struct Outgoing {
     pub piece: Piece,
 }
 
+/// The payload that is lent for the running call.
+#[derive(Clone, Copy, Debug)]
+struct Loan {
+    /// Where it lies in the batch.
+    at: usize,
+    came_ms: u64,
+}
+
 #[derive(Debug, Default)]
 pub struct Outbox {
     pub replies: Replies,
     sends: Vec<Outgoing>,
     bytes: Vec<u8>,
-    /// Where the payload lies that is lent for the running call.
-    lent_at: Option<usize>,
+    lent: Option<Loan>,
     dropped: u64,
 }
 
 impl Outbox {
     // --- the engine's side ---------------------------------------------------------------------
 
-    /// The payload of the coming call lies at `at` in the batch.
-    pub fn lend(&mut self, at: usize) {
-        self.lent_at = Some(at);
+    /// The payload of the coming call lies at `at` in the batch, which came at that moment.
+    pub fn lend(&mut self, at: usize, came_ms: u64) {
+        self.lent = Some(Loan { at, came_ms });
     }
 
     pub fn unlend(&mut self) {
-        self.lent_at = None;
+        self.lent = None;
     }
 
     pub fn sends(&self) -> &[Outgoing] {
@@ -86,6 +93,11 @@ impl Outbox {
     }
 
     // --- the protocol's side -------------------------------------------------------------------
+
+    /// When the datagram came that the running call is about: a clock is not asked again for each.
+    pub fn came_ms(&self) -> Option<u64> {
+        self.lent.map(|loan| loan.came_ms)
+    }
 
     /// `lent` says which range of the lent payload the bytes are, if they are one.
     pub fn send(
@@ -117,8 +129,8 @@ impl Outbox {
         if self.sends.len() >= SENDS_MAX {
             return Err(Unsent::Full);
         }
-        let piece = match (self.lent_at, lent) {
-            (Some(at), Some(range)) => Piece::Lent(at + range.start..at + range.end),
+        let piece = match (self.lent, lent) {
+            (Some(Loan { at, .. }), Some(range)) => Piece::Lent(at + range.start..at + range.end),
             _ if self.bytes.len() + bytes.len() > SENDS_BYTES_MAX => return Err(Unsent::Full),
             _ => {
                 let start = self.bytes.len();
@@ -165,7 +177,7 @@ mod tests {
         let batch = b"....payload....";
         let peer = FlowPeer::Internet(address("127.0.0.1:9"));
         let reply = outbox.replies.note(flow(peer), b"");
-        outbox.lend(4);
+        outbox.lend(4, 0);
         assert_eq!(outbox.send(reply, None, b"payload", Some(0..7)), Ok(()));
         assert_eq!(outbox.send(reply, None, b"load", Some(3..7)), Ok(()));
         assert_eq!(outbox.send(reply, None, b"other", None), Ok(()));

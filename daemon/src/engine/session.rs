@@ -149,6 +149,11 @@ pub trait Protocol {
 
     fn open(&mut self, session: Token, facts: &Facts<'_>) -> Result<Self::State, End>;
     fn feed(&mut self, session: Token, state: Self::State, input: &[u8]) -> Fed;
+    /// Where in memory the rest of a session's state is, for a hint; null if there is none.
+    fn whereabouts(&self, state: Self::State) -> *const u8 {
+        let _ = state;
+        std::ptr::null()
+    }
     /// The peer will send no more. `Ok(false)` means the protocol has no opinion: finish.
     fn peer_finished(&mut self, session: Token, state: Self::State) -> Result<bool, End>;
     fn writable(&mut self, session: Token, state: Self::State) -> Result<(), End>;
@@ -197,6 +202,10 @@ pub trait Protocol {
     fn hear_bus(&mut self, news: BusNews<'_>) -> Result<bool, String> {
         let _ = news;
         Err("the plugin does not use the bus".to_owned())
+    }
+    /// Something was said to the bus of which nobody has heard yet.
+    fn has_unanswered(&mut self) -> bool {
+        false
     }
     /// What is to be said to the bus, and how much of it was.
     fn bus_output(&mut self) -> &[u8] {

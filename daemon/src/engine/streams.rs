@@ -15,6 +15,7 @@
 
 use slotmap::SlotMap;
 
+use super::buffer::Buffer;
 use super::connection::{Connection, DRAIN_PAUSE_MS, Next, Patience};
 use super::deadlines::{Deadlines, NEVER, What};
 use super::handler::{Job, JobEnd, JobToken, SharedHandler};
@@ -35,7 +36,7 @@ pub struct Streams<P: Protocol> {
     pub(super) deadlines: Deadlines,
     pub(super) spares: Spares,
     /// Where input is read to and lent from.
-    pub(super) buffer: Box<[u8]>,
+    pub(super) buffer: Buffer,
     /// Output of `lent_to` that lies in `buffer`.
     pub(super) splices: Splices,
     pub(super) lent_to: Option<Token>,
@@ -87,7 +88,7 @@ impl<P: Protocol> Streams<P> {
             connections: SlotMap::with_key(),
             deadlines: Deadlines::default(),
             spares: Spares::default(),
-            buffer: vec![0; limits.input_bytes_max.saturating_add(READ_BYTES)].into_boxed_slice(),
+            buffer: Buffer::new(limits.input_bytes_max.saturating_add(READ_BYTES)),
             splices: Splices::default(),
             lent_to: None,
             lists: Lists::default(),
@@ -222,6 +223,10 @@ impl<P: Protocol> Streams<P> {
         self.carry_out(None, now_ms);
         self.end_sessions(now_ms);
         more.map(drop)
+    }
+
+    pub fn has_unanswered(&mut self) -> bool {
+        self.protocol.has_unanswered()
     }
 
     pub fn bus_output(&mut self) -> &[u8] {

@@ -136,6 +136,8 @@ pub(super) struct Claim {
     pub(super) value: Box<[u8]>,
     pub(super) session: Box<[u8]>,
     pub(super) won: bool,
+    /// Another value for what was won before: not answered yet, but held all the same.
+    pub(super) held: bool,
 }
 
 #[derive(Debug)]
@@ -237,18 +239,18 @@ impl Client {
         if self.claims.contains_key(&token) {
             return Err(Refusal::Used);
         }
+        let name = (key.to_owned(), Box::from(session));
+        let before = self.claim_of.insert(name, token);
+        let before = before.and_then(|before| self.claims.remove(&before));
         let claim = Claim {
             key: key.to_owned(),
             value: value.into(),
             session: session.into(),
             won: false,
+            held: before.is_some_and(|before| before.won || before.held),
         };
         if self.up {
             claim.ask(token).write(&mut self.output);
-        }
-        let name = (key.to_owned(), Box::from(session));
-        if let Some(before) = self.claim_of.insert(name, token) {
-            self.claims.remove(&before);
         }
         self.claims.insert(token, claim);
         Ok(())
@@ -317,18 +319,22 @@ impl Client {
         for (token, subscription) in &self.subscriptions {
             subscription.ask(*token).write(out);
         }
-        let claims = |held| self.claims.iter().filter(move |(_, it)| it.won == held);
+        let claims = |held| {
+            let is_it = move |it: &(&u64, &Claim)| (it.1.won || it.1.held) == held;
+            self.claims.iter().filter(is_it)
+        };
         for (token, claim) in claims(true) {
             claim.ask(*token).write(out);
         }
         Ask::Resumed.write(out);
-        for (token, claim) in claims(false) {
-            claim.ask(*token).write(out);
-        }
+        // First, so that whoever wins a claim knows what is held already.
         for (token, watch) in &mut self.watches {
             watch.named = None;
             let (token, prefix) = (*token, watch.prefix.as_str());
             Ask::Watch { token, prefix }.write(out);
+        }
+        for (token, claim) in claims(false) {
+            claim.ask(*token).write(out);
         }
         for it in &self.waiting {
             let ask = Ask::Publish {
@@ -348,6 +354,11 @@ impl Client {
         self.output.clear();
         self.up = false;
         self.linked(false)
+    }
+
+    /// Something was asked that a hub has not heard or answered yet, and that would be lost.
+    pub fn has_unanswered(&self) -> bool {
+        !self.waiting.is_empty() || !self.output.is_empty()
     }
 
     pub fn output(&self) -> &[u8] {
@@ -377,7 +388,10 @@ impl Claim {
             key: &self.key,
             value: &self.value,
             session: &self.session,
-            held: self.won,
+            held: self.won || self.held,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,6 +79,8 @@ pub(super) struct Member {
     pub(super) hungry: VecDeque<u64>,
     /// Messages were sent that may not be stored yet.
     pub(super) owed_stored: bool,
+    /// It can be told nothing any more.
+    pub(super) deaf: bool,
 }
 
 #[derive(Debug)]
@@ -173,12 +175,31 @@ impl<S: Store> Hub<S> {
         self.awaited_no_more(member.is_awaited);
     }
 
+    /// Its worker has ended and hears nothing any more; what it has said before is still heard.
+    pub fn deafen(&mut self, id: MemberId) {
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        member.deaf = true;
+        member.output = Vec::new();
+        member.hungry.clear();
+        member.watches.clear();
+        let service = member.service;
+        for (token, subscription) in std::mem::take(&mut member.subscriptions) {
+            self.unfollow(id, token, subscription.topic);
+        }
+        let watchers = &mut self.services[service].leases.watchers;
+        watchers.retain(|(watcher, _)| *watcher != id);
+    }
+
     /// Whether more of this member's frames may be heard now.
     pub fn may_hear(&self, id: MemberId) -> bool {
         self.members.get(&id).is_some_and(|member| {
             let waits = self.recovery.is_some() && member.resumed;
             let room = self.cluster_has_room(id, member.service);
-            !waits && room && member.output.len() < OUTPUT_BYTES_MAX
+            // What it asks behind a watch is answered once all that is held has been named to it.
+            let is_naming = !member.deaf && member.watches.values().any(|it| it.naming.is_some());
+            !waits && room && !is_naming && member.output.len() < OUTPUT_BYTES_MAX
         })
     }
 
@@ -199,6 +220,9 @@ impl<S: Store> Hub<S> {
             _ => {}
         }
         let service = member.service;
+        if member.deaf && matches!(ask, Ask::Subscribe { .. } | Ask::Watch { .. }) {
+            return Ok(());
+        }
         match ask {
             Ask::Hello { .. } => {
                 if self.cluster_is_linked(service) {
@@ -372,7 +396,7 @@ impl<S: Store> Hub<S> {
     }
 
     pub(super) fn say(&mut self, id: MemberId, news: News<'_>) {
-        if let Some(member) = self.members.get_mut(&id) {
+        if let Some(member) = self.members.get_mut(&id).filter(|it| !it.deaf) {
             news.write(&mut member.output);
             member.touch(id, &mut self.touched);
         }

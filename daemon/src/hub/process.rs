@@ -12,7 +12,7 @@ use std::time::{Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 use super::core::{Hub, MemberId};
 use super::nats::{Backend, Settings, needs};
@@ -135,6 +135,8 @@ struct End {
     input: Vec<u8>,
     readable: bool,
     writable: bool,
+    /// Nothing more comes, and nothing can be sent; why.
+    over: Option<&'static str>,
 }
 
 impl Process {
@@ -166,6 +168,7 @@ impl Process {
             input: Vec::new(),
             readable: false,
             writable: true,
+            over: None,
         };
         self.members.insert(id, end);
     }
@@ -210,6 +213,9 @@ impl Process {
         let mut ids = Vec::new();
         let mut fds = vec![PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
         for (id, end) in &self.members {
+            if end.over.is_some() {
+                continue;
+            }
             let mut flags = PollFlags::empty();
             if self.hub.may_hear(*id) {
                 flags |= PollFlags::POLLIN;
@@ -267,6 +273,12 @@ impl Process {
                         self.attach(&service, end, false);
                     }
                 }
+                Received::Message(HubOrder::LogTo {}) => {
+                    if let Some(opened) = fds.pop() {
+                        log::write_to(opened.into());
+                    }
+                }
+                Received::Message(HubOrder::LogLevel { level }) => log::set_level(level),
                 Received::Message(HubOrder::Stop {}) | Received::Closed => return false,
                 Received::Empty => return true,
                 Received::Garbled(why) => tracing::warn!("an order is not understood: {why}"),
@@ -283,11 +295,15 @@ impl Process {
         if end.readable && end.input.len() < READ_BYTES + FRAME_BYTES_MAX {
             let flags = MsgFlags::MSG_DONTWAIT;
             match recv(end.socket.as_raw_fd(), &mut self.buffer, flags) {
-                Ok(0) => return self.part(id, "it was closed"),
+                Ok(0) => end.over = Some("it was closed"),
                 Ok(count) => end.input.extend_from_slice(&self.buffer[..count]),
                 Err(Errno::EAGAIN | Errno::EINTR) => {}
-                Err(error) => return self.part(id, error.desc()),
+                Err(error) => end.over = Some(error.desc()),
             }
+        }
+        if end.over.is_some() {
+            (end.readable, end.writable) = (false, false);
+            self.hub.deafen(id);
         }
         let mut at = 0;
         while self.hub.may_hear(id) {
@@ -306,6 +322,10 @@ impl Process {
             }
         }
         end.input.drain(..at);
+        // What it has said may have to wait for the end of a recovery.
+        if let (Some(why), Ok(None)) = (end.over, next_frame(&end.input)) {
+            self.part(id, why);
+        }
     }
 
     fn part(&mut self, id: MemberId, why: &str) {
@@ -378,7 +398,12 @@ impl Process {
                 Ok(count) => self.hub.sent(id, count),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => end.writable = false,
-                Err(error) => return self.part(id, error.desc()),
+                // Its worker has ended, or is to go. What it has said before is still to be read.
+                Err(_) => {
+                    let _ = shutdown(end.socket.as_raw_fd(), Shutdown::Write);
+                    (end.readable, end.writable) = (true, false);
+                    self.hub.deafen(id);
+                }
             }
         }
     }
@@ -414,51 +439,4 @@ fn unix_ms() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::hub::wire::{Ask, VERSION};
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-
-    #[test]
-    fn what_a_recovery_held_back_is_heard_when_it_is_over() {
-        let none = Retention {
-            messages: 0,
-            keep_ms: 0,
-            holes: false,
-        };
-        let mut process = Process::new(Sqlite::open(Path::new("/nowhere"), none), true);
-        let mut workers = Vec::new();
-        for _ in 0..2 {
-            let kind = SockType::Stream;
-            let flags = SockFlag::SOCK_NONBLOCK;
-            let ends = socketpair(AddressFamily::Unix, kind, None, flags).expect("a pair");
-            process.attach("chat", ends.0, true);
-            workers.push(ends.1);
-        }
-        let publish = Ask::Publish {
-            token: 1,
-            topic: "room",
-            id: b"",
-            bytes: b"hi",
-        };
-        let ids: Vec<MemberId> = process.members.keys().copied().collect();
-        for (worker, id) in workers.iter().zip(ids) {
-            assert!(
-                process.patience_ms() > 0,
-                "nothing is held back that may be heard"
-            );
-            let mut bytes = Vec::new();
-            for ask in [Ask::Hello { version: VERSION }, Ask::Resumed, publish] {
-                ask.write(&mut bytes);
-            }
-            send(worker.as_raw_fd(), &bytes, MsgFlags::empty()).expect("sent");
-            process.members.get_mut(&id).expect("attached").readable = true;
-            process.listen(id, 0);
-        }
-        assert_eq!(
-            process.patience_ms(),
-            0,
-            "the first one's message is to be heard"
-        );
-    }
-}
+mod tests;

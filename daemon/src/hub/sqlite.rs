@@ -18,6 +18,8 @@ mod sparse;
 /// Messages are committed when so many wait, or the first has waited so long.
 pub const BATCH_MAX: usize = 256;
 pub const BATCH_MS: u64 = 50;
+/// Appended messages that are not handed to SQLite yet: many in a row cost far less than one at a time.
+const PENDING_MAX: usize = 64;
 /// Between two looks for messages that are too old.
 pub const SWEEP_MS: u64 = 60_000;
 
@@ -35,6 +37,9 @@ pub struct Sqlite {
     database: Option<Connection>,
     retention: Retention,
     topics: HashMap<(String, String), i64>,
+    /// Appended and not handed over, by service and topic.
+    pending: HashMap<String, HashMap<String, Vec<Kept>>>,
+    pending_count: usize,
     /// Appended and not committed.
     pub waiting: usize,
     complaint: Option<String>,
@@ -59,7 +64,7 @@ const SCHEMA: &str = "
         bytes BLOB NOT NULL,
         PRIMARY KEY (topic, sequence)
     ) WITHOUT ROWID;
-    CREATE INDEX IF NOT EXISTS messages_by_time ON messages (time_ms);
+    DROP INDEX IF EXISTS messages_by_time;
 ";
 
 impl Sqlite {
@@ -68,6 +73,8 @@ impl Sqlite {
             database: None,
             retention,
             topics: HashMap::new(),
+            pending: HashMap::new(),
+            pending_count: 0,
             waiting: 0,
             complaint: None,
         };
@@ -94,6 +101,7 @@ impl Sqlite {
 
     /// Makes what was appended safe; false if nothing is.
     pub fn commit(&mut self) -> bool {
+        self.hand_over();
         self.waiting = 0;
         self.attempt(|database, _, _| match database.is_autocommit() {
             true => Ok(()),
@@ -104,13 +112,43 @@ impl Sqlite {
 
     /// Forgets what is older than it may be.
     pub fn sweep(&mut self, time_ms: u64) {
+        self.hand_over();
         let before = time_ms.saturating_sub(self.retention.keep_ms) as i64;
         self.attempt(|database, _, retention| {
-            if retention.holes {
-                sparse::note_sweep(database, before)?;
+            let mut all = database.prepare_cached("SELECT number FROM topics")?;
+            let numbers = all.query_map([], |row| row.get::<_, i64>(0))?;
+            // Old ones are at the beginning of a topic, so each is looked at as far as they go.
+            let first = "SELECT sequence FROM messages WHERE topic = ?1 \
+                         AND (time_ms >= ?2 OR time_ms = 0) ORDER BY sequence LIMIT 1";
+            let mut first = database.prepare_cached(first)?;
+            let cut = "DELETE FROM messages WHERE topic = ?1 AND sequence < ?2";
+            let mut cut = database.prepare_cached(cut)?;
+            for number in numbers.collect::<rusqlite::Result<Vec<_>>>()? {
+                let kept = first.query_row([number, before], |row| row.get::<_, i64>(0));
+                let kept = kept.optional()?.unwrap_or(i64::MAX);
+                if retention.holes {
+                    sparse::note(database, number, kept)?;
+                }
+                cut.execute([number, kept])?;
             }
-            let sql = "DELETE FROM messages WHERE time_ms < ?1 AND time_ms > 0";
-            database.prepare_cached(sql)?.execute([before])
+            Ok(())
+        });
+    }
+
+    /// What was appended goes to SQLite, a topic after the other.
+    fn hand_over(&mut self) {
+        if std::mem::take(&mut self.pending_count) == 0 {
+            return;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        self.attempt(|database, topics, retention| {
+            for (service, of_service) in &pending {
+                for (topic, messages) in of_service {
+                    let line = Line { service, topic };
+                    write(database, topics, retention, line, messages)?;
+                }
+            }
+            Ok(())
         });
     }
 
@@ -180,12 +218,58 @@ fn begin(database: &Connection) -> rusqlite::Result<()> {
     }
 }
 
+/// The next messages of one topic.
+fn write(
+    database: &Connection,
+    topics: &mut HashMap<(String, String), i64>,
+    retention: Retention,
+    line: Line<'_>,
+    messages: &[Kept],
+) -> rusqlite::Result<()> {
+    let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
+        return Ok(());
+    };
+    let number = number_of(database, topics, line)?;
+    begin(database)?;
+    let put = "INSERT OR IGNORE INTO messages (topic, sequence, time_ms, id, bytes) \
+               VALUES (?1, ?2, ?3, ?4, ?5)";
+    let mut put = database.prepare_cached(put)?;
+    for message in messages {
+        let (sequence, time) = (message.sequence as i64, message.time_ms as i64);
+        put.execute(params![
+            number,
+            sequence,
+            time,
+            &*message.id,
+            &*message.bytes
+        ])?;
+    }
+    let sequence = last.sequence as i64;
+    let mark = "UPDATE topics SET last = ?2 WHERE number = ?1";
+    database
+        .prepare_cached(mark)?
+        .execute(params![number, sequence])?;
+    // Not each time: a message more or less is not what an administrator counts.
+    let is_time = last.sequence / 64 != (first.sequence - 1) / 64;
+    if is_time && retention.holes {
+        sparse::cut(database, number, retention)?;
+    } else if is_time {
+        let cut = "DELETE FROM messages WHERE topic = ?1 AND sequence <= ?2";
+        let before = sequence.saturating_sub(retention.messages as i64);
+        database
+            .prepare_cached(cut)?
+            .execute(params![number, before])?;
+    }
+    Ok(())
+}
+
 impl Store for Sqlite {
     fn keeps(&self) -> bool {
         self.database.is_some()
     }
 
     fn recall(&mut self, line: Line<'_>, ids_max: usize) -> Remembered {
+        self.hand_over();
         let recalled = self.attempt(|database, topics, _| {
             let find = "SELECT number, last FROM topics WHERE service = ?1 AND name = ?2";
             let mut find = database.prepare_cached(find)?;
@@ -214,35 +298,24 @@ impl Store for Sqlite {
     }
 
     fn append(&mut self, line: Line<'_>, message: &Kept) {
-        let done = self.attempt(|database, topics, retention| {
-            let number = number_of(database, topics, line)?;
-            begin(database)?;
-            let sequence = message.sequence as i64;
-            let put = "INSERT OR IGNORE INTO messages (topic, sequence, time_ms, id, bytes) \
-                       VALUES (?1, ?2, ?3, ?4, ?5)";
-            let (id, bytes) = (&*message.id, &*message.bytes);
-            let time = message.time_ms as i64;
-            database
-                .prepare_cached(put)?
-                .execute(params![number, sequence, time, id, bytes])?;
-            let mark = "UPDATE topics SET last = ?2 WHERE number = ?1";
-            database
-                .prepare_cached(mark)?
-                .execute(params![number, sequence])?;
-            // Not each time: a message more or less is not what an administrator counts.
-            if message.sequence.is_multiple_of(64) && retention.holes {
-                sparse::cut(database, number, retention)?;
-            } else if message.sequence.is_multiple_of(64) {
-                let first = sequence.saturating_sub(retention.messages as i64);
-                let cut = "DELETE FROM messages WHERE topic = ?1 AND sequence <= ?2";
-                database
-                    .prepare_cached(cut)?
-                    .execute(params![number, first])?;
+        if self.database.is_none() {
+            return;
+        }
+        // Names are copied only when they are new.
+        let of_service = match self.pending.get_mut(line.service) {
+            Some(of_service) => of_service,
+            None => self.pending.entry(line.service.to_owned()).or_default(),
+        };
+        match of_service.get_mut(line.topic) {
+            Some(messages) => messages.push(message.clone()),
+            None => {
+                of_service.insert(line.topic.to_owned(), vec![message.clone()]);
             }
-            Ok(())
-        });
-        if done.is_some() {
-            self.waiting += 1;
+        }
+        self.waiting += 1;
+        self.pending_count += 1;
+        if self.pending_count >= PENDING_MAX {
+            self.hand_over();
         }
     }
 
@@ -251,6 +324,7 @@ impl Store for Sqlite {
     }
 
     fn oldest(&mut self, line: Line<'_>) -> Option<u64> {
+        self.hand_over();
         let oldest = self.attempt(|database, topics, _| {
             let number = number_of(database, topics, line)?;
             let sql = "SELECT min(sequence) FROM messages WHERE topic = ?1";
@@ -262,6 +336,7 @@ impl Store for Sqlite {
     }
 
     fn first_of_last(&mut self, line: Line<'_>, count: u64) -> Option<u64> {
+        self.hand_over();
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let first = self.attempt(|database, topics, _| {
             let number = number_of(database, topics, line)?;
@@ -275,6 +350,7 @@ impl Store for Sqlite {
     }
 
     fn read(&mut self, line: Line<'_>, from: u64, count: usize) -> Vec<Kept> {
+        self.hand_over();
         let rows = self.attempt(|database, topics, _| {
             let number = number_of(database, topics, line)?;
             let sql = "SELECT sequence, time_ms, id, bytes FROM messages \

@@ -29,7 +29,7 @@ pub(super) fn delay_ms(failures_before: u32, jitter: &mut Jitter) -> u64 {
 }
 
 /// The times of a pool's latest replacements.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Pace {
     latest_ms: VecDeque<u64>,
 }
@@ -54,7 +54,7 @@ impl Pace {
 }
 
 /// SplitMix64: enough to spread retries, and the same again for the same seed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Jitter(u64);
 
 impl Jitter {

@@ -48,7 +48,7 @@ pub enum Course {
     HalfOpen,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Breaker {
     course: Course,
     /// When an open one is tried, or a half open one has proved itself.

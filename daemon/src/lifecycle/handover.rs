@@ -22,7 +22,7 @@ pub(super) const PROBATION_MS: u64 = 30_000;
 const PROBATION_DEATHS_MAX: u32 = 3;
 
 /// A change under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Handover {
     policy: Policy,
     removed: Vec<ServiceId>,
@@ -30,7 +30,7 @@ pub(super) struct Handover {
 }
 
 /// A change that was made, and has to hold.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Probation {
     until_ms: u64,
     on_trial: Vec<(ServiceId, u32)>,

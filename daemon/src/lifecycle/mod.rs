@@ -56,7 +56,7 @@ impl Policy {
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Lifecycle {
     policy: Policy,
     pools: Vec<Pool>,

@@ -28,7 +28,7 @@ use lending::Lending;
 /// Deaths at the start, over all slots of an unproven pool, that fail its service.
 const START_DEATHS_MAX: u32 = 3;
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Pool {
     pub(super) service: ServiceId,
     pub(super) generation: u32,
@@ -56,7 +56,7 @@ pub(super) enum Standing {
     Former,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Phase {
     /// The plugin's probe is not back.
     Probing,

@@ -27,7 +27,7 @@ pub(super) const READY_WITHIN_MS: u64 = 10_000;
 /// What a worker that was sent SIGABRT has to be gone.
 const ABORT_GRACE_MS: u64 = 1_000;
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Slot {
     service_name: String,
     worker: WorkerId,
@@ -49,7 +49,7 @@ pub(super) struct Slot {
     last_death: Option<String>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Phase {
     Starting {
         ready_by_ms: u64,

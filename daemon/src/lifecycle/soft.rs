@@ -13,7 +13,7 @@ const WINDOW_MS: u64 = 60_000;
 /// Remembered; of more the oldest are let go.
 const SOFT_FAULTS_MAX: usize = 64;
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct SoftFaults {
     latest: VecDeque<(u64, u64)>,
 }

@@ -170,7 +170,8 @@ impl Row {
     }
 }
 
-fn takes(kind: Kind) -> String {
+/// What may be written, in words.
+pub(super) fn takes(kind: Kind) -> String {
     match kind {
         Kind::Text => "text".to_owned(),
         Kind::Path => "path".to_owned(),

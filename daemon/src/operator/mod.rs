@@ -13,9 +13,11 @@ mod conformance;
 mod crashes;
 mod doctor;
 mod look;
+mod manual;
 mod new_plugin;
 mod one_service;
 mod plugins;
+mod render;
 mod running;
 mod scratch;
 mod try_plugin;
@@ -178,10 +180,18 @@ enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    /// Print a page of the manual, for whoever installs it
+    #[command(hide = true)]
+    Manual { page: manual::Page },
     /// Serve one plugin at once, without a configuration
     ///
     /// For authors and the curious: everything is temporary and gone at the end (Ctrl-C).
     Try(try_plugin::Try),
+    /// Print what a peer would be answered, without a socket and without a daemon
+    ///
+    /// For tests, and for exporting what a service shows. The plugin runs in a process of its own, in its
+    /// sandbox; a running daemon is not touched. At most 10 s and 1 GiB.
+    Render(render::Render),
     /// Begin a plugin: a folder that builds, with a test that passes and a service to try
     ///
     /// Needs a compiler, but neither Polyport's sources nor a network.
@@ -245,12 +255,12 @@ pub fn main() -> u8 {
             announce,
             json,
         } => {
-            let wish = supervisor::Wish {
+            let launch = supervisor::Launch {
                 sources: sources.into(),
                 announce: (announce || json).then_some(supervisor::Announcement { json }),
                 all_or_nothing: false,
             };
-            supervisor::run(wish, str::to_owned)
+            supervisor::run(launch, str::to_owned)
         }
         Verb::Check { sources, output } => check::run(&sources.into(), output.json),
         Verb::Status { daemon, output } => running::status(&daemon, output.json),
@@ -288,7 +298,9 @@ pub fn main() -> u8 {
             output,
         } => doctor::run(verb, &sources.into(), output),
         Verb::Completions { shell, output } => completions(shell, output),
+        Verb::Manual { page } => manual::run(page),
         Verb::Try(wish) => try_plugin::run(wish),
+        Verb::Render(wish) => render::run(wish),
         Verb::NewPlugin(wish) => new_plugin::run(&wish),
     }
 }

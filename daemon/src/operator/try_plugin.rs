@@ -52,12 +52,12 @@ pub(super) fn run(wish: Try) -> u8 {
     if let Err(text) = service.probe(scratch.path(), Depth::Settings) {
         return complain(exit::REJECTED, &text);
     }
-    let wish = supervisor::Wish {
+    let launch = supervisor::Launch {
         sources: service.sources.clone(),
         announce: Some(supervisor::Announcement { json: wish.json }),
         all_or_nothing: true,
     };
-    let code = supervisor::run(wish, |text| service.as_typed(text));
+    let code = supervisor::run(launch, |text| service.as_typed(text));
     match code {
         exit::CONFIG | exit::FAILED => exit::REJECTED,
         exit::SYSTEM | exit::INTERNAL => exit::FAILED,

@@ -105,6 +105,17 @@ fn of_daemon(old: &DaemonPlan, new: &DaemonPlan) -> Vec<String> {
     named(&rows)
 }
 
+/// What the hub is started with; it is replaced if that changes.
+pub fn of_hub(old: &DaemonPlan, new: &DaemonPlan) -> Vec<String> {
+    let rows = [
+        ("daemon.bus.history", old.bus.history != new.bus.history),
+        ("daemon.bus.keep", old.bus.keep_ms != new.bus.keep_ms),
+    ];
+    let mut changed = of_daemon(old, new);
+    changed.extend(named(&rows));
+    changed
+}
+
 fn level_changed(old: &DaemonPlan, new: &DaemonPlan) -> Vec<String> {
     named(&[("daemon.log.level", old.log.level != new.log.level)])
 }
@@ -305,7 +316,13 @@ mod tests {
         new.daemon.log.level = LogLevel::Debug;
         let said = |new: &Plan| steps(&old, new, &BTreeMap::new())["a"].to_string();
         assert_eq!(said(&new), "adjust in place (daemon.log.level)");
+        let hubs = |new: &Plan| of_hub(&old.daemon, &new.daemon).join(", ");
+        assert_eq!(hubs(&new), "");
+        new.daemon.bus.history = 7;
+        assert_eq!(said(&new), "adjust in place (daemon.log.level)");
+        assert_eq!(hubs(&new), "daemon.bus.history");
         new.daemon.sandbox = SandboxPolicy::Required;
+        assert_eq!(hubs(&new), "daemon.sandbox, daemon.bus.history");
         assert_eq!(said(&new), "new generation (daemon.sandbox)");
         assert_eq!(needs_restart(&old.daemon, &new.daemon), [""; 0]);
         new.daemon.state_dir = "/elsewhere".into();

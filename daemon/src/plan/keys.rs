@@ -83,6 +83,8 @@ fn of_daemon(daemon: &DaemonPlan, keys: &mut Keys) {
     keys.set("log.format", json!(log.format));
     match &log.target {
         LogTarget::Stderr => keys.set("log.target", "stderr"),
+        LogTarget::Journal => keys.set("log.target", "journal"),
+        LogTarget::Syslog => keys.set("log.target", "syslog"),
         LogTarget::File(path) => {
             keys.set("log.target", "file");
             keys.set("log.file", path.display().to_string());
@@ -285,6 +287,9 @@ mod tests {
         certificate = "/x"
         key = "/x"
         [services.a]
+        user = "root"
+        group = "root"
+        sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
         plugin = "/x.so"
         listen = ["tcp://127.0.0.1:7", "udp://*:7", "unix:/x"]
         settings.anything = 1

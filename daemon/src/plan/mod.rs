@@ -29,7 +29,7 @@ mod socket;
 pub use crate::config::{LogFormat, LogLevel, SandboxPolicy, WhenFailing};
 pub use bus::{BusPlan, NatsPlan, Tls};
 pub use descriptor::{Descriptor, Needs, OptionFacts, REFUSAL_BYTES_MAX};
-pub use diff::{Seen, Step, needs_restart, steps};
+pub use diff::{Seen, Step, needs_restart, of_hub, steps};
 pub use facts::{Facts, Looked, UserNumbers};
 pub use hours::Hours;
 pub use keys::keys_of;
@@ -122,6 +122,8 @@ pub struct LogPlan {
 #[serde(rename_all = "kebab-case")]
 pub enum LogTarget {
     Stderr,
+    Journal,
+    Syslog,
     File(PathBuf),
 }
 

@@ -163,6 +163,8 @@ impl Resolving<'_> {
         let log = &self.config.daemon.log;
         let target = match (log.target, &log.file) {
             (config::LogTarget::Stderr, _) => LogTarget::Stderr,
+            (config::LogTarget::Journal, _) => LogTarget::Journal,
+            (config::LogTarget::Syslog, _) => LogTarget::Syslog,
             (config::LogTarget::File, Some(file)) => LogTarget::File(file.clone()),
             (config::LogTarget::File, None) => {
                 if !self.was_refused("daemon.log.file") {

@@ -46,10 +46,7 @@ pub(super) fn run(
             .iter()
             .try_for_each(|input| test(&subject, input))
     };
-    // A rule that the fake host sees broken is a panic, whose text is the verdict.
-    let hook = take_hook();
-    set_hook(Box::new(|_| {}));
-    let verdict = catch_unwind(AssertUnwindSafe(|| match trial.rule {
+    in_words(|| match trial.rule {
         Rule::Pieces => each(Subject::pieces),
         Rule::Full => each(Subject::full),
         Rule::Ends => each(Subject::ends),
@@ -57,17 +54,24 @@ pub(super) fn run(
         Rule::Noise => subject.noise(),
         Rule::Threads => each(Subject::threads),
         Rule::Leaks => each(Subject::leaks),
-    }));
+    })
+}
+
+/// A rule that the fake host sees broken is a panic, whose text is the verdict.
+pub(super) fn in_words<T>(talk: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let hook = take_hook();
+    set_hook(Box::new(|_| {}));
+    let verdict = catch_unwind(AssertUnwindSafe(talk));
     set_hook(hook);
     verdict.unwrap_or_else(|panic| Err(text_of(&*panic)))
 }
 
 /// The plugin on trial.
-struct Subject {
+pub(super) struct Subject {
     table: Table,
     settings: Vec<(String, String)>,
-    streams: bool,
-    blocking: bool,
+    pub(super) streams: bool,
+    pub(super) blocking: bool,
     datagrams: bool,
 }
 
@@ -81,7 +85,10 @@ enum Told {
 }
 
 impl Subject {
-    fn new(admitted: &Admitted, settings: &BTreeMap<String, serde_json::Value>) -> Subject {
+    pub(super) fn new(
+        admitted: &Admitted,
+        settings: &BTreeMap<String, serde_json::Value>,
+    ) -> Subject {
         let table = admitted.table.0;
         let serves = |test: fn(&super::admit::Blocking) -> bool| {
             admitted.blocking.as_ref().is_some_and(test)
@@ -106,13 +113,18 @@ impl Subject {
     }
 
     fn setup(&self) -> Setup {
-        let setup = Setup::table(self.table).appetite(APPETITE_BYTES);
-        let setup = match self.streams || self.blocking {
+        let setup = self.setup_of_whole_answers().appetite(APPETITE_BYTES);
+        match self.streams || self.blocking {
             true => setup,
             false => setup.endpoints(&["udp://127.0.0.1:7"]),
-        };
+        }
+    }
+
+    pub(super) fn setup_of_whole_answers(&self) -> Setup {
         let settings = self.settings.iter();
-        settings.fold(setup, |setup, (name, text)| setup.set(name, text))
+        settings.fold(Setup::table(self.table), |setup, (name, text)| {
+            setup.set(name, text)
+        })
     }
 
     // --- rules ---------------------------------------------------------------------------------
@@ -367,7 +379,7 @@ impl Subject {
         Ok(writes)
     }
 
-    fn start(&self, setup: Setup) -> Result<FakeHost, String> {
+    pub(super) fn start(&self, setup: Setup) -> Result<FakeHost, String> {
         setup
             .start()
             .map_err(|error| format!("it refuses to start: {error}"))
@@ -375,7 +387,7 @@ impl Subject {
 }
 
 /// Ends the world, which checks what is left behind; a panic of the plugin's is a fault.
-fn finish(mut host: FakeHost) -> Result<(), String> {
+pub(super) fn finish(mut host: FakeHost) -> Result<(), String> {
     host.destroy();
     match host.take_faults().is_empty() {
         true => Ok(()),
@@ -418,7 +430,7 @@ fn datagrams(host: &mut FakeHost, input: &[u8]) -> Vec<u8> {
     sent.flat_map(|sent| sent.payload).collect()
 }
 
-fn peer_address() -> Address {
+pub(super) fn peer_address() -> Address {
     Address::Ip(([127, 0, 0, 1], 50_001).into())
 }
 

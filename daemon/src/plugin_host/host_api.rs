@@ -131,7 +131,9 @@ pub(super) fn refused(refusal: Refusal) -> Status {
 
 impl Inside {
     fn now_ms(&mut self, clock: fn() -> u64) -> u64 {
-        *self.now_ms.get_or_insert_with(clock)
+        let came_ms = self.desk.outbox.came_ms();
+        let now_ms = self.now_ms;
+        *self.now_ms.insert(now_ms.or(came_ms).unwrap_or_else(clock))
     }
 
     /// Which range of the lent input these bytes are, if they lie in it.

@@ -284,6 +284,10 @@ impl Protocol for Instance {
         }
     }
 
+    fn whereabouts(&self, state: SessionState) -> *const u8 {
+        state.word.cast_const().cast()
+    }
+
     fn peer_finished(&mut self, session: Token, state: SessionState) -> Result<bool, End> {
         let Some(peer_finished) = self.admitted.table.0.peer_finished else {
             return Ok(false);
@@ -430,6 +434,11 @@ impl Protocol for Instance {
 
     fn hear_bus(&mut self, news: BusNews<'_>) -> Result<bool, String> {
         self.tell_bus(news)
+    }
+
+    fn has_unanswered(&mut self) -> bool {
+        let bus = self.inside().bus.as_ref();
+        bus.is_some_and(Client::has_unanswered)
     }
 
     fn bus_output(&mut self) -> &[u8] {

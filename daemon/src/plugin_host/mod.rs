@@ -37,6 +37,7 @@ mod metrics;
 mod needs;
 mod options;
 pub mod probe;
+mod render;
 mod settings;
 mod text;
 mod threads;

@@ -7,14 +7,17 @@
 //!
 //! Invariant: the answer is about the very code and settings that a worker would use.
 
-use super::{InstanceFacts, LoadError, conformance, load};
+use std::fs::File;
+
+use super::{InstanceFacts, LoadError, conformance, load, render};
 use crate::channel::{Depth, ProbeBrief};
 use crate::plan::{Descriptor, Endpoint, Needs, Transport};
 
 /// Loads and admits; then, if it is to go as far, types the settings, closes the sandbox and asks
-/// the plugin's own `check`.
+/// the plugin's own `check`. `rendered` is where an answer goes that is asked for.
 pub fn run(
     brief: &ProbeBrief,
+    rendered: Option<File>,
     sandboxed: impl FnOnce(&Needs) -> Result<(), String>,
 ) -> Result<Descriptor, String> {
     let about = |error: LoadError| error.about(&brief.service, &brief.plan.plugin);
@@ -46,6 +49,9 @@ pub fn run(
     refuse_unspoken(brief, &descriptor)?;
     if let Depth::Conformance(trial) = &brief.depth {
         conformance::run(&admitted, &brief.plan.settings, trial)?;
+    }
+    if let (Depth::Render(said), Some(out)) = (&brief.depth, rendered) {
+        render::run(&admitted, &brief.plan.settings, &endpoints, said, out)?;
     }
     Ok(descriptor)
 }

@@ -194,10 +194,11 @@ pub enum Counter {
     CarryRefused,
     /// Messages of a handover that were wrong or came without their sockets.
     CarryBroken,
+    LogLost,
 }
 
 impl Counter {
-    pub const ALL: [Counter; 40] = [
+    pub const ALL: [Counter; 41] = [
         Counter::Connections,
         Counter::Accepted,
         Counter::Refused,
@@ -238,6 +239,7 @@ impl Counter {
         Counter::CarriedOut,
         Counter::CarryRefused,
         Counter::CarryBroken,
+        Counter::LogLost,
     ];
 
     pub fn name(self) -> &'static str {
@@ -282,6 +284,7 @@ impl Counter {
             Counter::CarriedOut => "carried_out",
             Counter::CarryRefused => "carry_refused",
             Counter::CarryBroken => "carry_broken",
+            Counter::LogLost => "log_lost",
         }
     }
 }

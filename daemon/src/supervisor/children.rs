@@ -54,7 +54,8 @@ pub(super) struct Child {
     pub(super) pid: i32,
     pub(super) kind: Kind,
     pub(super) scoreboard: Option<Scoreboard>,
-    /// When it must have answered (check and probe), or be dead (whoever has closed its channel).
+    /// When it must have answered (check and probe), or be dead (whoever has closed its channel, or a
+    /// hub that was told to end).
     pub(super) due_ms: Option<u64>,
     /// What it did against the rules of the channel, and is killed for.
     pub(super) offence: Option<String>,
@@ -171,6 +172,13 @@ impl Children {
             Kind::Worker { id, .. } => Some(id),
             Kind::Check | Kind::Probe(_) | Kind::Hub | Kind::Rehearsal => None,
         })
+    }
+
+    /// It was told to end, and is killed if it has not by then.
+    pub(super) fn end_by(&mut self, pid: i32, due_ms: u64) {
+        if let Some(child) = self.living.get_mut(&pid) {
+            child.due_ms = Some(due_ms);
+        }
     }
 
     /// Children that should have answered by now; each is named once.
@@ -341,12 +349,13 @@ fn arguments(kind: &Kind) -> Vec<CString> {
         .collect()
 }
 
-/// Check reads the environment as a layer of configuration; nobody else needs any of it.
+/// Check reads the environment as a layer of configuration; nobody else needs more than two words of it.
 fn environment(kind: &Kind) -> Vec<CString> {
     let wanted = |name: &str| match kind {
         Kind::Check => name.starts_with("POLYPORT_"),
         Kind::Probe(_) | Kind::Hub | Kind::Rehearsal | Kind::Worker { .. } => {
-            name == "RUST_BACKTRACE"
+            // The second says whether standard error leads to the journal.
+            name == "RUST_BACKTRACE" || name == "JOURNAL_STREAM"
         }
     };
     // Somebody else's variables may be anything but text.

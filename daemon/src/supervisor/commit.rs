@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use super::children::Children;
 use super::life::{Life, tell};
 use super::wishes::{Changing, Goal, Snapshot, Wish};
-use crate::channel::{Adjustment, Order};
+use crate::channel::{Adjustment, HubOrder, Order};
 use crate::exit;
 use crate::lifecycle::{ServiceId, WorkerId};
 use crate::log;
-use crate::plan::Step;
+use crate::plan::{self, Step};
 
 impl Life {
     /// What serves now, to be gone back to.
@@ -33,6 +33,7 @@ impl Life {
             return;
         };
         self.changes.previous = Some(self.snapshot());
+        let hub = plan::of_hub(&self.plan.daemon, &changing.plan.daemon);
         let Changing {
             plan,
             steps,
@@ -61,6 +62,11 @@ impl Life {
             if let Step::Adjust { .. } = step {
                 self.adjust(name, children);
             }
+        }
+        let level = self.plan.daemon.log.level;
+        match hub.is_empty() {
+            true => self.tell_hub(&HubOrder::LogLevel { level }, children),
+            false => self.renew_hub(children, now_ms),
         }
         self.keep_listeners();
         self.conclude_wish(&wish, exit::DONE, "done".to_owned(), steps, now_ms);

@@ -176,7 +176,8 @@ impl Crashes {
         }
     }
 
-    /// What was behind a fault. A peer on a Unix socket has no word of its own.
+    /// What was behind a fault. A peer on a Unix socket has no address: whoever may connect there is
+    /// trusted by the socket's mode, and its faults are the plugin's.
     fn cause(&self, blame: &Blame, now_ms: u64) -> Cause {
         match blame.source {
             0 => Cause::Plugin,
@@ -193,7 +194,10 @@ impl Crashes {
         bans: &mut Bans,
         now_ms: u64,
     ) -> Option<String> {
-        let source = blame::network_of(blame.source)?;
+        let Some(source) = blame::network_of(blame.source) else {
+            let nobody = "its peer has no address that could be kept out".to_owned();
+            return (blame.session > 0).then_some(nobody);
+        };
         if source.addr().is_loopback() {
             return Some("a source on this machine is not kept out".to_owned());
         }

@@ -2,7 +2,8 @@
 //!
 //! For each worker that uses the bus it makes a pair of sockets, and gives one end to the worker and one
 //! to the hub; neither ever connects. A hub that replaces another gets the ends of all who knew that one
-//! with its start, so it knows for whom to wait.
+//! with its start, so it knows for whom to wait. It is replaced in order when what it is started with
+//! changes, the program among that.
 //!
 //! Invariant: every worker that uses the bus has an end to the hub that lives, or the hub is about to be
 //! started.
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::children::{Children, Kind};
 use super::life::Life;
 use crate::channel::{Brief, HubBrief, HubOrder, Order};
+use crate::control::HubStatus;
 use crate::lifecycle::Exit;
 use crate::plan::DaemonPlan;
 
@@ -29,9 +31,12 @@ const FOLDER: &str = "bus";
 const BACK_OFF_MS: u64 = 50;
 const BACK_OFF_MS_MAX: u64 = 10_000;
 const STEADY_MS: u64 = 30_000;
+/// A hub that was told to end and has not is killed then.
+const ENDS_WITHIN_MS: u64 = 5_000;
 
 /// What is known of the hub and of those who use it.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Bus {
     pid: Option<i32>,
     /// There was one before.
@@ -42,6 +47,10 @@ pub(super) struct Bus {
     /// Workers that have an end to the hub, or had one to the hub before it.
     members: BTreeSet<i32>,
     stopping: bool,
+    /// This one was told to end so that another one can follow.
+    renewing: bool,
+    /// How often one that was there before had to be replaced.
+    restarts: u32,
 }
 
 impl Life {
@@ -58,13 +67,21 @@ impl Life {
             None if self.bus.start_at_ms <= now_ms => self.start_hub(&users, children, now_ms),
             None => {}
             Some(hub) => {
-                for (pid, service) in users {
-                    if self.bus.members.insert(pid)
-                        && let Err(error) = join(children, hub, pid, service)
-                    {
-                        tracing::error!("the worker {pid} gets no end of the bus: {error}");
+                for (pid, service) in &users {
+                    if !self.bus.members.contains(pid) {
+                        self.join(hub, *pid, service, children);
                     }
                 }
+            }
+        }
+    }
+
+    /// If it fails, it is tried again in the next turn.
+    fn join(&mut self, hub: i32, worker: i32, service: &str, children: &Children) {
+        match join(children, hub, worker, service.to_owned()) {
+            Ok(()) => drop(self.bus.members.insert(worker)),
+            Err(error) => {
+                tracing::warn!("the worker {worker} has no end of the bus yet: {error}");
             }
         }
     }
@@ -88,14 +105,18 @@ impl Life {
             .iter()
             .partition(|(pid, _)| self.bus.members.contains(pid));
         match self.spawn_hub(&known, children) {
-            Ok(pid) => {
-                tracing::info!("the hub is {pid}, for {} workers", users.len());
-                (self.bus.pid, self.bus.started_ms) = (Some(pid), now_ms);
-                for (user, service) in new {
-                    self.bus.members.insert(*user);
-                    if let Err(error) = join(children, pid, *user, service.clone()) {
-                        tracing::error!("the worker {user} gets no end of the bus: {error}");
+            Ok((hub, ends)) => {
+                tracing::info!("the hub is {hub}, for {} workers", users.len());
+                (self.bus.pid, self.bus.started_ms) = (Some(hub), now_ms);
+                for ((pid, _), end) in known.iter().zip(ends) {
+                    let told = children.tell_with(*pid, &Order::Bus {}, &[end.as_fd()]);
+                    if let Err(error) = told {
+                        tracing::warn!("the worker {pid} has no end of the bus yet: {error}");
+                        self.bus.members.remove(pid);
                     }
+                }
+                for (pid, service) in new {
+                    self.join(hub, *pid, service, children);
                 }
             }
             Err(error) => {
@@ -105,12 +126,15 @@ impl Life {
         }
     }
 
-    fn spawn_hub(&self, known: &[&(i32, String)], children: &mut Children) -> io::Result<i32> {
+    /// With an end for each of those who knew the one before; theirs are returned.
+    fn spawn_hub(
+        &self,
+        known: &[&(i32, String)],
+        children: &mut Children,
+    ) -> io::Result<(i32, Vec<OwnedFd>)> {
         make_folder(&self.plan.daemon)?;
-        let mut ends = Vec::new();
-        for _ in known {
-            ends.push(pair()?);
-        }
+        let ends: Vec<(OwnedFd, OwnedFd)> =
+            known.iter().map(|_| pair()).collect::<Result<_, _>>()?;
         let brief = Brief::Hub(HubBrief {
             daemon: self.plan.daemon.clone(),
             replaces: self.bus.replaces,
@@ -118,10 +142,7 @@ impl Life {
         });
         let fds: Vec<BorrowedFd<'_>> = ends.iter().map(|(_, hubs)| hubs.as_fd()).collect();
         let hub = children.start(Kind::Hub, &brief, &fds, None)?;
-        for ((pid, _), (workers, _)) in known.iter().zip(&ends) {
-            children.tell_with(*pid, &Order::Bus {}, &[workers.as_fd()])?;
-        }
-        Ok(hub)
+        Ok((hub, ends.into_iter().map(|(workers, _)| workers).collect()))
     }
 
     /// The hub has ended; the next one starts after a pause.
@@ -133,25 +154,47 @@ impl Life {
         if self.bus.stopping {
             return;
         }
+        self.bus.replaces = true;
+        if std::mem::take(&mut self.bus.renewing) {
+            tracing::info!("the hub {pid} has ended; another one is started");
+            self.bus.start_at_ms = now_ms;
+            return;
+        }
+        self.bus.restarts += 1;
         tracing::error!("the hub {pid} ended by {exit}; another one is started");
         if now_ms.saturating_sub(self.bus.started_ms) > STEADY_MS {
             self.bus.back_off_ms = 0;
         }
-        self.bus.replaces = true;
         self.bus.wait(now_ms);
     }
 
+    /// What the hub was started with has changed: the next one goes by what holds now.
+    pub(super) fn renew_hub(&mut self, children: &mut Children, now_ms: u64) {
+        if let Some(pid) = self.bus.pid
+            && !self.bus.stopping
+            && !std::mem::replace(&mut self.bus.renewing, true)
+        {
+            end(pid, children, now_ms);
+        }
+    }
+
     /// Ends the hub when the daemon does; true once it is gone.
-    pub(super) fn stop_bus(&mut self, children: &Children) -> bool {
+    pub(super) fn stop_bus(&mut self, children: &mut Children, now_ms: u64) -> bool {
         let Some(pid) = self.bus.pid else {
             return true;
         };
-        if !std::mem::replace(&mut self.bus.stopping, true)
-            && children.tell_with(pid, &HubOrder::Stop {}, &[]).is_err()
-        {
-            children.kill(pid, Signal::SIGKILL);
+        if !std::mem::replace(&mut self.bus.stopping, true) {
+            end(pid, children, now_ms);
         }
         false
+    }
+
+    pub(super) fn tell_hub(&self, order: &HubOrder, children: &Children) {
+        if let Some(pid) = self.bus.pid
+            && let Err(error) = children.tell_with(pid, order, &[])
+        {
+            tracing::warn!("the hub cannot be told {order:?}: {error}");
+        }
     }
 
     pub(super) fn bus_deadline_ms(&self) -> Option<u64> {
@@ -161,9 +204,27 @@ impl Life {
 }
 
 impl Bus {
+    /// None if nobody uses it.
+    pub(super) fn shown(&self, now_ms: u64) -> Option<HubStatus> {
+        (!self.members.is_empty()).then(|| HubStatus {
+            pid: self.pid.map(i32::unsigned_abs),
+            since_s: now_ms.saturating_sub(self.started_ms) / 1_000,
+            workers: self.members.len() as u64,
+            restarts: self.restarts,
+        })
+    }
+
     fn wait(&mut self, now_ms: u64) {
         self.start_at_ms = now_ms + self.back_off_ms;
         self.back_off_ms = (self.back_off_ms * 2).clamp(BACK_OFF_MS, BACK_OFF_MS_MAX);
+    }
+}
+
+/// It has a while to write down what it has.
+fn end(hub: i32, children: &mut Children, now_ms: u64) {
+    match children.tell_with(hub, &HubOrder::Stop {}, &[]) {
+        Ok(()) => children.end_by(hub, now_ms + ENDS_WITHIN_MS),
+        Err(_) => children.kill(hub, Signal::SIGKILL),
     }
 }
 

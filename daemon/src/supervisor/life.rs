@@ -19,7 +19,7 @@ use super::crashes::Crashes;
 use super::directories::Directories;
 use super::handover;
 use super::hub::Bus;
-use super::logging::LevelBack;
+use super::logging::{LevelBack, LogCare};
 use super::metrics::Happened;
 use super::notify::Notifier;
 use super::preparation::Candidate;
@@ -28,7 +28,7 @@ use super::signs::Signs;
 use super::status;
 use super::watch::Watch;
 use super::wishes::Reloads;
-use super::{Announcement, Ending, Wish};
+use super::{Announcement, Ending, Launch};
 use crate::channel::{self, Brief, CheckBrief, ListenerBrief, StandIn, StoredPlugin, WorkerBrief};
 use crate::control::Server;
 use crate::exit as code;
@@ -52,6 +52,7 @@ pub(super) struct Life {
     pub(super) looks: Looks,
     pub(super) happened: Happened,
     pub(super) level_back: Option<LevelBack>,
+    pub(super) log_care: LogCare,
     /// Where the configuration is.
     pub(super) sources: CheckBrief,
     pub(super) watch: Watch,
@@ -87,6 +88,7 @@ impl Life {
             looks: Looks::default(),
             happened: Happened::default(),
             level_back: None,
+            log_care: LogCare::default(),
             sources,
             bus: Bus::default(),
             notifier,
@@ -191,6 +193,7 @@ impl Life {
         self.handle(Event::Tick, children, now_ms);
         self.bans.save_if_due(now_ms);
         self.level_back_if_due(children, now_ms);
+        self.tend_log(children, now_ms);
     }
 
     pub(super) fn stop(&mut self, fast: bool, children: &mut Children, now_ms: u64) {
@@ -378,14 +381,14 @@ impl Life {
     /// What is left to say or do once the orders of a turn are carried out.
     pub(super) fn conclude(
         &mut self,
-        wish: &Wish,
-        children: &Children,
+        launch: &Launch,
+        children: &mut Children,
         now_ms: u64,
     ) -> Result<(), Ending> {
         if std::mem::take(&mut self.announce_due) {
-            self.announce(wish, children, now_ms)?;
+            self.announce(launch, children, now_ms)?;
         }
-        if self.over && self.stop_bus(children) {
+        if self.over && self.stop_bus(children, now_ms) {
             if self.bans.next_deadline_ms().is_some() {
                 // It is in the log; there is nobody else to tell.
                 let _ = self.bans.save();
@@ -399,7 +402,12 @@ impl Life {
     }
 
     /// Everything that can serve does.
-    fn announce(&mut self, wish: &Wish, children: &Children, now_ms: u64) -> Result<(), Ending> {
+    fn announce(
+        &mut self,
+        launch: &Launch,
+        children: &Children,
+        now_ms: u64,
+    ) -> Result<(), Ending> {
         let views = self.lifecycle.view();
         for view in &views {
             let Some(service) = self.services.get_mut(&view.service) else {
@@ -413,7 +421,7 @@ impl Life {
                 tracing::info!("{} listens on {}", service.name, listener.local());
             }
         }
-        if wish.all_or_nothing
+        if launch.all_or_nothing
             && let Some(text) = views.iter().find_map(|view| view.failure.clone())
         {
             return Err(Ending {
@@ -422,7 +430,7 @@ impl Life {
             });
         }
         self.notify_serving(&views);
-        let text = match wish.announce {
+        let text = match launch.announce {
             None => return Ok(()),
             Some(Announcement { json: false }) => {
                 let socket = self.directories.control_socket();

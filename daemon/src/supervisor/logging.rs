@@ -1,22 +1,40 @@
-//! What operators do to the log while the daemon lives: another level for a while, the file opened
-//! anew, and the state written into it.
+//! What happens to the log while the daemon lives: another level for a while, its target opened anew,
+//! and the state written into it.
 //!
-//! Workers have given up the right to open the file, so the supervisor opens it and passes it on.
+//! Workers and the hub have given up the right to open anything, so the supervisor opens the target and
+//! passes it on: when an operator asks, and by itself when the daemon that takes the log has gone and
+//! come back.
 //!
-//! Invariant: the level that workers go by is that of the plan.
+//! Invariant: the level that workers go by is that of the plan; a target that is away costs one line
+//! and one attempt a second.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 
 use serde::{Deserialize, Serialize};
 
-use super::children::{Children, Kind};
+use super::children::{Child, Children, Kind};
 use super::life::{Life, tell};
 use super::status;
-use crate::channel::{Adjustment, Order};
+use crate::channel::{Adjustment, HubOrder, Order};
 use crate::control::Reply;
 use crate::log;
 use crate::plan::{LogLevel, LogTarget};
-use crate::scoreboard::SLOTS;
+use crate::scoreboard::{Counter, SLOTS};
+
+/// Between two attempts to reach a target that did not take a line.
+const RETRY_MS: u64 = 1_000;
+
+/// What is known of the log's target.
+#[derive(Debug, Default)]
+pub(super) struct LogCare {
+    /// Of the workers that live, at the last look.
+    lost_by_workers: u64,
+    due: bool,
+    try_at_ms: u64,
+    /// It could not be reached, and that has been said.
+    away: bool,
+}
 
 /// A level that holds for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,26 +91,55 @@ impl Life {
             }));
             tell(children, worker, &order);
         }
+        self.tell_hub(&HubOrder::LogLevel { level }, children);
     }
 
-    /// The file was moved away, perhaps: one of its name is written from now on, by all.
+    /// The file was moved away, perhaps: one of its name is written from now on, by all. What takes
+    /// datagrams is connected anew.
     pub(super) fn reopen_log(&self, children: &Children) {
-        let LogTarget::File(path) = &self.plan.daemon.log.target else {
-            return tracing::info!("the log goes to standard error; there is nothing to reopen");
-        };
-        let file = match log::open(path) {
-            Ok(file) => file,
-            Err(error) => return tracing::error!("the log goes on where it was: {error}"),
-        };
-        for (pid, child) in children.iter() {
-            if let Kind::Worker { name, .. } = &child.kind
-                && let Err(error) = children.tell_with(pid, &Order::LogTo {}, &[file.as_fd()])
-            {
-                tracing::warn!("{name} goes on with the log that it has: {error}");
+        match log::open(&self.plan.daemon.log) {
+            Ok(None) => {
+                tracing::info!("the log goes to standard error; there is nothing to reopen");
             }
+            Ok(Some(opened)) => {
+                hand_out(opened, children);
+                tracing::info!("the log was reopened");
+            }
+            Err(error) => tracing::error!("the log goes on where it was: {error}"),
         }
-        log::write_to(file);
-        tracing::info!("the log was reopened");
+    }
+
+    /// Counts what the target did not take, and tries to reach it again.
+    pub(super) fn tend_log(&mut self, children: &Children, now_ms: u64) {
+        let lost = log::take_lost();
+        self.happened.log_lost += lost;
+        let of_worker =
+            |(_, child): (i32, &Child)| Some(child.scoreboard.as_ref()?.read(Counter::LogLost));
+        let of_workers = children.iter().filter_map(of_worker).sum();
+        let before = std::mem::replace(&mut self.log_care.lost_by_workers, of_workers);
+        self.log_care.due |= lost > 0 || of_workers > before;
+        // A full disk is not mended by opening its file again.
+        let target = &self.plan.daemon.log.target;
+        let connects = matches!(target, LogTarget::Syslog | LogTarget::Journal);
+        if !self.log_care.due || !connects || now_ms < self.log_care.try_at_ms {
+            return;
+        }
+        self.log_care.try_at_ms = now_ms + RETRY_MS;
+        match log::open(&self.plan.daemon.log) {
+            Ok(opened) => {
+                if let Some(opened) = opened {
+                    hand_out(opened, children);
+                }
+                self.log_care.due = false;
+                if std::mem::take(&mut self.log_care.away) {
+                    tracing::info!("the log reaches its target again");
+                }
+            }
+            Err(error) if !std::mem::replace(&mut self.log_care.away, true) => {
+                tracing::error!("{error}; until then the log goes to standard error");
+            }
+            Err(_) => {}
+        }
     }
 
     /// What `status` shows, and in which calls of plugins the workers are.
@@ -114,4 +161,19 @@ impl Life {
             }
         }
     }
+}
+
+/// To this process, the workers and the hub.
+fn hand_out(opened: File, children: &Children) {
+    for (pid, child) in children.iter() {
+        let told = match &child.kind {
+            Kind::Worker { .. } => children.tell_with(pid, &Order::LogTo {}, &[opened.as_fd()]),
+            Kind::Hub => children.tell_with(pid, &HubOrder::LogTo {}, &[opened.as_fd()]),
+            Kind::Check | Kind::Probe(_) | Kind::Rehearsal => Ok(()),
+        };
+        if let Err(error) = told {
+            tracing::warn!("the process {pid} goes on with the log that it has: {error}");
+        }
+    }
+    log::write_to(opened);
 }

@@ -21,6 +21,9 @@ use crate::scoreboard::{Counter, Scoreboard};
 pub(super) struct Happened {
     pub(super) reloads_done: u64,
     pub(super) reloads_rejected: u64,
+    /// Lines of the supervisor's own that the log's target did not take.
+    #[serde(default)]
+    pub(super) log_lost: u64,
 }
 
 impl Happened {
@@ -56,6 +59,11 @@ impl Shown<'_> {
         let happened = self.happened;
         reloads.add(&[("outcome", "done")], happened.reloads_done);
         reloads.add(&[("outcome", "rejected")], happened.reloads_rejected);
+        let mut log_lost = counter(
+            "supervisor_log_lost_total",
+            "Log lines of the supervisor that the log's target did not take.",
+        );
+        log_lost.add(&[], happened.log_lost);
         let mut crashes = counter("crashes_total", "Deaths of workers that nobody asked for.");
         let names = self.services.values().map(|service| &service.name);
         let died = self.crashes.counts();
@@ -64,7 +72,7 @@ impl Shown<'_> {
             let count = died.get(name).copied().unwrap_or(0);
             crashes.add(&[("service", name)], count);
         }
-        vec![build, uptime, bans, reloads, crashes]
+        vec![build, uptime, bans, reloads, log_lost, crashes]
     }
 
     fn of_services(&self, views: &[ServiceView]) -> Vec<Family> {

@@ -48,6 +48,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 pub use adoption::rehearse;
 pub use probe_once::probe_once;
+pub use signals::described as signals;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -69,14 +70,14 @@ use listeners::Inherited;
 use notify::Notifier;
 use preparation::{Found, Preparation};
 use signals::{Asked, Signals};
-use wishes::{Goal, Wish as Wanted, Workers};
+use wishes::{Goal, Wish, Workers};
 
 /// How long the check of a configuration may take.
 const CHECK_MS: u64 = 10_000;
 
 /// What `run` was asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Wish {
+pub struct Launch {
     pub sources: CheckBrief,
     /// Say on standard output what serves, once everything that can serve does.
     pub announce: Option<Announcement>,
@@ -100,8 +101,8 @@ struct Ending {
 
 /// From the command line to the end of the daemon; returns the exit code. Why it ends is said
 /// `as_typed`: whoever wrote no configuration knows none of its keys.
-pub fn run(wish: Wish, as_typed: impl Fn(&str) -> String) -> u8 {
-    let ending = match Supervisor::begin(wish) {
+pub fn run(launch: Launch, as_typed: impl Fn(&str) -> String) -> u8 {
+    let ending = match Supervisor::begin(launch) {
         Ok(supervisor) => supervisor.live(),
         Err(error) => Ending {
             exit: code::SYSTEM,
@@ -125,7 +126,7 @@ pub fn take_over() -> u8 {
 
 struct Supervisor {
     started: Instant,
-    wish: Wish,
+    launch: Launch,
     signals: Signals,
     children: Children,
     /// Until the addresses are bound.
@@ -145,7 +146,7 @@ enum Phase {
 }
 
 impl Supervisor {
-    fn begin(wish: Wish) -> io::Result<Supervisor> {
+    fn begin(launch: Launch) -> io::Result<Supervisor> {
         let inherited = Inherited::take();
         // What a plugin leaves behind comes here to be reaped, not to the first process.
         prctl::set_child_subreaper(true)?;
@@ -157,9 +158,9 @@ impl Supervisor {
             children: Children::new()?,
             inherited,
             phase: Phase::Checking,
-            wish,
+            launch,
         };
-        let brief = Brief::Check(supervisor.wish.sources.clone());
+        let brief = Brief::Check(supervisor.launch.sources.clone());
         let due = supervisor.now_ms() + CHECK_MS;
         supervisor
             .children
@@ -203,7 +204,7 @@ impl Supervisor {
                 life.advance(&mut self.children, now_ms);
                 life.spread_bans(&mut self.children);
                 life.conclude_looks(now_ms);
-                life.conclude(&self.wish, &self.children, now_ms)?;
+                life.conclude(&self.launch, &mut self.children, now_ms)?;
                 life.notify_passed(now_ms);
                 self.replace_if_rehearsed(now_ms);
                 Ok(())
@@ -296,7 +297,7 @@ impl Supervisor {
     /// Before it serves there is nothing to change: the configuration is being read anyway.
     fn wish(&mut self, signal: &str, now_ms: u64, goal: Goal) {
         if let Phase::Living(life) = &mut self.phase {
-            let wish = Wanted {
+            let wish = Wish {
                 goal,
                 cause: signal.to_owned(),
                 dry_run: false,
@@ -366,7 +367,7 @@ impl Supervisor {
             exit: code::SYSTEM,
             text: format!("daemon.run_dir: cannot make {}: {error}", socket.display()),
         })?;
-        let (plan, sources) = (preparation.plan, self.wish.sources.clone());
+        let (plan, sources) = (preparation.plan, self.launch.sources.clone());
         let notifier = Notifier::of_environment(stored);
         let around = (directories, control, notifier);
         let mut life = Life::new(plan, &candidates, around, sources, seed());

@@ -6,7 +6,7 @@
 //! Invariant: every service of the plan has exactly one verdict before anything is bound.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use nix::sys::signal::Signal;
@@ -27,6 +27,9 @@ pub(super) const PROBE_MS: u64 = 10_000;
 pub(super) struct Preparation {
     pub(super) plan: Plan,
     pub(super) codes: BTreeMap<String, StoredPlugin>,
+    /// The same by file and whose it may be: one that several services name is read once, and is one
+    /// code for all.
+    taken: BTreeMap<(PathBuf, Vec<u32>), StoredPlugin>,
     verdicts: BTreeMap<String, Result<Descriptor, String>>,
     /// Probes that have not answered, and whose they are.
     waiting: BTreeMap<i32, String>,
@@ -64,6 +67,7 @@ impl Preparation {
         Preparation {
             plan,
             codes: BTreeMap::new(),
+            taken: BTreeMap::new(),
             verdicts: BTreeMap::new(),
             waiting: BTreeMap::new(),
         }
@@ -73,8 +77,15 @@ impl Preparation {
     pub(super) fn take(&mut self, name: &str) -> Result<(), String> {
         let daemon = &self.plan.daemon;
         let service = &self.plan.services[name];
-        let code = verify::take_for(service, daemon, &daemon.state_dir)
+        let source = (service.plugin.clone(), verify::owners(daemon, service));
+        let taken = match self.taken.get(&source) {
+            Some(code) => Ok(code.clone()),
+            None => verify::take(&service.plugin, &daemon.state_dir, &source.1),
+        };
+        let code = taken
+            .and_then(|code| verify::compare(&code, service).map(|()| code))
             .map_err(|error| error.about(name, &service.plugin))?;
+        self.taken.insert(source, code.clone());
         self.codes.insert(name.to_owned(), code);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! One probe outside a daemon, for an operator's verb: started, heard, reaped.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::children::{Children, Kind};
 use super::preparation::{PROBE_MS, printable, probe_died};
-use crate::channel::{Brief, ProbeBrief, Report};
+use crate::channel::{Brief, Depth, ProbeBrief, Report};
 use crate::plan::Descriptor;
 use crate::sys::spawn::watch;
 
@@ -20,8 +20,14 @@ pub fn probe_once(brief: ProbeBrief) -> Result<Descriptor, String> {
     let failed = |error: io::Error| format!("services.{service}: cannot probe: {error}");
     let mut children = Children::new().map_err(failed)?;
     let kind = Kind::Probe(service.clone());
+    // What it renders is for whoever reads us; a child's own standard output is its log.
+    let out = match brief.depth {
+        Depth::Render(_) => Some(io::stdout().as_fd().try_clone_to_owned().map_err(failed)?),
+        _ => None,
+    };
+    let handed: Vec<BorrowedFd<'_>> = out.iter().map(AsFd::as_fd).collect();
     let pid = children
-        .start(kind, &Brief::Probe(brief), &[], None)
+        .start(kind, &Brief::Probe(brief), &handed, None)
         .map_err(failed)?;
     let heard = hear(&mut children, pid);
     // With a verdict it has nothing more to do, and without one its time is up or it is dead.

@@ -204,7 +204,11 @@ impl Life {
             self.reject(&wish, exit::REJECTED, complaints, now_ms);
             return;
         }
-        if !steps.values().any(Step::is_change) && policy(&preparation.plan) == policy(&self.plan) {
+        let (old, new) = (&self.plan, &preparation.plan);
+        let is_same = policy(old) == policy(new)
+            && plan::of_hub(&old.daemon, &new.daemon).is_empty()
+            && !steps.values().any(Step::is_change);
+        if is_same {
             // Where things are written may have.
             self.plan.places = preparation.plan.places;
             self.plan.daemon.control = preparation.plan.daemon.control;

@@ -33,6 +33,7 @@ impl Life {
             last: self.changes.last.as_ref(),
             happened: &self.happened,
             crashes: &self.crashes,
+            bus: &self.bus,
         };
         let bans = &mut self.bans;
         self.control.turn(now_ms, |request, caller| match request {

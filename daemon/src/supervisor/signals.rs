@@ -47,6 +47,44 @@ pub(super) enum Asked {
     Upgrade,
 }
 
+impl Asked {
+    /// For whoever sends it; none for what only the kernel sends.
+    fn meaning(self) -> Option<&'static str> {
+        match self {
+            Asked::Reap => None,
+            Asked::Stop => Some(
+                "Accept nobody and let what is open finish, for at most `daemon.drain_timeout`; a \
+                 second one leaves it a second.",
+            ),
+            Asked::StopFast => Some("Stop within a second or two."),
+            Asked::Reload => {
+                Some("Read the configuration again and change to it, as `polyport reload` does.")
+            }
+            Asked::Drain => Some("Serve nobody and keep the addresses, until `polyport resume`."),
+            Asked::MoreWorkers => Some("One worker more for each service."),
+            Asked::FewerWorkers => Some("One worker fewer for each service."),
+            Asked::ReopenLog => Some(
+                "Open the log file again, in all processes, or connect anew to what takes the log.",
+            ),
+            Asked::DumpState => Some("Write what there is to know into the log."),
+            Asked::Upgrade => {
+                Some("Let the program that is installed now take over, as `polyport upgrade` does.")
+            }
+        }
+    }
+}
+
+/// Every signal that means something, by its name.
+pub fn described() -> Vec<(String, &'static str)> {
+    let numbered = TABLE.iter().filter_map(|(number, asked)| {
+        let name = Signal::try_from(*number).ok()?.as_str();
+        Some((name.to_owned(), asked.meaning()?))
+    });
+    let dump = Asked::DumpState.meaning();
+    let dump = dump.map(|text| ("SIGRTMIN+1".to_owned(), text));
+    numbered.chain(dump).collect()
+}
+
 const TABLE: [(i32, Asked); 10] = [
     (SIGCHLD, Asked::Reap),
     (SIGTERM, Asked::Stop),

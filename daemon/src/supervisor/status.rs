@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::children::{Children, Kind};
 use super::crashes::Crashes;
+use super::hub::Bus;
 use super::life::Life;
 use super::metrics::Happened;
 use super::service::Service;
@@ -32,6 +33,7 @@ pub(super) struct Shown<'a> {
     pub(super) last: Option<&'a ReloadOutcome>,
     pub(super) happened: &'a Happened,
     pub(super) crashes: &'a Crashes,
+    pub(super) bus: &'a Bus,
 }
 
 impl Life {
@@ -44,6 +46,7 @@ impl Life {
             last: self.changes.last.as_ref(),
             happened: &self.happened,
             crashes: &self.crashes,
+            bus: &self.bus,
         }
     }
 }
@@ -53,7 +56,9 @@ pub(super) fn of(shown: &Shown<'_>, children: &Children, now_ms: u64) -> Status 
     let both = views
         .iter()
         .filter_map(|view| Some((services.get(&view.service)?, view)));
-    let healthy = views.iter().all(is_healthy);
+    let hub = shown.bus.shown(now_ms);
+    let has_hub = hub.as_ref().is_none_or(|hub| hub.pid.is_some());
+    let healthy = has_hub && views.iter().all(is_healthy);
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -68,6 +73,7 @@ pub(super) fn of(shown: &Shown<'_>, children: &Children, now_ms: u64) -> Status 
             })
             .collect(),
         removed: removed(services, children),
+        hub,
         last_reload: shown.last.cloned(),
         log_level: shown.plan.daemon.log.level,
     }

@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::io;
 
+use nix::libc;
 use serde::{Deserialize, Serialize};
 
 use crate::channel::Order;
@@ -56,8 +57,11 @@ impl Unsent {
     }
 }
 
+/// For now, or the machine has no memory for one more.
 fn is_full(error: &io::Error) -> bool {
+    let short = [libc::ENOBUFS, libc::ENOMEM];
     error.kind() == io::ErrorKind::WouldBlock
+        || error.raw_os_error().is_some_and(|it| short.contains(&it))
 }
 
 #[cfg(test)]
@@ -123,6 +127,10 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
         unsent.flush(|_| Err(io::ErrorKind::BrokenPipe.into()));
         assert!(unsent.is_empty());
+        let short = |_: &Order| Err(io::Error::from_raw_os_error(libc::ENOBUFS));
+        unsent.send(&order(0), short).expect("kept");
+        assert!(!unsent.is_empty());
+        unsent.flush(|_| Ok(()));
         let gone = |_: &Order| Err(io::ErrorKind::BrokenPipe.into());
         let error = unsent.send(&order(0), gone).expect_err("nobody hears it");
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);

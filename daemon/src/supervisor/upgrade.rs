@@ -204,7 +204,7 @@ impl Supervisor {
         drop(held);
         let version = env!("CARGO_PKG_VERSION");
         tracing::info!("polyport {version} has taken over from polyport {before}");
-        let wish = super::Wish {
+        let launch = super::Launch {
             sources,
             announce: None,
             all_or_nothing: false,
@@ -216,9 +216,11 @@ impl Supervisor {
             let event = Event::Worker(worker, News::Unstuck);
             life.handle(event, &mut children, now_ms);
         }
+        // It speaks with the workers of this program from now on.
+        life.renew_hub(&mut children, now_ms);
         Ok(Supervisor {
             started,
-            wish,
+            launch,
             signals,
             children,
             phase: Phase::Living(Box::new(life)),

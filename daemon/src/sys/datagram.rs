@@ -37,6 +37,13 @@ struct Place {
     control: [u8; CONTROL_BYTES],
 }
 
+impl Place {
+    const EMPTY: Place = Place {
+        name: [0; NAME_BYTES],
+        control: [0; CONTROL_BYTES],
+    };
+}
+
 /// Who sent a datagram, or whom one is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name<'a> {
@@ -67,8 +74,6 @@ pub struct Arrival<'a> {
     pub to: Option<IpAddr>,
     /// What an answer should leave from.
     pub source: Option<Source>,
-    /// How many this socket has lost to its full queue so far, if any.
-    pub overflows: Option<u32>,
 }
 
 /// Where datagrams are received. Memory is only touched as far as datagrams reach.
@@ -92,12 +97,8 @@ impl Default for Inbox {
 
 impl Inbox {
     pub fn new() -> Inbox {
-        let place = Place {
-            name: [0; NAME_BYTES],
-            control: [0; CONTROL_BYTES],
-        };
         let slab = NonNull::from(Box::leak(vec![0; BATCH * STRIDE_BYTES].into_boxed_slice()));
-        let places = NonNull::from(Box::leak(vec![place; BATCH].into_boxed_slice()));
+        let places = NonNull::from(Box::leak(vec![Place::EMPTY; BATCH].into_boxed_slice()));
         let mut inbox = Inbox {
             slab,
             places,
@@ -127,8 +128,8 @@ impl Inbox {
         inbox
     }
 
-    /// How many datagrams came; 0 if none waits. Without `notes` nothing is heard of addresses and
-    /// losses, and nothing that a peer sends along, such as descriptors, enters this process.
+    /// How many datagrams came; 0 if none waits. Without `notes` nothing is heard of addresses,
+    /// and nothing that a peer sends along, such as descriptors, enters this process.
     pub fn receive(&mut self, socket: BorrowedFd<'_>, notes: bool) -> nix::Result<usize> {
         let control_length = if notes { CONTROL_BYTES } else { 0 };
         let stale = if notes == self.notes {
@@ -191,7 +192,6 @@ impl Inbox {
             from: name(&place.name[..name_length]),
             to: None,
             source: None,
-            overflows: None,
         };
         for message in Controls(&place.control[..control_length]) {
             arrival.hear(message);
@@ -231,9 +231,6 @@ impl Arrival<'_> {
                     interface: u32::from_ne_bytes(message.array(16)),
                 });
             }
-            (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
-                self.overflows = Some(u32::from_ne_bytes(message.array(0)));
-            }
             _ => {}
         }
     }
@@ -243,6 +240,7 @@ impl Arrival<'_> {
 #[derive(Debug, Default)]
 pub struct Sender {
     headers: Vec<libc::mmsghdr>,
+    /// At least one for each header; they keep what was in them.
     places: Vec<Place>,
     pieces: Vec<libc::iovec>,
     /// The first piece of each message.
@@ -259,7 +257,6 @@ impl Sender {
     /// Begins a call; what is left of the last one is forgotten.
     pub fn batch(&mut self) -> Batch<'_> {
         self.headers.clear();
-        self.places.clear();
         self.pieces.clear();
         self.firsts.clear();
         Batch {
@@ -291,10 +288,12 @@ impl<'a> Batch<'a> {
         source: Option<Source>,
         segment: Option<u16>,
     ) {
-        let mut place = Place {
-            name: [0; NAME_BYTES],
-            control: [0; CONTROL_BYTES],
-        };
+        let nth = self.sender.headers.len();
+        if nth == self.sender.places.len() {
+            self.sender.places.push(Place::EMPTY);
+        }
+        let place = &mut self.sender.places[nth];
+        place.name.fill(0);
         let name_length = put_name(&mut place.name, to, v6);
         let mut controls = Written {
             bytes: &mut place.control,
@@ -311,7 +310,6 @@ impl<'a> Batch<'a> {
         header.msg_hdr.msg_namelen = name_length as libc::socklen_t;
         header.msg_hdr.msg_controllen = control_length;
         self.sender.headers.push(header);
-        self.sender.places.push(place);
         self.sender.firsts.push(self.sender.pieces.len());
     }
 

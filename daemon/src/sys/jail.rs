@@ -125,19 +125,18 @@ pub fn raise_descriptors() -> nix::Result<()> {
 }
 
 /// A probe runs code that nobody has tried: it may use little of anything.
-pub fn limits_for_probe() -> nix::Result<()> {
-    const LIMITS: [(Resource, u64); 5] = [
+pub fn limits_for_probe(file_bytes_max: u64) -> nix::Result<()> {
+    let limits = [
         (Resource::RLIMIT_AS, 1 << 30),
         (Resource::RLIMIT_CPU, 10),
         (Resource::RLIMIT_NOFILE, 64),
         (Resource::RLIMIT_CORE, 0),
-        // Its answer, which lies in memory.
-        (Resource::RLIMIT_FSIZE, 1 << 20),
+        (Resource::RLIMIT_FSIZE, file_bytes_max),
     ];
     // A log line into a file then fails instead of ending the probe (setrlimit(2), RLIMIT_FSIZE).
     // SAFETY: ignoring a signal runs no handler.
     unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }?;
-    for (resource, limit) in LIMITS {
+    for (resource, limit) in limits {
         // The starter's own limit may be lower, and a raise would be refused.
         let (_, hard) = getrlimit(resource)?;
         let limit = if hard == RLIM_INFINITY {
@@ -233,7 +232,7 @@ mod tests {
             let Ok(file) = std::fs::File::create(&path) else {
                 return false;
             };
-            limits_for_probe().is_ok()
+            limits_for_probe(1 << 20).is_ok()
                 && std::os::unix::fs::FileExt::write_at(&file, b"x", 1 << 20)
                     .is_err_and(|error| error.raw_os_error() == Some(libc::EFBIG))
                 && getrlimit(Resource::RLIMIT_CORE) == Ok((0, 0))

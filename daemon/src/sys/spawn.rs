@@ -183,8 +183,8 @@ fn become_child(birth: Birth<'_>) -> ! {
             give_up();
         }
     }
-    // What somebody opened without close-on-exec must not leak into a worker. Before Linux 5.9 the
-    // call does not exist; then only what others left open to us is passed on.
+    // What somebody opened without close-on-exec must not leak into a worker. Before Linux 5.11 the
+    // call or its flag does not exist; then only what others left open to us is passed on.
     let flag = libc::CLOSE_RANGE_CLOEXEC as i32;
     // SAFETY: close_range(2) with this flag closes nothing yet.
     unsafe { libc::syscall(libc::SYS_close_range, first_free as u32, u32::MAX, flag) };

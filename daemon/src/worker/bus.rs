@@ -22,6 +22,9 @@ pub(super) const BUS: u64 = (1 << 32) - 2;
 const READ_BYTES: usize = 256 * 1024;
 /// Reads in one turn; what is left waits for the next.
 const READS_MAX: usize = 4;
+/// How long a worker whose sessions are gone stays for what they have said: longer than a hub that
+/// replaces another waits for those who knew that one.
+const LAST_WORDS_MS: u64 = 5_000;
 
 #[derive(Debug)]
 pub(super) struct Bus {
@@ -31,6 +34,10 @@ pub(super) struct Bus {
     length: usize,
     pub(super) readable: bool,
     writable: bool,
+    /// Its end is in sight: nobody tells of it twice.
+    ending: bool,
+    /// The last session is gone; until then the answers to what was said are awaited.
+    last_words_ms: Option<u64>,
 }
 
 impl Default for Bus {
@@ -41,15 +48,22 @@ impl Default for Bus {
             length: 0,
             readable: false,
             writable: true,
+            ending: false,
+            last_words_ms: None,
         }
     }
 }
 
 impl Bus {
     pub(super) fn note(&mut self, events: EpollFlags) {
-        self.readable |=
-            events.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
+        self.ending |= events.intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
+        self.readable |= self.ending || events.contains(EpollFlags::EPOLLIN);
         self.writable |= events.contains(EpollFlags::EPOLLOUT);
+    }
+
+    /// When the answers to last words are waited for no longer, if that has begun.
+    pub(super) fn next_deadline_ms(&self) -> Option<u64> {
+        self.last_words_ms
     }
 }
 
@@ -64,6 +78,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.bus = Bus {
             socket: Some(socket),
             input: vec![0; READ_BYTES + FRAME_BYTES_MAX],
+            last_words_ms: self.bus.last_words_ms,
             ..Bus::default()
         };
         if let Err(why) = self.streams.hear_bus(BusNews::There, self.now_ms) {
@@ -77,10 +92,22 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         };
         tracing::debug!("an end of the bus is over: {why}");
         let _ = self.epoll.delete(&socket);
-        self.bus = Bus::default();
+        self.bus = Bus {
+            last_words_ms: self.bus.last_words_ms,
+            ..Bus::default()
+        };
         // A protocol that does not know the bus has nothing to be told.
         let _ = self.streams.hear_bus(BusNews::Gone, self.now_ms);
         self.part();
+    }
+
+    /// Whether what the sessions have said before they went is on the bus, or will not be any more.
+    pub(super) fn bus_is_done(&mut self) -> bool {
+        if !self.streams.has_unanswered() {
+            return true;
+        }
+        let until_ms = self.now_ms + LAST_WORDS_MS;
+        *self.bus.last_words_ms.get_or_insert(until_ms) <= self.now_ms
     }
 
     /// Reads what there is and tells it, frame by frame.
@@ -97,7 +124,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 Ok(0) => return self.leave_bus("it was closed"),
                 Ok(count) => {
                     let filled = count == space.len();
-                    self.bus.readable = filled;
+                    self.bus.readable = filled || self.bus.ending;
                     self.bus.length += count;
                     if let Err(why) = self.tell_frames() {
                         return self.leave_bus(&why);

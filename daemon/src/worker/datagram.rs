@@ -28,6 +28,9 @@ use crate::sys::datagram::{Arrival, BATCH, Inbox, Name, drops};
 
 /// Batches received from one listener in one turn.
 const BATCHES_MAX: usize = 4;
+/// How often a socket is asked what it has lost, beside when very many wait in it. The kernel would tell
+/// with each datagram (SO_RXQ_OVFL), at one or two percent of what a small one costs.
+const LOSSES_EVERY_MS: u64 = 100;
 /// How long a listener stays away after receiving failed.
 const AWAY_MS: u64 = 100;
 
@@ -52,6 +55,7 @@ pub(super) struct DatagramListener {
     waiting: bool,
     /// The socket's count of losses when it was last looked at.
     drops: u32,
+    looked_ms: u64,
     /// The kernel cuts runs for this socket.
     pub(super) cuts_runs: bool,
 }
@@ -94,6 +98,7 @@ impl Datagrams {
         for ((socket, brief), event) in listeners.into_iter().zip(first_event..) {
             let mut listener = DatagramListener {
                 drops: drops(socket.as_fd()),
+                looked_ms: 0,
                 cuts_runs: brief.local.socket().is_some(),
                 socket,
                 brief,
@@ -171,6 +176,7 @@ impl Datagrams {
                         self.take(nth, at, around);
                     }
                     self.flush(around);
+                    self.listeners[nth].count_losses(came == BATCH, around);
                     if came < BATCH {
                         return;
                     }
@@ -200,15 +206,6 @@ impl Datagrams {
         let arrival = inbox.arrival(at);
         let (board, now_ms) = (around.scoreboard, around.now_ms);
         let listener = &mut self.listeners[nth];
-        if let Some(overflows) = arrival.overflows {
-            let lost = overflows.wrapping_sub(std::mem::replace(&mut listener.drops, overflows));
-            if lost > 0 {
-                board.add(Counter::ReceiveQueueFull, lost.into());
-                around
-                    .complaints
-                    .queue_was_full(now_ms, &listener.brief, lost);
-            }
-        }
         if arrival.truncated {
             board.add(Counter::DatagramsTruncated, 1);
             return;
@@ -270,6 +267,22 @@ impl Datagrams {
 }
 
 impl DatagramListener {
+    /// Of a socket in which very many wait at once, or at which nobody has looked for a while.
+    fn count_losses<P: Protocol>(&mut self, many: bool, around: &mut Around<'_, P>) {
+        let now_ms = around.now_ms;
+        if !many && now_ms < self.looked_ms + LOSSES_EVERY_MS {
+            return;
+        }
+        self.looked_ms = now_ms;
+        let drops = drops(self.socket.as_fd());
+        let lost = drops.wrapping_sub(std::mem::replace(&mut self.drops, drops));
+        if lost > 0 {
+            let (board, complaints) = (around.scoreboard, &mut around.complaints);
+            board.add(Counter::ReceiveQueueFull, lost.into());
+            complaints.queue_was_full(now_ms, &self.brief, lost);
+        }
+    }
+
     fn enter(&mut self, epoll: &Epoll) -> io::Result<()> {
         let mut interest = EpollFlags::EPOLLIN;
         if self.brief.shared {

@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ptr;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -28,9 +29,10 @@ use super::stream::{Heard, Stream};
 use super::{Orders, Outcome, Share, Wakes};
 use crate::engine::session::{Protocol, Token};
 use crate::engine::{After, Passed, Streams};
+use crate::log;
 use crate::plan::{Limits, Transport};
 use crate::scoreboard::{Counter, Scoreboard};
-use crate::sys::sandbox;
+use crate::sys::{ahead, sandbox};
 
 /// Events taken from the queue in one turn.
 const EVENTS_MAX: usize = 512;
@@ -158,6 +160,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             if let Some(outcome) = self.outcome
                 && self.streams.is_empty()
                 && self.threads_are_done()
+                && self.bus_is_done()
             {
                 return Ok(outcome);
             }
@@ -219,6 +222,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             self.blocking.next_deadline_ms(),
             self.streams.next_deadline_ms(),
             self.handover.next_deadline_ms(),
+            self.bus.next_deadline_ms(),
         ];
         let at_ms = next.into_iter().flatten().min().unwrap_or(u64::MAX);
         at_ms.saturating_sub(self.now_ms).min(WAIT_MS_MAX)
@@ -297,7 +301,22 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             let Some(token) = self.ready.pop_front() else {
                 return;
             };
+            self.fetch_ahead();
             self.visit(token);
+        }
+    }
+
+    /// Of very many connections none is in the caches when its turn comes. So memory is asked for two
+    /// visits before, and what the plugin keeps one before, as the way there leads through the former.
+    fn fetch_ahead(&mut self) {
+        if let Some(token) = self.ready.get(1).copied() {
+            let socket = self.sockets.get(token);
+            ahead::fetch(socket.map_or(ptr::null(), |socket| ptr::from_ref(socket).cast()));
+            let lines = self.streams.whereabouts(token);
+            lines.into_iter().for_each(ahead::fetch);
+        }
+        if let Some(token) = self.ready.front() {
+            ahead::fetch(self.streams.state_whereabouts(*token));
         }
     }
 
@@ -432,6 +451,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             (Counter::ClosedIdle, tally.closed_idle),
             (Counter::ClosedLimit, tally.closed_limit),
             (Counter::DatagramsFailed, tally.datagrams_failed),
+            (Counter::LogLost, log::take_lost()),
         ];
         for (counter, amount) in counts {
             if amount > 0 {

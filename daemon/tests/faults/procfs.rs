@@ -170,6 +170,25 @@ fn workers_become_the_user_that_is_named() {
     scene.finish(&[]);
 }
 
+/// Each is started from the file anew, so what one has given away of its memory is worth nothing for
+/// the next.
+#[test]
+fn fifty_workers_in_a_row_lie_at_fifty_places() {
+    let scene = Scene::start("procfs-places", readable(), &smallest(), "workers = 1\n");
+    let mut bases = BTreeSet::new();
+    for _ in 0..50 {
+        let pid = scene.daemon.worker_pids("bad")[0];
+        bases.insert(code_base(pid));
+        scene.daemon.signal(pid, Signal::SIGKILL);
+        scene.daemon.wait_for("another worker", |status| {
+            let worker = &status["services"]["bad"]["workers"][0];
+            worker["state"] == "serving" && worker["pid"] != pid
+        });
+    }
+    assert_eq!(bases.len(), 50);
+    scene.finish(&["bad/1"]);
+}
+
 /// Mapped files whose path has this in it.
 fn mapped(pid: u32, part: &str) -> BTreeSet<String> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("readable maps");

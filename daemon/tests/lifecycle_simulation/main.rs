@@ -9,6 +9,7 @@
 #[path = "../support/dice.rs"]
 mod dice;
 mod fate;
+mod model;
 mod operator;
 mod rules;
 mod world;

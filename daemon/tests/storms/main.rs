@@ -11,6 +11,7 @@ mod support;
 
 mod carries;
 mod changes;
+mod chats;
 mod datagrams;
 mod deaths;
 mod idle;

@@ -20,6 +20,7 @@ use serde_json::Value;
 
 pub use super::directory::Directory;
 use super::directory::write_config;
+use super::epilogue::left_over;
 
 /// No event of a test takes longer on the slowest machine that it may run on.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,7 +64,12 @@ impl Daemon {
     }
 
     pub fn start_in(directory: Arc<Directory>, config: &str) -> Daemon {
-        let mut child = command(&directory, config)
+        Daemon::spawned(command(&directory, config), directory)
+    }
+
+    /// By a command that a test has put together: `run --json`.
+    pub fn spawned(mut command: Command, directory: Arc<Directory>) -> Daemon {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -251,6 +257,10 @@ impl Daemon {
             wait_gone(pid);
         }
         self.log.wait_for_end(PATIENCE);
+        if running {
+            let left = left_over(self.directory());
+            assert!(left.is_empty(), "left over: {left:#?}");
+        }
         for line in self
             .log
             .text()

@@ -8,6 +8,7 @@
 pub mod daemon;
 pub mod dice;
 pub mod directory;
+pub mod epilogue;
 pub mod fixtures;
 pub mod limits;
 pub mod meeting;

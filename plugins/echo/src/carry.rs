@@ -23,10 +23,10 @@ pub(crate) fn export(mode: Mode, session: &Session, out: &mut Vec<u8>) {
     out.push(mode.number());
     out.push(if finished { PEER_HAS_FINISHED } else { 0 });
     out.extend(session.consumed.to_le_bytes());
-    out.extend((session.line as u32).to_le_bytes());
+    out.extend(u32::from(session.line).to_le_bytes());
     out.extend((partial.len() as u32).to_le_bytes());
     out.extend(partial);
-    out.extend(&session.last_words);
+    out.extend(&*session.last_words);
 }
 
 /// The error is for the administrator.
@@ -48,11 +48,11 @@ pub(crate) fn import(
         return Err(format!("unknown flags {flags:#x}"));
     }
     let consumed = u64::from_le_bytes(take(&mut rest)?);
-    let line = u32::from_le_bytes(take(&mut rest)?) as usize;
+    let line = u32::from_le_bytes(take(&mut rest)?);
     let partial_bytes = u32::from_le_bytes(take(&mut rest)?) as usize;
-    if line >= small::KINDS {
-        return Err(format!("there is no line {line} of chargen"));
-    }
+    let known = u8::try_from(line).ok();
+    let known = known.filter(|line| usize::from(*line) < small::KINDS);
+    let line = known.ok_or_else(|| format!("there is no line {line} of chargen"))?;
     // A line's end may have come in part.
     if partial_bytes > line_max + 1 {
         return Err("its line is longer than line_max".to_owned());
@@ -64,7 +64,7 @@ pub(crate) fn import(
     Ok(Session {
         consumed,
         partial: partial.to_vec(),
-        last_words: last_words.to_vec(),
+        last_words: last_words.into(),
         peer_has_finished: flags & PEER_HAS_FINISHED != 0,
         line,
     })
@@ -90,7 +90,7 @@ mod tests {
                 ..Session::default()
             },
             Session {
-                last_words: vec![b'x'; 600],
+                last_words: vec![b'x'; 600].into(),
                 peer_has_finished: true,
                 ..Session::default()
             },
@@ -121,7 +121,9 @@ mod tests {
                     let mut other = bytes.clone();
                     other[at] = value;
                     if let Ok(session) = import(Mode::Line, 9, FORMAT, &other) {
-                        assert!(session.line < small::KINDS && session.partial.len() <= 10);
+                        assert!(
+                            usize::from(session.line) < small::KINDS && session.partial.len() <= 10
+                        );
                     }
                 }
             }

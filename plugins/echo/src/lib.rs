@@ -151,12 +151,12 @@ impl Protocol for Echo {
 
     fn peer_finished(&mut self, cx: &mut Context, id: SessionId, session: &mut Session) -> Result {
         session.last_words = match self.mode {
-            Mode::Stream | Mode::Once | Mode::Discard | Mode::Chargen => Vec::new(),
+            Mode::Stream | Mode::Once | Mode::Discard | Mode::Chargen => Box::default(),
             // Still to be said, if there was no room before.
             Mode::Daytime | Mode::Time | Mode::Qotd => std::mem::take(&mut session.last_words),
-            Mode::Line => std::mem::take(&mut session.partial),
-            Mode::Who if session.partial.is_empty() => Vec::new(),
-            Mode::Who => line::answer(&session.partial),
+            Mode::Line => std::mem::take(&mut session.partial).into(),
+            Mode::Who if session.partial.is_empty() => Box::default(),
+            Mode::Who => line::answer(&session.partial).into(),
         };
         session.say_last_words(cx, id)
     }

@@ -7,6 +7,7 @@ use polyport_plugin::prelude::*;
 
 use crate::{line, small};
 
+/// There is one for each connection, idle ones included: it is kept small.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Session {
     /// Bytes that are done with.
@@ -15,10 +16,10 @@ pub struct Session {
     /// again with more; this is for the case that the peer finishes first.
     pub(crate) partial: Vec<u8>,
     /// What is still to be said after the peer has finished.
-    pub(crate) last_words: Vec<u8>,
+    pub(crate) last_words: Box<[u8]>,
     pub(crate) peer_has_finished: bool,
     /// The next line of chargen.
-    pub(crate) line: usize,
+    pub(crate) line: u8,
 }
 
 impl Session {
@@ -89,7 +90,7 @@ impl Session {
         match cx.write(id, answer) {
             Ok(()) => cx.close(id, "answered"),
             Err(Error::Full) => {
-                self.last_words = answer.to_vec();
+                self.last_words = answer.into();
                 Ok(())
             }
             Err(error) => Err(error),
@@ -98,8 +99,8 @@ impl Session {
 
     /// Lines for as long as there is room; `writable` goes on, which comes once for all refusals.
     pub(crate) fn pour(&mut self, cx: &mut Context, id: SessionId) {
-        while cx.write(id, &small::lines(self.line)).is_ok() {
-            self.line = small::next(self.line);
+        while cx.write(id, &small::lines(self.line.into())).is_ok() {
+            self.line = small::next(self.line.into()) as u8;
         }
     }
 

@@ -14,6 +14,8 @@ pub(crate) const PIECE: usize = LINES * (LINE + 2);
 
 // The least that `limits.output` can be is 1 KiB.
 const _: () = assert!(PIECE <= 1024);
+// A session keeps the number of its line in a byte.
+const _: () = assert!(KINDS <= 256);
 
 /// The lines from number `first` on: each begins one character later than the one before.
 pub(crate) fn lines(first: usize) -> [u8; PIECE] {

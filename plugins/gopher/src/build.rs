@@ -175,15 +175,15 @@ impl Builder<'_> {
         }
         let measured = choices.dates || choices.sizes;
         let entries = listing::entries(&self.disk, self.path, choices.order, measured)?;
+        self.built.items.reserve(entries.len());
         for entry in entries {
-            let path = joined(self.path, &entry.name);
             if is_part(&entry.name) {
-                self.part(&path, 0)?;
+                self.part(&joined(self.path, &entry.name), 0)?;
             } else if !choices.is_furniture(&entry.name)
                 && !entry.name.ends_with(b".abstract")
                 && !self.hidden.contains(&entry.name)
             {
-                let item = self.item(&entry, &path);
+                let item = self.item(entry);
                 if !self.named.contains(&item.selector) {
                     self.built.items.push(item);
                 }
@@ -202,17 +202,26 @@ impl Builder<'_> {
         }
     }
 
-    fn item(&self, entry: &Entry, path: &[u8]) -> Item {
-        let selector = self.tree.selector(path);
+    fn item(&self, entry: Entry) -> Item {
+        let selector = self.tree.selector_in(self.path, &entry.name);
         let choices = &self.site.choices;
         if entry.is_folder {
-            let name = self.tag(path).unwrap_or_else(|| entry.name.clone());
-            return Item::local(b'1', self.measured(&name, entry), selector);
+            let path = joined(self.path, &entry.name);
+            let name = self.tag(&path).unwrap_or_else(|| entry.name.clone());
+            return Item::local(b'1', self.measured(name, &entry), selector);
         }
         let written = Choices::letter_of_name(&self.letters, &entry.name)
-            .or_else(|| Choices::letter_of_name(&choices.letters, &entry.name));
-        let letter = written.unwrap_or_else(|| choices.letter(&kind(&self.disk, path)));
-        Item::local(letter, self.measured(&entry.name, entry), selector)
+            .or_else(|| Choices::letter_of_name(&choices.letters, &entry.name))
+            .or_else(|| Choices::type_by_name(&entry.name).map(|kind| choices.letter(&kind)));
+        let letter = written.unwrap_or_else(|| {
+            let path = joined(self.path, &entry.name);
+            choices.letter(&kind(&self.disk, &path))
+        });
+        let name = match choices.dates || choices.sizes {
+            true => self.measured(entry.name.clone(), &entry),
+            false => entry.name,
+        };
+        Item::local(letter, name, selector)
     }
 
     /// What a folder wants to be called.
@@ -227,7 +236,7 @@ impl Builder<'_> {
     }
 
     /// With the date and the size behind the name, if they are wanted.
-    fn measured(&self, name: &[u8], entry: &Entry) -> Vec<u8> {
+    fn measured(&self, name: Vec<u8>, entry: &Entry) -> Vec<u8> {
         let choices = &self.site.choices;
         let mut behind = String::new();
         if choices.dates {
@@ -242,13 +251,13 @@ impl Builder<'_> {
             behind += &format!("  {size:>8}");
         }
         if behind.is_empty() {
-            return name.to_vec();
+            return name;
         }
         let width = match choices.width {
             0 => 60,
             width => width.saturating_sub(behind.len()).max(8),
         };
-        let mut shown = cut(name, width);
+        let mut shown = cut(&name, width).into_owned();
         let used: usize = columns(&shown).map(|it| it.1).sum();
         shown.resize(shown.len() + width.saturating_sub(used), b' ');
         shown.extend_from_slice(behind.as_bytes());

@@ -35,6 +35,9 @@ fn caps(choices: &Choices, here: &Here) -> Vec<u8> {
         "ServerSupportsStdinScripts=FALSE".to_owned(),
         format!("ServerHostname={}", here.host),
     ];
+    if choices.tls_port > 0 {
+        lines.push(format!("ServerTLSPort={}", choices.tls_port));
+    }
     for (key, value) in [
         ("ServerDescription", &choices.description),
         ("ServerGeolocationString", &choices.location),

@@ -5,7 +5,7 @@
 
 use crate::date::Date;
 use crate::lookup::{Patience, Stamp};
-use crate::menu::{Here, Item, Style, line};
+use crate::menu::{Here, Item, Lines, Style};
 use crate::selector::{self, joined, shown};
 use crate::site::{Site, Tree};
 use crate::{answer, build};
@@ -81,7 +81,7 @@ pub(crate) fn block(
         width: site.choices.width,
         plus: true,
     };
-    line(blocks, item, here, style);
+    Lines::new(here, style).push(blocks, item);
     let Some((tree, path, stamp)) = found else {
         return;
     };

@@ -94,7 +94,8 @@ pub(crate) fn entries(
 }
 
 fn sort(entries: &mut [Entry], order: Order) {
-    entries.sort_by(|one, other| {
+    // Names differ, so no two are equal.
+    entries.sort_unstable_by(|one, other| {
         let folders = match order.folders_first {
             true => other.is_folder.cmp(&one.is_folder),
             false => Ordering::Equal,
@@ -114,7 +115,12 @@ fn sort(entries: &mut [Entry], order: Order) {
 /// Digits as numbers, letters without their case: `a2` before `a10`, `B` between `a` and `c`. Names
 /// that differ never compare as equal.
 fn natural(one: &[u8], other: &[u8]) -> Ordering {
-    let (mut left, mut right) = (one, other);
+    let mut same = one.iter().zip(other).take_while(|(a, b)| a == b).count();
+    // A number that begins in what is the same is compared from its first digit.
+    while same > 0 && one[same - 1].is_ascii_digit() {
+        same -= 1;
+    }
+    let (mut left, mut right) = (&one[same..], &other[same..]);
     while let (Some(a), Some(b)) = (left.first(), right.first()) {
         if a.is_ascii_digit() && b.is_ascii_digit() {
             let (number_a, behind_a) = number(left);

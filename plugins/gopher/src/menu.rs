@@ -3,6 +3,8 @@
 //! Pure. Invariant: whatever is in an item, it becomes one line of four fields that ends with CRLF;
 //! no byte of a name can begin a new field, a new line, or the end of the menu.
 
+use std::borrow::Cow;
+
 use unicode_width::UnicodeWidthChar;
 
 use crate::selector::{encoded, shown};
@@ -76,38 +78,60 @@ pub struct Style {
 
 /// The whole menu, with its end.
 pub fn written(items: &[Item], here: &Here, style: Style) -> Vec<u8> {
-    let mut menu = Vec::with_capacity(items.len() * 64 + 3);
+    let mut menu = Vec::with_capacity(items.len() * 80 + 3);
+    let lines = Lines::new(here, style);
     for item in items {
-        line(&mut menu, item, here, style);
+        lines.push(&mut menu, item);
     }
     menu.extend_from_slice(b".\r\n");
     menu
 }
 
-/// One line of it.
-pub(crate) fn line(menu: &mut Vec<u8>, item: &Item, here: &Here, style: Style) {
-    let is_letter = item.kind.is_ascii_graphic();
-    menu.push(if is_letter { item.kind } else { b'?' });
-    // A text was laid out by whoever wrote it.
-    let width = if item.is_text() { 0 } else { style.width };
-    menu.extend_from_slice(&cut(&shown(&item.name), width));
-    menu.push(b'\t');
-    menu.extend_from_slice(&encoded(&item.selector));
-    menu.push(b'\t');
-    if item.is_text() {
-        menu.extend_from_slice(NOWHERE.0.as_bytes());
-        menu.extend_from_slice(format!("\t{}", NOWHERE.1).as_bytes());
-    } else {
-        match &item.host {
-            Some(host) => menu.extend_from_slice(&encoded(host)),
-            None => menu.extend_from_slice(here.host.as_bytes()),
-        }
-        menu.extend_from_slice(format!("\t{}", item.port.unwrap_or(here.port)).as_bytes());
-        if style.plus && item.is_local(here) {
-            menu.extend_from_slice(b"\t+");
+/// Writes lines of a menu; what all lines of this server end with is made once.
+pub(crate) struct Lines<'a> {
+    here: &'a Here,
+    style: Style,
+    local_end: Vec<u8>,
+}
+
+impl Lines<'_> {
+    pub(crate) fn new(here: &Here, style: Style) -> Lines<'_> {
+        let plus = if style.plus { "\t+" } else { "" };
+        Lines {
+            here,
+            style,
+            local_end: format!("\t{}\t{}{plus}\r\n", here.host, here.port).into_bytes(),
         }
     }
-    menu.extend_from_slice(b"\r\n");
+
+    pub(crate) fn push(&self, menu: &mut Vec<u8>, item: &Item) {
+        let is_letter = item.kind.is_ascii_graphic();
+        menu.push(if is_letter { item.kind } else { b'?' });
+        // A text was laid out by whoever wrote it.
+        let width = if item.is_text() { 0 } else { self.style.width };
+        menu.extend_from_slice(&cut(&shown(&item.name), width));
+        menu.push(b'\t');
+        menu.extend_from_slice(&encoded(&item.selector));
+        if item.is_text() {
+            menu.extend_from_slice(format!("\t{}\t{}\r\n", NOWHERE.0, NOWHERE.1).as_bytes());
+            return;
+        }
+        if item.host.is_none() && item.port.is_none() {
+            menu.extend_from_slice(&self.local_end);
+            return;
+        }
+        menu.push(b'\t');
+        match &item.host {
+            Some(host) => menu.extend_from_slice(&encoded(host)),
+            None => menu.extend_from_slice(self.here.host.as_bytes()),
+        }
+        let port = item.port.unwrap_or(self.here.port);
+        menu.extend_from_slice(format!("\t{port}").as_bytes());
+        if self.style.plus && item.is_local(self.here) {
+            menu.extend_from_slice(b"\t+");
+        }
+        menu.extend_from_slice(b"\r\n");
+    }
 }
 
 /// An error, as a menu: the one form that every client can show.
@@ -129,9 +153,9 @@ pub fn error(text: &str) -> Vec<u8> {
 
 /// At most `width` columns, cut between characters; the last two columns then are dots. What is not
 /// UTF-8 is taken as one column a byte.
-pub(crate) fn cut(name: &[u8], width: usize) -> Vec<u8> {
+pub(crate) fn cut(name: &[u8], width: usize) -> Cow<'_, [u8]> {
     if width == 0 || name.len() <= width || columns(name).map(|it| it.1).sum::<usize>() <= width {
-        return name.to_vec();
+        return name.into();
     }
     let mut kept = Vec::with_capacity(width + 2);
     let mut used = 0;
@@ -143,7 +167,7 @@ pub(crate) fn cut(name: &[u8], width: usize) -> Vec<u8> {
         kept.extend_from_slice(bytes);
     }
     kept.extend_from_slice(b"..");
-    kept
+    kept.into()
 }
 
 /// Each character, and how many columns it takes.
@@ -240,6 +264,6 @@ mod tests {
             let cut = cut(name.as_bytes(), width);
             assert_eq!(String::from_utf8_lossy(&cut), expected, "{name} {width}");
         }
-        assert_eq!(cut(b"\xff\xfe\xfd\xfc", 3), b"\xff..");
+        assert_eq!(*cut(b"\xff\xfe\xfd\xfc", 3), *b"\xff..");
     }
 }

@@ -4,21 +4,26 @@
 //! no link has a scheme that is not on the list of `url`.
 
 use crate::menu::{Here, Item};
-use crate::{http, url};
+use crate::{http, selector, url};
 
 const STYLE: &str = "\
-:root{color-scheme:light dark}\
-body{max-width:46rem;margin:2.5rem auto;padding:0 1.25rem;font:1rem/1.5 system-ui,sans-serif;\
-color:#1c2024;background:#fcfcfa}\
-pre{font:.9rem/1.35 ui-monospace,monospace;margin:.4rem 0;overflow-x:auto}\
-nav{color:#667;font-size:.9rem;margin-bottom:1.5rem}h1{font-size:1.35rem;margin:0 0 1rem}\
-a{color:#0a58a8;text-decoration:none}a:hover{text-decoration:underline}\
-.i{display:flex;gap:.8rem;padding:.12rem 0}.i b{flex:0 0 3.6rem;font:.75rem/1.9 ui-monospace,monospace;\
-color:#889;text-align:right}.i a,.i span{overflow-wrap:anywhere;white-space:pre-wrap}\
-form{display:flex;gap:.5rem;flex-wrap:wrap}input,button{font:inherit;padding:.15rem .5rem}\
-.e{color:#a3301e}\
-@media(prefers-color-scheme:dark){body{color:#dcdfe3;background:#17191c}a{color:#7ab7f5}\
-nav,.i b{color:#8a919b}.e{color:#f08a78}}";
+:root{color-scheme:light dark;--ink:#1c2024;--soft:#697077;--line:#dcdfe3;--link:#0a58a8;--back:#fcfcfa;\
+--field:#fff;--bad:#a3301e}\
+body{max-width:44rem;margin:0 auto;padding:1.5rem 1.25rem 4rem;font:1rem/1.5 system-ui,sans-serif;\
+color:var(--ink);background:var(--back)}\
+nav{color:var(--soft);font-size:.875rem;padding-bottom:.6rem;margin-bottom:1.75rem;\
+border-bottom:1px solid var(--line);overflow-wrap:anywhere}\
+h1{font-size:1.5rem;line-height:1.25;margin:0 0 1.1rem;overflow-wrap:anywhere}\
+pre{font:.9rem/1.45 ui-monospace,'DejaVu Sans Mono',monospace;margin:.35rem 0;overflow-x:auto}\
+a{color:var(--link);text-decoration:none}a:hover,a:focus{text-decoration:underline}\
+.i{display:grid;grid-template-columns:3.5rem 1fr;align-items:baseline;padding:.14rem 0}\
+.i b{font:.75rem ui-monospace,'DejaVu Sans Mono',monospace;color:var(--soft)}\
+.i a,.i span{overflow-wrap:anywhere;white-space:pre-wrap}.e{color:var(--bad)}\
+form{display:flex;gap:.5rem;flex-wrap:wrap;align-items:baseline}\
+input,button{font:inherit;color:inherit;padding:.15rem .6rem;border:1px solid var(--line);\
+border-radius:.3rem;background:var(--field)}button{cursor:pointer}\
+@media(prefers-color-scheme:dark){:root{--ink:#dcdfe3;--soft:#8f97a1;--line:#3a4048;--link:#7ab7f5;\
+--back:#17191c;--field:#22262b;--bad:#f08a78}}";
 
 /// A menu. `path` is where it is, for the way up.
 pub(crate) fn menu(items: &[Item], here: &Here, path: &[u8]) -> Vec<u8> {
@@ -31,6 +36,9 @@ pub(crate) fn menu(items: &[Item], here: &Here, path: &[u8]) -> Vec<u8> {
         (None, path) => escaped(path),
     };
     let mut body = way(here, path);
+    if title.is_none() && !path.is_empty() {
+        body += &format!("<h1>{}</h1>\n", escaped(selector::name(path)));
+    }
     let mut lines: Vec<&Item> = Vec::new();
     for item in items {
         if item.kind == b'i' {
@@ -87,7 +95,8 @@ fn text(body: &mut String, lines: &mut Vec<&Item>) {
     if lines.is_empty() {
         return;
     }
-    *body += "<pre>";
+    // The first end of a line in it is not shown, and the first line may be empty.
+    *body += "<pre>\n";
     for line in lines.drain(..) {
         *body += &escaped(&line.name);
         body.push('\n');

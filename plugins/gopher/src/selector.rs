@@ -5,6 +5,8 @@
 //! this file has no `..`, no name that begins with a dot, and no NUL, so that it can only name what
 //! an administrator means to show.
 
+use std::borrow::Cow;
+
 /// Parts of one path; deeper ones are not found.
 pub const PATH_DEPTH_MAX: usize = 64;
 
@@ -136,9 +138,9 @@ fn hexadecimal(digit: u8) -> Option<u8> {
 
 /// As a field of a menu: control bytes, which would break the line, are percent-encoded, and so is
 /// a `%` where decoding would otherwise give another name.
-pub fn encoded(bytes: &[u8]) -> Vec<u8> {
+pub fn encoded(bytes: &[u8]) -> Cow<'_, [u8]> {
     if !bytes.iter().any(|byte| is_control(*byte)) {
-        return bytes.to_vec();
+        return bytes.into();
     }
     let mut encoded = Vec::with_capacity(bytes.len() + 8);
     for byte in bytes {
@@ -148,11 +150,14 @@ pub fn encoded(bytes: &[u8]) -> Vec<u8> {
             encoded.push(*byte);
         }
     }
-    encoded
+    encoded.into()
 }
 
 /// For people: what a terminal might obey is shown as `?`.
-pub fn shown(bytes: &[u8]) -> Vec<u8> {
+pub fn shown(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if !bytes.iter().any(|byte| is_control(*byte)) {
+        return bytes.into();
+    }
     let replaced = |byte: &u8| if is_control(*byte) { b'?' } else { *byte };
     bytes.iter().map(replaced).collect()
 }

@@ -121,6 +121,12 @@ pub(crate) const OPTIONS: &[Opt] = &[
     )
     .default(c""),
     Opt::text(c"location", c"Where this server stands, for caps.txt.").default(c""),
+    Opt::integer(
+        c"tls_port",
+        c"The port of this hole that speaks TLS, for caps.txt; 0 is none.",
+    )
+    .default(c"0")
+    .between(0, 65_535),
     Opt::list(
         c"robots_disallow",
         c"Paths that robots.txt asks crawlers to leave out.",
@@ -222,6 +228,7 @@ pub(crate) struct Choices {
     pub(crate) admin: String,
     pub(crate) description: String,
     pub(crate) location: String,
+    pub(crate) tls_port: i64,
     pub(crate) robots_disallow: Vec<String>,
     pub(crate) users_folder: String,
     pub(crate) hosts_at: Vec<(String, String)>,
@@ -314,6 +321,7 @@ impl Choices {
             admin: settings.text("admin").to_owned(),
             description: settings.text("description").to_owned(),
             location: settings.text("location").to_owned(),
+            tls_port: settings.integer("tls_port"),
             robots_disallow: settings
                 .list("robots_disallow")
                 .iter()

@@ -141,6 +141,20 @@ impl Tree {
         }
     }
 
+    /// The selector of a name in a folder of this tree.
+    pub(crate) fn selector_in(&self, folder: &[u8], name: &[u8]) -> Vec<u8> {
+        let between: &[u8] = if folder.is_empty() { b"" } else { b"/" };
+        [
+            self.prefix.as_bytes(),
+            b"/",
+            folder,
+            between,
+            name,
+            self.suffix.as_bytes(),
+        ]
+        .concat()
+    }
+
     /// The selector of a path of this tree.
     pub(crate) fn selector(&self, path: &[u8]) -> Vec<u8> {
         [self.prefix.as_bytes(), b"/", path, self.suffix.as_bytes()].concat()

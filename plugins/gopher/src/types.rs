@@ -4,6 +4,9 @@
 //! calls has read the bytes. The portable letters are those that every client tried could follow;
 //! the extended ones say more to a few.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// Bytes at the start of a file that are looked at.
 pub const SNIFF_BYTES: usize = 1024;
 
@@ -41,12 +44,21 @@ const HTML: Type = Type::new(b'h', b'h', "text/html");
 pub fn by_name(name: &[u8]) -> Option<Type> {
     let dot = name.iter().rposition(|byte| *byte == b'.')?;
     let extension = &name[dot + 1..];
-    let row = EXTENSIONS.iter().find(|(all, _)| {
-        all.split(' ')
-            .any(|it| it.as_bytes().eq_ignore_ascii_case(extension))
-    });
-    row.map(|(_, kind)| *kind)
+    let mut lower = [0; EXTENSION_BYTES_MAX];
+    let lower = lower.get_mut(..extension.len())?;
+    lower.copy_from_slice(extension);
+    lower.make_ascii_lowercase();
+    BY_EXTENSION.get(&*lower).copied()
 }
+
+/// No extension that is known is longer.
+const EXTENSION_BYTES_MAX: usize = 8;
+
+static BY_EXTENSION: LazyLock<HashMap<&'static [u8], Type>> = LazyLock::new(|| {
+    let rows = EXTENSIONS.iter();
+    let each = rows.flat_map(|(all, kind)| all.split(' ').map(|it| (it.as_bytes(), *kind)));
+    each.collect()
+});
 
 /// By the first bytes of the file.
 pub fn by_content(start: &[u8]) -> Type {
@@ -185,8 +197,10 @@ mod tests {
 
     #[test]
     fn the_portable_profile_keeps_to_its_letters() {
-        for (_, kind) in EXTENSIONS {
+        for (all, kind) in EXTENSIONS {
             assert!(b"0145679gIhs".contains(&kind.portable), "{kind:?}");
+            let longest = all.split(' ').map(str::len).max();
+            assert!(longest <= Some(EXTENSION_BYTES_MAX), "{all}");
         }
         assert!(by_content(&vec![b'a'; 4000]).is_text());
     }

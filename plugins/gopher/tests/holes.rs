@@ -364,7 +364,11 @@ fn caps_and_robots_come_from_the_settings_unless_they_are_there() {
     let hole = Hole::of(&[("a", b"")]);
     let mut host = with(
         &hole,
-        &[("description", "A test"), ("robots_disallow", "/a, /b/")],
+        &[
+            ("description", "A test"),
+            ("tls_port", "7443"),
+            ("robots_disallow", "/a, /b/"),
+        ],
     );
     for request in ["caps.txt\r\n", "/caps.txt\r\n"] {
         let caps = text(&ask(&mut host, request));
@@ -373,6 +377,7 @@ fn caps_and_robots_come_from_the_settings_unless_they_are_there() {
             "PathDelimeter=/",
             "PathDelimiter=/",
             "ServerDescription=A test",
+            "ServerTLSPort=7443",
         ] {
             assert!(caps.lines().any(|it| it == line), "{caps}");
         }

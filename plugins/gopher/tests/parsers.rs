@@ -5,9 +5,9 @@
 //! `POLYPORT_ROUNDS=N` makes it longer.
 
 mod support;
+mod targets;
 
-use polyport_gopher::menu::{Here, Item, Style, written};
-use polyport_gopher::{gopherplus, http, maps, selector, text, url};
+use polyport_gopher::text;
 use polyport_plugin::testing::Split;
 use support::{Hole, ask};
 
@@ -33,7 +33,8 @@ impl Dice {
 
     /// One of these, with some bytes changed, doubled, left out or put in.
     fn mutation(&mut self, choices: &[&[u8]]) -> Vec<u8> {
-        let mut bytes = choices[self.below(choices.len())].to_vec();
+        let chosen = self.below(choices.len());
+        let mut bytes = choices[chosen].to_vec();
         for _ in 0..self.below(5) {
             let at = self.below(bytes.len());
             let special = b"\t\r\n\0/.?%;~*=-!:[|] \\\x1b\xff";
@@ -88,113 +89,58 @@ const MAPS: [&[u8]; 4] = [
     b"\r\n\t\t\t\n\xff\xfe\tx\n",
 ];
 
+const PLUS: [&[u8]; 6] = [
+    b"/a/b.txt\t+\nAbout\nit",
+    b"\t$",
+    b"/a/b.txt\t!\nIn two\r\nlines",
+    b"/missing\t+",
+    b"/mapped\t+text/plain",
+    b"/search\twords\t+",
+];
+
+/// How many of so many mutations the target has taken.
+fn taken(test: &str, right: &[&[u8]], rounds: usize, target: targets::Target) -> usize {
+    let mut dice = Dice::new(test);
+    for input in right {
+        target(input);
+    }
+    let mutations = (0..rounds).map(|_| dice.mutation(right));
+    mutations.filter(|input| target(input)).count()
+}
+
 #[test]
 fn a_path_never_names_what_is_hidden_or_outside() {
-    let mut dice = Dice::new("selectors");
-    let mut found = 0;
-    for _ in 0..rounds() {
-        let line = dice.mutation(&LINES);
-        let Some(fields) = selector::fields(&line) else {
-            assert!(
-                line.iter()
-                    .any(|byte| byte.is_ascii_control() && *byte != b'\t')
-            );
-            continue;
-        };
-        assert!(!fields.selector.contains(&b'\t'));
-        for candidate in selector::candidates(fields.selector) {
-            found += 1;
-            let path = &candidate.path;
-            assert!(!path.starts_with(b"/") && !path.ends_with(b"/") && !path.contains(&0));
-            let mut parts = path.split(|byte| *byte == b'/');
-            assert!(path.is_empty() || parts.all(|part| !part.is_empty() && part[0] != b'.'));
-            // A path that may be shown is found under itself.
-            assert_eq!(selector::path(path).as_ref(), Some(path));
-        }
-        let word = fields.third.or(fields.second).unwrap_or_default();
-        let asked = gopherplus::ask(word).is_some();
-        assert_eq!(
-            asked,
-            word.first().is_some_and(|first| b"+!$".contains(first))
-        );
-    }
+    let found = taken("selectors", &LINES, rounds(), targets::requests::selector);
     assert!(found > rounds() / 2, "most lines name something: {found}");
 }
 
 #[test]
-fn a_map_becomes_a_menu_whose_lines_are_whole() {
-    let mut dice = Dice::new("maps");
-    let here = Here {
-        host: "h.example".into(),
-        port: 70,
-    };
-    for _ in 0..rounds() {
-        let map = dice.mutation(&MAPS);
-        let name: &[u8] = if dice.below(2) == 0 {
-            b"gophermap"
-        } else {
-            b"index.gph"
-        };
-        let lines = maps::parsed(name, &map, dice.below(4) == 0);
-        let ends = map.iter().filter(|byte| **byte == b'\n').count();
-        assert!(lines.len() <= ends + 1);
-        let items: Vec<Item> = lines
-            .into_iter()
-            .filter_map(|line| match line {
-                maps::Line::Item(item) | maps::Line::Relative(item) => Some(item),
-                _ => None,
-            })
-            .collect();
-        let menu = written(
-            &items,
-            &here,
-            Style {
-                width: 20,
-                plus: false,
-            },
-        );
-        let mut lines: Vec<&[u8]> = menu.split(|byte| *byte == b'\n').collect();
-        assert_eq!(
-            (lines.pop(), lines.pop()),
-            (Some(&b""[..]), Some(&b".\r"[..]))
-        );
-        assert_eq!(lines.len(), items.len());
-        for line in lines {
-            assert_eq!(line.iter().filter(|byte| **byte == b'\t').count(), 3);
-            assert_eq!(line.iter().filter(|byte| **byte == b'\r').count(), 1);
-        }
+fn what_is_known_of_a_beginning_of_http_holds_for_the_whole() {
+    for cut in 0..60 {
+        let cut_there = REQUESTS.map(|request| [&[0, cut][..], request].concat());
+        let cut_there: Vec<&[u8]> = cut_there.iter().map(Vec::as_slice).collect();
+        let rounds = rounds() / 60;
+        let asked = taken("http", &cut_there, rounds, targets::requests::http);
+        assert!(asked > rounds / 20, "{asked} are more noise than mutation");
     }
 }
 
 #[test]
-fn what_is_known_of_a_beginning_of_http_holds_for_the_whole() {
-    let mut dice = Dice::new("http");
-    let plain = url::page(b"http://a/").expect("a good address");
-    let tags = plain.iter().filter(|byte| **byte == b'<').count();
-    for _ in 0..rounds() {
-        let request = dice.mutation(&REQUESTS);
-        let whole = http::parsed(&request);
-        let cut = &request[..dice.below(request.len() + 1)];
-        match http::parsed(cut) {
-            http::Parsed::More => assert_ne!(whole, http::Parsed::NotHttp),
-            http::Parsed::NotHttp if !cut.contains(&b'\n') => {}
-            known => assert_eq!(known, whole, "{}", request.escape_ascii()),
-        }
-        if let http::Parsed::Asked(asked) = whole {
-            assert!(asked.selector.starts_with(b"/"));
-            assert!(!asked.selector.contains(&0) && !asked.selector.contains(&0x1b));
-        }
-        let address = dice.mutation(&[b"http://a/", b"javascript:x", b"mailto:a@b"]);
-        if let Some(page) = url::page(&address) {
-            let page = String::from_utf8(page).expect("a page is UTF-8");
-            assert_eq!(
-                page.matches('<').count(),
-                tags,
-                "{}",
-                address.escape_ascii()
-            );
-        }
+fn a_map_becomes_a_menu_whose_lines_are_whole() {
+    for choice in 0..8 {
+        let chosen = MAPS.map(|map| [&[choice][..], map].concat());
+        let chosen: Vec<&[u8]> = chosen.iter().map(Vec::as_slice).collect();
+        let rounds = rounds() / 40;
+        let items = taken("maps", &chosen, rounds, targets::map::map);
+        assert!(items > rounds / 20, "{items} are more noise than mutation");
     }
+}
+
+#[test]
+fn what_gopher_plus_is_told_has_a_head_blocks_and_an_end() {
+    let rounds = rounds() / 10;
+    let asked = taken("gopher+", &PLUS, rounds, targets::plus::plus);
+    assert!(asked > rounds / 3, "{asked} are more noise than mutation");
 }
 
 #[test]

@@ -198,8 +198,23 @@ fn many_files_are_all_listed_and_long_names_too() {
     }
     let raw: Vec<u8> = (0x80..=0xff).collect();
     hole.put(&[b"many/", &raw[..]].concat(), b"raw");
+    // As long as a name can be, in no encoding, in UTF-8 and in Shift JIS.
+    let longest: [Vec<u8>; 3] = [
+        vec![0xff; 255],
+        "\u{20ac}".repeat(85).into_bytes(),
+        [0x83, 0x4e, 0x88].repeat(85),
+    ];
+    for name in &longest {
+        hole.put(&[b"many/", &name[..]].concat(), b"longest");
+    }
     let menu = hole.ask("/many\r\n");
-    assert_eq!(menu.split(|byte| *byte == b'\n').count() - 2, 1 + 1501 + 3);
+    assert_eq!(menu.split(|byte| *byte == b'\n').count() - 2, 1 + 1501 + 6);
+    for name in &longest {
+        assert_eq!(
+            hole.ask([b"/many/", &name[..], b"\r\n"].concat()),
+            b"longest"
+        );
+    }
     for name in &long {
         assert_eq!(hole.ask(format!("/many/{name}.txt\r\n")), b"long");
     }
@@ -244,6 +259,61 @@ fn no_answer_depends_on_how_the_request_is_cut() {
                 "{request:?}, write {refused}"
             );
         }
+    }
+}
+
+#[test]
+fn devices_are_not_there_and_are_not_opened() {
+    let hole = Hole::of(&[]);
+    let mut host = hole
+        .setup()
+        .set("root", "/dev")
+        .start()
+        .expect("good settings");
+    let menu = names(&ask(&mut host, "/\r\n"));
+    for device in ["null", "zero", "urandom", "tty", "ptmx"] {
+        let request = format!("/{device}\r\n");
+        assert_eq!(text(&ask(&mut host, request)), NOT_HERE, "{device}");
+        let listed = menu.iter().any(|name| name[1..] == *device);
+        assert!(!listed, "{menu:?}");
+    }
+}
+
+#[test]
+fn what_a_peer_has_sent_is_escaped_in_the_log_and_its_words_are_masked() {
+    let hole = hole();
+    let requests = [
+        &b"/\xff\xfe\"\\.txt\r\n"[..],
+        b"/search\tmy own \xe4 words\r\n",
+        b"/\x1b[2Jgone\r\n",
+        b"GET /%1b]0;x HTTP/1.0\r\n\r\n",
+    ];
+    for (searches, expected) in [
+        ("false", "gopher \"/search\" for something: a search"),
+        (
+            "true",
+            "gopher \"/search\" for \"my own \\xe4 words\": a search",
+        ),
+    ] {
+        let setup = hole.setup().set("log_requests", "true");
+        let mut host = setup
+            .set("log_searches", searches)
+            .start()
+            .expect("good settings");
+        for request in requests {
+            ask(&mut host, request);
+        }
+        let log = host.log();
+        let lines: Vec<&str> = log.iter().map(|line| line.text.as_str()).collect();
+        assert!(lines.contains(&expected), "{lines:?}");
+        let path = "gopher \"/\\xff\\xfe\\\"\\\\.txt\": it does not exist";
+        assert!(lines.contains(&path), "{lines:?}");
+        let is_plain = |line: &&&str| line.chars().all(|it| (' '..='~').contains(&it));
+        assert_eq!(
+            lines.iter().filter(is_plain).count(),
+            lines.len(),
+            "{lines:?}"
+        );
     }
 }
 

@@ -5,6 +5,7 @@ use polyport_plugin::prelude::*;
 
 use crate::command::{self, Command, Switch};
 use crate::format::{Notice, Times};
+use crate::gaps::Look;
 use crate::mail::{self, Letter};
 use crate::message::Kind;
 use crate::presence::Person;
@@ -389,7 +390,8 @@ impl Chat {
         else {
             return self.tell(cx, seat, "error", "you are in no room");
         };
-        if self.looks.values().any(|(asker, _)| *asker == session) {
+        let is_own = |look: &Look| look.session == session && !look.fills;
+        if self.looks.values().any(is_own) {
             return self.tell(
                 cx,
                 seat,
@@ -399,7 +401,16 @@ impl Chat {
         }
         match cx.history(&rooms::topic(&name), Start::Last(count as u64)) {
             Ok(look) => {
-                self.looks.insert(look, (session, name));
+                let (room, fills) = (name, false);
+                self.looks.insert(
+                    look,
+                    Look {
+                        session,
+                        seat,
+                        room,
+                        fills,
+                    },
+                );
             }
             Err(_) => self.tell(
                 cx,

@@ -17,9 +17,7 @@ use crate::settings::Choices;
 use crate::telnet::Telnet;
 
 /// Of what is written here; another one for every change of it.
-pub(crate) const FORMAT: u32 = 1;
-/// Bytes not looked at yet that can be carried; with more of them a session stays.
-const BACKLOG_BYTES_MAX: usize = 32 * 1024;
+pub(crate) const FORMAT: u32 = 2;
 
 /// What the new worker has to ask the bus for.
 #[derive(Debug)]
@@ -27,12 +25,11 @@ pub(crate) struct Arrived {
     pub(crate) member: Member,
     /// The nick that was asked for and not granted yet.
     pub(crate) wants: Option<String>,
+    /// Its password was being looked at.
+    pub(crate) proving: bool,
 }
 
-pub(crate) fn export(member: &Member, out: &mut Vec<u8>) -> bool {
-    if member.backlog.len() > BACKLOG_BYTES_MAX {
-        return false;
-    }
+pub(crate) fn export(member: &Member, out: &mut Vec<u8>) {
     let mut put = |bytes: &[u8]| {
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         out.extend_from_slice(&length.to_be_bytes());
@@ -45,7 +42,6 @@ pub(crate) fn export(member: &Member, out: &mut Vec<u8>) -> bool {
     put(wants.as_bytes());
     put(&member.telnet.export());
     put(&member.half.bytes);
-    put(&member.backlog);
     let flags = [
         member.half.too_long,
         member.half.after_return,
@@ -59,6 +55,7 @@ pub(crate) fn export(member: &Member, out: &mut Vec<u8>) -> bool {
         member.finished,
         member.stage == Stage::Left,
         member.away.is_some(),
+        member.stage == Stage::Proving,
     ];
     put(&flags.map(u8::from));
     put(&[
@@ -77,7 +74,6 @@ pub(crate) fn export(member: &Member, out: &mut Vec<u8>) -> bool {
         let seen = if is_new { 0 } else { stay.seen + 1 };
         put(&seen.to_be_bytes());
     }
-    true
 }
 
 pub(crate) fn import(
@@ -102,8 +98,8 @@ pub(crate) fn import(
     let nick = text(take()?)?;
     let wants = text(take()?)?;
     member.telnet = Telnet::import(take()?)?;
-    let (half, backlog) = (take()?.to_vec(), take()?.to_vec());
-    let flags = <[u8; 12]>::try_from(take()?).ok()?.map(|flag| flag == 1);
+    let half = take()?.to_vec();
+    let flags = <[u8; 13]>::try_from(take()?).ok()?.map(|flag| flag == 1);
     let [times, tries, current] = <[u8; 3]>::try_from(take()?).ok()?;
     member.since_ms = u64::from_be_bytes(take()?.try_into().ok()?);
     let (away, partner, ignored) = (text(take()?)?, text(take()?)?, take()?);
@@ -121,7 +117,7 @@ pub(crate) fn import(
             carried: seen > 0,
         });
     }
-    if half.len() > choices.line_bytes_max() || backlog.len() > BACKLOG_BYTES_MAX {
+    if half.len() > choices.line_bytes_max() {
         return None;
     }
     for nick in [&nick, &wants] {
@@ -135,7 +131,6 @@ pub(crate) fn import(
         too_long: flags[0],
         after_return: flags[1],
     };
-    member.backlog = backlog;
     member.form = Form {
         json: flags[2],
         color: flags[3],
@@ -164,7 +159,11 @@ pub(crate) fn import(
     member.tries = tries;
     member.current = usize::from(current).min(member.stays.len().saturating_sub(1));
     let wants = (!wants.is_empty()).then_some(wants);
-    Some(Arrived { member, wants })
+    Some(Arrived {
+        member,
+        wants,
+        proving: flags[12],
+    })
 }
 
 fn hexadecimal(bytes: &[u8], digits: usize) -> Option<Box<str>> {

@@ -18,6 +18,12 @@ pub(crate) fn iso(unix_ms: u64) -> String {
     )
 }
 
+/// `2026-11-21`.
+pub(crate) fn day(unix_ms: u64) -> String {
+    let (year, month, day) = date(unix_ms / 86_400_000);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
 /// Year, month and day of a day since 1970, by counting in eras of 400 years that begin in March.
 fn date(day: u64) -> (u64, u64, u64) {
     let day = day + 719_468;

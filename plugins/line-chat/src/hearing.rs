@@ -31,8 +31,11 @@ impl Chat {
                     self.ordered(cx, message);
                 } else if let Some(name) = self.followed.get(&subscription).map(Rc::clone) {
                     self.heard(cx, &name, message);
-                } else if let Some((session, name)) = self.looks.get(&subscription).cloned() {
-                    self.looked(cx, session, &name, message);
+                } else if let Some(look) = self.looks.get(&subscription).cloned() {
+                    match look.fills {
+                        true => self.filled(cx, subscription, &look, message),
+                        false => self.looked(cx, look.session, &look.room, message),
+                    }
                 }
             }
             Event::Missed {
@@ -48,6 +51,11 @@ impl Chat {
             }
             Event::Published { publish, result } => {
                 let pending = self.waiting.published(publish);
+                if let (Ok(_), Some((room, said))) =
+                    (&result, pending.as_ref().and_then(|it| it.line.as_ref()))
+                {
+                    self.record.note(cx, room, said, unix_ms());
+                }
                 if let Some(Pending {
                     line: Some(_),
                     said_ms,
@@ -78,6 +86,7 @@ impl Chat {
                 use polyport_plugin::bus::Lease;
                 if claim == self.arrival {
                     self.is_present |= lease == Lease::Won;
+                    self.let_carried_go_on(cx);
                 } else if let Some(failed) = self.mail.granted(cx, claim, lease == Lease::Won) {
                     if let Some((session, seat)) = failed
                         && let Some(seat) = self.seat_of(seat, session)
@@ -135,7 +144,11 @@ impl Chat {
                 room.last = room.last.max(sequence);
             }
             self.enter_if_ready(cx, &name);
-        } else if let Some((session, _)) = self.looks.remove(&subscription) {
+        } else if let Some(look) = self.looks.remove(&subscription) {
+            if look.fills {
+                return self.gap_is_filled(cx, &look, sequence);
+            }
+            let session = look.session;
             for member in self.members.iter_mut().flatten() {
                 if member.session == session {
                     telling::show(
@@ -152,6 +165,14 @@ impl Chat {
     }
 
     fn missed(&mut self, cx: &mut Context, subscription: SubscriptionId, from: u64, to: u64) {
+        if let Some(look) = self
+            .looks
+            .get(&subscription)
+            .filter(|look| look.fills)
+            .cloned()
+        {
+            return self.not_filled(cx, &look, from, to);
+        }
         let Some(name) = self.followed.get(&subscription).map(Rc::clone) else {
             return;
         };

@@ -9,6 +9,7 @@
 //! from the bus, never before, unless the bus is away.
 #![forbid(unsafe_code)]
 
+use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,6 +24,7 @@ mod clock;
 mod command;
 mod counts;
 mod format;
+mod gaps;
 mod hearing;
 mod json;
 mod line;
@@ -33,8 +35,10 @@ mod message;
 mod names;
 mod operating;
 mod pace;
+mod passwords;
 mod presence;
 mod reading;
+mod record;
 mod room;
 mod rooms;
 mod rules;
@@ -46,10 +50,12 @@ mod waiting;
 
 use arrivals::Arrivals;
 use counts::Counts;
+use gaps::Look;
 use mail::Mail;
 use member::{Member, secret};
 use pace::Pace;
 use presence::Presence;
+use record::Record;
 use room::Room;
 use rules::Rules;
 use settings::Choices;
@@ -82,8 +88,8 @@ pub struct Chat {
     claims: HashMap<ClaimId, u32>,
     rooms: HashMap<Rc<str>, Room>,
     followed: HashMap<SubscriptionId, Rc<str>>,
-    /// Looks further back in history, and who asked for them.
-    looks: HashMap<SubscriptionId, (SessionId, Rc<str>)>,
+    /// Looks further back in history.
+    looks: HashMap<SubscriptionId, Look>,
     presence: Presence,
     people: WatchId,
     /// Claimed once the people are watched: when it is won, all who were there before are known.
@@ -94,6 +100,9 @@ pub struct Chat {
     /// The orders that were given before have been read.
     is_ruled: bool,
     mail: Mail,
+    /// Passwords that are being looked at, and whose they are to be.
+    proofs: HashMap<WorkId, (u32, SessionId)>,
+    record: Record,
     waiting: Waiting,
     arrivals: Arrivals,
     /// Until when who is to have a nick.
@@ -143,6 +152,8 @@ impl Configure for Chat {
                 .subscribe(rules::TOPIC, Start::Last(rules::ORDERS_MAX))
                 .map_err(asked)?,
             arrivals: Arrivals::new(choices.joins_per_minute, choices.joins_written),
+            proofs: HashMap::new(),
+            record: Record::new(&choices.record),
             waiting: Waiting::new(&node),
             choices,
             node,
@@ -177,6 +188,10 @@ impl Protocol for Chat {
 
     const OPTIONS: &'static [Opt] = settings::OPTIONS;
     const BUS: bool = true;
+    const NEEDS: Needs = Needs {
+        files_write: &[c"$record"],
+        ..Needs::NOTHING
+    };
     const CARRY_FORMAT: Option<u32> = Some(carried::FORMAT);
 
     fn open(&mut self, cx: &mut Context, session: SessionId, facts: &Facts) -> Result<Seat> {
@@ -195,8 +210,7 @@ impl Protocol for Chat {
         seat: &mut Seat,
         input: &[u8],
     ) -> Result<usize> {
-        self.read(cx, seat.0, input);
-        Ok(input.len())
+        Ok(self.read(cx, seat.0, input))
     }
 
     fn peer_finished(&mut self, cx: &mut Context, _: SessionId, seat: &mut Seat) -> Result {
@@ -223,9 +237,7 @@ impl Protocol for Chat {
 
     fn export(&mut self, _: &mut Context, _: SessionId, seat: &Seat, out: &mut Vec<u8>) -> Result {
         let member = self.member(seat.0).ok_or(Error::Gone)?;
-        if !carried::export(member, out) {
-            return Err(Error::Busy);
-        }
+        carried::export(member, out);
         member.exported = true;
         Ok(())
     }
@@ -246,6 +258,10 @@ impl Protocol for Chat {
         let arrived = arrived.ok_or("what was carried makes no sense")?;
         let seat = self.sit(arrived.member);
         self.settle(cx, seat, arrived.wants);
+        if arrived.proving {
+            let text = "your password was not looked at; say /op once more";
+            self.tell(cx, seat, "error", text);
+        }
         Ok(Seat(seat))
     }
 
@@ -253,6 +269,13 @@ impl Protocol for Chat {
         self.is_ticking = false;
         self.tick(cx);
         self.keep_ticking(cx);
+    }
+
+    fn worked(&mut self, cx: &mut Context, work: WorkId, result: Result<Box<dyn Any + Send>>) {
+        match self.record.is_writing(work) {
+            true => self.record.written(cx, result),
+            false => self.has_worked(cx, work, result),
+        }
     }
 
     fn bus(&mut self, cx: &mut Context, event: Event<'_>) {
@@ -307,6 +330,10 @@ impl Chat {
             if let Some(seat) = self.seat_of(seat, session)
                 && self.member(seat).is_some_and(|member| !member.is_named())
             {
+                if is_away(cx, session) {
+                    self.logins.push_back((now_ms + TICK_MS, seat, session));
+                    break;
+                }
                 self.tell(cx, seat, "notice", "you have not told your nick in time");
                 self.leave(cx, seat, "no nick in time");
             }
@@ -333,6 +360,13 @@ impl Chat {
             self.is_ticking = cx.timer_set(Duration::from_millis(TICK_MS), 0).is_ok();
         }
     }
+}
+
+/// Whether the session is on its way between two workers. Then nothing that it is asked for is done; if
+/// it stays here, it is told that it is writable.
+fn is_away(cx: &mut Context, session: SessionId) -> bool {
+    // Nothing always fits otherwise.
+    cx.write(session, b"") == Err(Error::Full)
 }
 
 /// The wall clock; before 1970 it is 1970.

@@ -10,10 +10,9 @@ use crate::command::{self, Command};
 use crate::format::Notice;
 use crate::member::{Stage, Wanted, secret};
 use crate::presence::{PREFIX, Person};
-use crate::{Chat, GHOSTS_MAX, Ghost, RESUME_MS, clock, json, names, now_ms, telling, unix_ms};
-
-/// Wrong passwords, after which a session ends.
-const TRIES_MAX: u8 = 3;
+use crate::{
+    Chat, GHOSTS_MAX, Ghost, RESUME_MS, clock, is_away, json, names, now_ms, telling, unix_ms,
+};
 
 impl Chat {
     pub(crate) fn greet(&mut self, cx: &mut Context, seat: u32) {
@@ -280,7 +279,7 @@ impl Chat {
         let Some(member) = self.member(seat) else {
             return;
         };
-        if member.exported || !member.is_named() {
+        if !member.is_named() || (member.exported && is_away(cx, member.session)) {
             return;
         }
         let (nick, key, id) = (member.nick.clone(), member.key(), member.id.clone());
@@ -326,7 +325,7 @@ impl Chat {
     }
 
     /// Whether it is banned; then it is told, and leaves.
-    fn is_banned(&mut self, cx: &mut Context, seat: u32, folded: &str) -> bool {
+    pub(crate) fn is_banned(&mut self, cx: &mut Context, seat: u32, folded: &str) -> bool {
         let ip = self.member(seat).and_then(|member| member.ip());
         let now_ms = unix_ms();
         let Some(ban) = self.rules.banned(folded, ip, now_ms) else {
@@ -339,40 +338,6 @@ impl Chat {
         true
     }
 
-    pub(crate) fn op(&mut self, cx: &mut Context, seat: u32, password: &str) {
-        let right = self.choices.is_op_password(password);
-        let Some(member) = self.member(seat) else {
-            return;
-        };
-        if !member.is_local() {
-            let text = "operators come from this machine only: a password would be read on the way";
-            return self.tell(cx, seat, "error", text);
-        }
-        if right {
-            member.operator = true;
-            let session = member.session;
-            cx.log(Level::Info, Some(session), "became an operator of the chat");
-            self.tell(
-                cx,
-                seat,
-                "reply",
-                "you are an operator; /help lists what that lets you do",
-            );
-            return self.announce_self(cx, seat);
-        }
-        member.tries += 1;
-        let (tries, session) = (member.tries, member.session);
-        cx.log(
-            Level::Warning,
-            Some(session),
-            "a wrong password for operators of the chat",
-        );
-        self.tell(cx, seat, "error", "that is no operator's password");
-        if tries >= TRIES_MAX {
-            self.leave(cx, seat, "wrong passwords");
-        }
-    }
-
     /// It leaves: everybody is told, and its output ends.
     pub(crate) fn leave(&mut self, cx: &mut Context, seat: u32, why: &str) {
         self.depart(cx, seat, why);
@@ -382,8 +347,10 @@ impl Chat {
     fn end(&mut self, cx: &mut Context, seat: u32, why: &str) {
         if let Some(member) = self.member(seat) {
             member.stage = Stage::Left;
-            member.backlog = Vec::new();
-            let _ = cx.close(member.session, why);
+            if cx.close(member.session, why) == Err(Error::Busy) {
+                // Closed once it is writable, if it is not another worker's by then.
+                let _ = cx.write(member.session, b"");
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! What is remembered of one session, a member of the chat: little, for most are idle.
 //!
 //! Invariant: what a member waits for is in `stage`, and as long as it waits for anything no line of it
-//! is looked at: input then gathers in `backlog`, and the session is not read.
+//! is looked at: input then waits in the daemon, and the session is not read.
 
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
@@ -28,6 +28,8 @@ pub(crate) enum Stage {
     Talking,
     /// Has said more than it may; is read later.
     Slow,
+    /// Its password is being looked at.
+    Proving,
     /// Has left; only its output is still on its way.
     Left,
 }
@@ -69,7 +71,6 @@ pub(crate) struct Member {
     pub(crate) address: Address,
     pub(crate) telnet: Telnet,
     pub(crate) half: Half,
-    pub(crate) backlog: Vec<u8>,
     pub(crate) pace: Pace,
     pub(crate) form: Form,
     pub(crate) quiet: bool,
@@ -109,7 +110,6 @@ impl Member {
             address,
             telnet: Telnet::default(),
             half: Half::default(),
-            backlog: Vec::new(),
             pace,
             form: Form::default(),
             quiet: false,
@@ -141,7 +141,7 @@ impl Member {
     pub(crate) fn is_held(&self) -> bool {
         match self.stage {
             Stage::Nick | Stage::Talking => false,
-            Stage::Claiming | Stage::Entering | Stage::Slow | Stage::Left => true,
+            Stage::Claiming | Stage::Entering | Stage::Slow | Stage::Proving | Stage::Left => true,
         }
     }
 

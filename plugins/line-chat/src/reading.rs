@@ -1,60 +1,49 @@
 //! What comes from a peer, byte by byte, up to the line that is acted upon.
 //!
 //! A member that waits for something, or has said more than it may, is not read: what has come already
-//! stays in its backlog, which is never more than one read. Invariant: no line is looked at before what
-//! the one before it asked for is done.
+//! is left to the daemon, which feeds it again. Invariant: no line is looked at before what the one
+//! before it asked for is done.
 
 use polyport_plugin::prelude::*;
 
 use crate::line::Line;
 use crate::member::Stage;
 use crate::telnet::Heard;
-use crate::{Chat, json, now_ms, sanitise};
+use crate::{Chat, is_away, json, now_ms, sanitise};
 
 impl Chat {
-    pub(crate) fn read(&mut self, cx: &mut Context, seat: u32, input: &[u8]) {
+    /// Bytes that are done with.
+    pub(crate) fn read(&mut self, cx: &mut Context, seat: u32, input: &[u8]) -> usize {
         let Some(member) = self.member(seat) else {
-            return;
+            return input.len();
         };
         member.exported = false;
-        if member.is_held() {
-            // What was read with the line that it waits for.
-            if member.stage != Stage::Left {
-                member.backlog.extend_from_slice(input);
+        let done = match member.is_held() {
+            true => 0,
+            false => self.read_lines(cx, seat, input),
+        };
+        match self.member(seat) {
+            Some(member) if member.stage == Stage::Left => input.len(),
+            Some(member) if member.is_held() => {
+                let _ = cx.pause(member.session);
+                done
             }
-            return;
-        }
-        let done = self.read_lines(cx, seat, input);
-        if let Some(member) = self.member(seat)
-            && member.is_held()
-            && member.stage != Stage::Left
-        {
-            member.backlog.extend_from_slice(&input[done..]);
-            let _ = cx.pause(member.session);
+            _ => done,
         }
     }
 
-    /// What the member has waited for is there.
+    /// What the member has waited for is there: it is read again.
     pub(crate) fn go_on(&mut self, cx: &mut Context, seat: u32) {
-        let Some(member) = self.member(seat) else {
+        let Some(member) = self.member(seat).filter(|member| !member.is_held()) else {
             return;
         };
-        if member.is_held() {
-            return;
-        }
-        let backlog = std::mem::take(&mut member.backlog);
-        let done = self.read_lines(cx, seat, &backlog);
-        let Some(member) = self.member(seat) else {
-            return;
-        };
-        if member.is_held() {
-            member.backlog = backlog[done..].to_vec();
-            return;
-        }
-        if member.finished {
+        let session = member.session;
+        if is_away(cx, session) {
+            // It goes on where it comes to, or here once it is writable.
+        } else if member.finished {
             self.read_end(cx, seat);
         } else {
-            let _ = cx.resume(member.session);
+            let _ = cx.resume(session);
         }
     }
 

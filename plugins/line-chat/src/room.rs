@@ -52,7 +52,7 @@ impl Entry {
     }
 
     /// Whether this member is to see it.
-    fn is_for(&self, member: &Member) -> bool {
+    pub(crate) fn is_for(&self, member: &Member) -> bool {
         (member.echo || self.said.from != *member.id) && !member.ignores(&self.folded)
     }
 }
@@ -143,6 +143,12 @@ impl Room {
         }
     }
 
+    /// Whether lines behind this one may be at hand no more.
+    pub(crate) fn lacks(&self, seen: u64, history: usize) -> bool {
+        let is_full = self.lines.len() >= Room::lines_max(history);
+        is_full && self.lines.front().is_some_and(|it| it.sequence > seen + 1)
+    }
+
     /// Gives a member what it has not seen; true if all of it went out.
     pub(crate) fn catch_up(
         &self,
@@ -157,7 +163,7 @@ impl Room {
             .lines
             .front()
             .map_or(self.last + 1, |entry| entry.sequence);
-        if first > seen + 1 && seen > 0 && self.lines.len() >= LINES_MIN {
+        if first > seen + 1 && self.lines.len() >= LINES_MIN {
             let count = first - seen - 1;
             let text = format!("{count} lines of #{} skipped, /history {count}", self.name);
             let notice = Notice::Told {
@@ -181,7 +187,7 @@ impl Room {
             }
             member.stays[at].seen = entry.sequence;
         }
-        member.stays[at].seen = self.last;
+        member.stays[at].seen = seen.max(self.last);
         true
     }
 

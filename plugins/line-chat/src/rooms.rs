@@ -9,7 +9,7 @@ use polyport_plugin::bus::{Message, Start};
 use polyport_plugin::prelude::*;
 
 use crate::format::Notice;
-use crate::member::{Stage, Stay};
+use crate::member::{Member, Stage, Stay};
 use crate::message::{Kind, Said};
 use crate::presence::Change;
 use crate::room::{Entry, Room};
@@ -50,7 +50,7 @@ impl Chat {
             room.members.push(seat);
         }
         self.announce_self(cx, seat);
-        self.enter_if_ready(cx, &name);
+        self.enter(cx, seat, &name);
     }
 
     fn follow(&mut self, cx: &mut Context, room: &str) -> Option<Rc<str>> {
@@ -69,62 +69,66 @@ impl Chat {
 
     /// Lets in whoever waits for what was said before, once that is there.
     pub(crate) fn enter_if_ready(&mut self, cx: &mut Context, name: &Rc<str>) {
+        let Some(room) = self.rooms.get(name) else {
+            return;
+        };
+        for seat in room.members.clone() {
+            self.enter(cx, seat, name);
+        }
+    }
+
+    /// The same for one of them.
+    pub(crate) fn enter(&mut self, cx: &mut Context, seat: u32, name: &Rc<str>) {
         let Some(room) = self.rooms.get(name).filter(|room| room.is_caught_up) else {
             return;
         };
-        let mut entered = Vec::new();
-        for seat in room.members.clone() {
-            let Some(member) = self.members.get_mut(seat as usize).and_then(Option::as_mut) else {
-                continue;
-            };
-            let Some(at) = member
-                .stays
-                .iter()
-                .position(|it| it.waits && it.room == *name)
-            else {
-                continue;
-            };
-            let stay = &mut member.stays[at];
-            stay.waits = false;
-            if stay.carried {
-                member.lags |= !room.catch_up(cx, self.counts, member, at);
-                continue;
-            }
-            stay.seen = room.last;
-            let history = room.history(member.form, self.choices.history, HISTORY_BYTES_MAX);
-            if !history.is_empty() {
-                telling::write(cx, member, &history);
-                telling::show(
-                    cx,
-                    member,
-                    Notice::Told {
-                        kind: "end",
-                        text: "end of history --",
-                    },
-                );
-            }
-            let rules = self.rules.of_room(name);
-            // Its own coming may not have gone round yet.
-            let own = self.presence.named(&member.folded());
-            let is_counted = own.is_some_and(|own| own.rooms.iter().any(|it| **it == **name));
-            let count = self.presence.count(name) + usize::from(!is_counted);
-            let mut text = format!("you are in #{name} ({count} here)");
-            if !rules.topic.is_empty() {
-                text += &format!("; topic: {}", rules.topic);
-            }
-            telling::show(
-                cx,
-                member,
-                Notice::Told {
-                    kind: "room",
-                    text: &text,
-                },
-            );
-            entered.push(seat);
+        let Some(member) = self.members.get_mut(seat as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let is_it = |it: &Stay| it.waits && it.room == *name;
+        let Some(at) = member.stays.iter().position(is_it) else {
+            return;
+        };
+        let stay = &mut member.stays[at];
+        if stay.carried && room.lacks(stay.seen, self.choices.history) {
+            return self.fill_gap(cx, seat, name);
         }
-        cx.add(self.counts.joins, entered.len() as u64);
-        for seat in entered {
-            self.free_to_talk(cx, seat);
+        stay.waits = false;
+        if stay.carried {
+            member.lags |= !room.catch_up(cx, self.counts, member, at);
+            return;
+        }
+        stay.seen = room.last;
+        let history = room.history(member.form, self.choices.history, HISTORY_BYTES_MAX);
+        if !history.is_empty() {
+            telling::write(cx, member, &history);
+            let (kind, text) = ("end", "end of history --");
+            telling::show(cx, member, Notice::Told { kind, text });
+        }
+        let rules = self.rules.of_room(name);
+        // Its own coming may not have gone round yet.
+        let own = self.presence.named(&member.folded());
+        let is_counted = own.is_some_and(|own| own.rooms.iter().any(|it| **it == **name));
+        let count = self.presence.count(name) + usize::from(!is_counted);
+        let mut text = format!("you are in #{name} ({count} here)");
+        if !rules.topic.is_empty() {
+            text += &format!("; topic: {}", rules.topic);
+        }
+        let (kind, text) = ("room", text.as_str());
+        telling::show(cx, member, Notice::Told { kind, text });
+        cx.add(self.counts.joins, 1);
+        self.free_to_talk(cx, seat);
+    }
+
+    /// It is known who is there, or that this cannot be known for now: who was carried here goes on.
+    pub(crate) fn let_carried_go_on(&mut self, cx: &mut Context) {
+        for seat in self.seats() {
+            let waits = |stay: &Stay| stay.waits && !stay.carried;
+            let is_held =
+                |it: &mut Member| it.stage == Stage::Entering && !it.stays.iter().any(waits);
+            if self.member(seat).is_some_and(is_held) {
+                self.free_to_talk(cx, seat);
+            }
         }
     }
 
@@ -185,6 +189,8 @@ impl Chat {
     /// A member that has come from another worker.
     pub(crate) fn settle(&mut self, cx: &mut Context, seat: u32, wants: Option<String>) {
         let idle = self.choices.idle;
+        // What it asks for would be answered as if nobody were there.
+        let waits_for_people = !self.is_present && !self.is_alone;
         let Some(member) = self.member(seat) else {
             return;
         };
@@ -214,10 +220,17 @@ impl Chat {
                 room.members.push(seat);
             }
         }
+        let folded = self.member(seat).map(|member| member.folded());
+        if self.is_banned(cx, seat, &folded.unwrap_or_default()) {
+            return;
+        }
         self.announce_self(cx, seat);
         match (wants, self.member(seat)) {
             (Some(nick), _) => return self.claim(cx, seat, &nick, None),
-            (None, Some(member)) if is_new => member.stage = Stage::Entering,
+            (None, Some(member)) if is_new || (waits_for_people && member.is_named()) => {
+                member.stage = Stage::Entering;
+                let _ = cx.pause(session);
+            }
             (None, Some(member)) if !member.is_named() => {
                 let until_ms = crate::now_ms(cx)
                     + u64::try_from(self.choices.login.as_millis()).unwrap_or(u64::MAX);
@@ -231,7 +244,7 @@ impl Chat {
             .map(|member| member.stays.iter().map(|it| Rc::clone(&it.room)).collect())
             .unwrap_or_default();
         for name in names {
-            self.enter_if_ready(cx, &name);
+            self.enter(cx, seat, &name);
         }
         self.go_on(cx, seat);
     }
@@ -319,6 +332,7 @@ impl Chat {
         }
         cx.set(self.counts.links_lost, 1);
         self.tell_all(cx, "link", "link lost, local only");
+        self.let_carried_go_on(cx);
         for (room, said) in self.waiting.show_all() {
             self.tell_alone(cx, &room, said);
         }

@@ -9,6 +9,7 @@ use polyport_plugin::{Opt, Settings};
 
 use crate::names;
 use crate::pace::Rate;
+use crate::passwords::Passwords;
 use crate::sanitise;
 
 pub(crate) const OPTIONS: &[Opt] = &[
@@ -26,7 +27,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
     Opt::integer(c"burst", c"Lines that somebody may say at once.").default(c"20").between(1, 10_000),
     Opt::integer(c"rate", c"Lines a second after that; who is faster is read later.")
         .default(c"4")
-        .between(1, 10_000),
+        .between(1, 1_000_000),
     Opt::integer(c"joins_per_minute", c"Sessions a minute from one address or /64; 0 is any number.")
         .default(c"12")
         .between(0, 100_000),
@@ -40,7 +41,9 @@ pub(crate) const OPTIONS: &[Opt] = &[
         .between(0, 1_000_000),
     Opt::boolean(c"talker_keys", c"Lines that begin with : or ' and the line .q are what they are in talkers.")
         .default(c"true"),
-    Opt::list(c"op_passwords", c"Who knows one becomes an operator, from this machine only; each has 8 characters or more.")
+    Opt::list(c"op_passwords", c"Who knows one becomes an operator, from this machine only; each has 8 characters or more, or is a hash of argon2.")
+        .default(c""),
+    Opt::text(c"record", c"A folder where all that is said in rooms is written, a file for each room and day; empty for nowhere.")
         .default(c""),
 ];
 
@@ -61,16 +64,19 @@ pub(crate) struct Choices {
     pub(crate) idle: Duration,
     pub(crate) quiet_above: usize,
     pub(crate) talker_keys: bool,
-    pub(crate) op_passwords: Vec<String>,
+    pub(crate) op_passwords: Passwords,
+    pub(crate) record: String,
 }
 
 impl Choices {
     pub(crate) fn of(settings: &Settings) -> Result<Choices, String> {
         let number = |name: &str| usize::try_from(settings.integer(name)).unwrap_or(0);
         let room = |name: &str| names::room(name).map_err(|why| format!("{name:?}: {why}"));
-        let op_passwords = settings.list("op_passwords");
-        if op_passwords.iter().any(|it| it.chars().count() < 8) {
-            return Err("op_passwords: each has at least 8 characters".to_owned());
+        let record = settings.text("record").to_owned();
+        if !record.is_empty() && !record.starts_with('/') {
+            return Err(format!(
+                "record: {record:?} is no absolute path of a folder"
+            ));
         }
         #[expect(clippy::cast_precision_loss, reason = "at most 10,000")]
         let rate = Rate {
@@ -100,25 +106,13 @@ impl Choices {
             idle: settings.duration("idle"),
             quiet_above: number("quiet_above"),
             talker_keys: settings.boolean("talker_keys"),
-            op_passwords: op_passwords.iter().map(|it| (*it).to_owned()).collect(),
+            op_passwords: Passwords::of(settings.list("op_passwords"))?,
+            record,
         })
     }
 
     /// Bytes of a line, as the characters may all have four.
     pub(crate) fn line_bytes_max(&self) -> usize {
         self.line_max * 4
-    }
-
-    /// Whether this is the password of an operator; how long that takes does not tell how much of it
-    /// was right.
-    pub(crate) fn is_op_password(&self, tried: &str) -> bool {
-        let same = |password: &String| {
-            let differs = password
-                .bytes()
-                .zip(tried.bytes())
-                .fold(0, |all, (a, b)| all | (a ^ b));
-            password.len() == tried.len() && differs == 0
-        };
-        self.op_passwords.iter().filter(|it| same(it)).count() > 0
     }
 }

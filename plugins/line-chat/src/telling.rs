@@ -1,5 +1,7 @@
 //! How a session is told something. What does not fit is counted, and said once there is room.
 
+use std::rc::Rc;
+
 use polyport_plugin::prelude::*;
 
 use crate::format::{Notice, line};
@@ -45,16 +47,28 @@ impl Chat {
                 },
             );
         }
+        if member.stage == Stage::Left {
+            // Nobody could be told so while it was on its way to another worker.
+            let _ = cx.close(member.session, "has left");
+            return;
+        }
+        member.lags = false;
+        let mut lacking = Vec::new();
         for at in 0..member.stays.len() {
             let stay = &member.stays[at];
-            let room = self.rooms.get(&stay.room);
-            if let Some(room) = room.filter(|_| !stay.waits)
+            if stay.waits {
+                lacking.push(Rc::clone(&stay.room));
+            } else if let Some(room) = self.rooms.get(&stay.room)
                 && !room.catch_up(cx, self.counts, member, at)
             {
+                member.lags = true;
                 return;
             }
         }
-        member.lags = false;
+        for room in lacking {
+            self.enter(cx, seat, &room);
+        }
+        self.go_on(cx, seat);
     }
 }
 

@@ -46,6 +46,7 @@ impl Worker {
 
     fn news(&mut self, peer: Peer) -> String {
         self.host.hear_bus();
+        while self.host.run_work() {}
         let all = self.host.received(peer);
         let read = self.read.entry(peer).or_default();
         let new = String::from_utf8(all[*read..].to_vec()).expect("only UTF-8 is shown");

@@ -214,6 +214,31 @@ fn a_worker_that_dies_takes_its_people_along_and_nothing_else() {
 }
 
 #[test]
+fn what_was_said_during_a_carry_is_told_once_however_much_it_is() {
+    for count in [1, 63, 64, 65, 200, 1000] {
+        let bus = FakeBus::new();
+        let mut workers = vec![worker(&bus), worker(&bus)];
+        let (eve, bob) = (workers[0].connect(), workers[1].connect());
+        say(&mut workers[0], eve, "eve");
+        say(&mut workers[1], bob, "bob");
+        settle(&mut workers);
+        for nth in 0..count {
+            say(&mut workers[0], eve, &format!("line {nth}"));
+            workers[0].hear_bus();
+        }
+        // It has heard of none of them, and the next one keeps the last 64 at hand.
+        workers[1].carry().expect("bob is carried");
+        settle(&mut workers);
+        say(&mut workers[0], eve, "the last");
+        settle(&mut workers);
+        let mut expected: Vec<String> = (0..count).map(|nth| format!("<eve> line {nth}")).collect();
+        expected.push("<eve> the last".to_owned());
+        assert_eq!(said(&workers[1], bob), expected, "{count}");
+        assert!(!shown(&workers[1], bob).contains("skipped"), "{count}");
+    }
+}
+
+#[test]
 fn private_lines_cross_workers_once_and_are_kept_nowhere() {
     let bus = FakeBus::new();
     let (mut a, mut b) = (worker(&bus), worker(&bus));

@@ -17,6 +17,8 @@ pub(crate) struct Guard {
     mute_ms: u64,
     payloads: Table<Repeats>,
     muted: Table<Mute>,
+    /// Nobody is muted for longer.
+    all_heard_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,14 +48,17 @@ impl Guard {
             mute_ms,
             payloads: Table::new(PAYLOADS),
             muted: Table::new(MUTED),
+            all_heard_ms: 0,
         })
     }
 
     /// Of a datagram, by the fingerprints of its source and of its payload.
     pub(crate) fn judge(&mut self, source: u64, payload: u64, now_ms: u64) -> Opinion {
-        let mute = self.muted.find(source);
-        if mute.is_some_and(|mute| now_ms < mute.until_ms) {
-            return Opinion::Muted;
+        if now_ms < self.all_heard_ms {
+            let mute = self.muted.find(source);
+            if mute.is_some_and(|mute| now_ms < mute.until_ms) {
+                return Opinion::Muted;
+            }
         }
         let seen = self.payloads.hear(source.rotate_left(32) ^ payload, now_ms);
         if seen.count == 0 || now_ms.saturating_sub(seen.since_ms) >= WINDOW_MS {
@@ -67,7 +72,9 @@ impl Guard {
             return Opinion::Fine;
         }
         seen.count = 0;
-        self.muted.hear(source, now_ms).until_ms = now_ms + self.mute_ms;
+        let until_ms = now_ms + self.mute_ms;
+        self.muted.hear(source, now_ms).until_ms = until_ms;
+        self.all_heard_ms = self.all_heard_ms.max(until_ms);
         Opinion::Mute
     }
 }

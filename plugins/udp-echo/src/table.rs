@@ -7,15 +7,17 @@ const WAYS: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Table<T> {
-    places: Vec<Place<T>>,
+    rows: Vec<Row<T>>,
 }
 
+/// Keys by themselves, so that looking for one touches one line of memory.
 #[derive(Clone, Debug, Default)]
-struct Place<T> {
-    key: u64,
-    /// When it was last asked for; `None` if the place was never taken.
-    heard_ms: Option<u64>,
-    value: T,
+#[repr(C, align(64))]
+struct Row<T> {
+    keys: [u64; WAYS],
+    /// When each was last asked for; `None` if the place was never taken.
+    heard_ms: [Option<u64>; WAYS],
+    values: [T; WAYS],
 }
 
 impl<T: Default + Clone> Table<T> {
@@ -23,41 +25,45 @@ impl<T: Default + Clone> Table<T> {
     pub(crate) fn new(places: usize) -> Table<T> {
         assert!(places.is_power_of_two() && places >= WAYS);
         Table {
-            places: vec![Place::default(); places],
+            rows: vec![Row::default(); places / WAYS],
         }
     }
 
     /// What is known of a key, if it is.
     pub(crate) fn find(&mut self, key: u64) -> Option<&mut T> {
-        let known = |place: &&mut Place<T>| place.key == key && place.heard_ms.is_some();
-        self.row(key)
-            .iter_mut()
-            .find(known)
-            .map(|place| &mut place.value)
+        let row = self.row(key);
+        let way = row.find(key)?;
+        Some(&mut row.values[way])
     }
 
     /// What is known of a key, which is nothing if it is new.
     pub(crate) fn hear(&mut self, key: u64, now_ms: u64) -> &mut T {
         let row = self.row(key);
-        let known = |place: &Place<T>| place.key == key && place.heard_ms.is_some();
-        let way = row.iter().position(known).unwrap_or_else(|| {
-            let oldest = (0..WAYS).min_by_key(|way| row[*way].heard_ms).unwrap_or(0);
-            row[oldest].key = key;
-            row[oldest].value = T::default();
+        let way = row.find(key).unwrap_or_else(|| {
+            let oldest = (0..WAYS).min_by_key(|way| row.heard_ms[*way]).unwrap_or(0);
+            row.keys[oldest] = key;
+            row.values[oldest] = T::default();
             oldest
         });
-        row[way].heard_ms = Some(now_ms);
-        &mut row[way].value
+        row.heard_ms[way] = Some(now_ms);
+        &mut row.values[way]
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
-        self.places.iter().map(|place| &place.value)
+        self.rows.iter().flat_map(|row| &row.values)
     }
 
-    fn row(&mut self, key: u64) -> &mut [Place<T>] {
-        let rows = self.places.len() / WAYS;
-        let first = key as usize % rows * WAYS;
-        &mut self.places[first..first + WAYS]
+    fn row(&mut self, key: u64) -> &mut Row<T> {
+        let rows = self.rows.len();
+        &mut self.rows[key as usize % rows]
+    }
+}
+
+impl<T> Row<T> {
+    fn find(&self, key: u64) -> Option<usize> {
+        let way = self.keys.iter().position(|known| *known == key)?;
+        // Ways are taken in order, so behind one that never was there is none with a key.
+        self.heard_ms[way].is_some().then_some(way)
     }
 }
 

@@ -26,6 +26,7 @@ impl Sqlite {
 
     /// The last number of all topics of a service, 0 if there is none.
     pub fn last_of(&mut self, service: &str) -> u64 {
+        self.hand_over();
         let last = self.attempt(|database, _, _| {
             let sql = "SELECT max(last) FROM topics WHERE service = ?1";
             database.query_row(sql, [service], |row| row.get::<_, Option<i64>>(0))
@@ -34,10 +35,11 @@ impl Sqlite {
     }
 
     pub(super) fn highest_given_up(&mut self, line: Line<'_>) -> u64 {
-        let highest = self.attempt(|database, topics, retention| {
-            if !retention.holes {
-                return Ok(None);
-            }
+        if !self.retention.holes {
+            return 0;
+        }
+        self.hand_over();
+        let highest = self.attempt(|database, topics, _| {
             let number = number_of(database, topics, line)?;
             let sql = "SELECT sequence FROM given_up WHERE topic = ?1";
             let mut find = database.prepare_cached(sql)?;
@@ -58,10 +60,7 @@ pub(super) fn cut(database: &Connection, topic: i64, retention: Retention) -> Re
     let Some(first) = first.optional()? else {
         return Ok(());
     };
-    let note = "INSERT OR REPLACE INTO given_up (topic, sequence) VALUES (?1, ?2)";
-    database
-        .prepare_cached(note)?
-        .execute(params![topic, first])?;
+    note(database, topic, first + 1)?;
     let cut = "DELETE FROM messages WHERE topic = ?1 AND sequence <= ?2";
     database
         .prepare_cached(cut)?
@@ -69,12 +68,13 @@ pub(super) fn cut(database: &Connection, topic: i64, retention: Retention) -> Re
     Ok(())
 }
 
-/// Writes down what a sweep is about to give up.
-pub(super) fn note_sweep(database: &Connection, before_ms: i64) -> Result<()> {
+/// Writes down that what lies before this number is about to be given up.
+pub(super) fn note(database: &Connection, topic: i64, before: i64) -> Result<()> {
     let note = "INSERT OR REPLACE INTO given_up (topic, sequence) \
                 SELECT topic, max(sequence) FROM messages \
-                WHERE time_ms < ?1 AND time_ms > 0 GROUP BY topic";
-    database.execute(note, [before_ms]).map(drop)
+                WHERE topic = ?1 AND sequence < ?2 GROUP BY topic";
+    let mut note = database.prepare_cached(note)?;
+    note.execute([topic, before]).map(drop)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::lifecycle::view::BreakerView;
 use crate::plan::LogLevel;
 
 /// How far the plugin is trusted.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Trust {
     breaker: Breaker,
     soft: SoftFaults,

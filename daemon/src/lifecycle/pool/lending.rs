@@ -17,13 +17,13 @@ use crate::lifecycle::order::Order;
 
 const LENT_AFTER_MS: u64 = 1_000;
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Lending {
     silent: BTreeMap<u16, Silent>,
 }
 
 /// A slot at which nobody accepts.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Silent {
     since_ms: u64,
     /// It has been so for long.

@@ -11,7 +11,7 @@ use super::{Phase, Slot};
 use crate::lifecycle::Moment;
 use crate::plan::LogLevel;
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Stuck {
     pub(super) callback: String,
     pub(super) since_ms: u64,

@@ -8,8 +8,11 @@ use nix::sys::utsname::uname;
 use super::Finding;
 use crate::sys::sandbox;
 
-/// The oldest kernel that is tested (its release is what `uname -r` prints).
-const KERNEL_OLDEST: (u32, u32) = (5, 10);
+/// From this release on a kernel has every call that nothing stands in for; the youngest of them is
+/// pidfd_open(2).
+const KERNEL_OLDEST: (u32, u32) = (5, 3);
+/// From this one on it can mark all descriptors at once (close_range(2) with CLOSE_RANGE_CLOEXEC).
+const KERNEL_MARKS_ALL: (u32, u32) = (5, 11);
 
 pub(super) fn findings() -> Vec<Finding> {
     vec![kernel(), memory_files(), descriptors()]
@@ -18,16 +21,22 @@ pub(super) fn findings() -> Vec<Finding> {
 fn kernel() -> Finding {
     let release = uname().map(|name| name.release().to_string_lossy().into_owned());
     let release = release.unwrap_or_else(|error| error.to_string());
+    of_release(release)
+}
+
+fn of_release(release: String) -> Finding {
     let mut numbers = release.split(['.', '-']).map(|part| part.parse().ok());
     let version = numbers.next().flatten().zip(numbers.next().flatten());
-    match version {
-        Some(version) if version >= KERNEL_OLDEST => Finding::fine("kernel", release),
-        Some(_) | None => {
-            let (major, minor) = KERNEL_OLDEST;
-            let fix = format!("use Linux {major}.{minor} or newer");
-            Finding::wrong("kernel", release, fix)
-        }
-    }
+    let ((major, minor), why) = match version {
+        Some(version) if version >= KERNEL_MARKS_ALL => return Finding::fine("kernel", release),
+        Some(version) if version >= KERNEL_OLDEST => (
+            KERNEL_MARKS_ALL,
+            "on this one workers also get what whoever starts the daemon leaves open to it",
+        ),
+        Some(_) | None => (KERNEL_OLDEST, "an older one lacks calls that are needed"),
+    };
+    let fix = format!("use Linux {major}.{minor} or newer: {why}");
+    Finding::wrong("kernel", release, fix)
 }
 
 /// Briefs, scoreboards and answers are such files.
@@ -76,4 +85,28 @@ pub(super) fn sysctl(name: &str) -> Option<u64> {
     let path = format!("/proc/sys/{}", name.replace('.', "/"));
     let text = fs::read_to_string(path).ok()?;
     text.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_release_is_good_for() {
+        for (release, fix) in [
+            ("6.1.0-18-amd64", None),
+            ("5.11", None),
+            ("5.10.0-28-amd64", Some("5.11 or newer: on this one")),
+            ("5.3.18", Some("5.11 or newer: on this one")),
+            ("4.19.0", Some("5.3 or newer: an older one lacks")),
+            ("unknown", Some("5.3 or newer: an older one lacks")),
+        ] {
+            let found = of_release(release.to_owned()).fix;
+            let fits = match (&found, fix) {
+                (Some(found), Some(part)) => found.contains(part),
+                (found, part) => found.is_none() && part.is_none(),
+            };
+            assert!(fits, "{release}: {found:?}");
+        }
+    }
 }

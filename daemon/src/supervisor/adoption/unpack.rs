@@ -34,6 +34,7 @@ use crate::supervisor::crashes::Crashes;
 use crate::supervisor::directories::Directories;
 use crate::supervisor::life::{Life, policy};
 use crate::supervisor::listeners::Listener;
+use crate::supervisor::logging::LogCare;
 use crate::supervisor::notify::Notifier;
 use crate::supervisor::service::{Edition, Places, Service};
 use crate::supervisor::signs::Signs;
@@ -116,6 +117,7 @@ pub(super) fn unpack(estate: Estate, mut handed: Handed) -> Result<Adopted, Stri
         looks: Looks::adopt(estate.looks),
         happened: estate.happened,
         level_back: estate.level_back,
+        log_care: LogCare::default(),
         sources: estate.sources.clone(),
         bus,
         watch: Watch::new(policy(&estate.plan)),

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use super::{Name, Source};
 
 pub(super) const NAME_BYTES: usize = 128;
-/// Room for two kinds of packet info and the count of overflows.
+/// Room for two kinds of packet info, and more.
 pub(super) const CONTROL_BYTES: usize = 128;
 const HEADER_BYTES: usize = size_of::<libc::cmsghdr>();
 

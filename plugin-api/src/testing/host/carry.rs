@@ -17,6 +17,16 @@ impl FakeHost {
     /// The plugin's reason, when it does not export or import a session. That session ends.
     #[track_caller]
     pub fn carry(&mut self) -> Result<(), String> {
+        self.carry_changed(|_| ())
+    }
+
+    /// The same through something on the way that changes what was written down: a worker that a peer
+    /// has taken over, or another version of the plugin.
+    ///
+    /// # Errors
+    /// As for [`carry`](FakeHost::carry).
+    #[track_caller]
+    pub fn carry_changed(&mut self, mut change: impl FnMut(&mut Vec<u8>)) -> Result<(), String> {
         let mut setup = self.setup.clone();
         (setup.carried_at, setup.full_at) = (None, None);
         let mut fresh = FakeHost::start(&setup)?;
@@ -29,7 +39,7 @@ impl FakeHost {
             .continue_from(&mut self.shared.ledger());
         let mut refused = Ok(());
         for peer in self.open_peers() {
-            if let Err(reason) = self.carry_one(peer, &mut fresh) {
+            if let Err(reason) = self.carry_one(peer, &mut fresh, &mut change) {
                 self.end_session(peer, End::Aborted);
                 fresh.shared.ledger().ended.insert(peer.0);
                 refused = Err(reason);
@@ -46,14 +56,20 @@ impl FakeHost {
     }
 
     #[track_caller]
-    fn carry_one(&mut self, peer: Peer, fresh: &mut FakeHost) -> Result<(), String> {
+    fn carry_one(
+        &mut self,
+        peer: Peer,
+        fresh: &mut FakeHost,
+        change: &mut impl FnMut(&mut Vec<u8>),
+    ) -> Result<(), String> {
         let line = &self.lines[&peer];
         let (state, address, accepted_ms) = (line.state, line.address, line.accepted_ms);
         self.begin("export", format_args!("export {}", short(peer.0)));
         let exported = self.plugin.export(peer.0, state);
         self.finish_call();
         self.check_rules();
-        let (format, bytes) = exported?;
+        let (format, mut bytes) = exported?;
+        change(&mut bytes);
         let mut books = self.shared.ledger();
         let output = books.sessions.get_mut(&peer.0).map(std::mem::take);
         drop(books);

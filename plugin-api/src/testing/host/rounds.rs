@@ -142,6 +142,9 @@ impl FakeHost {
             .note(format_args!("-> {status}, {consumed} consumed"));
         let faulted = self.finish_call();
         self.check_status("feed", status);
+        let ledger = self.shared.ledger();
+        let paused = ledger.sessions.get(&peer.0).is_some_and(|it| it.paused);
+        drop(ledger);
         if faulted {
             self.end_session(peer, End::Fault);
         } else if status == abi::E_FULL {
@@ -155,10 +158,13 @@ impl FakeHost {
             self.fail(&format!(
                 "feed claims to have consumed {consumed} of {n} bytes"
             ));
-        } else if consumed == 0 && input.len() >= input_bytes_max {
+        } else if consumed == 0 && input.len() >= input_bytes_max && !paused {
             self.end_session(peer, End::Limit);
         } else {
-            self.line(peer).input.drain(..consumed);
+            let line = self.line(peer);
+            line.input.drain(..consumed);
+            // What a pause has left comes again after it.
+            line.unfed = paused && !line.input.is_empty();
         }
         true
     }

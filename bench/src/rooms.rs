@@ -1,0 +1,252 @@
+//! Rooms: one speaker, and 10, 100 or 1,000 who hear it, on the daemon with its chat, a bare server, and
+//! other servers of rooms or topics; and what a member costs that is silent.
+//!
+//! Other servers are those that happen to be installed, each as its administrator would start it for
+//! this load: nobody is asked for names, and no speaker is slowed down.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use crate::comparison::{self, Pace, Turn};
+use crate::daemon::{self, Serves};
+use crate::fanout::{Dialect, Generator, Room};
+use crate::peers::is_installed;
+use crate::process;
+use crate::servers::{Directory, Limit, Server, wait_until};
+use crate::spread::Spread;
+
+/// As it is asked for.
+pub(crate) const ROOMS: &str = "rooms";
+pub(crate) const MEMBERS: &str = "members";
+/// Silent members of whom one's memory is found.
+const SILENT: usize = 10_000;
+
+const LOADS: [Room; 4] = [
+    Room {
+        members: 10,
+        window: 1,
+    },
+    Room {
+        members: 10,
+        window: 16,
+    },
+    Room {
+        members: 100,
+        window: 1,
+    },
+    Room {
+        members: 1000,
+        window: 1,
+    },
+];
+
+const INSPIRCD: &str = r#"
+<server name="irc.example" description="bench" network="bench">
+<admin name="nobody" nick="nobody" email="nobody@irc.example">
+<bind address="127.0.0.1" port="PORT" type="clients">
+<connect name="main" allow="*" timeout="60" pingfreq="3600" hardsendq="16M" softsendq="1M" recvq="1M"
+ localmax="20000" globalmax="20000" limit="20000" threshold="1000000" commandrate="100000000"
+ fakelag="no" useident="no" resolvehostnames="no" maxconnwarn="no">
+<performance softlimit="20000" somaxconn="4096">
+<power diepass="" restartpass="">
+<dns server="127.0.0.1" timeout="1">
+<pid file="FOLDER/pid">
+<log method="file" level="default" type="* -USERINPUT -USEROUTPUT" target="/dev/null">
+"#;
+
+const NGIRCD: &str = "[Global]
+Name = irc.example
+Info = bench
+AdminInfo1 = bench
+Listen = 127.0.0.1
+Ports = PORT
+[Limits]
+MaxConnections = 0
+MaxConnectionsIP = 0
+MaxJoins = 0
+MaxPenaltyTime = 0
+PingTimeout = 3600
+PongTimeout = 3600
+[Options]
+DNS = no
+Ident = no
+PAM = no
+";
+
+/// One server, and how one talks to it.
+struct Hall {
+    server: Server,
+    dialect: Dialect,
+}
+
+/// Prints a table.
+pub(crate) fn measure(peers: bool, pace: Pace) -> io::Result<()> {
+    let mut halls = vec![
+        hall(Server::limit("limit", Limit::Rooms)?, Dialect::Bare),
+        hall(Server::limit("limit again", Limit::Rooms)?, Dialect::Bare),
+        hall(
+            daemon::start("Polyport", Serves::Rooms { workers: 1 })?,
+            Dialect::LineChat,
+        ),
+        hall(
+            daemon::start("Polyport, 2 workers", Serves::Rooms { workers: 2 })?,
+            Dialect::LineChat,
+        ),
+    ];
+    if peers {
+        for (program, dialect, start) in [
+            (
+                "inspircd",
+                Dialect::Irc,
+                inspircd as fn() -> io::Result<Server>,
+            ),
+            ("ngircd", Dialect::Irc, ngircd),
+            ("nats-server", Dialect::Nats, nats),
+        ] {
+            if is_installed(program) {
+                halls.push(hall(start()?, dialect));
+            } else {
+                println!("\nLeft out: {program}: the Debian package {program} has it.");
+            }
+        }
+    }
+    println!(
+        "\n{} rounds of {} ms after {} ms. Ratios are taken inside each round against the limit; \
+         median (least–most). A delivery is one message to one member.\n",
+        pace.rounds,
+        pace.measured.as_millis(),
+        pace.warm_up.as_millis()
+    );
+    println!(
+        "| members × under way | server | CPU µs/delivery | CPU ratio | rate ratio | p50 µs | p99 µs |\
+         \n|---|---|---|---|---|---|---|"
+    );
+    for (nth, room) in LOADS.into_iter().enumerate() {
+        let turns = compare(&halls, room, nth, pace)?;
+        for (hall, of) in halls.iter().zip(&turns) {
+            println!("{}", row(room, hall, of, &turns[0]));
+        }
+    }
+    Ok(())
+}
+
+fn hall(server: Server, dialect: Dialect) -> Hall {
+    Hall { server, dialect }
+}
+
+/// Turns by server; members stay where they are through all rounds.
+fn compare(halls: &[Hall], room: Room, nth: usize, pace: Pace) -> io::Result<Vec<Vec<Turn>>> {
+    eprintln!("{} members, {} under way ...", room.members, room.window);
+    let mut generators = Vec::new();
+    for hall in halls {
+        let generator = Generator::new(hall.server.address, hall.dialect, room, nth);
+        let why = |error| io::Error::other(format!("{}: {error}", hall.server.name));
+        generators.push(generator.map_err(why)?);
+    }
+    let mut turns: Vec<Vec<Turn>> = halls.iter().map(|_| Vec::new()).collect();
+    for round in 0..pace.rounds {
+        for step in 0..halls.len() {
+            let whose = (round + step) % halls.len();
+            let pid = halls[whose].server.pid();
+            generators[whose].run(pace.warm_up)?;
+            let before = process::processor_time(pid);
+            let measured = generators[whose].run(pace.measured)?;
+            let spent = process::processor_time(pid).saturating_sub(before);
+            turns[whose].push(comparison::figures(measured, spent));
+        }
+    }
+    Ok(turns)
+}
+
+fn row(room: Room, hall: &Hall, of: &[Turn], limit: &[Turn]) -> String {
+    let title = format!("{} × {}", room.members, room.window);
+    let name = hall.server.name;
+    if let Some(why) = of.iter().find_map(|turn| turn.first_error.as_deref()) {
+        return format!("| {title} | {name} | **{why}** | – | – | – | – |");
+    }
+    let each = |figure: fn(&Turn) -> f64| Spread::of(of.iter().map(figure));
+    let ratio = |figure: fn(&Turn, &Turn) -> f64| {
+        Spread::of(of.iter().zip(limit).map(|(own, limit)| figure(own, limit)))
+    };
+    format!(
+        "| {title} | {name} | {:.2} | {:.2} | {:.2} | {:.0} | {:.0} |",
+        each(|turn| turn.cost_us),
+        ratio(|own, limit| limit.cost_us / own.cost_us),
+        ratio(|own, limit| own.per_second / limit.per_second),
+        each(|turn| turn.p50_us).median,
+        each(|turn| turn.p99_us).median,
+    )
+}
+
+/// Prints what a silent member costs, in its worker and in the hub.
+pub(crate) fn silent() -> io::Result<()> {
+    let server = daemon::start("members", Serves::Rooms { workers: 1 })?;
+    let worker = wait_until("a worker serves", || daemon::serving_worker(&server))?;
+    let family = process::family(server.pid());
+    let hub = family
+        .into_iter()
+        .filter(|pid| *pid != worker && *pid != server.pid());
+    let pids: Vec<u32> = std::iter::once(worker).chain(hub).collect();
+    let resident = |pid: u32| process::memory(pid).map(|memory| memory.resident);
+    let before: Vec<u64> = pids
+        .iter()
+        .map(|pid| resident(*pid))
+        .collect::<Result<_, _>>()?;
+    let room = Room {
+        members: SILENT,
+        window: 1,
+    };
+    let members = Generator::new(server.address, Dialect::LineChat, room, 9)?;
+    println!("\n| what | figure |\n|---|---|");
+    for ((pid, name), before) in pids.iter().zip(["worker", "hub"]).zip(before) {
+        let each = resident(*pid)?.saturating_sub(before) as f64 / SILENT as f64;
+        println!("| {name}, resident per silent member, of {SILENT} | {each:.0} B |");
+    }
+    drop(members);
+    Ok(())
+}
+
+fn inspircd() -> io::Result<Server> {
+    configured("inspircd", INSPIRCD, |file| {
+        let mut command = Command::new("inspircd");
+        command.arg(format!("--config={}", file.display()));
+        command.args(["--nofork", "--runasroot", "--nolog"]);
+        command
+    })
+}
+
+fn ngircd() -> io::Result<Server> {
+    configured("ngircd", NGIRCD, |file| {
+        let mut command = Command::new("ngircd");
+        command.arg("-n").arg("-f").arg(file);
+        command
+    })
+}
+
+fn nats() -> io::Result<Server> {
+    Server::on_free_port("nats-server", |port| {
+        let mut command = Command::new("nats-server");
+        command.args(["-a", "127.0.0.1", "-p", &port.to_string()]);
+        command
+    })
+}
+
+fn configured(
+    name: &'static str,
+    text: &str,
+    command: impl FnOnce(&Path) -> Command,
+) -> io::Result<Server> {
+    let directory = Directory::new(name)?;
+    let file = directory.path().join("conf");
+    let folder = directory.path().display().to_string();
+    let mut server = Server::on_free_port(name, |port| {
+        // Without the file it does not start, which is noticed.
+        let text = text.replace("PORT", &port.to_string());
+        let _ = fs::write(&file, text.replace("FOLDER", &folder));
+        command(&file)
+    })?;
+    server.directory = Some(directory);
+    Ok(server)
+}

@@ -1,0 +1,39 @@
+//! Where in memory a round of a connection goes, for a worker that wants it fetched ahead.
+//!
+//! With very many connections what was kept of one has left the caches by the time that it speaks
+//! again, and a round would wait for line after line. The addresses are told here, and nothing is read
+//! through them: what is done with them is `worker`'s, how is `sys`'s.
+//!
+//! Invariant: an address is good for a hint only; null is nowhere.
+
+use std::ptr;
+
+use super::session::{Protocol, Token};
+use super::streams::Streams;
+
+/// Lines of a connection that a round touches, and the desk's.
+const WHEREABOUTS: usize = 5;
+
+impl<P: Protocol> Streams<P> {
+    /// Of the connection itself.
+    pub fn whereabouts(&mut self, token: Token) -> [*const u8; WHEREABOUTS] {
+        let Some(connection) = self.connections.get(token) else {
+            return [ptr::null(); WHEREABOUTS];
+        };
+        // The fields in the order in which they lie, none of them further from the next than a line.
+        [
+            ptr::from_ref(&connection.until.progress_ms).cast(),
+            ptr::from_ref(&connection.kept).cast(),
+            ptr::from_ref(&connection.session).cast(),
+            ptr::from_ref(&connection.passed).cast(),
+            self.protocol.desk().whereabouts(token),
+        ]
+    }
+
+    /// Of what the protocol keeps of it; the way there leads through the connection.
+    pub fn state_whereabouts(&self, token: Token) -> *const u8 {
+        let connection = self.connections.get(token);
+        let state = connection.and_then(|connection| connection.session);
+        state.map_or(ptr::null(), |state| self.protocol.whereabouts(state))
+    }
+}

@@ -1,0 +1,138 @@
+//! What becomes of what a worker has said when the worker, or the hub before this one, has ended.
+
+use super::*;
+use crate::hub::wire::{Ask, Start, VERSION};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+const HELLO: [Ask<'static>; 2] = [Ask::Hello { version: VERSION }, Ask::Resumed];
+
+fn publish(token: u64, text: &str) -> Ask<'_> {
+    Ask::Publish {
+        token,
+        topic: "room",
+        id: text.as_bytes(),
+        bytes: text.as_bytes(),
+    }
+}
+
+/// A hub, and its members' other ends.
+struct Scene {
+    process: Process,
+    workers: Vec<Option<OwnedFd>>,
+    ids: Vec<MemberId>,
+}
+
+impl Scene {
+    fn new(workers: usize, replaces: bool) -> Scene {
+        let none = Retention {
+            messages: 0,
+            keep_ms: 0,
+            holes: false,
+        };
+        let mut scene = Scene {
+            process: Process::new(Sqlite::open(Path::new("/nowhere"), none), replaces),
+            workers: Vec::new(),
+            ids: Vec::new(),
+        };
+        for _ in 0..workers {
+            let (kind, flags) = (SockType::Stream, SockFlag::SOCK_NONBLOCK);
+            let ends = socketpair(AddressFamily::Unix, kind, None, flags).expect("a pair");
+            scene.process.attach("chat", ends.0, true);
+            scene.workers.push(Some(ends.1));
+        }
+        scene.ids = scene.process.members.keys().copied().collect();
+        scene
+    }
+
+    fn say(&self, worker: usize, asks: &[Ask<'_>]) {
+        let mut bytes = Vec::new();
+        for ask in asks {
+            ask.write(&mut bytes);
+        }
+        let end = self.workers[worker].as_ref().expect("it lives");
+        let sent = send(end.as_raw_fd(), &bytes, MsgFlags::empty());
+        assert_eq!(sent, Ok(bytes.len()));
+    }
+
+    /// What a turn does with what one member has said.
+    fn listen(&mut self, worker: usize) {
+        let id = self.ids[worker];
+        if let Some(end) = self.process.members.get_mut(&id) {
+            end.readable = true;
+        }
+        self.process.listen(id, 0);
+    }
+
+    /// The numbers and texts of the room.
+    fn said(&self) -> Vec<(u64, String)> {
+        let hub = &self.process.hub;
+        let Some(number) = hub.services[0].topics.get("room") else {
+            return Vec::new();
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let latest = hub.topics[number].latest.iter();
+        latest.map(|it| (it.sequence, text(&it.bytes))).collect()
+    }
+}
+
+#[test]
+fn what_a_recovery_held_back_is_heard_when_it_is_over() {
+    let mut scene = Scene::new(2, true);
+    for worker in 0..2 {
+        assert!(
+            scene.process.patience_ms() > 0,
+            "nothing is held back that may be heard"
+        );
+        scene.say(worker, &[HELLO[0], HELLO[1], publish(1, "hi")]);
+        scene.listen(worker);
+    }
+    assert_eq!(
+        scene.process.patience_ms(),
+        0,
+        "the first one's message is to be heard"
+    );
+}
+
+#[test]
+fn last_words_are_heard_though_their_worker_ended_during_a_recovery() {
+    let mut scene = Scene::new(2, true);
+    scene.say(0, &[HELLO[0], HELLO[1], publish(1, "last words")]);
+    scene.listen(0);
+    scene.workers[0] = None;
+    // Its end is found before what it has said may be heard.
+    scene.listen(0);
+    assert_eq!(scene.said(), []);
+    scene.say(1, &HELLO);
+    scene.listen(1);
+    assert_eq!(scene.process.patience_ms(), 0);
+    scene.process.listen(scene.ids[0], 0);
+    assert_eq!(scene.said(), [(1, "last words".to_owned())]);
+    assert!(!scene.process.members.contains_key(&scene.ids[0]));
+}
+
+#[test]
+fn last_words_are_heard_though_their_worker_cannot_be_told_anything() {
+    let mut scene = Scene::new(2, false);
+    let subscribe = Ask::Subscribe {
+        token: 7,
+        topic: "room",
+        start: Start::Last(0),
+        live: true,
+    };
+    for worker in 0..2 {
+        scene.say(worker, &[HELLO[0], HELLO[1], subscribe]);
+        scene.listen(worker);
+    }
+    scene.process.flush();
+    scene.say(0, &[publish(1, "last words")]);
+    scene.workers[0] = None;
+    // What another has said is to be told to it before it is read.
+    scene.say(1, &[publish(1, "hi")]);
+    scene.listen(1);
+    scene.process.flush();
+    scene.listen(0);
+    scene.listen(0);
+    let texts = [(1, "hi".to_owned()), (2, "last words".to_owned())];
+    assert_eq!(scene.said(), texts);
+    assert!(!scene.process.members.contains_key(&scene.ids[0]));
+}

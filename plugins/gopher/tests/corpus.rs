@@ -1,0 +1,25 @@
+//! The kept corpus of the fuzzer: what once reached something new, or broke something, is fed again
+//! to the same targets on every run.
+//!
+//! It makes no inputs of its own. That each target has a folder and a program is seen to by the
+//! daemon's test of the same name.
+
+mod targets;
+
+use std::path::Path;
+
+#[test]
+fn every_target_keeps_its_promise_on_the_kept_corpus() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+    for (name, target) in targets::ALL {
+        let mut accepted = 0;
+        for entry in std::fs::read_dir(corpus.join(name)).expect("a folder for each target") {
+            let path = entry.expect("an entry").path();
+            // A panic is printed with it.
+            eprintln!("{}", path.display());
+            let bytes = std::fs::read(&path).expect("a file");
+            accepted += u32::from(target(&bytes));
+        }
+        assert!(accepted > 0, "{name}: nothing in the corpus is right");
+    }
+}
