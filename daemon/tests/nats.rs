@@ -311,6 +311,16 @@ fn what_a_dead_node_or_a_dead_worker_held_is_free() {
     first.until("link true");
     second.say("claim nick.a b s3");
     second.until("denied nick.a a");
+    // Nor when it is replaced because its settings change.
+    let changed = config(&server.url(), "").replace("[daemon.bus]", "[daemon.bus]\nkeep = \"2h\"");
+    daemons[0].write_config(&changed);
+    let reloaded = daemons[0].operate(&["reload", "--wait"]);
+    assert!(reloaded.status.success(), "{reloaded:?}");
+    first.until("link false");
+    first.until("link true");
+    second.say("claim nick.a b s6");
+    second.until("denied nick.a a");
+    assert!(!second.lines.iter().any(|line| line.starts_with("free")));
     // A worker that is killed lets go of all.
     daemons[0].signal(daemons[0].worker_pids("meets")[0], Signal::SIGKILL);
     second.until("free nick.a");
@@ -319,7 +329,7 @@ fn what_a_dead_node_or_a_dead_worker_held_is_free() {
     first.until("won nick.a c");
     second.until("held nick.a c");
     // A hub that stands still says nothing, and is given up; when it goes on, it hears of that.
-    let hub = hub_of(&daemons[0], 1);
+    let hub = hub_of(&daemons[0], 2);
     daemons[0].signal(hub, Signal::SIGSTOP);
     second.until("free nick.a");
     second.say("claim nick.a b s5");

@@ -6,6 +6,7 @@
 //! Invariant: nothing here waits but the one poll of each turn.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Instant, SystemTime};
@@ -77,12 +78,7 @@ fn start(brief: &HubBrief) -> Result<(Process, String), String> {
         files_write: vec![folder.to_string_lossy().into_owned()],
         ..daemon.bus.nats.as_ref().map(needs).unwrap_or_default()
     };
-    // The client of NATS has a thread and connects, as a worker may whose plugin needs it.
-    let profile = match daemon.bus.nats {
-        Some(_) => Profile::Worker,
-        None => Profile::Hub,
-    };
-    let sandbox = sandbox::close(daemon.sandbox, &needs, profile)?;
+    let sandbox = sandbox::close(daemon.sandbox, &needs, Profile::Hub)?;
     // 6. History.
     let store = open_history(daemon, &folder);
     let mut process = Process::new(store, brief.replaces);
@@ -178,8 +174,10 @@ impl Process {
             sandbox::tell();
             let order = self.wait(channel);
             let now_ms = self.now_ms();
-            if order && !self.obey(channel) {
-                self.part_with_others();
+            if order && let ControlFlow::Break(follows) = self.obey(channel) {
+                if !follows {
+                    self.part_with_others();
+                }
                 self.commit();
                 return;
             }
@@ -263,8 +261,8 @@ impl Process {
         due.saturating_sub(now_ms).min(PATIENCE_MS)
     }
 
-    /// False if it is to end.
-    fn obey(&mut self, channel: &Channel) -> bool {
+    /// Breaks if it is to end, with whether another hub follows.
+    fn obey(&mut self, channel: &Channel) -> ControlFlow<bool> {
         loop {
             let (received, mut fds) = channel.receive_with(HubOrder::descriptors);
             match received {
@@ -279,8 +277,11 @@ impl Process {
                     }
                 }
                 Received::Message(HubOrder::LogLevel { level }) => log::set_level(level),
-                Received::Message(HubOrder::Stop {}) | Received::Closed => return false,
-                Received::Empty => return true,
+                Received::Message(HubOrder::Stop { follows }) => {
+                    return ControlFlow::Break(follows);
+                }
+                Received::Closed => return ControlFlow::Break(false),
+                Received::Empty => return ControlFlow::Continue(()),
                 Received::Garbled(why) => tracing::warn!("an order is not understood: {why}"),
             }
         }

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::ConnectOptions;
 use async_nats::jetstream::context::{Context, PublishErrorKind};
@@ -30,6 +30,8 @@ const ANSWER_MS: u64 = 5_000;
 const CONNECT_MS: u64 = 5_000;
 /// Between two questions whether it is there; after two without an answer it is not.
 const PING_MS: u64 = 2_000;
+/// What a server refuses is said no more often, however often it is refused.
+const REFUSALS_MS: u64 = 1_000;
 /// Longer than any session: the client never connects again by itself.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
@@ -68,6 +70,15 @@ pub(super) struct Session {
     pub(super) context: Context,
     pub(super) events: Events,
     services: Mutex<HashMap<usize, Arc<Service>>>,
+    refusals: Mutex<Refusals>,
+}
+
+/// What a server refused, on one connection.
+#[derive(Default)]
+struct Refusals {
+    said: Option<Instant>,
+    /// Since then.
+    unsaid: u64,
 }
 
 pub(super) async fn run(
@@ -124,7 +135,7 @@ pub(super) async fn run(
             },
             event = hears.recv() => match event {
                 Some(async_nats::Event::ServerError(error)) => {
-                    tracing::error!("bus: the NATS server says: {error}");
+                    session.complain(&format!("the NATS server says: {error}"));
                 }
                 None | Some(async_nats::Event::Disconnected | async_nats::Event::Closed) => {
                     return broken(true)("the connection was lost".to_owned());
@@ -175,6 +186,7 @@ async fn open(
         context,
         events: events.clone(),
         services: Mutex::default(),
+        refusals: Mutex::default(),
     };
     Ok((session, nodes))
 }
@@ -330,13 +342,23 @@ impl Session {
         };
         match error.kind() {
             PublishErrorKind::Other | PublishErrorKind::MaxPayloadExceeded => {
-                tracing::error!(
-                    "bus: the NATS server does not take a message of {subject}: {}",
-                    in_words(&error)
-                );
+                let why = in_words(&error);
+                self.complain(&format!(
+                    "the NATS server does not take a message of {subject}: {why}"
+                ));
                 Ok(None)
             }
             _ => Err(format!("{subject}: {}", in_words(&error))),
+        }
+    }
+
+    fn complain(&self, text: &str) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(unsaid) = refusals.heard(Instant::now()) {
+            match unsaid {
+                0 => tracing::error!("bus: {text}"),
+                _ => tracing::error!("bus: {text} (and {unsaid} such lines before)"),
+            }
         }
     }
 
@@ -353,5 +375,44 @@ impl Session {
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<usize, Arc<Service>>> {
         self.services.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Refusals {
+    /// One more; how many were not said before it, if it is to be said.
+    fn heard(&mut self, now: Instant) -> Option<u64> {
+        let pause = Duration::from_millis(REFUSALS_MS);
+        if self
+            .said
+            .is_some_and(|said| now.duration_since(said) < pause)
+        {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_all_the_time_is_said_once_a_second() {
+        let (mut refusals, begin) = (Refusals::default(), Instant::now());
+        let rows = [
+            (0, Some(0)),
+            (1, None),
+            (999, None),
+            (1_000, Some(2)),
+            (1_500, None),
+            (2_500, Some(1)),
+            (4_000, Some(0)),
+        ];
+        for (at_ms, said) in rows {
+            let now = begin + Duration::from_millis(at_ms);
+            assert_eq!(refusals.heard(now), said, "at {at_ms} ms");
+        }
     }
 }
