@@ -278,7 +278,8 @@ mod tests {
         group = "root"
         log = { target = "file", file = "/x" }
         control.operators = ["root", "@root"]
-        bus = { backend = "nats" }
+        [daemon.bus]
+        backend = "nats"
         [daemon.bus.nats]
         servers = ["nats://127.0.0.1:4222"]
         user = "root"
