@@ -19,7 +19,7 @@ use super::crashes::Crashes;
 use super::directories::Directories;
 use super::handover;
 use super::hub::Bus;
-use super::logging::{LevelBack, LogCare};
+use super::logging::{self, LevelBack, LogCare};
 use super::metrics::Happened;
 use super::notify::Notifier;
 use super::preparation::Candidate;
@@ -32,10 +32,8 @@ use super::{Announcement, Ending, Launch};
 use crate::channel::{self, Brief, CheckBrief, ListenerBrief, StandIn, StoredPlugin, WorkerBrief};
 use crate::control::Server;
 use crate::exit as code;
-use crate::lifecycle::{
-    Change, Event, Exit, Lifecycle, News, Order, Policy, ServiceId, Signal, WorkerId,
-};
-use crate::plan::{LogLevel, Plan, ServicePlan};
+use crate::lifecycle::{Event, Exit, Lifecycle, News, Order, Policy, ServiceId, Signal, WorkerId};
+use crate::plan::{Plan, ServicePlan};
 use crate::plugin_host::verify;
 
 pub(super) struct Life {
@@ -310,7 +308,7 @@ impl Life {
             Order::Lend { from, to } => self.lend(from, to, children),
             Order::Reclaim { from, to } => self.reclaim(from, to, children),
             Order::Announce => self.announce_due = true,
-            Order::Log(change) => log_change(&change),
+            Order::Log(change) => logging::log_change(&change),
             Order::Exit => self.over = true,
         }
         None
@@ -486,18 +484,5 @@ pub(super) fn policy(plan: &Plan) -> Policy {
         drain_timeout_ms: plan.daemon.drain_timeout_ms,
         hang_timeout_ms: plan.daemon.hang_timeout_ms,
         thread_hang_timeout_ms: plan.daemon.thread_hang_timeout_ms,
-    }
-}
-
-/// One line each: a problem and its remedy, on lines of their own elsewhere, are joined here.
-fn log_change(change: &Change) {
-    let text = change.to_string();
-    let parts: Vec<&str> = text.lines().map(str::trim).collect();
-    let text = parts.join("; ");
-    match change.severity {
-        LogLevel::Debug => tracing::debug!("{text}"),
-        LogLevel::Info => tracing::info!("{text}"),
-        LogLevel::Warning => tracing::warn!("{text}"),
-        LogLevel::Error => tracing::error!("{text}"),
     }
 }

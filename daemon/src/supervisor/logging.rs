@@ -18,6 +18,7 @@ use super::life::{Life, tell};
 use super::status;
 use crate::channel::{Adjustment, HubOrder, Order};
 use crate::control::Reply;
+use crate::lifecycle::Change;
 use crate::log;
 use crate::plan::{LogLevel, LogTarget};
 use crate::scoreboard::{Counter, SLOTS};
@@ -160,6 +161,19 @@ impl Life {
                 }
             }
         }
+    }
+}
+
+/// One line each: a problem and its remedy, on lines of their own elsewhere, are joined here.
+pub(super) fn log_change(change: &Change) {
+    let text = change.to_string();
+    let parts: Vec<&str> = text.lines().map(str::trim).collect();
+    let text = parts.join("; ");
+    match change.severity {
+        LogLevel::Debug => tracing::debug!("{text}"),
+        LogLevel::Info => tracing::info!("{text}"),
+        LogLevel::Warning => tracing::warn!("{text}"),
+        LogLevel::Error => tracing::error!("{text}"),
     }
 }
 
