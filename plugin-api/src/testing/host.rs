@@ -199,6 +199,15 @@ impl FakeHost {
         &self.lines.get(&peer).expect("a peer of this host").received
     }
 
+    /// What of it no conversation has looked at.
+    #[track_caller]
+    pub(super) fn unseen(&mut self, peer: Peer) -> Vec<u8> {
+        let line = self.line(peer);
+        let unseen = line.received[line.seen..].to_vec();
+        line.seen = line.received.len();
+        unseen
+    }
+
     /// Bytes that the plugin has written and the peer has not read.
     pub fn queued(&self, peer: Peer) -> usize {
         self.shared

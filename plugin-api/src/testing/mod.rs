@@ -33,12 +33,14 @@
 //! ```
 
 pub(crate) mod bus;
+mod conversation;
 mod faults;
 pub(crate) mod files;
 pub(crate) mod host;
 pub(crate) mod ledger;
 pub(crate) mod metrics;
 pub(crate) mod script;
+mod seeds;
 #[allow(
     unsafe_code,
     reason = "calls the plugin's table, and is called through the host's"
@@ -47,9 +49,11 @@ pub(crate) mod settings;
 pub(crate) mod wakers;
 
 pub use bus::FakeBus;
+pub use conversation::Conversation;
 pub use host::{FakeHost, Peer};
 pub use ledger::Sent;
 pub use script::{Script, Served};
+pub use seeds::Dice;
 
 use crate::glue::{Exported, Table, caller};
 use crate::{Blocking, Level, Protocol};
