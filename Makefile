@@ -21,7 +21,7 @@ CARGO = umask 022 && cargo
 
 # Two builds at once on a small machine only wait for each other.
 .NOTPARALLEL:
-.PHONY: help run test test-clients test-system soak check build bench install deb clean
+.PHONY: help run test test-clients test-system soak abidiff check build bench install deb clean
 
 # Programs that the tests set on the daemon, and files, each with its Debian package.
 PEERS = nc:netcat-openbsd ncat:ncat socat:socat curl:curl python3:python3 telnet:telnet \
@@ -33,6 +33,7 @@ help:
 	@echo 'make test     everything that must pass'
 	@echo 'make test-clients  a headless Chromium follows the links of the hole that is shipped'
 	@echo 'make soak     its long forms: more seeds, more bytes, each parser fuzzed for FUZZ_SECONDS'
+	@echo 'make abidiff  what libabigail says of the plugin ABI since 1.0, as a second opinion'
 	@echo 'make check    the quick part of it: format, lints, house rules'
 	@echo 'make build    the release build'
 	@echo 'make bench    measurements, as ratios to a bare server in the same run; ARGS="--only gopher"'
@@ -78,6 +79,15 @@ soak:
 	    $(CARGO) test -p polyport --test provenance && \
 	    $(CARGO) test --release -p polyport --test storms -- --test-threads=1
 	@umask 022 && ./scripts/fuzz.sh
+
+# A report is for a person to judge, and no suppression is ever to be written for it.
+abidiff:
+	@./scripts/require.sh abidiff:abigail-tools
+	@mkdir -p target/abi
+	@cc -g -std=c99 -Wall -Wextra -Werror -pedantic -shared -fPIC -I plugin-api/include \
+	    plugin-api/tests/probe.c -o target/abi/probe.so
+	@abidiff --no-architecture --no-show-locs plugin-api/tests/frozen/1.0/probe.abixml target/abi/probe.so \
+	    && echo 'abidiff: no type that a plugin reaches has changed since 1.0'
 
 bench: build
 	@$(CARGO) run --release -p polyport-bench -- $(ARGS)

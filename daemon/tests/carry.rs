@@ -13,7 +13,7 @@ use polyport::engine::carried::Carried;
 use polyport::engine::session::{Facts, Party, Token};
 use polyport::engine::{NotTaken, Streams};
 use polyport::plan::{Limits, LogLevel};
-use polyport::plugin_host::{Instance, InstanceFacts, Surroundings, load};
+use polyport::plugin_host::{Admitted, Instance, InstanceFacts, Surroundings, load};
 use polyport::scoreboard::{BYTES, Scoreboard};
 use polyport::sys::shared_memory::SharedWords;
 use serde_json::json;
@@ -29,7 +29,12 @@ fn echo(folder: &Folder, mode: &str) -> Streams<Instance> {
     }
     let code = folder.take(&installed).expect("taken into the store");
     let admitted = load(&code, None).expect("admitted");
-    let settings = serde_json::from_value(json!({ "mode": mode })).expect("an object");
+    streams(admitted, &json!({ "mode": mode }))
+}
+
+/// An engine with an instance of this plugin.
+fn streams(admitted: Admitted, settings: &serde_json::Value) -> Streams<Instance> {
+    let settings = serde_json::from_value(settings.clone()).expect("an object");
     let chosen = admitted.choose("echo", &settings, &BTreeMap::new());
     let facts = InstanceFacts {
         service: "echo",
@@ -118,4 +123,47 @@ fn a_line_that_began_in_one_instance_ends_in_another() {
     assert_eq!(said(&mut taker, taken), b"one\n");
     feed(&mut taker, taken, b"o\nthree\n");
     assert_eq!(said(&mut taker, taken), b"two\nthree\n");
+}
+
+#[test]
+fn what_a_plugin_says_wrongly_of_a_session_is_not_believed() {
+    let folder = Folder::new("carry-lies");
+    let engine = |fixture: &str| streams(folder.admit(fixture).expect("admitted"), &json!({}));
+    let facts = Facts {
+        peer: party("192.0.2.7:4711"),
+        local: party("192.0.2.1:7"),
+        credentials: None,
+        accepted_ms: 1_000,
+        proxied: false,
+        endpoint: "tcp://[::]:7",
+    };
+    // To refuse is a plugin's right. To have written where there is no room is a fault.
+    for (case, stays) in [("too_much", false), ("endless", false), ("not", true)] {
+        let mut giver = engine(&format!("carries-exports_{case}"));
+        let session = giver.open(&facts, 1_000).expect("opened");
+        assert!(giver.give(session, 2_000).is_none(), "{case}");
+        assert_eq!(giver.is_open(session), stays, "{case}");
+        if stays {
+            feed(&mut giver, session, b"still");
+            assert_eq!(said(&mut giver, session), b"still", "{case}");
+        }
+    }
+    let mut giver = engine("carries");
+    let session = giver.open(&facts, 1_000).expect("opened");
+    let carried = giver.give(session, 2_000).expect("it can be carried");
+    for (case, expected) in [
+        ("not", Some("")),
+        ("with_a_long_reason", Some("xxx")),
+        ("strangely", None),
+    ] {
+        let mut taker = engine(&format!("carries-imports_{case}"));
+        match (taker.take(&carried, 3_000), expected) {
+            (Err(NotTaken::Refused(why)), Some(part)) => {
+                assert!(why.contains(part) && why.len() < 8192, "{case}: {why}");
+                assert!(taker.is_empty(), "{case}");
+            }
+            (Ok(_), None) => {}
+            (other, _) => panic!("{case}: {other:?}"),
+        }
+    }
 }

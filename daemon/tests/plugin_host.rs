@@ -422,6 +422,25 @@ fn another_thread_may_wake_and_nothing_else() {
 }
 
 #[test]
+fn what_is_over_is_gone_for_the_plugin_that_goes_on_using_it() {
+    let folder = Folder::new("late");
+    let mut first = instance(&folder, "late", json!({}));
+    let (session, state) = first.open();
+    first.instance.desk().closed(session);
+    first.instance.closed(session, state, End::Lost);
+    drop(first);
+    let mut second = instance(&folder, "late", json!({}));
+    assert_eq!(
+        second.feed(b"?").1,
+        "closed: write -4\nclosed: close -4\nclosed: pause -4\nclosed: idle -4\n\
+         closed: queued -4\ndestroy: write -4\ndestroy: timer 0\ngone: write -4\n\
+         gone: living session -4\ngone: timer -4\ngone: waker -4\ngone: wake -4\n\
+         thread: write -10\nthread: wake -4\nthread: fault -10\n"
+    );
+    assert_eq!(second.instance.desk().take_faults(), Vec::<String>::new());
+}
+
+#[test]
 fn a_flood_of_log_lines_is_cut_and_counted() {
     let folder = Folder::new("lines");
     let mut served = instance(&folder, "asks", json!({"root": ""}));

@@ -71,6 +71,38 @@ fn each_broken_table_is_refused_in_words_of_its_own() {
   fix: correct what the plugin's `polyport.blocking/1` returns"),
         ("blocking_and_datagram", "its polyport.blocking/1: datagrams go either to its `serve_datagram` or to the table's `datagram`, not to both
   fix: correct what the plugin's `polyport.blocking/1` returns"),
+        ("required_endless", "the `required_ext` of its table has more than 64 entries
+  fix: give a static text ended by NUL: UTF-8, without control characters"),
+        ("name_endless", "the `name` of its table is longer than 256 bytes
+  fix: give a static text ended by NUL: UTF-8, without control characters"),
+        ("option_stride_odd", "row 0 of its option table: option_stride is 57, but sizeof(pp_option) is 56
+  fix: correct that row of the plugin's option table"),
+        ("option_stride_huge", "row 0 of its option table: option_stride is 4294967288, but sizeof(pp_option) is 56
+  fix: correct that row of the plugin's option table"),
+        ("option_nameless", "row 0 of its option table: its name \"\" is not of the form [a-z][a-z0-9_]*
+  fix: correct that row of the plugin's option table"),
+        ("option_flags", "row 0 of its option table: `flags` has unknown bits: 0x6
+  fix: correct that row of the plugin's option table"),
+        ("option_bounds", "row 0 of its option table: `most` has a minimum of 9 above its maximum of 1
+  fix: correct that row of the plugin's option table"),
+        ("option_choices", "row 0 of its option table: `most` is no text, so it cannot have choices
+  fix: correct that row of the plugin's option table"),
+        ("needs_short", "its needs: its size is 4, but sizeof(pp_needs_1) is 24
+  fix: correct what the plugin's `polyport.needs/1` returns"),
+        ("needs_flags", "its needs: unknown flags 0x80
+  fix: correct what the plugin's `polyport.needs/1` returns"),
+        ("needs_relative", "its needs: \"../../etc/shadow\" is neither absolute nor the $name of an option
+  fix: correct what the plugin's `polyport.needs/1` returns"),
+        ("carry_short", "its polyport.carry/1: its size is 0, but sizeof(pp_carry_1) is 24
+  fix: correct what the plugin's `polyport.carry/1` returns"),
+        ("work_short", "its polyport.work/1: its size is 15, but sizeof(pp_work_sink_1) is 16
+  fix: correct what the plugin's `polyport.work/1` returns"),
+        ("bus_short", "its polyport.bus/1: its size is 56, but sizeof(pp_bus_sink_1) is 64
+  fix: correct what the plugin's `polyport.bus/1` returns"),
+        ("bus_holes", "its polyport.bus/1: one of its functions is NULL
+  fix: correct what the plugin's `polyport.bus/1` returns"),
+        ("answers_all", "its polyport.blocking/1: it has neither `serve` nor `serve_datagram`
+  fix: correct what the plugin's `polyport.blocking/1` returns"),
         ("work_empty", "its polyport.work/1: its `done` is NULL
   fix: correct what the plugin's `polyport.work/1` returns"),
     ];

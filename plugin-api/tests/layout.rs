@@ -109,14 +109,23 @@ fn the_header_compiles_cleanly_in_every_promised_language() {
     ] {
         let source = folder.join(file);
         fs::write(&source, USES_EVERY_MACRO).expect("the scratch folder is writable");
-        compile(
-            compiler,
-            &[&format!("-std={standard}"), "-pedantic", "-Wpadded", "-c"],
-            &source,
-            &folder.join("header.o"),
-        );
+        let standard = format!("-std={standard}");
+        let mut flags = vec![&*standard, "-c"];
+        flags.extend(STRICT);
+        compile(compiler, &flags, &source, &folder.join("header.o"));
     }
 }
+
+/// Beside -Wall, -Wextra and -Werror: what authors may compile their plugins with.
+const STRICT: [&str; 7] = [
+    "-Wpedantic",
+    "-Wpadded",
+    "-Wshadow",
+    "-Wundef",
+    "-Wconversion",
+    "-Wcast-qual",
+    "-Wwrite-strings",
+];
 
 const USES_EVERY_MACRO: &str = "
 #include <polyport_plugin.h>

@@ -11,6 +11,7 @@ mod check;
 mod configuration;
 mod conformance;
 mod crashes;
+mod dev;
 mod doctor;
 mod look;
 mod manual;
@@ -187,6 +188,11 @@ enum Verb {
     ///
     /// For authors and the curious: everything is temporary and gone at the end (Ctrl-C).
     Try(try_plugin::Try),
+    /// Build a plugin's folder and serve it, and again whenever a file in it changes
+    ///
+    /// For authors: what compilers, the daemon's log and crashed workers say is shown. What cannot be
+    /// built or served leaves what served before. Ctrl-C ends all of it.
+    Dev(dev::Dev),
     /// Print what a peer would be answered, without a socket and without a daemon
     ///
     /// For tests, and for exporting what a service shows. The plugin runs in a process of its own, in its
@@ -300,6 +306,7 @@ pub fn main() -> u8 {
         Verb::Completions { shell, output } => completions(shell, output),
         Verb::Manual { page } => manual::run(page),
         Verb::Try(wish) => try_plugin::run(wish),
+        Verb::Dev(wish) => dev::run(wish),
         Verb::Render(wish) => render::run(wish),
         Verb::NewPlugin(wish) => new_plugin::run(&wish),
     }

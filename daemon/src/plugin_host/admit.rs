@@ -8,9 +8,8 @@
 //! Invariant: an [`Admitted`] has a way in, known flags only, and texts that are safe to show.
 
 use std::ffi::c_void;
-use std::mem::size_of;
 
-use polyport_plugin::abi;
+use polyport_plugin::abi::{self, Published};
 
 use super::bus::{self, BusSink};
 use super::carry::{Carry, read_carry};
@@ -23,9 +22,6 @@ use crate::plan::{Descriptor, Needs, REFUSAL_BYTES_MAX};
 
 /// The first fields, which no minor and no major moves.
 const HEAD_BYTES: u32 = 16;
-/// The table as 1.0 published it: this number never changes, however much longer ours becomes.
-const TABLE_BYTES_MIN: usize = 192;
-const _: () = assert!(size_of::<abi::Plugin>() >= TABLE_BYTES_MIN);
 const TABLE_BYTES_MAX: u32 = 64 << 10;
 const OPTIONS_MAX: u32 = 256;
 const OPTION_BYTES_MAX: u32 = 4096;
@@ -190,7 +186,7 @@ unsafe fn copy_table(given: *const abi::Plugin) -> Result<abi::Plugin, LoadError
         unsafe { given.byte_add(8).cast::<[u16; 4]>().read_unaligned() };
     let short = LoadError::TableShort {
         size,
-        least: TABLE_BYTES_MIN,
+        least: abi::Plugin::BYTES_MIN,
     };
     if size < HEAD_BYTES {
         return Err(short);
@@ -204,7 +200,7 @@ unsafe fn copy_table(given: *const abi::Plugin) -> Result<abi::Plugin, LoadError
     if size > TABLE_BYTES_MAX {
         return Err(LoadError::TableAbsurd { size });
     }
-    if (size as usize) < TABLE_BYTES_MIN {
+    if (size as usize) < abi::Plugin::BYTES_MIN {
         return Err(short);
     }
     if min_host_minor > abi::MINOR {
@@ -213,12 +209,8 @@ unsafe fn copy_table(given: *const abi::Plugin) -> Result<abi::Plugin, LoadError
             host: abi::MINOR,
         });
     }
-    // SAFETY: numbers, nullable pointers and optional functions: all zero is a valid table.
-    let mut table: abi::Plugin = unsafe { std::mem::zeroed() };
-    let bytes = (size as usize).min(size_of::<abi::Plugin>());
-    let to = (&raw mut table).cast::<u8>();
-    // SAFETY: the plugin's table has `size` bytes, ours no fewer than `bytes`; they are apart.
-    unsafe { std::ptr::copy_nonoverlapping(given.cast::<u8>(), to, bytes) };
+    // SAFETY: the plugin's table has `size` bytes.
+    let table = unsafe { abi::read_bytes(given, size as usize) };
     Ok(table)
 }
 
@@ -251,7 +243,7 @@ unsafe fn read_blocking(table: &abi::Plugin) -> Result<Option<Blocking>, LoadErr
         why: why.to_owned(),
     };
     // SAFETY: the header says so of this id.
-    let found = unsafe { table_of::<abi::Blocking1>(table, extension::BLOCKING, "pp_blocking_1") };
+    let found = unsafe { table_of::<abi::Blocking1>(table, extension::BLOCKING) };
     let Some(found) = found.map_err(|why| bad(&why))? else {
         return Ok(None);
     };
@@ -284,7 +276,7 @@ unsafe fn read_work_done(table: &abi::Plugin) -> Result<Option<WorkDone>, LoadEr
         why,
     };
     // SAFETY: the header says so of this id.
-    let found = unsafe { table_of::<abi::WorkSink1>(table, extension::WORK, "pp_work_sink_1") };
+    let found = unsafe { table_of::<abi::WorkSink1>(table, extension::WORK) };
     let Some(found) = found.map_err(bad)? else {
         return Ok(None);
     };
@@ -372,7 +364,7 @@ unsafe fn read_options(table: &abi::Plugin) -> Result<Vec<DeclaredOption>, LoadE
             format!("there are {count} rows, the most is {OPTIONS_MAX}"),
         );
     }
-    let least = size_of::<abi::OptionRow>() as u32;
+    let least = abi::OptionRow::BYTES_MIN as u32;
     if !(least..=OPTION_BYTES_MAX).contains(&stride) || !stride.is_multiple_of(8) {
         return bad(
             0,
@@ -385,14 +377,10 @@ unsafe fn read_options(table: &abi::Plugin) -> Result<Vec<DeclaredOption>, LoadE
     let mut options: Vec<DeclaredOption> = Vec::with_capacity(count as usize);
     for row in 0..count {
         let at = row as usize * stride as usize;
-        // SAFETY: row `row` of `count` exists, and the stride was checked to hold a whole one.
-        let raw = unsafe {
-            table
-                .options
-                .byte_add(at)
-                .cast::<abi::OptionRow>()
-                .read_unaligned()
-        };
+        // SAFETY: row `row` of `count` exists.
+        let lies = unsafe { table.options.byte_add(at) };
+        // SAFETY: it is as long as the stride, which was checked to hold all that was published.
+        let raw = unsafe { abi::read_bytes(lies.cast(), stride as usize) };
         // SAFETY: its texts are static, ended by NUL, or null, as the header demands.
         let declared = unsafe { read_option(&raw) };
         match declared.map_err(|why| LoadError::BadOption { row, why })? {

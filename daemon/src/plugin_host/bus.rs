@@ -61,7 +61,7 @@ pub(super) unsafe fn read_sink(table: &abi::Plugin) -> Result<Option<BusSink>, L
         why,
     };
     // SAFETY: the header says so of this id.
-    let found = unsafe { table_of::<abi::BusSink1>(table, extension::BUS, "pp_bus_sink_1") };
+    let found = unsafe { table_of::<abi::BusSink1>(table, extension::BUS) };
     let Some(found) = found.map_err(bad)? else {
         return Ok(None);
     };

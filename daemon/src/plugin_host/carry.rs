@@ -57,7 +57,7 @@ pub(super) unsafe fn read_carry(table: &abi::Plugin) -> Result<Option<Carry>, Lo
         why: why.to_owned(),
     };
     // SAFETY: the header says so of this id.
-    let found = unsafe { table_of::<abi::Carry1>(table, extension::CARRY, "pp_carry_1") };
+    let found = unsafe { table_of::<abi::Carry1>(table, extension::CARRY) };
     let Some(found) = found.map_err(|why| bad(&why))? else {
         return Ok(None);
     };

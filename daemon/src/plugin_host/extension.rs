@@ -1,9 +1,8 @@
 //! The plugin's side of extensions: its tables by id, checked for their size and copied.
 //!
-//! Invariant: a table that is returned has all the fields that this revision knows.
+//! Invariant: a table that is returned has all the fields that were published with its id.
 
 use std::ffi::CStr;
-use std::mem::size_of;
 
 use polyport_plugin::abi;
 
@@ -16,16 +15,15 @@ pub(super) const BUS: &CStr = c"polyport.bus/1";
 pub(super) const FILE: &CStr = c"polyport.file/1";
 pub(super) const METRICS: &CStr = c"polyport.metrics/1";
 
-/// The plugin's table of this id, if it has one; `Err` says what is wrong with it. `c_name` is the header's name of its type.
+/// The plugin's table of this id, if it has one; `Err` says what is wrong with it.
 ///
 /// # Safety
 ///
 /// `table` is an admitted plugin's, and the header says that the answer to `id` is a static `T`, which
 /// begins with its size.
-pub(super) unsafe fn table_of<T: Copy>(
+pub(super) unsafe fn table_of<T: abi::Sized32>(
     table: &abi::Plugin,
     id: &'static CStr,
-    c_name: &str,
 ) -> Result<Option<T>, String> {
     let Some(extension) = table.extension else {
         return Ok(None);
@@ -35,14 +33,11 @@ pub(super) unsafe fn table_of<T: Copy>(
     if raw.is_null() {
         return Ok(None);
     }
-    // SAFETY: the caller's promise: the size comes first.
-    let size = unsafe { raw.cast::<u32>().read_unaligned() };
-    if (size as usize) < size_of::<T>() {
-        return Err(format!(
-            "its size is {size}, but sizeof({c_name}) is {}",
-            size_of::<T>()
-        ));
-    }
-    // SAFETY: it is as long as it says, which is no less than this revision has.
-    Ok(Some(unsafe { raw.read_unaligned() }))
+    // SAFETY: the caller's promise.
+    let table = unsafe { abi::read_sized(raw) };
+    let short = |size| {
+        let (name, least) = (T::NAME, T::BYTES_MIN);
+        format!("its size is {size}, but sizeof({name}) is {least}")
+    };
+    table.map(Some).map_err(short)
 }

@@ -101,13 +101,8 @@ impl<'a> Lent<'a> {
         if what.is_null() {
             return Err(abi::E_ARG);
         }
-        // SAFETY: the caller's promise: the size comes first.
-        let size = unsafe { what.cast::<u32>().read_unaligned() };
-        if (size as usize) < size_of::<abi::Metric>() {
-            return Err(abi::E_ARG);
-        }
-        // SAFETY: it is as long as it says.
-        let what = unsafe { what.read_unaligned() };
+        // SAFETY: the caller's promise.
+        let what = unsafe { abi::read_sized(what) }.map_err(|_| abi::E_ARG)?;
         if what.name.len > LENT_MAX || what.help.len > LENT_MAX || what.bound_count > LENT_MAX {
             return Err(abi::E_ARG);
         }

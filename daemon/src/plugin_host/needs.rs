@@ -34,7 +34,7 @@ pub(super) fn declared(
 ) -> Result<DeclaredNeeds, LoadError> {
     let bad = |why: String| LoadError::BadNeeds { why };
     // SAFETY: the header says so of this id.
-    let raw = unsafe { table_of::<abi::Needs1>(table, extension::NEEDS, "pp_needs_1") };
+    let raw = unsafe { table_of::<abi::Needs1>(table, extension::NEEDS) };
     let Some(raw) = raw.map_err(bad)? else {
         return Ok(DeclaredNeeds::default());
     };

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::children::Children;
+use super::plugin_metrics::Disputed;
 use super::status::totals;
 use super::status::{Shown, board_of};
 use crate::control::{Family, FamilyKind, Metrics, ReloadOutcome, Sample};
@@ -21,6 +22,9 @@ use crate::scoreboard::{Counter, Scoreboard};
 pub(super) struct Happened {
     pub(super) reloads_done: u64,
     pub(super) reloads_rejected: u64,
+    /// A program that takes over tells of them anew.
+    #[serde(skip)]
+    pub(super) disputed: Disputed,
     /// Lines of the supervisor's own that the log's target did not take.
     #[serde(default)]
     pub(super) log_lost: u64,

@@ -2,13 +2,14 @@
 //! added up.
 //!
 //! What a scoreboard says of them was checked where it was read. A name is the plugin's, behind its own
-//! name, so that it meets neither the daemon's nor another plugin's; where two services still disagree
-//! about what a name means, the first is shown.
+//! name, so that it meets neither the daemon's nor another plugin's; where two services, or versions of
+//! a plugin, still disagree about what a name means, the first is shown and the administrator told.
 //!
 //! Invariant: a counter or a histogram never goes down while the daemon lives, as long as its plugin
 //! says the same of it.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,51 @@ impl Retired {
     }
 }
 
+/// Names that are more than one kind of metric, each told of once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disputed(RefCell<BTreeSet<String>>);
+
+impl Disputed {
+    /// Whether this is news. Beyond as many as a service remembers nothing is.
+    fn note(&self, name: &str) -> bool {
+        let mut told = self.0.borrow_mut();
+        told.len() < RETIRED_METRICS_MAX && told.insert(name.to_owned())
+    }
+}
+
+/// What each name of a metric, without its ending, was first found to be.
+#[derive(Default)]
+struct Kinds(BTreeMap<String, (MetricKind, String)>);
+
+impl Kinds {
+    /// In what it differs from what was found first.
+    fn dispute(&mut self, service: &str, name: &str, kind: MetricKind) -> Option<String> {
+        let first = self.0.entry(name.to_owned());
+        let (known, of) = first.or_insert_with(|| (kind, service.to_owned()));
+        (*known != kind).then(|| {
+            let elsewhere = match of == service {
+                true => "another version of its plugin".to_owned(),
+                false => format!("the service {of}"),
+            };
+            format!(
+                "the metric polyport_{name} is a {} here, and a {} by {elsewhere}: readers may mix \
+                 them up, and of a gauge and a histogram only the first is shown; have the plugin's \
+                 author give one of them another name, and let all services have the same version",
+                word(kind),
+                word(*known)
+            )
+        })
+    }
+}
+
+fn word(kind: MetricKind) -> &'static str {
+    match kind {
+        MetricKind::Counter => "counter",
+        MetricKind::Gauge => "gauge",
+        MetricKind::Histogram => "histogram",
+    }
+}
+
 /// Whether it could be added to one that means the same.
 fn merged(sums: &mut [(String, Metric)], plugin: &str, metric: &Metric) -> bool {
     let same = sums.iter_mut().find(|(of, sum)| {
@@ -61,6 +107,7 @@ fn merged(sums: &mut [(String, Metric)], plugin: &str, metric: &Metric) -> bool 
 impl Shown<'_> {
     pub(super) fn of_plugins(&self, views: &[ServiceView], children: &Children) -> Vec<Family> {
         let mut families: BTreeMap<String, Family> = BTreeMap::new();
+        let mut kinds = Kinds::default();
         for view in views {
             let Some(service) = self.services.get(&view.service) else {
                 continue;
@@ -78,6 +125,13 @@ impl Shown<'_> {
             }
             for (plugin, metric) in &service.retired_metrics.0 {
                 add_all(&mut sums, plugin, vec![metric.clone()]);
+            }
+            for (plugin, metric) in &sums {
+                let name = named(plugin, metric);
+                let dispute = kinds.dispute(&service.name, &name, metric.kind);
+                if let Some(text) = dispute.filter(|_| self.happened.disputed.note(&name)) {
+                    tracing::warn!(service = %service.name, "{text}");
+                }
             }
             show(&mut families, &service.name, &sums);
         }
@@ -101,7 +155,7 @@ fn show(families: &mut BTreeMap<String, Family>, service: &str, sums: &[(String,
             MetricKind::Gauge => (FamilyKind::Gauge, ""),
             MetricKind::Histogram => (FamilyKind::Histogram, ""),
         };
-        let name = format!("plugin_{}_{}{ending}", plain(plugin), metric.name);
+        let name = named(plugin, metric) + ending;
         let entry = families.entry(name.clone());
         let family = entry.or_insert_with(|| family(&name, &metric.help, kind));
         let is_shown = family
@@ -130,6 +184,10 @@ fn show(families: &mut BTreeMap<String, Family>, service: &str, sums: &[(String,
             }
         }
     }
+}
+
+fn named(plugin: &str, metric: &Metric) -> String {
+    format!("plugin_{}_{}", plain(plugin), metric.name)
 }
 
 /// A plugin's name as a part of a metric's.
@@ -221,5 +279,39 @@ mod tests {
             retired.retire("my-plug", vec![new]);
         }
         assert_eq!(retired.0.len(), RETIRED_METRICS_MAX);
+    }
+    #[test]
+    fn a_name_of_two_kinds_is_told_of_once_whoever_disagrees() {
+        let (mut kinds, disputed) = (Kinds::default(), Disputed::default());
+        let rows = [
+            ("a", "x", MetricKind::Gauge, None),
+            ("b", "x", MetricKind::Gauge, None),
+            (
+                "b",
+                "x",
+                MetricKind::Counter,
+                Some("a counter here, and a gauge by the service a"),
+            ),
+            (
+                "a",
+                "x",
+                MetricKind::Counter,
+                Some("by another version of its plugin"),
+            ),
+            ("b", "y", MetricKind::Counter, None),
+        ];
+        for (service, name, kind, expected) in rows {
+            let told = kinds.dispute(service, name, kind);
+            let fits = match (&told, expected) {
+                (Some(text), Some(part)) => text.contains(part),
+                (told, expected) => told.is_none() && expected.is_none(),
+            };
+            assert!(fits, "{service} {name} {kind:?}: {told:?}");
+        }
+        assert!(disputed.note("x") && !disputed.note("x") && disputed.note("y"));
+        for number in 0..RETIRED_METRICS_MAX {
+            disputed.note(&number.to_string());
+        }
+        assert!(!disputed.note("one too many"));
     }
 }

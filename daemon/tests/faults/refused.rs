@@ -129,7 +129,7 @@ fn a_table_that_breaks_the_handshake_fails_its_service_alone() {
             row(
                 "major",
                 table("other_major"),
-                ["ABI major 7, this daemon has major 0"],
+                ["ABI major 7, this daemon has major 1"],
             ),
             row("minor", table("newer_minor"), ["needs ABI minor 9"]),
             row("short", table("short_table"), ["its table has 120 bytes"]),

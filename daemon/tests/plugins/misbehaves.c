@@ -157,4 +157,4 @@ static const pp_plugin table = {
     .feed = feed,
 };
 
-const pp_plugin *polyport_plugin_v0(void) { return &table; }
+const pp_plugin *polyport_plugin_v1(void) { return &table; }

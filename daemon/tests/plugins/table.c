@@ -61,6 +61,79 @@ MAYBE_UNUSED static const pp_option good[] = {
 static const char *const required[] = {"polyport.future/3", NULL};
 #undef REQUIRED
 #define REQUIRED required
+#elif defined(CASE_requires_metrics)
+static const char *const required[] = {PP_EXT_METRICS, NULL};
+#undef REQUIRED
+#define REQUIRED required
+#elif defined(CASE_required_endless)
+#define TEN "a/1", "a/1", "a/1", "a/1", "a/1", "a/1", "a/1", "a/1", "a/1", "a/1"
+static const char *const required[] = {TEN, TEN, TEN, TEN, TEN, TEN, TEN, NULL};
+#undef REQUIRED
+#define REQUIRED required
+#elif defined(CASE_name_endless)
+#define WORD "sixteen letters!"
+#define WORDS WORD WORD WORD WORD WORD WORD WORD WORD
+#undef NAME
+#define NAME WORDS WORDS WORDS WORDS WORDS WORDS WORDS WORDS WORDS
+#elif defined(CASE_option_stride_odd)
+#undef OPTION_STRIDE
+#define OPTION_STRIDE (sizeof(pp_option) + 1)
+#elif defined(CASE_option_stride_huge)
+#undef OPTION_STRIDE
+#define OPTION_STRIDE 0xfffffff8u
+#elif defined(CASE_option_nameless)
+static const pp_option odd[] = {{NULL, NULL, NULL, NULL, 0, 0, PP_KIND_TEXT, 0}};
+#undef OPTIONS
+#define OPTIONS odd
+#elif defined(CASE_option_flags)
+static const pp_option odd[] = {{"mode", "Odd.", "", NULL, 0, 0, PP_KIND_TEXT, 6}};
+#undef OPTIONS
+#define OPTIONS odd
+#elif defined(CASE_option_bounds)
+static const pp_option odd[] = {{"most", "Odd.", "1", NULL, 9, 1, PP_KIND_INTEGER, 0}};
+#undef OPTIONS
+#define OPTIONS odd
+#elif defined(CASE_option_choices)
+static const pp_option odd[] = {{"most", "Odd.", "1", "1|2", 0, 0, PP_KIND_INTEGER, 0}};
+#undef OPTIONS
+#define OPTIONS odd
+#elif defined(CASE_needs_short)
+static const pp_needs_1 needs = {4, 0, NULL, NULL};
+#define ANY needs
+#define ANY_ID PP_EXT_NEEDS
+#elif defined(CASE_needs_flags)
+static const pp_needs_1 needs = {sizeof needs, 0x80, NULL, NULL};
+#define ANY needs
+#define ANY_ID PP_EXT_NEEDS
+#elif defined(CASE_needs_relative)
+static const char *const files[] = {"../../etc/shadow", NULL};
+static const pp_needs_1 needs = {sizeof needs, 0, NULL, files};
+#define ANY needs
+#define ANY_ID PP_EXT_NEEDS
+#elif defined(CASE_carry_short)
+static const pp_carry_1 carry = {0, 1, NULL, NULL};
+#define CARRY carry
+#elif defined(CASE_work_short)
+static const pp_work_sink_1 sink = {15, 0, NULL};
+#define ANY sink
+#define ANY_ID PP_EXT_WORK
+#elif defined(CASE_bus_short)
+static const pp_bus_sink_1 sink = {56, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+#define ANY sink
+#define ANY_ID PP_EXT_BUS
+#elif defined(CASE_bus_holes)
+static const pp_bus_sink_1 sink = {sizeof sink, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+#define ANY sink
+#define ANY_ID PP_EXT_BUS
+#elif defined(CASE_answers_all)
+/* One table, whatever it was asked for. */
+static const pp_needs_1 all = {sizeof all, 0, NULL, NULL};
+static const void *extension(const char *id) {
+  (void)id;
+  return &all;
+}
+#undef EXTENSION
+#define EXTENSION extension
 #elif defined(CASE_no_way_in)
 #undef FEED
 #define FEED NULL
@@ -159,6 +232,14 @@ static const char words[PP_REFUSAL_MAX + 1];
 static const pp_work_sink_1 sink = {sizeof sink, 0, NULL};
 static const void *extension(const char *id) {
   return strcmp(id, PP_EXT_WORK) == 0 ? &sink : NULL;
+}
+#undef EXTENSION
+#define EXTENSION extension
+#endif
+
+#if defined(ANY)
+static const void *extension(const char *id) {
+  return strcmp(id, ANY_ID) == 0 ? &ANY : NULL;
 }
 #undef EXTENSION
 #define EXTENSION extension

@@ -86,7 +86,7 @@ fn a_full_disk_holds_up_nobody_and_refuses_a_change_that_needs_room() {
     load.goes_on(20);
     load.end().0.is_clean();
     settled(&daemon);
-    daemon.finish(&[]);
+    daemon.finish(&["rejected, nothing was changed".to_owned()]);
 }
 
 fn mount(folder: &Path, bytes: usize) {

@@ -66,7 +66,7 @@ pub fn smallest() -> PathBuf {
 }
 
 /// An example of the SDK, built by the same cargo.
-fn example(name: &str) -> PathBuf {
+pub fn example(name: &str) -> PathBuf {
     let folder = folder();
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args([

@@ -2,7 +2,8 @@
 //!
 //! The header is the source of truth; a golden table made from both sides keeps this file equal to
 //! it. Nothing here is safe to use by itself: the daemon reads these tables in `plugin_host`, the
-//! SDK fills them in `glue`. There is deliberately no behaviour here, only shapes.
+//! SDK fills them in `glue`. There is deliberately no behaviour here, only shapes, and how
+//! much of one is read (`published`).
 //!
 //! Invariant: a published field never moves, changes its type or its meaning; tables grow at their
 //! end only, and `size` says how much of one the other side really has.
@@ -10,8 +11,10 @@
 use core::ffi::{c_char, c_void};
 
 mod metrics;
+mod published;
 
 pub use metrics::*;
+pub use published::*;
 
 pub const MAGIC: u32 = 0x474c_5050; // the bytes "PPLG"
 pub const MAJOR: u16 = 1;

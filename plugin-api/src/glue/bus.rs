@@ -146,8 +146,11 @@ unsafe extern "C" fn message<P: Protocol>(
     token: u64,
     message: *const abi::BusMessage,
 ) {
+    if message.is_null() {
+        return;
+    }
     // SAFETY: the host lends the message until the return.
-    let Some(raw) = (unsafe { message.as_ref() }) else {
+    let Ok(raw) = (unsafe { abi::read_sized(message) }) else {
         return;
     };
     // SAFETY: and what it points to.

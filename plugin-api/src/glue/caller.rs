@@ -15,7 +15,7 @@ mod threads;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr;
 
-use crate::abi;
+use crate::abi::{self, Published};
 use crate::facts::{Address, End};
 use crate::glue::Table;
 use crate::testing::settings::Row;
@@ -37,7 +37,7 @@ pub(crate) struct Plugin {
 
 impl Plugin {
     /// The handshake.
-    pub(crate) fn admit(table: Table) -> Result<Plugin, String> {
+    pub(crate) fn admit(table: Table, lacks: &[String]) -> Result<Plugin, String> {
         let raw = table.as_raw();
         if raw.is_null() {
             return Err("the entry function returned NULL".to_owned());
@@ -47,11 +47,11 @@ impl Plugin {
         if magic != abi::MAGIC {
             return Err(format!("bad magic {magic:#x}: this is no plugin's table"));
         }
-        if (size as usize) < size_of::<abi::Plugin>() {
+        if (size as usize) < abi::Plugin::BYTES_MIN {
             return Err(format!("the table is too short: {size} bytes"));
         }
-        // SAFETY: the plugin says that at least our struct's size is there.
-        let table = unsafe { ptr::read(raw) };
+        // SAFETY: the plugin says that so many bytes are there.
+        let table = unsafe { abi::read_bytes(raw, size as usize) };
         // SAFETY: the answers to these ids begin with their size, and are of these types.
         let (blocking, work_sink, carry, bus_sink) = unsafe {
             let blocking = extension::<abi::Blocking1>(&table, abi::EXT_BLOCKING)?;
@@ -71,11 +71,11 @@ impl Plugin {
             carry,
             instance: ptr::null_mut(),
         };
-        plugin.admissible()?;
+        plugin.admissible(lacks)?;
         Ok(plugin)
     }
 
-    fn admissible(&self) -> Result<(), String> {
+    fn admissible(&self, lacks: &[String]) -> Result<(), String> {
         let table = &self.table;
         if table.major != abi::MAJOR || table.min_host_minor > abi::MINOR {
             let (major, minor) = (table.major, table.min_host_minor);
@@ -106,12 +106,17 @@ impl Plugin {
         {
             return Err("a function of its sink for the bus is missing".to_owned());
         }
-        let known = [abi::EXT_WORK, abi::EXT_FILE, abi::EXT_BUS].map(Some);
-        let missing = required(table).find(|id| !known.contains(&id.as_deref()));
+        let offered = [abi::EXT_WORK, abi::EXT_FILE, abi::EXT_BUS, abi::EXT_METRICS];
+        let is_there = |id: &Option<String>| {
+            id.as_ref()
+                .is_some_and(|id| offered.contains(&id.as_str()) && !lacks.contains(id))
+        };
+        let missing = required(table).find(|id| !is_there(id));
         match missing {
             None => Ok(()),
             Some(id) => Err(format!(
-                "the plugin requires {id:?}, which this host has not"
+                "the plugin requires {:?}, which this host has not",
+                id.unwrap_or_default()
             )),
         }
     }
@@ -285,15 +290,15 @@ pub(crate) struct State(*mut c_void);
 
 fn rows(table: &abi::Plugin) -> Result<Vec<Row>, String> {
     let stride = table.option_stride as usize;
-    if table.option_count > 0 && (table.options.is_null() || stride < size_of::<abi::OptionRow>()) {
+    if table.option_count > 0 && (table.options.is_null() || stride < abi::OptionRow::BYTES_MIN) {
         return Err("the table of options is missing, or its rows are too short".to_owned());
     }
     (0..table.option_count as usize)
         .map(|index| {
             // SAFETY: the plugin says that it has so many rows, a stride apart.
             let raw = unsafe { table.options.byte_add(index * stride) };
-            // SAFETY: a row is at least as long as ours.
-            row(unsafe { &*raw.cast::<abi::OptionRow>() })
+            // SAFETY: a row is as long as the stride, which was checked to be long enough.
+            row(&unsafe { abi::read_bytes(raw.cast(), stride) })
         })
         .collect()
 }
@@ -338,7 +343,7 @@ fn required(table: &abi::Plugin) -> impl Iterator<Item = Option<String>> {
 
 /// # Safety
 /// The answer of the plugin to this id is null, or a `T` that begins with its size.
-unsafe fn extension<T: Copy>(table: &abi::Plugin, id: &str) -> Result<Option<T>, String> {
+unsafe fn extension<T: abi::Sized32>(table: &abi::Plugin, id: &str) -> Result<Option<T>, String> {
     let Some(call) = table.extension else {
         return Ok(None);
     };
@@ -349,12 +354,9 @@ unsafe fn extension<T: Copy>(table: &abi::Plugin, id: &str) -> Result<Option<T>,
         return Ok(None);
     }
     // SAFETY: the caller's promise.
-    let size = unsafe { *raw.cast::<u32>() } as usize;
-    if size < size_of::<T>() {
-        return Err(format!("its table of {id} is too short: {size} bytes"));
-    }
-    // SAFETY: the plugin says that all that we know of is there.
-    Ok(Some(unsafe { *raw }))
+    let table = unsafe { abi::read_sized(raw) };
+    let short = |size| format!("its table of {id} is too short: {size} bytes");
+    table.map(Some).map_err(short)
 }
 
 /// A constant of the plugin's table.

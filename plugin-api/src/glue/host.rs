@@ -5,7 +5,6 @@
 //! threads of the host's, inside of `serve`, for what the header allows there.
 
 use std::ffi::{CStr, c_char};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::ptr;
 use std::sync::Arc;
@@ -36,14 +35,9 @@ impl Host {
         // not make a reference, which would claim that the whole of our struct is there.
         let size = unsafe { ptr::read(ptr::addr_of!((*api).size)) } as usize;
         // Half a pointer is no pointer: all that follows the first words is eight bytes wide.
-        let size = size.min(size_of::<abi::HostApi>()) / 8 * 8;
-        let mut own = MaybeUninit::<abi::HostApi>::zeroed();
-        // SAFETY: the host says that `size` bytes are there, ours has at least as many, and the two
-        // do not overlap because ours is on this stack.
-        unsafe { ptr::copy_nonoverlapping(api.cast::<u8>(), own.as_mut_ptr().cast(), size) };
-        // SAFETY: all zero is a valid table (numbers, null pointers, absent functions), and what was
-        // copied over it are whole fields of the same layout.
-        let api = unsafe { own.assume_init() };
+        let size = size / 8 * 8;
+        // SAFETY: the host says that `size` bytes are there, and they end a whole field.
+        let api = unsafe { abi::read_bytes(api, size) };
         let mut host = Host {
             raw,
             api,
@@ -204,20 +198,15 @@ impl Host {
 
     /// # Safety
     /// The host's answer to this id is null, or a `T` that begins with its size.
-    pub(super) unsafe fn extension<T: Copy>(&self, id: &CStr) -> Result<T> {
+    pub(super) unsafe fn extension<T: abi::Sized32>(&self, id: &CStr) -> Result<T> {
         let extension = self.api.extension.ok_or(Error::Unsupported)?;
         // SAFETY: `raw` is valid; the id ends in NUL.
         let table = unsafe { extension(self.raw, id.as_ptr()) }.cast::<T>();
         if table.is_null() {
             return Err(Error::Unsupported);
         }
-        // SAFETY: the caller's promise: the size comes first.
-        let size = unsafe { ptr::read(table.cast::<u32>()) } as usize;
-        if size < size_of::<T>() {
-            return Err(Error::Unsupported);
-        }
-        // SAFETY: the host says that all that we know of is there.
-        Ok(unsafe { ptr::read(table) })
+        // SAFETY: the caller's promise.
+        unsafe { abi::read_sized(table) }.map_err(|_| Error::Unsupported)
     }
 
     pub(crate) fn fault(&self, text: &str) {

@@ -7,7 +7,7 @@
 use std::ffi::c_char;
 use std::time::Duration;
 
-use crate::abi;
+use crate::abi::{self, Published};
 use crate::facts::{Address, Credentials, Datagram, Facts, ReplyToken};
 use crate::options::{Kind, Opt, Settings, Value};
 
@@ -76,7 +76,7 @@ pub(crate) unsafe fn settings<'a>(
     let raw = unsafe { sized(raw) }.ok_or("the host passed no settings, or too short ones")?;
     let stride = raw.value_stride as usize;
     let fits = raw.value_count as usize == options.len()
-        && (options.is_empty() || (!raw.values.is_null() && stride >= size_of::<abi::Value>()));
+        && (options.is_empty() || (!raw.values.is_null() && stride >= abi::Value::BYTES_MIN));
     if !fits {
         return Err(format!(
             "the host passed {} values of {stride} bytes for {} options",
@@ -88,10 +88,10 @@ pub(crate) unsafe fn settings<'a>(
     for (index, option) in options.iter().enumerate() {
         // SAFETY: `index` is below the count of rows, which lie a stride apart.
         let row = unsafe { raw.values.byte_add(index * stride) };
-        // SAFETY: a row is at least as long as ours and aligned like it, as the header says.
-        let row = unsafe { &*row.cast::<abi::Value>() };
+        // SAFETY: a row is as long as the stride, which was checked to be long enough.
+        let row: abi::Value = unsafe { abi::read_bytes(row.cast(), stride) };
         // SAFETY: what a value points to lives as long as the settings.
-        values.push((unsafe { value(row, option)? }, row.written != 0));
+        values.push((unsafe { value(&row, option)? }, row.written != 0));
     }
     Ok(Settings {
         options,
@@ -184,22 +184,14 @@ pub(crate) unsafe fn write_text(into: *mut abi::Text, message: &str) {
     }
 }
 
-/// A struct that begins with its size, as a `u32`.
-trait Sized32 {}
-impl Sized32 for abi::Settings {}
-impl Sized32 for abi::SessionInfo {}
-impl Sized32 for abi::Datagram {}
-
 /// # Safety
-/// `raw` is null, or points to a `T` that is valid for `'a` as far as its size says.
-unsafe fn sized<'a, T: Sized32>(raw: *const T) -> Option<&'a T> {
+/// `raw` is null, or points to a `T` that is readable as far as its size says.
+unsafe fn sized<T: abi::Sized32>(raw: *const T) -> Option<T> {
     if raw.is_null() {
         return None;
     }
-    // SAFETY: the size comes first, and is there in every revision.
-    let size = unsafe { *raw.cast::<u32>() } as usize;
-    // SAFETY: the host says that all that we know of is there.
-    (size >= size_of::<T>()).then(|| unsafe { &*raw })
+    // SAFETY: not null, and the caller vouches for the rest.
+    unsafe { abi::read_sized(raw) }.ok()
 }
 
 #[cfg(test)]

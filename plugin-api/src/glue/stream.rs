@@ -4,7 +4,6 @@
 //! its thread (it holds raw pointers, so it is neither `Send` nor `Sync`).
 
 use std::marker::PhantomData;
-use std::ptr;
 
 use crate::abi;
 use crate::{Error, Result};
@@ -22,13 +21,8 @@ impl RawStream<'_> {
         if raw.is_null() {
             return None;
         }
-        // SAFETY: the size comes first, and is there in every revision.
-        let size = unsafe { ptr::read(&raw const (*raw).size) } as usize;
-        if size < size_of::<abi::Stream>() {
-            return None;
-        }
-        // SAFETY: the host says that all that we know of is there.
-        let raw = unsafe { ptr::read(raw) };
+        // SAFETY: the caller's promise.
+        let raw = unsafe { abi::read_sized(raw) }.ok()?;
         Some(RawStream {
             raw,
             lent: PhantomData,

@@ -54,7 +54,7 @@ pub struct FakeHost {
 
 impl FakeHost {
     pub(crate) fn start(setup: &Setup) -> Result<FakeHost, String> {
-        let mut plugin = Plugin::admit(setup.table)?;
+        let mut plugin = Plugin::admit(setup.table, &setup.lacks)?;
         let settings = setup.lent_settings(&plugin)?;
         let ledger = Ledger::new(
             setup.full_at,
@@ -69,6 +69,7 @@ impl FakeHost {
         );
         let shared = Shared::new(ledger, setup.host_table_bytes);
         shared.ledger().cold_files = setup.cold_files;
+        shared.ledger().lacks.clone_from(&setup.lacks);
         shared.ledger().note(format_args!("create"));
         shared.ledger().during = Some("create");
         let created = plugin.create(&shared, &settings);
@@ -196,6 +197,15 @@ impl FakeHost {
     #[track_caller]
     pub fn received(&self, peer: Peer) -> &[u8] {
         &self.lines.get(&peer).expect("a peer of this host").received
+    }
+
+    /// What of it no conversation has looked at.
+    #[track_caller]
+    pub(super) fn unseen(&mut self, peer: Peer) -> Vec<u8> {
+        let line = self.line(peer);
+        let unseen = line.received[line.seen..].to_vec();
+        line.seen = line.received.len();
+        unseen
     }
 
     /// Bytes that the plugin has written and the peer has not read.

@@ -58,6 +58,8 @@ pub(crate) struct Ledger {
     timers_made: u64,
     pub(crate) writes_left: Option<usize>,
     output_bytes_max: usize,
+    /// Extensions that it does not offer.
+    pub(crate) lacks: Vec<String>,
     /// Files are not in memory before a test says so.
     pub(crate) cold_files: bool,
     /// All ranges that were queued so far, by session.
@@ -150,6 +152,7 @@ impl Ledger {
             timers_made: 0,
             writes_left: full_at,
             output_bytes_max,
+            lacks: Vec::new(),
             cold_files: false,
             sent_files: BTreeMap::new(),
             jobs: VecDeque::new(),

@@ -33,12 +33,14 @@
 //! ```
 
 pub(crate) mod bus;
+mod conversation;
 mod faults;
 pub(crate) mod files;
 pub(crate) mod host;
 pub(crate) mod ledger;
 pub(crate) mod metrics;
 pub(crate) mod script;
+mod seeds;
 #[allow(
     unsafe_code,
     reason = "calls the plugin's table, and is called through the host's"
@@ -47,9 +49,11 @@ pub(crate) mod settings;
 pub(crate) mod wakers;
 
 pub use bus::FakeBus;
+pub use conversation::Conversation;
 pub use host::{FakeHost, Peer};
 pub use ledger::Sent;
 pub use script::{Script, Served};
+pub use seeds::Dice;
 
 use crate::glue::{Exported, Table, caller};
 use crate::{Blocking, Level, Protocol};
@@ -88,6 +92,7 @@ pub struct Setup {
     work_max: usize,
     worker: (u32, u32),
     host_table_bytes: usize,
+    lacks: Vec<String>,
     endpoints: Vec<String>,
     udp_ports: Vec<u16>,
     sends_max: usize,
@@ -124,6 +129,7 @@ impl Setup {
             work_max: 128,
             worker: (0, 1),
             host_table_bytes: size_of::<crate::abi::HostApi>(),
+            lacks: Vec::new(),
             endpoints: vec!["tcp://127.0.0.1:7".to_owned()],
             udp_ports: Vec::new(),
             sends_max: 256,
@@ -230,9 +236,15 @@ impl Setup {
         self
     }
 
+    /// Makes the host one that does not offer an extension: its id, as in `polyport.work/1`.
+    pub fn without(mut self, extension: &str) -> Setup {
+        self.lacks.push(extension.to_owned());
+        self
+    }
+
     /// Whether the plugin would take these settings, without an instance.
     pub fn check(&self) -> Result<(), String> {
-        let plugin = caller::Plugin::admit(self.table)?;
+        let plugin = caller::Plugin::admit(self.table, &self.lacks)?;
         plugin.check(&self.lent_settings(&plugin)?)
     }
 

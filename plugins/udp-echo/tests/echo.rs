@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use polyport_plugin::prelude::*;
-use polyport_plugin::testing::{FakeHost, Sent, Setup};
+use polyport_plugin::testing::{Dice, FakeHost, Sent, Setup};
 use polyport_udp_echo::{UdpEcho, polyport_plugin_v1};
 
 /// So many exchanges are taken for ever.
@@ -54,19 +54,13 @@ fn each_datagram_comes_back_as_it_is() {
 fn nothing_is_sent_unasked_and_never_more_than_came() {
     let open = setup().set("rate", "0").set("repeats", "0");
     let mut host = start(&open);
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut random = |below: u64| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state % below
-    };
+    let mut dice = Dice::new(1);
     let (mut came, mut went) = (0, 0);
     for _ in 0..20_000 {
-        let ip = [random(256), random(256), random(256), random(256)].map(|byte| byte as u8);
-        let peer = Address::Ip((ip, random(65_536) as u16).into());
-        let payload = vec![random(256) as u8; random(600) as usize];
-        let to_many = random(10) == 0;
+        let ip = [(); 4].map(|()| dice.below(256) as u8);
+        let peer = Address::Ip((ip, dice.below(65_536) as u16).into());
+        let payload = vec![dice.below(256) as u8; dice.below(600)];
+        let to_many = dice.below(10) == 0;
         let local = address("192.0.2.9:7007");
         assert_eq!(host.datagram_to(local, to_many, peer, &payload), Ok(()));
         let sent = host.take_sent();
@@ -82,8 +76,8 @@ fn nothing_is_sent_unasked_and_never_more_than_came() {
             );
             went += answer.payload.len();
         }
-        if random(100) == 0 {
-            host.advance(Duration::from_millis(random(100_000)));
+        if dice.below(100) == 0 {
+            host.advance(Duration::from_millis(dice.below(100_000) as u64));
             assert_eq!(host.take_sent(), []);
         }
     }

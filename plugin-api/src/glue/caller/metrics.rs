@@ -32,12 +32,9 @@ unsafe extern "C" fn define(
             return abi::E_ARG;
         }
         // SAFETY: not null, and lent by the plugin with its size at its beginning.
-        let size = unsafe { what.cast::<u32>().read() } as usize;
-        if size < size_of::<abi::Metric>() {
+        let Ok(what) = (unsafe { abi::read_sized(what) }) else {
             return abi::E_ARG;
-        }
-        // SAFETY: as long as it says.
-        let what = unsafe { what.read() };
+        };
         let counts = [what.name.len, what.help.len, what.bound_count];
         let nulls = [
             what.name.ptr.is_null(),

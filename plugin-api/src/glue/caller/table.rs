@@ -175,7 +175,9 @@ unsafe extern "C" fn extension(host: *mut abi::Host, id: *const c_char) -> *cons
                 return ptr::null();
             }
             let id = CStr::from_ptr(id).to_bytes();
-            if id == abi::EXT_WORK.as_bytes() {
+            if ledger.lacks.iter().any(|lacking| lacking.as_bytes() == id) {
+                ptr::null()
+            } else if id == abi::EXT_WORK.as_bytes() {
                 (&raw const WORK).cast()
             } else if id == abi::EXT_FILE.as_bytes() {
                 (&raw const FILE).cast()

@@ -25,6 +25,8 @@ pub(crate) struct Line {
     /// Bytes that the peer will still read before it stops.
     pub(crate) appetite: usize,
     pub(crate) received: Vec<u8>,
+    /// Of these, how many a conversation has looked at.
+    pub(crate) seen: usize,
     pub(crate) active_ms: u64,
     pub(crate) end: Option<End>,
 }
@@ -43,6 +45,7 @@ impl Line {
             told_finished: false,
             appetite,
             received: Vec::new(),
+            seen: 0,
             active_ms,
             end: None,
         }
