@@ -1,6 +1,6 @@
 //! What follows when the output of a connection has left: its FIN, or its end.
 //!
-//! A protocol that has closed for good does not wait for the peer. Its socket is looked into once more
+//! A protocol that closes as one that is done does not wait for the peer. Its socket is looked into once more
 //! right before it is closed, for closing one in which input waits would reset the connection and could
 //! destroy the answer. What comes after the close is answered with a reset all the same: that is what
 //! such a protocol has agreed to.
