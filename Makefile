@@ -21,15 +21,17 @@ CARGO = umask 022 && cargo
 
 # Two builds at once on a small machine only wait for each other.
 .NOTPARALLEL:
-.PHONY: help run test test-clients test-system soak abidiff check build bench install deb clean
+.PHONY: help run run-cluster test test-clients test-system soak abidiff check build bench install deb clean
 
 # Programs that the tests set on the daemon, and files, each with its Debian package.
 PEERS = nc:netcat-openbsd ncat:ncat socat:socat curl:curl python3:python3 telnet:telnet \
     lynx:lynx w3m:w3m gopher:gopher pip3:python3-pip pygopherd:pygopherd gophernicus:gophernicus \
-    groff:groff-base script:bsdutils inetd:openbsd-inetd ip:iproute2 unshare:util-linux /etc/services:netbase valgrind:valgrind
+    groff:groff-base script:bsdutils inetd:openbsd-inetd ip:iproute2 unshare:util-linux /etc/services:netbase valgrind:valgrind \
+    nats-server:nats-server setsid:util-linux openssl:openssl
 
 help:
 	@echo 'make run      build, then serve etc/polyport.toml on unprivileged ports (Ctrl-C stops)'
+	@echo 'make run-cluster  a NATS server and three nodes on loopback ports, one chat for all'
 	@echo 'make test     everything that must pass'
 	@echo 'make test-clients  a headless Chromium follows the links of the hole that is shipped'
 	@echo 'make soak     its long forms: more seeds, more bytes, each parser fuzzed for FUZZ_SECONDS'
@@ -47,6 +49,10 @@ run: build
 	    --set daemon.plugin_dir=target/release \
 	    --set daemon.run_dir=run --set daemon.state_dir=run/state \
 	    --set services.gopher.settings.root='$(CURDIR)/etc/gopher'
+
+run-cluster: build
+	@./scripts/require.sh nats-server:nats-server setsid:util-linux
+	@./scripts/cluster.sh target/release
 
 build:
 	@./scripts/require.sh
@@ -75,6 +81,7 @@ soak:
 	    $(CARGO) test -p polyport --test lifecycle_simulation --test mutations --test memory && \
 	    $(CARGO) test -p polyport-gopher --test parsers && \
 	    $(CARGO) test -p polyport --test faults blame && \
+	    $(CARGO) test -p polyport --test nats && \
 	    $(CARGO) test -p polyport --test reload --test upgrade && \
 	    $(CARGO) test -p polyport --test provenance && \
 	    $(CARGO) test --release -p polyport --test storms -- --test-threads=1

@@ -4,95 +4,19 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use support::daemon::{Daemon, Directory, PATIENCE};
+use support::meeting::{Peer, hub_of};
 
 const CONFIG: &str = "[services.meets]
 plugin = \"fixture-meets\"
 listen = [\"tcp://127.0.0.1:0\"]
 workers = 2
 ";
-
-/// A peer of one worker, and all that it was told.
-struct Peer {
-    reader: BufReader<TcpStream>,
-    worker: String,
-    lines: Vec<String>,
-}
-
-impl Peer {
-    fn connect(daemon: &Daemon) -> Peer {
-        let stream = TcpStream::connect(daemon.address("meets", 0)).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("set");
-        let mut peer = Peer {
-            reader: BufReader::new(stream),
-            worker: String::new(),
-            lines: Vec::new(),
-        };
-        peer.worker = peer.next();
-        peer
-    }
-
-    /// One peer of each worker: where a connection goes is the kernel's choice.
-    fn of_both(daemon: &Daemon) -> [Peer; 2] {
-        let first = Peer::connect(daemon);
-        loop {
-            let second = Peer::connect(daemon);
-            if second.worker != first.worker {
-                return [first, second];
-            }
-        }
-    }
-
-    fn say(&mut self, line: &str) {
-        let mut stream = self.reader.get_ref();
-        stream
-            .write_all(format!("{line}\n").as_bytes())
-            .expect("sent");
-    }
-
-    fn next(&mut self) -> String {
-        let mut line = String::new();
-        let read = self.reader.read_line(&mut line);
-        assert!(
-            read.is_ok_and(|count| count > 0),
-            "nothing after {:?}",
-            self.lines.last()
-        );
-        let line = line.trim_end().to_owned();
-        self.lines.push(line.clone());
-        line
-    }
-
-    fn until(&mut self, wanted: &str) {
-        while self.next() != wanted {}
-    }
-
-    /// The messages of a topic that it was told.
-    fn messages(&self) -> Vec<&str> {
-        let messages = self.lines.iter().filter(|line| line.starts_with("room "));
-        messages.map(String::as_str).collect()
-    }
-}
-
-fn hub_of(daemon: &Daemon, nth: usize) -> u32 {
-    loop {
-        let log = daemon.log();
-        let mut pids = log.split("the hub is ").skip(1);
-        if let Some(text) = pids.nth(nth) {
-            let pid = text.split(',').next().expect("a number");
-            return pid.parse().expect("a number");
-        }
-        daemon.wait_log("the hub is ");
-        std::thread::yield_now();
-    }
-}
 
 #[test]
 fn both_workers_hear_the_same_once_though_the_hub_is_killed_under_traffic() {

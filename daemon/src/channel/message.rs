@@ -235,8 +235,10 @@ pub enum HubOrder {
     LogLevel {
         level: LogLevel,
     },
-    /// Write down what is not written yet, and end.
-    Stop {},
+    /// Write down what is not written yet, and end. If another hub follows, what is held stays held.
+    Stop {
+        follows: bool,
+    },
 }
 
 impl HubOrder {
@@ -244,7 +246,7 @@ impl HubOrder {
     pub fn descriptors(&self) -> usize {
         match self {
             HubOrder::Attach { .. } | HubOrder::LogTo {} => 1,
-            HubOrder::LogLevel { .. } | HubOrder::Stop {} => 0,
+            HubOrder::LogLevel { .. } | HubOrder::Stop { .. } => 0,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! Invariant: each default is accepted by its own kind.
 
 mod access;
+mod bus;
 mod limits;
 mod socket;
 
@@ -92,24 +93,6 @@ const YEAR_MS: u64 = 365 * 86_400_000;
 const WORDS_ONLY: &[(&str, &str)] = &[];
 
 const GENERAL: &[Key] = &[
-    key(
-        "daemon.bus.history",
-        Kind::Count {
-            min: 0,
-            max: 1_000_000_000,
-        },
-        Is("10000"),
-        "Messages of each topic of the bus that are kept; 0 keeps none.",
-    ),
-    key(
-        "daemon.bus.keep",
-        Kind::Duration {
-            min_ms: 1_000,
-            max_ms: 100 * YEAR_MS,
-        },
-        Is(r#""30d""#),
-        "How long messages of the bus are kept.",
-    ),
     key(
         "daemon.plugin_dir",
         Kind::Path,
@@ -288,10 +271,18 @@ pub const KEYS: &[Key] = &joined::<
         GENERAL.len()
             + limits::KEYS.len()
             + access::KEYS.len()
+            + bus::KEYS.len()
             + socket::KEYS.len()
             + SETTINGS.len()
     },
->(&[GENERAL, limits::KEYS, access::KEYS, socket::KEYS, SETTINGS]);
+>(&[
+    bus::KEYS,
+    GENERAL,
+    limits::KEYS,
+    access::KEYS,
+    socket::KEYS,
+    SETTINGS,
+]);
 
 /// One table out of several.
 const fn joined<const LENGTH: usize>(tables: &[&[Key]]) -> [Key; LENGTH] {

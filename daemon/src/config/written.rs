@@ -58,12 +58,47 @@ pub struct Control {
     pub operators: Vec<String>,
 }
 
-/// What the bus keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// What the bus keeps, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Bus {
     pub history: u64,
     #[serde(rename = "keep")]
     pub keep_ms: u64,
+    pub backend: Backend,
+    pub nats: Nats,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    Local,
+    Nats,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Nats {
+    pub servers: Option<Vec<String>>,
+    pub user: Option<String>,
+    pub credentials: Option<PathBuf>,
+    pub tls: Tls,
+    pub ca: Option<PathBuf>,
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub prefix: String,
+    pub replicas: usize,
+    #[serde(rename = "node_timeout")]
+    pub node_timeout_ms: u64,
+}
+
+/// When TLS is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tls {
+    /// To a server that asks for it.
+    Auto,
+    Required,
+    /// Before the server has said anything.
+    First,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -89,7 +89,8 @@ pub struct Client {
     /// Makes this worker's ids unlike those of others.
     pub(super) seed: u64,
     published: u64,
-    pub(super) attached: bool,
+    /// What the plugin was told.
+    pub(super) linked: bool,
     pub(super) up: bool,
     pub(super) output: Vec<u8>,
     pub(super) subscriptions: BTreeMap<u64, Subscription>,
@@ -301,7 +302,6 @@ impl Client {
 
     /// There is a hub. What is to be said first lies in the output.
     pub fn attach(&mut self) {
-        self.attached = true;
         self.up = false;
         self.output.clear();
         let out = &mut self.output;
@@ -353,10 +353,7 @@ impl Client {
     pub fn lose(&mut self) -> Heard<'static> {
         self.output.clear();
         self.up = false;
-        match std::mem::take(&mut self.attached) {
-            true => Heard::Link(false),
-            false => Heard::Nothing,
-        }
+        self.linked(false)
     }
 
     /// Something was asked that a hub has not heard or answered yet, and that would be lost.

@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::leases::{Held, Leases};
+use super::nats::cluster::Cluster;
 use super::store::Store;
 use super::topic::Topic;
 use super::wire::{Ask, Garbled, News, VERSION};
@@ -33,6 +34,9 @@ pub const RECOVERY_MS: u64 = 2_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId(u64);
 
+/// Who holds what is held elsewhere.
+pub(super) const NOBODY: MemberId = MemberId(0);
+
 pub struct Hub<S> {
     pub(super) store: S,
     pub(super) services: Vec<Service>,
@@ -41,6 +45,8 @@ pub struct Hub<S> {
     pub(super) members: BTreeMap<MemberId, Member>,
     pub(super) members_made: u64,
     pub(super) recovery: Option<Recovery>,
+    /// Who gives numbers and leases, if that is not this hub.
+    pub(super) cluster: Option<Cluster>,
     pub(super) latest_bytes: usize,
     pub(super) touched: Vec<MemberId>,
     /// The frame that is being delivered.
@@ -112,6 +118,7 @@ impl<S: Store> Hub<S> {
             members: BTreeMap::new(),
             members_made: 0,
             recovery,
+            cluster: None,
             latest_bytes: 0,
             touched: Vec::new(),
             frame: Vec::new(),
@@ -126,15 +133,7 @@ impl<S: Store> Hub<S> {
 
     /// `knew`: it was a member of the hub before this one.
     pub fn attach(&mut self, service: &str, knew: bool) -> MemberId {
-        let known = self.services.iter().position(|it| it.name == service);
-        let service = known.unwrap_or_else(|| {
-            let name = service.to_owned();
-            self.services.push(Service {
-                name,
-                ..Service::default()
-            });
-            self.services.len() - 1
-        });
+        let service = self.service(service);
         self.members_made += 1;
         let id = MemberId(self.members_made);
         let is_awaited = knew && self.recovery.is_some();
@@ -150,6 +149,17 @@ impl<S: Store> Hub<S> {
         id
     }
 
+    pub(super) fn service(&mut self, name: &str) -> usize {
+        let known = self.services.iter().position(|it| it.name == name);
+        known.unwrap_or_else(|| {
+            self.services.push(Service {
+                name: name.to_owned(),
+                ..Service::default()
+            });
+            self.services.len() - 1
+        })
+    }
+
     /// Its worker has ended, or is listened to no more.
     pub fn detach(&mut self, id: MemberId) {
         let Some(member) = self.members.remove(&id) else {
@@ -161,6 +171,7 @@ impl<S: Store> Hub<S> {
         for key in self.services[member.service].leases.leave(id) {
             self.show(member.service, &key, None);
         }
+        self.release_all(member.service, id);
         self.awaited_no_more(member.is_awaited);
     }
 
@@ -185,9 +196,10 @@ impl<S: Store> Hub<S> {
     pub fn may_hear(&self, id: MemberId) -> bool {
         self.members.get(&id).is_some_and(|member| {
             let waits = self.recovery.is_some() && member.resumed;
+            let room = self.cluster_has_room(id, member.service);
             // What it asks behind a watch is answered once all that is held has been named to it.
             let is_naming = !member.deaf && member.watches.values().any(|it| it.naming.is_some());
-            !waits && !is_naming && member.output.len() < OUTPUT_BYTES_MAX
+            !waits && room && !is_naming && member.output.len() < OUTPUT_BYTES_MAX
         })
     }
 
@@ -212,7 +224,13 @@ impl<S: Store> Hub<S> {
             return Ok(());
         }
         match ask {
-            Ask::Hello { .. } => self.say(id, News::Welcome { version: VERSION }),
+            Ask::Hello { .. } => {
+                if self.cluster_is_linked(service) {
+                    self.say(id, News::Welcome { version: VERSION });
+                }
+            }
+            // The server has all that it ever told.
+            Ask::Restore { .. } if self.cluster.is_some() => {}
             Ask::Restore { topic, message } => self.restore(service, topic, message)?,
             Ask::Resumed => {
                 member.resumed = true;
@@ -227,6 +245,10 @@ impl<S: Store> Hub<S> {
                 bytes,
             } => {
                 self.after_recovery()?;
+                if self.cluster.is_some() {
+                    self.ask_number(id, token, service, topic, name, bytes);
+                    return Ok(());
+                }
                 let sequence = self.publish(service, topic, name, bytes, time_ms);
                 let news = News::Published {
                     token,
@@ -262,10 +284,15 @@ impl<S: Store> Hub<S> {
                     session: session.into(),
                     value: value.into(),
                 };
-                self.claim(service, key, claim);
+                match self.cluster {
+                    Some(_) => self.ask_lease(service, key, claim),
+                    None => self.claim(service, key, claim),
+                }
             }
             Ask::Release { key, session } => {
-                if self.services[service].leases.release(key, id, session) {
+                if self.cluster.is_some() {
+                    self.ask_release(service, key, id, session);
+                } else if self.services[service].leases.release(key, id, session) {
                     self.show(service, key, None);
                 }
             }
@@ -303,9 +330,13 @@ impl<S: Store> Hub<S> {
 
     /// Ends the time of recovery when it is over, or nobody is awaited any more.
     pub fn expire(&mut self, now_ms: u64) {
+        self.look_for_dead(now_ms);
         match &self.recovery {
             Some(recovery) if recovery.awaited == 0 || recovery.until_ms <= now_ms => {}
             _ => return,
+        }
+        if !self.cluster_has_begun() {
+            return;
         }
         self.recovery = None;
         let topics: Vec<usize> = self.topics.keys().copied().collect();
@@ -328,7 +359,10 @@ impl<S: Store> Hub<S> {
     }
 
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        self.recovery.as_ref().map(|recovery| recovery.until_ms)
+        let recovery = self.recovery.as_ref().map(|recovery| recovery.until_ms);
+        let recovery = recovery.filter(|_| self.cluster_has_begun());
+        let looks = self.cluster.as_ref().and_then(Cluster::next_deadline_ms);
+        [recovery, looks].into_iter().flatten().min()
     }
 
     // --- what the process is to do -------------------------------------------------------------

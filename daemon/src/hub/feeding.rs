@@ -38,9 +38,10 @@ impl<S: Store> Hub<S> {
                 service,
                 topic: &topic.name,
             };
+            let holes = self.cluster.is_some();
             let had = feed_one(
                 &mut self.store,
-                line,
+                (line, holes),
                 topic,
                 token,
                 subscription,
@@ -88,7 +89,7 @@ struct Had {
 /// The next messages of one subscription.
 fn feed_one<S: Store>(
     store: &mut S,
-    line: Line<'_>,
+    (line, holes): (Line<'_>, bool),
     topic: &Topic,
     token: u64,
     subscription: &mut Subscription,
@@ -125,9 +126,12 @@ fn feed_one<S: Store>(
                 in_memory
             } - 1;
             let is_hole = store.keeps() && subscription.next >= oldest;
-            if !subscription.whatever && !is_hole {
-                let from = subscription.next;
-                let to = last.min(end);
+            let lost = match holes && store.keeps() {
+                true => store.given_up(line),
+                false => last,
+            };
+            let (from, to) = (subscription.next, last.min(end).min(lost));
+            if !subscription.whatever && !is_hole && from <= to {
                 News::Missed { token, from, to }.write(output);
             }
             subscription.next = last + 1;

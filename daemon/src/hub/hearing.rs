@@ -29,7 +29,7 @@ impl Client {
     /// One frame's content. After an error the hub is to be given up.
     pub fn hear<'a>(&mut self, content: &'a [u8]) -> Result<Heard<'a>, Garbled> {
         Ok(match News::read(content)? {
-            News::Welcome { version: VERSION } => Heard::Link(true),
+            News::Welcome { version: VERSION } => self.linked(true),
             News::Welcome { .. } => return Err(Garbled("another version")),
             News::Message { token, message } => self.message(token, message),
             News::Missed { token, from, to } => self.missed(token, from, to),
@@ -94,7 +94,15 @@ impl Client {
                 self.unstored_bytes = 0;
                 Heard::Nothing
             }
+            News::Away => self.linked(false),
         })
+    }
+
+    pub(super) fn linked(&mut self, linked: bool) -> Heard<'static> {
+        match std::mem::replace(&mut self.linked, linked) == linked {
+            true => Heard::Nothing,
+            false => Heard::Link(linked),
+        }
     }
 
     fn message<'a>(&mut self, token: u64, message: Message<'a>) -> Heard<'a> {

@@ -49,6 +49,18 @@ impl Leases {
         }
     }
 
+    /// What a key is elsewhere; false if that is known.
+    pub(super) fn set(&mut self, key: &str, held: Held) -> bool {
+        let value = held.value.clone();
+        let before = self.held.insert(key.to_owned(), held);
+        before.is_none_or(|before| before.value != value)
+    }
+
+    /// Nobody has it; false if that is known.
+    pub(super) fn unset(&mut self, key: &str) -> bool {
+        self.held.remove(key).is_some()
+    }
+
     /// True if the key was this session's, and is free now.
     pub(super) fn release(&mut self, key: &str, member: MemberId, session: &[u8]) -> bool {
         let mine = |held: &Held| held.member == member && *held.session == *session;

@@ -14,6 +14,7 @@ pub mod core;
 mod feeding;
 mod hearing;
 mod leases;
+pub mod nats;
 pub mod process;
 
 pub mod sqlite;

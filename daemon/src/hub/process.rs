@@ -6,6 +6,7 @@
 //! Invariant: nothing here waits but the one poll of each turn.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Instant, SystemTime};
@@ -15,6 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 use super::core::{Hub, MemberId};
+use super::nats::{Backend, Settings, needs};
 use super::sqlite::{BATCH_MAX, BATCH_MS, Retention, SWEEP_MS, Sqlite};
 use super::store::Store;
 use super::wire::{FRAME_BYTES_MAX, next_frame};
@@ -28,6 +30,10 @@ use crate::sys::{jail, orphan, spawn};
 /// The folder in the state directory.
 pub const FOLDER: &str = "bus";
 const FILE: &str = "history.sqlite";
+/// The same, as a copy of what a cluster keeps.
+const COPY: &str = "cluster.sqlite";
+/// How long a hub that ends waits for what it has asked of others.
+const FAREWELL_MS: u64 = 2_000;
 /// What one read may bring.
 const READ_BYTES: usize = 256 * 1024;
 /// Waiting no longer than this shows that the clock of the day went on.
@@ -70,12 +76,19 @@ fn start(brief: &HubBrief) -> Result<(Process, String), String> {
     let folder = daemon.state_dir.join(FOLDER);
     let needs = Needs {
         files_write: vec![folder.to_string_lossy().into_owned()],
-        ..Needs::default()
+        ..daemon.bus.nats.as_ref().map(needs).unwrap_or_default()
     };
     let sandbox = sandbox::close(daemon.sandbox, &needs, Profile::Hub)?;
     // 6. History.
     let store = open_history(daemon, &folder);
     let mut process = Process::new(store, brief.replaces);
+    // 7. The client of others, in a thread that is as closed in as this one.
+    if let Some(plan) = &daemon.bus.nats {
+        let settings = Settings::of(plan, &daemon.bus);
+        process.hub.join(settings.node.clone());
+        let backend = Backend::start(settings).map_err(|error| format!("NATS: {error}"))?;
+        process.backend = Some(backend);
+    }
     for (service, end) in brief.members.iter().zip(ends) {
         process.attach(service, end, true);
     }
@@ -88,8 +101,12 @@ fn open_history(daemon: &DaemonPlan, folder: &Path) -> Sqlite {
     let retention = Retention {
         messages: daemon.bus.history,
         keep_ms: daemon.bus.keep_ms,
+        holes: false,
     };
-    Sqlite::open(&folder.join(FILE), retention)
+    match daemon.bus.nats {
+        Some(_) => Sqlite::open(&folder.join(COPY), retention).with_holes(),
+        None => Sqlite::open(&folder.join(FILE), retention),
+    }
 }
 
 /// What a worker that has ended held is kept for so long: whoever goes on with its sessions may have to
@@ -99,6 +116,7 @@ const LINGER_MS: u64 = 1_000;
 struct Process {
     started: Instant,
     hub: Hub<Sqlite>,
+    backend: Option<Backend>,
     members: BTreeMap<MemberId, End>,
     /// Members whose ends are closed, and when they are gone.
     leaving: VecDeque<(u64, MemberId)>,
@@ -122,6 +140,7 @@ impl Process {
         Process {
             started: Instant::now(),
             hub: Hub::new(store, replaces, 0),
+            backend: None,
             members: BTreeMap::new(),
             leaving: VecDeque::new(),
             buffer: vec![0; READ_BYTES],
@@ -135,6 +154,10 @@ impl Process {
     }
 
     fn attach(&mut self, service: &str, socket: OwnedFd, knew: bool) {
+        if self.backend.is_some() {
+            let position = self.hub.store().last_of(service);
+            self.hub.follow(service, position);
+        }
         let id = self.hub.attach(service, knew);
         let end = End {
             socket,
@@ -151,7 +174,10 @@ impl Process {
             sandbox::tell();
             let order = self.wait(channel);
             let now_ms = self.now_ms();
-            if order && !self.obey(channel) {
+            if order && let ControlFlow::Break(follows) = self.obey(channel) {
+                if !follows {
+                    self.part_with_others();
+                }
                 self.commit();
                 return;
             }
@@ -173,6 +199,7 @@ impl Process {
                 self.hub.detach(id);
             }
             self.hub.expire(now_ms);
+            self.exchange(now_ms);
             self.flush();
             self.keep_history(now_ms);
             self.flush();
@@ -196,6 +223,9 @@ impl Process {
             }
             ids.push(*id);
             fds.push(PollFd::new(end.socket.as_fd(), flags));
+        }
+        if let Some(backend) = &self.backend {
+            fds.push(PollFd::new(backend.as_fd(), PollFlags::POLLIN));
         }
         let timeout = PollTimeout::try_from(self.patience_ms()).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, timeout) {
@@ -231,8 +261,8 @@ impl Process {
         due.saturating_sub(now_ms).min(PATIENCE_MS)
     }
 
-    /// False if it is to end.
-    fn obey(&mut self, channel: &Channel) -> bool {
+    /// Breaks if it is to end, with whether another hub follows.
+    fn obey(&mut self, channel: &Channel) -> ControlFlow<bool> {
         loop {
             let (received, mut fds) = channel.receive_with(HubOrder::descriptors);
             match received {
@@ -247,8 +277,11 @@ impl Process {
                     }
                 }
                 Received::Message(HubOrder::LogLevel { level }) => log::set_level(level),
-                Received::Message(HubOrder::Stop {}) | Received::Closed => return false,
-                Received::Empty => return true,
+                Received::Message(HubOrder::Stop { follows }) => {
+                    return ControlFlow::Break(follows);
+                }
+                Received::Closed => return ControlFlow::Break(false),
+                Received::Empty => return ControlFlow::Continue(()),
                 Received::Garbled(why) => tracing::warn!("an order is not understood: {why}"),
             }
         }
@@ -300,6 +333,40 @@ impl Process {
         tracing::debug!("a member leaves the bus: {why}");
         self.members.remove(&id);
         self.leaving.push_back((self.now_ms() + LINGER_MS, id));
+    }
+
+    fn exchange(&mut self, now_ms: u64) {
+        if let Some(backend) = &mut self.backend {
+            backend.exchange(&mut self.hub, unix_ms(), now_ms);
+        }
+    }
+
+    /// What was asked of others is answered, and what is held is free; or it takes too long.
+    fn part_with_others(&mut self) {
+        let until_ms = self.now_ms() + FAREWELL_MS;
+        self.hub.leave_cluster();
+        self.wait_for_others(until_ms, |process| process.hub.is_at_rest());
+        self.hub.say_goodbye();
+        self.exchange(self.now_ms());
+        let is_over = |process: &Process| process.backend.as_ref().is_none_or(|it| it.is_over);
+        self.wait_for_others(until_ms, |process| {
+            !process.hub.is_linked() || is_over(process)
+        });
+    }
+
+    fn wait_for_others(&mut self, until_ms: u64, done: impl Fn(&Process) -> bool) {
+        while let Some(backend) = &self.backend
+            && !done(self)
+            && self.now_ms() < until_ms
+        {
+            let mut fds = [PollFd::new(backend.as_fd(), PollFlags::POLLIN)];
+            let left = until_ms.saturating_sub(self.now_ms());
+            let _ = poll(
+                &mut fds,
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO),
+            );
+            self.exchange(self.now_ms());
+        }
     }
 
     fn flush(&mut self) {

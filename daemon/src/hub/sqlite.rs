@@ -13,6 +13,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::store::{Kept, Line, Remembered, Store};
 
+mod sparse;
+
 /// Messages are committed when so many wait, or the first has waited so long.
 pub const BATCH_MAX: usize = 256;
 pub const BATCH_MS: u64 = 50;
@@ -27,6 +29,8 @@ pub struct Retention {
     /// Messages of one topic; none at all with 0.
     pub messages: u64,
     pub keep_ms: u64,
+    /// Numbers of a topic have holes.
+    pub holes: bool,
 }
 
 pub struct Sqlite {
@@ -110,7 +114,7 @@ impl Sqlite {
     pub fn sweep(&mut self, time_ms: u64) {
         self.hand_over();
         let before = time_ms.saturating_sub(self.retention.keep_ms) as i64;
-        self.attempt(|database, _, _| {
+        self.attempt(|database, _, retention| {
             let mut all = database.prepare_cached("SELECT number FROM topics")?;
             let numbers = all.query_map([], |row| row.get::<_, i64>(0))?;
             // Old ones are at the beginning of a topic, so each is looked at as far as they go.
@@ -121,7 +125,11 @@ impl Sqlite {
             let mut cut = database.prepare_cached(cut)?;
             for number in numbers.collect::<rusqlite::Result<Vec<_>>>()? {
                 let kept = first.query_row([number, before], |row| row.get::<_, i64>(0));
-                cut.execute([number, kept.optional()?.unwrap_or(i64::MAX)])?;
+                let kept = kept.optional()?.unwrap_or(i64::MAX);
+                if retention.holes {
+                    sparse::note(database, number, kept)?;
+                }
+                cut.execute([number, kept])?;
             }
             Ok(())
         });
@@ -242,7 +250,10 @@ fn write(
         .prepare_cached(mark)?
         .execute(params![number, sequence])?;
     // Not each time: a message more or less is not what an administrator counts.
-    if last.sequence / 64 != (first.sequence - 1) / 64 {
+    let is_time = last.sequence / 64 != (first.sequence - 1) / 64;
+    if is_time && retention.holes {
+        sparse::cut(database, number, retention)?;
+    } else if is_time {
         let cut = "DELETE FROM messages WHERE topic = ?1 AND sequence <= ?2";
         let before = sequence.saturating_sub(retention.messages as i64);
         database
@@ -306,6 +317,10 @@ impl Store for Sqlite {
         if self.pending_count >= PENDING_MAX {
             self.hand_over();
         }
+    }
+
+    fn given_up(&mut self, line: Line<'_>) -> u64 {
+        self.highest_given_up(line)
     }
 
     fn oldest(&mut self, line: Line<'_>) -> Option<u64> {

@@ -34,6 +34,8 @@ pub trait Store {
     fn keeps(&self) -> bool;
     fn recall(&mut self, line: Line<'_>, ids_max: usize) -> Remembered;
     fn append(&mut self, line: Line<'_>, message: &Kept);
+    /// The highest number that was kept and is not any more, 0 if none.
+    fn given_up(&mut self, line: Line<'_>) -> u64;
     /// The first number that is kept.
     fn oldest(&mut self, line: Line<'_>) -> Option<u64>;
     /// The number of the first of the last so many that are kept.

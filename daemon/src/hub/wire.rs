@@ -139,6 +139,8 @@ pub enum News<'a> {
     },
     /// All messages before this one are stored.
     Stored,
+    /// Nothing new is answered until there is another welcome.
+    Away,
 }
 
 /// Not a frame of this protocol.
@@ -330,6 +332,7 @@ impl<'a> News<'a> {
             12 => News::Seeing {
                 token: from.number()?,
             },
+            13 => News::Away,
             _ => return Err(Garbled("an unknown kind of frame")),
         };
         from.end()?;
@@ -361,6 +364,7 @@ impl<'a> News<'a> {
             News::AllSeen { token } => to.byte(10).number(token),
             News::Stored => to.byte(11),
             News::Seeing { token } => to.byte(12).number(token),
+            News::Away => to.byte(13),
         };
         to.end();
     }

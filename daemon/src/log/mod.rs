@@ -110,6 +110,10 @@ struct Lines {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        // What the hub's client of NATS says of itself, the hub says in an administrator's words.
+        if event.metadata().target().starts_with("async_nats") {
+            return;
+        }
         let mut parts = Parts::default();
         event.record(&mut parts);
         self.say_lost();

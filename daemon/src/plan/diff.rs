@@ -215,6 +215,7 @@ mod tests {
                 bus: BusPlan {
                     history: 0,
                     keep_ms: 1,
+                    nats: None,
                 },
                 log: LogPlan {
                     target: LogTarget::Stderr,

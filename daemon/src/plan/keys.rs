@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -92,6 +93,26 @@ fn of_daemon(daemon: &DaemonPlan, keys: &mut Keys) {
     keys.list("control.operators", &control.written);
     keys.set("bus.history", bus.history);
     keys.set("bus.keep", duration(bus.keep_ms));
+    let Some(nats) = &bus.nats else {
+        return keys.set("bus.backend", "local");
+    };
+    keys.set("bus.backend", "nats");
+    keys.list("bus.nats.servers", &nats.servers);
+    keys.set_if("bus.nats.user", nats.user.as_deref());
+    let path = |path: &Path| path.display().to_string();
+    keys.set_if(
+        "bus.nats.credentials",
+        nats.credentials.as_deref().map(path),
+    );
+    keys.set("bus.nats.tls", json!(nats.tls));
+    keys.set_if("bus.nats.ca", nats.ca.as_deref().map(path));
+    if let Some((certificate, key)) = &nats.certificate {
+        keys.set("bus.nats.certificate", path(certificate));
+        keys.set("bus.nats.key", path(key));
+    }
+    keys.set("bus.nats.prefix", nats.prefix.as_str());
+    keys.set("bus.nats.replicas", nats.replicas);
+    keys.set("bus.nats.node_timeout", duration(nats.node_timeout_ms));
 }
 
 fn of_service(service: &ServicePlan, keys: &mut Keys) {
@@ -257,6 +278,15 @@ mod tests {
         group = "root"
         log = { target = "file", file = "/x" }
         control.operators = ["root", "@root"]
+        [daemon.bus]
+        backend = "nats"
+        [daemon.bus.nats]
+        servers = ["nats://127.0.0.1:4222"]
+        user = "root"
+        credentials = "/x"
+        ca = "/x"
+        certificate = "/x"
+        key = "/x"
         [services.a]
         user = "root"
         group = "root"

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+mod bus;
 mod descriptor;
 mod diff;
 mod endpoint;
@@ -26,6 +27,7 @@ mod resolve;
 mod socket;
 
 pub use crate::config::{LogFormat, LogLevel, SandboxPolicy, WhenFailing};
+pub use bus::{BusPlan, NatsPlan, Tls};
 pub use descriptor::{Descriptor, Needs, OptionFacts, REFUSAL_BYTES_MAX};
 pub use diff::{Seen, Step, needs_restart, of_hub, steps};
 pub use facts::{Facts, Looked, UserNumbers};
@@ -100,14 +102,6 @@ impl Operators {
     pub fn is_empty(&self) -> bool {
         self.uids.is_empty() && self.gids.is_empty()
     }
-}
-
-/// What the bus keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BusPlan {
-    /// Messages of each topic.
-    pub history: u64,
-    pub keep_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

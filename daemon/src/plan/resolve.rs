@@ -13,8 +13,8 @@ use super::endpoint::{self, Want};
 use super::facts::Facts;
 use super::socket;
 use super::{
-    Access, BusPlan, ControlPlan, DaemonPlan, Endpoint, Hours, Identity, Limits, LogPlan,
-    LogTarget, Operators, Plan, ServicePlan, SocketPlan, ThreadLimits, Transport, parse_network,
+    Access, ControlPlan, DaemonPlan, Endpoint, Hours, Identity, Limits, LogPlan, LogTarget,
+    Operators, Plan, ServicePlan, SocketPlan, ThreadLimits, Transport, parse_network,
 };
 use crate::config::{self, Complaint, Config, Fault, Place, in_order, shown};
 
@@ -28,6 +28,11 @@ pub fn resolve(config: Config, facts: &Facts) -> Result<Plan, Vec<Complaint>> {
     let identity = resolving.identity("daemon", user.as_deref(), group.as_deref());
     let log = resolving.log();
     let control = resolving.control();
+    let bus = super::bus::resolve(&config.daemon.bus, |key, fault| {
+        if !resolving.was_refused(key) {
+            resolving.complain(key, fault);
+        }
+    });
     let mut claims = Vec::new();
     let mut services = BTreeMap::new();
     for (name, service) in &config.services {
@@ -54,10 +59,7 @@ pub fn resolve(config: Config, facts: &Facts) -> Result<Plan, Vec<Complaint>> {
         sandbox: daemon.sandbox,
         log,
         control,
-        bus: BusPlan {
-            history: daemon.bus.history,
-            keep_ms: daemon.bus.keep_ms,
-        },
+        bus,
     };
     Ok(Plan {
         daemon,

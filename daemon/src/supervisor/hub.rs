@@ -174,7 +174,7 @@ impl Life {
             && !self.bus.stopping
             && !std::mem::replace(&mut self.bus.renewing, true)
         {
-            end(pid, children, now_ms);
+            end(pid, true, children, now_ms);
         }
     }
 
@@ -184,7 +184,7 @@ impl Life {
             return true;
         };
         if !std::mem::replace(&mut self.bus.stopping, true) {
-            end(pid, children, now_ms);
+            end(pid, false, children, now_ms);
         }
         false
     }
@@ -221,8 +221,8 @@ impl Bus {
 }
 
 /// It has a while to write down what it has.
-fn end(hub: i32, children: &mut Children, now_ms: u64) {
-    match children.tell_with(hub, &HubOrder::Stop {}, &[]) {
+fn end(hub: i32, follows: bool, children: &mut Children, now_ms: u64) {
+    match children.tell_with(hub, &HubOrder::Stop { follows }, &[]) {
         Ok(()) => children.end_by(hub, now_ms + ENDS_WITHIN_MS),
         Err(_) => children.kill(hub, Signal::SIGKILL),
     }

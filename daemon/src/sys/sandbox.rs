@@ -31,7 +31,7 @@ pub enum Profile {
     Worker,
     /// Looks at a plugin and answers; it has no listener and grants no needs but files to read.
     Probe,
-    /// Keeps the bus, and a database in the folder that its needs name.
+    /// Keeps the bus, and a database in the folder that its needs name; may connect if they say so.
     Hub,
     /// Reads the configuration, wherever that lies, and looks up names.
     Check,

@@ -4,6 +4,7 @@
 //! asked of cargo, offline, for the platform that this was built for. It judges neither the need for
 //! a package nor its quality: that is a person's work.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use crate::tree::{Finding, Source, root};
@@ -46,37 +47,28 @@ pub(crate) fn sources(lock: &Source) -> Vec<Finding> {
     found
 }
 
-/// "name version" and licence of each package that this build uses.
+/// "name version" and licence of each package that this build uses. The lock names more: what a package
+/// would use with features that nobody asks for.
 pub(crate) fn licences() -> Vec<(String, String)> {
-    let cargo = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO"))
-            .args(arguments)
-            .current_dir(root())
-            .output();
-        let output = output.expect("the cargo that runs this test can be run");
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "cargo {arguments:?}: {complaint}");
-        String::from_utf8(output.stdout).expect("cargo writes UTF-8")
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "--workspace"])
+        .args(["--edges", "normal,build,dev", "--prefix", "none"])
+        .args(["--format", "{p}|{l}"])
+        .current_dir(root())
+        .output();
+    let output = output.expect("the cargo that runs this test can be run");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo tree: {complaint}");
+    let text = String::from_utf8(output.stdout).expect("cargo writes UTF-8");
+    // "name v1.2.3 (where it is)|MIT (*)": the mark is of what was listed before.
+    let package = |line: &str| {
+        let (package, licence) = line.split_once('|')?;
+        let name = package.split_whitespace().take(2).collect::<Vec<_>>();
+        let licence = licence.trim_end_matches(" (*)");
+        Some((name.join(" "), licence.to_owned()))
     };
-    let version = cargo(&["-vV"]);
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    let host = host.expect("cargo -vV names the host");
-    let platform = ["--format-version", "1", "--filter-platform", host];
-    let metadata = cargo(&[&["metadata", "--offline", "--locked"], &platform[..]].concat());
-    let metadata: serde_json::Value = serde_json::from_str(&metadata).expect("cargo writes JSON");
-    let packages = metadata["packages"]
-        .as_array()
-        .expect("metadata lists packages");
-    packages
-        .iter()
-        .map(|package| {
-            let text = |key: &str| package[key].as_str().unwrap_or("").to_owned();
-            (
-                format!("{} {}", text("name"), text("version")),
-                text("license"),
-            )
-        })
-        .collect()
+    let all: BTreeSet<_> = text.lines().filter_map(package).collect();
+    all.into_iter().collect()
 }
 
 /// An expression of licences: OR needs one of them, AND all; an exception only adds rights.

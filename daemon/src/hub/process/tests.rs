@@ -27,6 +27,7 @@ impl Scene {
         let none = Retention {
             messages: 0,
             keep_ms: 0,
+            holes: false,
         };
         let mut scene = Scene {
             process: Process::new(Sqlite::open(Path::new("/nowhere"), none), replaces),

@@ -54,6 +54,10 @@ impl Store for Shelf {
         }
     }
 
+    fn given_up(&mut self, line: Line<'_>) -> u64 {
+        self.oldest(line).map_or(0, |oldest| oldest - 1)
+    }
+
     fn oldest(&mut self, line: Line<'_>) -> Option<u64> {
         let kept = self.topics.get(line.topic).filter(|_| !self.broken)?;
         let from = kept.len().saturating_sub(self.keep);

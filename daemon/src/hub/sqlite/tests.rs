@@ -9,6 +9,7 @@ const LINE: Line<'_> = Line {
 const MUCH: Retention = Retention {
     messages: 1000,
     keep_ms: 1000,
+    holes: false,
 };
 
 /// A file of this process's own, in a folder that goes with it.
@@ -84,6 +85,7 @@ fn only_so_many_of_a_topic_are_kept() {
     let mut sqlite = place.open(Retention {
         messages: 10,
         keep_ms: 1000,
+        holes: false,
     });
     for sequence in 1..=128 {
         sqlite.append(LINE, &message(sequence));

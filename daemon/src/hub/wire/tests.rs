@@ -80,6 +80,7 @@ fn news() -> Vec<News<'static>> {
         News::Seeing { token },
         News::AllSeen { token },
         News::Stored,
+        News::Away,
     ]
 }
 

@@ -43,11 +43,13 @@ fn ruleset(
 ) -> Result<RestrictionStatus, RulesetError> {
     // What Linux 6.12 offers; an older kernel enforces the part that it knows.
     const KNOWN: ABI = ABI::V6;
-    let connects = needs.connect && profile == Profile::Worker;
+    let connects = needs.connect && matches!(profile, Profile::Worker | Profile::Hub);
     let mut network = AccessNet::from_all(KNOWN);
     let mut scopes = Scope::from_all(KNOWN);
     if connects {
         network.remove(AccessNet::ConnectTcp);
+    }
+    if connects && profile == Profile::Worker {
         scopes.remove(Scope::AbstractUnixSocket);
     }
     let mut rules = Ruleset::default()

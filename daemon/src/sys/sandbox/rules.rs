@@ -47,6 +47,7 @@ impl To {
             (Profile::Worker, To::Loading) => needs.exec,
             (Profile::Worker, To::Code) => needs.jit,
             (Profile::Probe, to) => to == To::Reading && reads,
+            (Profile::Hub, To::Connecting) => needs.connect,
             (Profile::Hub, to) => matches!(to, To::Reading | To::Writing),
             // It reads the administrator's files, and looks up names with the system's own modules.
             (Profile::Check, to) => matches!(to, To::Reading | To::Connecting | To::Loading),

@@ -1,0 +1,128 @@
+//! History whose numbers have holes: a copy of a stream that numbers all topics of a service together.
+//!
+//! Between two messages of a topic lie the numbers of others, so what was given up cannot be told from
+//! what was never there by the numbers alone: it is written down.
+//!
+//! Invariant: of a topic, no message at or below its `given_up` is kept, and every one above that was
+//! appended is.
+
+use rusqlite::{Connection, OptionalExtension, Result, params};
+
+use super::{Retention, Sqlite, number_of};
+use crate::hub::store::Line;
+
+const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS given_up (
+    topic INTEGER PRIMARY KEY,
+    sequence INTEGER NOT NULL
+)";
+
+impl Sqlite {
+    /// It is to hold such a copy.
+    pub fn with_holes(mut self) -> Sqlite {
+        self.retention.holes = true;
+        self.attempt(|database, _, _| database.execute_batch(SCHEMA));
+        self
+    }
+
+    /// The last number of all topics of a service, 0 if there is none.
+    pub fn last_of(&mut self, service: &str) -> u64 {
+        self.hand_over();
+        let last = self.attempt(|database, _, _| {
+            let sql = "SELECT max(last) FROM topics WHERE service = ?1";
+            database.query_row(sql, [service], |row| row.get::<_, Option<i64>>(0))
+        });
+        last.flatten().map_or(0, |last| last as u64)
+    }
+
+    pub(super) fn highest_given_up(&mut self, line: Line<'_>) -> u64 {
+        if !self.retention.holes {
+            return 0;
+        }
+        self.hand_over();
+        let highest = self.attempt(|database, topics, _| {
+            let number = number_of(database, topics, line)?;
+            let sql = "SELECT sequence FROM given_up WHERE topic = ?1";
+            let mut find = database.prepare_cached(sql)?;
+            find.query_row([number], |row| row.get::<_, i64>(0))
+                .optional()
+        });
+        highest.flatten().map_or(0, |sequence| sequence as u64)
+    }
+}
+
+/// Cuts a topic to as many messages as are to be kept.
+pub(super) fn cut(database: &Connection, topic: i64, retention: Retention) -> Result<()> {
+    let sql = "SELECT sequence FROM messages WHERE topic = ?1 \
+               ORDER BY sequence DESC LIMIT 1 OFFSET ?2";
+    let kept = i64::try_from(retention.messages).unwrap_or(i64::MAX);
+    let mut find = database.prepare_cached(sql)?;
+    let first = find.query_row(params![topic, kept], |row| row.get::<_, i64>(0));
+    let Some(first) = first.optional()? else {
+        return Ok(());
+    };
+    note(database, topic, first + 1)?;
+    let cut = "DELETE FROM messages WHERE topic = ?1 AND sequence <= ?2";
+    database
+        .prepare_cached(cut)?
+        .execute(params![topic, first])?;
+    Ok(())
+}
+
+/// Writes down that what lies before this number is about to be given up.
+pub(super) fn note(database: &Connection, topic: i64, before: i64) -> Result<()> {
+    let note = "INSERT OR REPLACE INTO given_up (topic, sequence) \
+                SELECT topic, max(sequence) FROM messages \
+                WHERE topic = ?1 AND sequence < ?2 GROUP BY topic";
+    let mut note = database.prepare_cached(note)?;
+    note.execute([topic, before]).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::store::{Kept, Store};
+
+    const LINE: Line<'_> = Line {
+        service: "chat",
+        topic: "room",
+    };
+
+    fn append(sqlite: &mut Sqlite, topic: &str, sequence: u64, time_ms: u64) {
+        let message = Kept {
+            sequence,
+            time_ms,
+            id: Box::default(),
+            bytes: Box::default(),
+        };
+        let line = Line { topic, ..LINE };
+        sqlite.append(line, &message);
+    }
+
+    #[test]
+    fn a_topic_keeps_its_messages_however_far_apart_and_says_what_it_gave_up() {
+        let name = format!("polyport-sparse-{}.sqlite", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        let retention = Retention {
+            messages: 10,
+            keep_ms: 1_000,
+            holes: false,
+        };
+        let mut sqlite = Sqlite::open(&file, retention).with_holes();
+        assert_eq!(sqlite.last_of("chat"), 0);
+        for nth in 1..=12 {
+            append(&mut sqlite, "room", nth * 64_000, 5_000);
+            append(&mut sqlite, "other", nth * 64_000 + 1, 5_000);
+        }
+        assert_eq!(sqlite.oldest(LINE), Some(3 * 64_000), "ten are kept");
+        assert_eq!(sqlite.given_up(LINE), 2 * 64_000);
+        assert_eq!(sqlite.last_of("chat"), 12 * 64_000 + 1);
+        append(&mut sqlite, "room", 13 * 64_000, 9_000);
+        sqlite.sweep(7_000);
+        assert_eq!(sqlite.oldest(LINE), Some(13 * 64_000));
+        assert_eq!(sqlite.given_up(LINE), 12 * 64_000);
+        drop(sqlite);
+        for end in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{end}", file.display()));
+        }
+    }
+}
