@@ -56,7 +56,7 @@ run-cluster: build
 
 build:
 	@./scripts/require.sh
-	@$(CARGO) build --release --workspace --exclude polyport-fixture-panics
+	@$(CARGO) build --release --workspace --exclude 'polyport-fixture-*' --exclude polyport-bench
 
 check:
 	@./scripts/require.sh

@@ -79,7 +79,7 @@ impl Manager {
 
     fn expect(&self, text: &str) -> Vec<OwnedFd> {
         let heard = self.hear();
-        assert_eq!(heard.text, text);
+        assert_eq!(heard.text, text, "\n{}", self.log());
         heard.fds
     }
 
@@ -248,6 +248,7 @@ fn the_manager_hears_what_happens_and_hands_on_what_it_keeps() {
     handed.push((file.into(), "polyport-9-gone".to_owned()));
     let child = manager.start(&handed);
     drop(handed);
+    // By name, all of them at once: whatever comes before this one has been given up as well.
     manager.expect("FDSTOREREMOVE=1\nFDNAME=polyport-9-gone\n");
     manager.expect(&serving(1));
     let mut answer = [0; 10];

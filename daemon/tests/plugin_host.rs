@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use folder::Folder;
 use polyport::engine::desk::{Ask, Piece};
 use polyport::engine::replies::{Flow, FlowPeer};
-use polyport::engine::session::{DatagramFacts, End, Facts, Fed, Party, Protocol, Token};
+use polyport::engine::session::{Closing, DatagramFacts, End, Facts, Fed, Party, Protocol, Token};
 use polyport::plan::{LogLevel, Needs};
 use polyport::plugin_host::{Admitted, Instance, InstanceFacts, LoadError, Surroundings};
 use polyport::scoreboard::{BYTES, Callback, Counter, Scoreboard};
@@ -379,7 +379,10 @@ fn what_is_asked_rightly_lands_on_the_desk_in_order() {
             piece: Piece::Copied(range),
             ..
         },
-        Ask::Close { abort: false, .. },
+        Ask::Close {
+            way: Closing::Finish,
+            ..
+        },
     ] = &asks[..]
     else {
         panic!("{asks:?}");

@@ -113,6 +113,14 @@ impl Context {
         self.host.close(session.0, abi::CLOSE_FINISH, why)
     }
 
+    /// As [`close`](Context::close), without waiting for the peer's end: cheaper for short connections,
+    /// where the peer has nothing more to say once it is answered. If it has said something by then
+    /// that nobody has read, this is as `close`. What it sends later is answered with a reset, and may
+    /// cost it what it has not read yet.
+    pub fn close_done(&mut self, session: SessionId, why: &str) -> Result {
+        self.host.close(session.0, abi::CLOSE_DONE, why)
+    }
+
     /// Ends the session at once and forgets what is queued. The log shows why.
     pub fn abort(&mut self, session: SessionId, why: &str) -> Result {
         self.host.close(session.0, abi::CLOSE_ABORT, why)

@@ -10,7 +10,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CACHE = os.path.join(HERE, "../../target/system")
-MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
+MIRROR = "http://deb.debian.org/debian"
 PACKAGES = "systemd,systemd-sysv,dbus,iproute2,python3-minimal,logrotate"
 PATIENCE_S = 90
 
@@ -25,18 +25,35 @@ def root_of(suite):
     if not was_made_of(kept + ".done", PACKAGES):
         shutil.rmtree(kept, ignore_errors=True)
         os.makedirs(CACHE, exist_ok=True)
+        mirror = nearest_mirror()
         made = subprocess.run(
-            ["debootstrap", "--variant=minbase", "--include=" + PACKAGES, suite, kept, MIRROR],
+            ["debootstrap", "--variant=minbase", "--include=" + PACKAGES, suite, kept, mirror],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
         if made.returncode != 0:
             raise Failure(
-                f"no Debian {suite} from {MIRROR}:\n{made.stdout[-2000:]}\n"
+                f"no Debian {suite} from {mirror}:\n{made.stdout[-2000:]}\n"
                 "fix: name a mirror that this machine reaches in DEBIAN_MIRROR"
             )
         with open(kept + ".done", "w") as done:
             done.write(PACKAGES)
     return kept
+
+
+def nearest_mirror():
+    """The one that is asked for, or where this machine has its own packages from, if it is a Debian."""
+    if asked := os.environ.get("DEBIAN_MIRROR"):
+        return asked
+    try:
+        known = subprocess.run(
+            ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages",
+             "Origin: Debian", "Label: Debian", "Component: main"],
+            capture_output=True, text=True,
+        ).stdout.split()
+    except FileNotFoundError:
+        known = []
+    # debootstrap knows no other way, such as apt's mirror+file: or cdrom:.
+    return next((uri for uri in known if uri.startswith(("http:", "https:"))), MIRROR)
 
 
 def was_made_of(done, packages):

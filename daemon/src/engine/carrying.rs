@@ -10,7 +10,7 @@ use super::deadlines::{Deadlines, What};
 use super::desk::{Ask, Piece};
 use super::lists::Lists;
 use super::output::{Spares, Splices};
-use super::session::{End, Protocol, Token};
+use super::session::{Closing, End, Protocol, Token};
 use super::streams::Streams;
 
 impl<P: Protocol> Streams<P> {
@@ -127,13 +127,19 @@ fn carry_out_one<S>(
             connection.finish_writing();
             lists.touch(session, connection);
         }
-        Ask::Close { abort: true, .. } => {
+        Ask::Close {
+            way: Closing::Abort,
+            ..
+        } => {
             if connection.close() {
                 lists.ending.push_back((session, End::Aborted, true));
             }
         }
-        Ask::Close { abort: false, .. } => {
-            connection.finish(End::Finished);
+        Ask::Close { way, .. } => {
+            match way {
+                Closing::Done => connection.finish_alone(End::Finished),
+                Closing::Finish | Closing::Abort => connection.finish(End::Finished),
+            }
             lists.touch(session, connection);
             // What was not to be fed may now be read and dropped.
             lists.resume(session, connection);

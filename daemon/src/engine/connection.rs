@@ -21,6 +21,7 @@ use super::output::{Output, Watermarks};
 use super::session::End;
 
 mod carry;
+mod closing;
 
 /// How long after our FIN the peer's is waited for, and what is read and dropped meanwhile. Closing
 /// at once would answer late input with a reset, which can destroy output still on its way.
@@ -57,6 +58,8 @@ pub(super) enum Next {
     Feed,
     /// The socket's write side is to be shut down.
     ShutWriting,
+    /// The socket is to be closed at once, unless that would reset it: see `looked`.
+    CloseAlone,
     /// The connection is over; `reset` throws away what has not left.
     Close {
         why: End,
@@ -102,6 +105,8 @@ pub(super) struct Connection<S> {
     /// Our FIN is to follow the output; was sent.
     fin_asked: bool,
     fin_sent: bool,
+    /// The protocol has closed without waiting for the peer's FIN.
+    alone: bool,
     /// On the streams' lists of the touched and of the resumed.
     pub(super) touched: bool,
     pub(super) resumed: bool,
@@ -130,6 +135,7 @@ impl<S> Connection<S> {
             peer_fin: false,
             fin_asked: false,
             fin_sent: false,
+            alone: false,
             touched: false,
             resumed: false,
             leaving: false,
@@ -283,35 +289,6 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Our FIN is to follow what was said so far; the peer may go on speaking.
-    pub(super) fn finish_writing(&mut self) {
-        self.fin_asked = true;
-        match self.state {
-            State::PeerFinished => self.enter(State::Finishing(End::Finished)),
-            State::Open | State::Finishing(_) | State::Closed => {}
-        }
-    }
-
-    /// Feed nothing more, send what is queued, then our FIN.
-    pub(super) fn finish(&mut self, why: End) {
-        match self.state {
-            State::Open | State::PeerFinished => self.enter(State::Finishing(why)),
-            // The first reason counts.
-            State::Finishing(_) | State::Closed => {}
-        }
-    }
-
-    /// True unless it was closed already.
-    pub(super) fn close(&mut self) -> bool {
-        match self.state {
-            State::Open | State::PeerFinished | State::Finishing(_) => {
-                self.enter(State::Closed);
-                true
-            }
-            State::Closed => false,
-        }
-    }
-
     /// After a flush that got rid of `bytes`; true when it may be fed again because of it.
     pub(super) fn flushed(
         &mut self,
@@ -353,6 +330,7 @@ impl<S> Connection<S> {
                 Next::ShutWriting
             }
             State::Finishing(why) if self.peer_fin => Next::Close { why, reset: false },
+            State::Finishing(_) if self.alone => Next::CloseAlone,
             State::Finishing(_) => {
                 self.linger_until_ms = self.linger_until_ms.min(now_ms + LINGER_MS);
                 if std::mem::replace(&mut self.fin_sent, true) {

@@ -16,7 +16,7 @@ use super::files::{FILE_RANGES_MAX, FileRange, HeldFile, Ranges};
 use super::handler::{Errand, Job, JobEnd, JobToken};
 use super::outbox::Outbox;
 use super::output::Output;
-use super::session::{TimerToken, Token};
+use super::session::{Closing, TimerToken, Token};
 
 mod carry;
 mod whereabouts;
@@ -60,7 +60,7 @@ pub enum Ask {
     },
     Close {
         session: Token,
-        abort: bool,
+        way: Closing,
     },
     Pause {
         session: Token,
@@ -395,7 +395,7 @@ impl Desk {
         Ok(())
     }
 
-    pub fn close(&mut self, session: Token, abort: bool) -> Result<(), Refusal> {
+    pub fn close(&mut self, session: Token, way: Closing) -> Result<(), Refusal> {
         let entry = self.ledger.get_mut(session).ok_or(Refusal::Gone)?;
         if entry.away {
             return Err(Refusal::Busy);
@@ -404,7 +404,7 @@ impl Desk {
             return Err(Refusal::Gone);
         }
         entry.finished = true;
-        self.asks.push(Ask::Close { session, abort });
+        self.asks.push(Ask::Close { session, way });
         Ok(())
     }
 

@@ -265,6 +265,8 @@ pub struct Pieces<'a> {
     room: usize,
     /// Right behind them a file is sent.
     file_follows: bool,
+    /// Right behind them our FIN is sent.
+    fin_follows: bool,
 }
 
 #[derive(Debug)]
@@ -292,6 +294,7 @@ impl<'a> Pieces<'a> {
             offer: Offer::One(IoSlice::new(bytes)),
             room: room - bytes.len(),
             file_follows: false,
+            fin_follows: false,
         }
     }
 
@@ -311,9 +314,15 @@ impl<'a> Pieces<'a> {
         self.as_slice().is_empty()
     }
 
-    /// Right behind them a file is sent: the last packet may wait for its first bytes.
-    pub fn file_follows(&self) -> bool {
-        self.file_follows
+    /// Right behind them a file is sent, or our FIN: the last packet may wait for that.
+    pub fn more_follows(&self) -> bool {
+        self.file_follows || self.fin_follows
+    }
+
+    /// These are all there is, and then comes our FIN.
+    pub(super) fn before_fin(mut self) -> Self {
+        self.fin_follows = true;
+        self
     }
 
     fn add(&mut self, bytes: &'a [u8]) {

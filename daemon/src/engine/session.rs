@@ -116,6 +116,17 @@ impl DatagramFacts<'_> {
     }
 }
 
+/// How a protocol closes a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// What is queued leaves, then our FIN; the peer's is waited for.
+    Finish,
+    /// The same, and the peer's is not waited for.
+    Done,
+    /// What is queued is forgotten, and the peer sees a reset.
+    Abort,
+}
+
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {

@@ -158,7 +158,22 @@ impl World {
         match after {
             After::Nothing => {}
             After::ShutWriting => self.hear_fin(token),
+            After::CloseAlone => self.look(token),
             After::SendFile => self.send_file(token, generous),
+        }
+    }
+
+    /// What the worker does before it closes a socket without waiting for the peer.
+    fn look(&mut self, token: Token) {
+        let peer = &self.peers[&token];
+        let unread = peer.sent < peer.sends.len() && self.random.below(2) == 0;
+        let then = self.streams.looked(token, unread, self.now_ms);
+        match unread {
+            true => {
+                assert_eq!(then, After::ShutWriting, "no reset after an answer");
+                self.hear_fin(token);
+            }
+            false => assert!(!self.streams.is_open(token), "nobody is waited for"),
         }
     }
 

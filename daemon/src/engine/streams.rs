@@ -59,6 +59,8 @@ pub struct Streams<P: Protocol> {
 pub enum After {
     Nothing,
     ShutWriting,
+    /// To be looked at, and then closed: see `looked`.
+    CloseAlone,
     /// A file comes next, and may leave at once: see `file_piece`.
     SendFile,
 }
@@ -166,7 +168,7 @@ impl<P: Protocol> Streams<P> {
             Next::Feed if awaits_header => self.hear_header(token, length),
             Next::Feed => self.feed(token, length, now_ms),
             Next::Close { why, reset } => self.close(token, why, reset),
-            Next::Nothing | Next::ShutWriting => {}
+            Next::Nothing | Next::ShutWriting | Next::CloseAlone => {}
         }
         self.end_sessions(now_ms);
     }
@@ -180,7 +182,9 @@ impl<P: Protocol> Streams<P> {
             Next::Nothing if connection.awaits_header() => {
                 self.close_for(token, Passed::Header, false);
             }
-            Next::Nothing | Next::Feed | Next::ShutWriting => self.tell_fin(token, now_ms),
+            Next::Nothing | Next::Feed | Next::ShutWriting | Next::CloseAlone => {
+                self.tell_fin(token, now_ms);
+            }
         }
         self.end_sessions(now_ms);
     }
@@ -361,10 +365,17 @@ impl<P: Protocol> Streams<P> {
         let pace = connection.pace.as_ref();
         let room = pace.map_or(usize::MAX, |pace| pace.output.allowance());
         let output = &connection.output;
-        if self.lent_to == Some(token) {
-            output.pieces_within(room, &self.splices, &self.buffer)
+        let (pieces, said) = if self.lent_to == Some(token) {
+            let pieces = output.pieces_within(room, &self.splices, &self.buffer);
+            (pieces, output.bytes() + self.splices.bytes())
         } else {
-            output.pieces_within(room, &Splices::default(), &[])
+            let none = &Splices::default();
+            (output.pieces_within(room, none, &[]), output.bytes())
+        };
+        let ends = connection.fin_follows() && output.ranges().is_none();
+        match ends && pieces.len() == said {
+            true => pieces.before_fin(),
+            false => pieces,
         }
     }
 
@@ -403,6 +414,29 @@ impl<P: Protocol> Streams<P> {
         self.note_output(token, bytes, now_ms);
         self.rearm(token);
         match next {
+            Next::ShutWriting | Next::Close { .. } => self.follow(token, next, now_ms),
+            Next::CloseAlone => After::CloseAlone,
+            Next::Nothing | Next::Feed if has_files && self.file_piece(token).is_some() => {
+                After::SendFile
+            }
+            Next::Nothing | Next::Feed => After::Nothing,
+        }
+    }
+
+    /// The worker has looked into the socket of whom it was to close alone: whether that would reset
+    /// the connection. Then our FIN is sent, and the peer's waited for.
+    pub fn looked(&mut self, token: Token, would_reset: bool, now_ms: u64) -> After {
+        let Some(connection) = self.connections.get_mut(token) else {
+            return After::Nothing;
+        };
+        let next = connection.looked(would_reset, now_ms);
+        self.rearm(token);
+        self.follow(token, next, now_ms)
+    }
+
+    /// What an empty output leads to.
+    fn follow(&mut self, token: Token, next: Next, now_ms: u64) -> After {
+        match next {
             Next::ShutWriting => {
                 self.protocol.desk().finishing(token);
                 // What was not to be fed may now be read and dropped.
@@ -414,10 +448,7 @@ impl<P: Protocol> Streams<P> {
                 self.end_sessions(now_ms);
                 After::Nothing
             }
-            Next::Nothing | Next::Feed if has_files && self.file_piece(token).is_some() => {
-                After::SendFile
-            }
-            Next::Nothing | Next::Feed => After::Nothing,
+            Next::Nothing | Next::Feed | Next::CloseAlone => After::Nothing,
         }
     }
 

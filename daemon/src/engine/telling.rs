@@ -229,7 +229,7 @@ impl<P: Protocol> Streams<P> {
         }
         match connection.expired(self.patience, now_ms) {
             Next::Close { why, reset } => self.close(token, why, reset),
-            Next::Nothing | Next::Feed | Next::ShutWriting => {
+            Next::Nothing | Next::Feed | Next::ShutWriting | Next::CloseAlone => {
                 let leaving = connection.is_leaving();
                 self.end_rests(token, now_ms);
                 self.rearm(token);

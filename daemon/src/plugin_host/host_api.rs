@@ -22,7 +22,7 @@ use super::waker::{Unheard, WakeQueue};
 use super::{bus, extension, file, metrics, threads, work};
 use crate::engine::desk::{Refusal, Said};
 use crate::engine::outbox::Unsent;
-use crate::engine::session::{TimerToken, Token};
+use crate::engine::session::{Closing, TimerToken, Token};
 
 const REASON_BYTES_MAX: usize = 512;
 
@@ -252,17 +252,18 @@ unsafe extern "C" fn close(
     why: *const c_char,
     length: usize,
 ) -> Status {
-    if how != abi::CLOSE_FINISH && how != abi::CLOSE_ABORT {
-        return abi::E_ARG;
-    }
+    let way = match how {
+        abi::CLOSE_FINISH => Closing::Finish,
+        abi::CLOSE_ABORT => Closing::Abort,
+        abi::CLOSE_DONE => Closing::Done,
+        _ => return abi::E_ARG,
+    };
     // SAFETY: the header's promises.
     let Ok(why) = (unsafe { borrowed(why.cast(), length.min(REASON_BYTES_MAX + 1)) }) else {
         return abi::E_ARG;
     };
     let ask = |inside: &mut Inside| {
-        let closed = inside
-            .desk
-            .close(token_from(session)?, how == abi::CLOSE_ABORT);
+        let closed = inside.desk.close(token_from(session)?, way);
         closed.map_err(refused)?;
         // Nearly always nobody wants to know.
         if tracing::enabled!(target: "plugin", tracing::Level::DEBUG) {

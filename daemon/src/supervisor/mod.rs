@@ -68,7 +68,7 @@ use directories::Directories;
 use life::Life;
 use listeners::Inherited;
 use notify::Notifier;
-use preparation::{Found, Preparation};
+use preparation::{Found, PROBE_AT_START_MS, Preparation};
 use signals::{Asked, Signals};
 use wishes::{Goal, Wish, Workers};
 
@@ -330,7 +330,7 @@ impl Supervisor {
         };
         log::begin(&plan.daemon.log, "supervisor").map_err(|error| in_system(error.to_string()))?;
         let directories = Directories::claim(&plan.daemon).map_err(in_system)?;
-        let mut preparation = Box::new(Preparation::new(plan));
+        let mut preparation = Box::new(Preparation::new(plan, PROBE_AT_START_MS));
         let names: Vec<String> = preparation.plan.services.keys().cloned().collect();
         for name in names {
             match preparation.take(&name) {

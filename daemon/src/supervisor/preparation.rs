@@ -20,8 +20,11 @@ use crate::log;
 use crate::plan::{Descriptor, Needs, OptionFacts, Plan, REFUSAL_BYTES_MAX, ServicePlan};
 use crate::plugin_host::verify;
 
-/// How long a probe may take.
+/// How long a probe may take while something serves that goes on doing so.
 pub(super) const PROBE_MS: u64 = 10_000;
+/// And at a start. Nobody tries again before an operator does, and the connections that wait in the
+/// service's sockets are lost with it, so a busy machine gets its time. A loop ends by its CPU time.
+pub(super) const PROBE_AT_START_MS: u64 = 30_000;
 
 /// A plan on its way to serving.
 pub(super) struct Preparation {
@@ -33,6 +36,8 @@ pub(super) struct Preparation {
     verdicts: BTreeMap<String, Result<Descriptor, String>>,
     /// Probes that have not answered, and whose they are.
     waiting: BTreeMap<i32, String>,
+    /// For each of them.
+    patience_ms: u64,
 }
 
 /// A service that can begin, or the reason why it cannot.
@@ -63,13 +68,14 @@ impl Found {
 }
 
 impl Preparation {
-    pub(super) fn new(plan: Plan) -> Preparation {
+    pub(super) fn new(plan: Plan, patience_ms: u64) -> Preparation {
         Preparation {
             plan,
             codes: BTreeMap::new(),
             taken: BTreeMap::new(),
             verdicts: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            patience_ms,
         }
     }
 
@@ -101,7 +107,7 @@ impl Preparation {
             depth: Depth::Settings,
         });
         let kind = Kind::Probe(name.to_owned());
-        match children.start(kind, &brief, &[], Some(now_ms + PROBE_MS)) {
+        match children.start(kind, &brief, &[], Some(now_ms + self.patience_ms)) {
             Ok(pid) => drop(self.waiting.insert(pid, name.to_owned())),
             Err(error) => {
                 let text = format!("services.{name}: cannot start a probe: {error}");
@@ -125,7 +131,8 @@ impl Preparation {
     /// A probe that ends without a verdict has been ended by the plugin it tried.
     pub(super) fn probe_ended(&mut self, pid: i32, exit: Exit) {
         if let Some(service) = self.waiting.remove(&pid) {
-            let text = probe_died(&service, &self.plan.services[&service].plugin, exit);
+            let plugin = &self.plan.services[&service].plugin;
+            let text = probe_died(&service, plugin, exit, self.patience_ms);
             self.judge(&service, Err(text));
         }
     }
@@ -214,12 +221,12 @@ impl Preparation {
 }
 
 /// What to say of a plugin whose probe ended without a verdict.
-pub(super) fn probe_died(service: &str, plugin: &Path, exit: Exit) -> String {
+pub(super) fn probe_died(service: &str, plugin: &Path, exit: Exit, patience_ms: u64) -> String {
     let what = match exit {
         Exit::Signal(number) if number == Signal::SIGKILL as i32 => {
             format!(
-                "gave no answer within {} s, or used too much memory",
-                PROBE_MS / 1_000
+                "gave no answer within {} s, or used too much memory or time of the processor",
+                patience_ms / 1_000
             )
         }
         exit => format!("ended its probe ({exit})"),

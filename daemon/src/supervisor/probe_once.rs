@@ -41,7 +41,7 @@ pub fn probe_once(brief: ProbeBrief) -> Result<Descriptor, String> {
         .bury(pid)
         .expect("started above and not buried yet");
     let verdict = heard.map_err(failed)?;
-    verdict.unwrap_or_else(|| Err(probe_died(&service, &plugin, exit)))
+    verdict.unwrap_or_else(|| Err(probe_died(&service, &plugin, exit, PROBE_MS)))
 }
 
 /// Until it has said something, or is dead, or has had its time.

@@ -19,7 +19,7 @@ use super::CHECK_MS;
 use super::children::{Children, Kind};
 use super::life::{Life, policy};
 use super::listeners::{Listener, unchangeable};
-use super::preparation::{Candidate, Found, Preparation};
+use super::preparation::{Candidate, Found, PROBE_MS, Preparation};
 use super::wishes::{Changing, Goal, Rehearsal, Reload, Snapshot, Stage, WISHES_MAX, Wish};
 use crate::channel::{Brief, StoredPlugin};
 use crate::control::{ReloadOutcome, Reply};
@@ -177,7 +177,7 @@ impl Life {
         now_ms: u64,
     ) {
         let mut complaints = plan::needs_restart(&self.plan.daemon, &plan.daemon);
-        let mut preparation = Box::new(Preparation::new(plan));
+        let mut preparation = Box::new(Preparation::new(plan, PROBE_MS));
         let untaken = take_codes(&mut preparation, codes);
         let steps = self.steps(&preparation, &wish.goal);
         for (name, step) in &steps {

@@ -60,7 +60,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         match self.streams.open(&facts, self.now_ms) {
             Ok(token) => {
                 self.gate.enter(token, guest);
-                self.keep(token, socket, peer);
+                self.keep_from(nth, token, socket, peer);
             }
             Err(_) => {
                 self.gate.turn_back(guest);
@@ -90,16 +90,53 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     /// The connection is one of ours from here on.
     pub(super) fn keep(&mut self, token: Token, socket: OwnedFd, peer: Party) {
+        self.keep_unregistered(token, socket, peer);
+        self.register(token);
+        self.part();
+    }
+
+    fn keep_unregistered(&mut self, token: Token, socket: OwnedFd, peer: Party) {
         tracing::debug!(session = token.data().as_ffi(), %peer, "connection opened");
         self.scoreboard.add(Counter::Connections, 1);
-        let event = EpollEvent::new(Stream::interest(), token.data().as_ffi());
-        let registered = self.epoll.add(&socket, event);
         let stream = Stream::new(socket, self.now_ms);
         self.sockets.insert(token, stream);
-        if registered.is_err() {
-            self.streams.lost(token, self.now_ms);
+    }
+
+    /// The same, of one that a listener has accepted. If its request is there, it is read in this
+    /// turn, and the event queue hears of the connection only if it outlives that.
+    fn keep_from(&mut self, nth: usize, token: Token, socket: OwnedFd, peer: Party) {
+        let listener = &self.listeners[nth];
+        let (deferred, closes_in_order) = (listener.deferred, listener.closes_in_order);
+        self.keep_unregistered(token, socket, peer);
+        if let Some(stream) = self.sockets.get_mut(token) {
+            stream.closes_in_order = closes_in_order;
+            stream.readable = deferred;
+        }
+        if deferred {
+            self.unregistered.push(token);
+            self.make_ready(token);
+        } else {
+            self.register(token);
         }
         self.part();
+    }
+
+    /// At the end of a turn: those who came in it and are still there.
+    pub(super) fn register_new(&mut self) {
+        while let Some(token) = self.unregistered.pop() {
+            self.register(token);
+            self.part();
+        }
+    }
+
+    fn register(&mut self, token: Token) {
+        let Some(stream) = self.sockets.get(token) else {
+            return;
+        };
+        let event = EpollEvent::new(Stream::interest(), token.data().as_ffi());
+        if self.epoll.add(&stream.socket, event).is_err() {
+            self.streams.lost(token, self.now_ms);
+        }
     }
 
     /// After a read: proxies whose headers are complete.

@@ -126,9 +126,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             Ok(Took::Nothing) => Step::Stop,
             Ok(Took::Bytes(sent)) => {
                 *room -= sent;
-                if self.streams.file_sent(token, sent, self.now_ms) == After::ShutWriting {
-                    stream.shut_writing();
-                }
+                let after = self.streams.file_sent(token, sent, self.now_ms);
+                self.end_output(token, after);
                 Step::On
             }
             Ok(Took::End) => {

@@ -12,11 +12,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::socket::{SockaddrStorage, getsockname, getsockopt, setsockopt, sockopt};
 
 use crate::channel::ListenerBrief;
 use crate::engine::session::{Credentials, Party};
+use crate::sys::socket_option;
 
 /// How long a listener stays away after accepting failed.
 const AWAY_MS: u64 = 100;
@@ -29,6 +31,10 @@ pub(super) struct Listener {
     /// It is polled for a sibling in this place.
     pub(super) lent_by: Option<u16>,
     place: Place,
+    /// A connection is accepted once its request is there.
+    pub(super) deferred: bool,
+    /// Closing a connection of it sends a FIN, and not a reset.
+    pub(super) closes_in_order: bool,
     /// The event queue says that connections wait.
     pub(super) waiting: bool,
 }
@@ -80,10 +86,24 @@ impl Listener {
             Socket::Tcp(socket) => socket.set_nonblocking(true)?,
             Socket::Unix(socket) => socket.set_nonblocking(true)?,
         }
+        let deferred = match &socket {
+            Socket::Tcp(socket) => {
+                let mut seconds = [0; 4];
+                let name = libc::TCP_DEFER_ACCEPT;
+                socket_option::read(socket, libc::IPPROTO_TCP, name, &mut seconds)?;
+                seconds != [0; 4]
+            }
+            Socket::Unix(_) => false,
+        };
+        // A connection inherits it, and what was written for another socket may still hold for this.
+        let at_once = getsockopt(&socket, sockopt::Linger)?;
+        let closes_in_order = at_once.l_onoff == 0 || at_once.l_linger > 0;
         Ok(Listener {
             socket,
             brief,
             event,
+            deferred,
+            closes_in_order,
             lent_by: None,
             place: Place::AtLimit,
             waiting: false,

@@ -19,6 +19,7 @@ use crate::scoreboard::sources::Sources;
 mod accept;
 mod blocking;
 mod bus;
+mod closing;
 mod complaints;
 mod datagram;
 mod entry;

@@ -13,7 +13,9 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use super::Wakes;
 use crate::channel;
 use crate::engine::desk::{Desk, Said};
-use crate::engine::session::{DatagramFacts, End, Facts, Fed, Protocol, TimerToken, Token};
+use crate::engine::session::{
+    Closing, DatagramFacts, End, Facts, Fed, Protocol, TimerToken, Token,
+};
 use crate::scoreboard::{Counter, Scoreboard};
 
 pub(super) struct StandIn {
@@ -40,7 +42,7 @@ impl Protocol for StandIn {
         self.board.add(Counter::RefusedFailing, 1);
         // A limit on output that is smaller than the words leaves only the close.
         let _ = self.desk.write(session, Said::Bytes(&self.refusal), false);
-        let closed = self.desk.close(session, false);
+        let closed = self.desk.close(session, Closing::Finish);
         closed.map_err(|_| End::Aborted)
     }
 

@@ -39,6 +39,8 @@ pub(super) struct Stream {
     pub(super) unsent: bool,
     /// Of a file, the kernel would otherwise wait.
     non_blocking: bool,
+    /// It is known that closing it resets nothing while no input waits in it.
+    pub(super) closes_in_order: bool,
 }
 
 /// What the socket took of a file.
@@ -74,6 +76,7 @@ impl Stream {
             resumed: false,
             unsent: false,
             non_blocking: false,
+            closes_in_order: false,
         }
     }
 
@@ -126,7 +129,7 @@ impl Stream {
         }
         let fd = self.socket.as_raw_fd();
         let mut flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        if pieces.file_follows() {
+        if pieces.more_follows() {
             flags |= MsgFlags::from_bits_retain(MSG_MORE);
         }
         let (result, offered) = match pieces.as_slice() {
@@ -166,6 +169,14 @@ impl Stream {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether closing it now would reset the connection. Asked of the socket at the last moment: what
+    /// has come since it was read last is known to nobody else.
+    pub(super) fn would_reset(&self) -> bool {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
+        let waits = || recv(self.socket.as_raw_fd(), &mut [0], flags);
+        !self.closes_in_order || matches!(uninterrupted(waits), Ok(1..))
     }
 
     pub(super) fn shut_writing(&self) {

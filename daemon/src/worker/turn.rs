@@ -51,6 +51,8 @@ const TOKENS: u64 = 1 << 32;
 pub(super) struct Worker<P: Protocol, W, O> {
     pub(super) epoll: Epoll,
     pub(super) streams: Streams<P>,
+    /// Connections that the event queue does not know yet.
+    pub(super) unregistered: Vec<Token>,
     pub(super) sockets: SecondaryMap<Token, Stream>,
     pub(super) blocking: Blocking,
     pub(super) bus: Bus,
@@ -125,6 +127,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         Ok(Worker {
             epoll,
             streams,
+            unregistered: Vec::new(),
             blocking,
             bus: Bus::default(),
             sockets: SecondaryMap::new(),
@@ -180,6 +183,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             self.expire();
             self.hand_over_jobs();
             self.flush_touched();
+            self.register_new();
             self.flush_bus();
             self.with_datagrams(Datagrams::flush);
             self.readmit_listeners();
@@ -410,10 +414,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         match stream.send(&self.streams.pieces(token)) {
             Ok(sent) => {
                 let after = self.streams.sent(token, sent, self.now_ms);
-                if after == After::ShutWriting {
-                    stream.shut_writing();
-                }
-                after
+                self.end_output(token, after)
             }
             Err(_) => {
                 self.streams.lost(token, self.now_ms);

@@ -71,7 +71,7 @@ static void wrong_arguments(pp_host *h, pp_session s) {
   say(h, s, "write flags %d\n", api->write(h, s, "x", 1, 6));
   say(h, s, "write none %d\n", api->write(h, 0, "x", 1, 0));
   say(h, s, "write never %d\n", api->write(h, never, "x", 1, 0));
-  say(h, s, "close how %d\n", api->close(h, s, 2, NULL, 0));
+  say(h, s, "close how %d\n", api->close(h, s, 3, NULL, 0));
   say(h, s, "close why %d\n", api->close(h, s, PP_CLOSE_ABORT, NULL, 3));
   say(h, s, "pause %d\n", api->pause(h, s, 2));
   say(h, s, "queued null %d\n", api->queued(h, s, NULL));

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use polyport::engine::desk::{Desk, Refusal, Said};
-use polyport::engine::session::{End, Facts, Fed, Protocol, TimerToken, Token};
+use polyport::engine::session::{Closing, End, Facts, Fed, Protocol, TimerToken, Token};
 use polyport::engine::{After, Parted, Streams};
 use polyport::plan::Limits;
 
@@ -218,7 +218,13 @@ impl<'a> World<'a> {
         let peer = peer.expect("only who is there is touched");
         assert!(!peer.fin_heard || most == 0, "nothing follows our FIN");
         peer.hears.extend_from_slice(&flat[..most]);
-        if self.streams.sent(token, most, self.now_ms) == After::ShutWriting {
+        let mut after = self.streams.sent(token, most, self.now_ms);
+        if after == After::CloseAlone {
+            let would_reset = self.script.byte() % 2 == 1;
+            after = self.streams.looked(token, would_reset, self.now_ms);
+            assert_eq!(after == After::ShutWriting, would_reset);
+        }
+        if after == After::ShutWriting {
             let peer = self.peer(token);
             assert!(!std::mem::replace(&mut peer.fin_heard, true), "one FIN");
         }
@@ -356,7 +362,11 @@ impl Protocol for Echo {
             }
             b'O' => {
                 if let Some(other) = self.other(session) {
-                    let _ = self.desk.close(other, input.get(1) == Some(&b'!'));
+                    let way = match input.get(1) {
+                        Some(b'!') => Closing::Abort,
+                        _ => Closing::Finish,
+                    };
+                    let _ = self.desk.close(other, way);
                 }
             }
             b'L' => {
@@ -377,8 +387,9 @@ impl Protocol for Echo {
                 let _ = self.desk.pause(session, true);
                 self.later(session, Later::Resume);
             }
-            b'C' => drop(self.desk.close(session, false)),
-            b'A' => drop(self.desk.close(session, true)),
+            b'C' => drop(self.desk.close(session, Closing::Finish)),
+            b'D' => drop(self.desk.close(session, Closing::Done)),
+            b'A' => drop(self.desk.close(session, Closing::Abort)),
             b'I' => drop(self.desk.idle(session, u64::from(input[length - 1]))),
             b'T' => self.later(session, Later::Close),
             _ => {}
@@ -415,7 +426,7 @@ impl Protocol for Echo {
         let (_, session, what) = self.later.remove(at.expect("an armed timer fires once"));
         let _ = match what {
             Later::Resume => self.desk.pause(session, false),
-            Later::Close => self.desk.close(session, false),
+            Later::Close => self.desk.close(session, Closing::Finish),
         };
     }
 

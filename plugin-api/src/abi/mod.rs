@@ -46,6 +46,8 @@ pub const LOG_ERROR: u32 = 3;
 pub const CLOSE_FINISH: u32 = 0;
 /// Forget what is queued and reset.
 pub const CLOSE_ABORT: u32 = 1;
+/// Send what is queued, then close without waiting for the peer's FIN.
+pub const CLOSE_DONE: u32 = 2;
 
 /// Half-close after these bytes.
 pub const WRITE_FINISH: u32 = 1;

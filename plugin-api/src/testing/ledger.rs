@@ -276,6 +276,7 @@ impl Ledger {
         let (closing, verb) = match how {
             abi::CLOSE_FINISH => (Closing::Finish, "close"),
             abi::CLOSE_ABORT => (Closing::Abort, "abort"),
+            abi::CLOSE_DONE => (Closing::Finish, "close, done,"),
             _ => {
                 self.broke(format!("close in the unknown way {how}"));
                 return abi::E_ARG;

@@ -88,7 +88,7 @@ impl Session {
     /// back here.
     pub(crate) fn tell(&mut self, cx: &mut Context, id: SessionId, answer: &[u8]) -> Result {
         match cx.write(id, answer) {
-            Ok(()) => cx.close(id, "answered"),
+            Ok(()) => cx.close_done(id, "answered"),
             Err(Error::Full) => {
                 self.last_words = answer.into();
                 Ok(())

@@ -237,7 +237,7 @@ impl Gopher {
             Said::Refused(answer, why) => {
                 cx.add(self.counts.refused, 1);
                 cx.log(Level::Debug, Some(id), format_args!("refused: {why}"));
-                self.pour(cx, id, Sending::of_bytes(answer, why));
+                self.pour(cx, id, Sending::of_refusal(answer, why));
                 Ok(())
             }
             Said::Asked(request, _) => {

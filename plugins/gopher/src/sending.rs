@@ -25,6 +25,8 @@ pub(crate) struct Sending {
     file: Option<(File, u64)>,
     lines: Option<Lines>,
     outcome: &'static str,
+    /// The peer may still be speaking.
+    refused: bool,
 }
 
 pub(crate) enum Next {
@@ -57,6 +59,15 @@ impl Sending {
             file: None,
             lines: None,
             outcome,
+            refused: false,
+        }
+    }
+
+    /// An answer to the first half of something, or to what is followed by more.
+    pub(crate) fn of_refusal(bytes: Vec<u8>, why: &'static str) -> Sending {
+        Sending {
+            refused: true,
+            ..Sending::of_bytes(bytes, why)
         }
     }
 
@@ -91,7 +102,10 @@ impl Sending {
         match self.lines.take() {
             Some(lines) => Ok(Next::Read(lines)),
             None => {
-                cx.close(id, self.outcome)?;
+                match self.refused {
+                    true => cx.close(id, self.outcome)?,
+                    false => cx.close_done(id, self.outcome)?,
+                }
                 Ok(Next::Done)
             }
         }

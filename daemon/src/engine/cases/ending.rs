@@ -3,7 +3,7 @@
 use super::play::{Feed, echo, hear, open, play, swallow, take};
 use crate::engine::connection::{LINGER_BYTES_MAX, LINGER_MS};
 use crate::engine::desk::{Refusal, Said};
-use crate::engine::session::{End, Fed, Token};
+use crate::engine::session::{Closing, End, Fed, Token};
 use crate::engine::streams::{After, READ_BYTES};
 
 #[test]
@@ -23,7 +23,7 @@ fn a_paused_session_that_closes_is_read_again_to_find_the_peers_fin() {
     streams
         .protocol
         .desk
-        .close(token, false)
+        .close(token, Closing::Finish)
         .expect("it is open");
     streams.wake(0, 0);
     assert_eq!(streams.pop_resumed(), Some(token));
@@ -33,7 +33,9 @@ fn a_paused_session_that_closes_is_read_again_to_find_the_peers_fin() {
 #[test]
 fn after_our_fin_the_peers_is_waited_for_but_not_for_ever() {
     let bye: Feed = |play, session, input| {
-        play.desk.close(session, false).expect("it is open");
+        play.desk
+            .close(session, Closing::Finish)
+            .expect("it is open");
         Fed::Took(input.len())
     };
     for ending in ["fin", "time", "bytes", "reset"] {
@@ -191,4 +193,35 @@ fn a_second_drain_can_only_hasten_the_end() {
     streams.drain(5000, 0);
     streams.expire(5001);
     assert_eq!(streams.protocol.closed, [(token, End::Drain)]);
+}
+
+#[test]
+fn who_closes_for_good_waits_for_nobody_unless_input_waits() {
+    let bye: Feed = |play, session, input| {
+        let said = play.desk.write(session, Said::Bytes(b"answer"), false);
+        said.expect("there is room");
+        play.desk.close(session, Closing::Done).expect("it is open");
+        Fed::Took(input.len())
+    };
+    for would_reset in [false, true] {
+        let mut streams = play(bye);
+        let token = open(&mut streams, 0);
+        hear(&mut streams, token, b"x");
+        assert!(streams.pieces(token).more_follows(), "the FIN does");
+        assert_eq!(take(&mut streams, token, 2, 0), After::Nothing);
+        assert_eq!(take(&mut streams, token, 4, 0), After::CloseAlone);
+        assert_eq!(streams.protocol.closed, [], "not before it was looked at");
+        let then = streams.looked(token, would_reset, 0);
+        if would_reset {
+            assert_eq!(then, After::ShutWriting);
+            assert!(streams.wants_read(token), "what waits is dropped");
+            hear(&mut streams, token, b"more");
+            streams.peer_finished(token, 1);
+        } else {
+            assert_eq!(then, After::Nothing);
+        }
+        assert_eq!(streams.protocol.closed, [(token, End::Finished)]);
+        let parted = streams.pop_parted().expect("its socket is to go");
+        assert!(!parted.reset);
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::files::{FILE_RANGES_MAX, HeldFile};
+use crate::engine::session::Closing;
 use crate::engine::streams::Streams;
 use crate::plan::Limits;
 
@@ -12,7 +13,7 @@ fn sends(play: &mut Play, session: Token, input: &[u8]) -> Fed {
             b'f' => play
                 .desk
                 .send_file(session, 10, 2000, || HeldFile::new("a file")),
-            b'c' => play.desk.close(session, false),
+            b'c' => play.desk.close(session, Closing::Finish),
             _ => play.desk.write(session, Said::Lent(nth, nth + 1), false),
         };
         if done.is_err() {
@@ -71,12 +72,12 @@ fn the_last_packet_before_a_file_waits_for_it_and_no_other() {
     let mut streams = play(sends);
     let token = open(&mut streams, 0);
     hear(&mut streams, token, b"abfde");
-    assert!(streams.pieces(token).file_follows());
+    assert!(streams.pieces(token).more_follows());
     take(&mut streams, token, 2, 0);
     streams.file_found(token, 2000, 0);
     streams.file_sent(token, 2000, 0);
     assert_eq!(streams.pieces(token).len(), 2);
-    assert!(!streams.pieces(token).file_follows());
+    assert!(!streams.pieces(token).more_follows());
 }
 
 #[test]

@@ -37,8 +37,10 @@ impl World {
             let peer = self.peers.get_mut(&token).expect("it is not parted with");
             assert!(!peer.fin_heard, "nothing follows our FIN");
             peer.hears.extend_from_slice(&content[from..from + bytes]);
-            if self.streams.file_sent(token, bytes, self.now_ms) == After::ShutWriting {
-                self.hear_fin(token);
+            match self.streams.file_sent(token, bytes, self.now_ms) {
+                After::ShutWriting => self.hear_fin(token),
+                After::CloseAlone => return self.look(token),
+                After::Nothing | After::SendFile => {}
             }
         }
         // What stands behind the files, or nothing.

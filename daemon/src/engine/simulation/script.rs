@@ -6,7 +6,7 @@ use slotmap::{Key, KeyData};
 
 use crate::engine::desk::{Desk, Refusal, Said};
 use crate::engine::files::HeldFile;
-use crate::engine::session::{End, Facts, Fed, Party, Protocol, TimerToken, Token};
+use crate::engine::session::{Closing, End, Facts, Fed, Party, Protocol, TimerToken, Token};
 
 pub(super) const RECORD: usize = 100;
 
@@ -125,7 +125,9 @@ impl Protocol for Script {
                     self.later(session);
                 }
                 if kind == Kind::Closer && before > 20_000 {
-                    self.desk.close(session, false).expect("it is open");
+                    let ways = [Closing::Finish, Closing::Done];
+                    let way = ways[self.random.below(2) as usize];
+                    self.desk.close(session, way).expect("it is open");
                 }
                 Fed::Took(input.len())
             }
@@ -156,7 +158,7 @@ impl Protocol for Script {
                     &input[..input.len() / 2],
                 );
                 if self.random.below(500) == 0 {
-                    let _ = self.desk.close(other, true);
+                    let _ = self.desk.close(other, Closing::Abort);
                 }
                 Fed::Took(input.len())
             }
@@ -229,7 +231,7 @@ impl Protocol for Script {
             .remove(at.expect("an armed timer fires once"));
         if self.random.below(3) == 0 {
             // Paused or not.
-            if self.desk.close(session, false) == Err(Refusal::Busy) {
+            if self.desk.close(session, Closing::Finish) == Err(Refusal::Busy) {
                 self.later(session);
             }
         } else if self.open.contains(&session) {

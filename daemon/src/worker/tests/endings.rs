@@ -1,6 +1,7 @@
 //! How a worker ends, and how it is woken: orders, the end of its channel, its plugin's threads.
 
 use super::*;
+use crate::worker::stream::{Heard, Stream};
 
 #[test]
 fn a_drain_finishes_the_quiet_ones_and_closes_the_rest_at_its_end() {
@@ -66,4 +67,34 @@ fn a_wake_from_another_thread_reaches_the_protocol() {
     }
     drop(stream);
     running.stop();
+}
+
+#[test]
+fn who_is_done_waits_for_no_peer_and_resets_none() {
+    let running = start(Mode::Done, limits());
+    let mut stream = running.connect();
+    stream.write_all(b"ask").expect("it is read");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("no reset");
+    assert_eq!(answer, b"bye");
+    // Our end is open still.
+    assert_eq!(running.event(), Event::Opened);
+    assert_eq!(running.event(), Event::Closed(End::Finished));
+    drop(stream);
+    assert_eq!(running.stop(), Outcome::Drained);
+}
+
+#[test]
+fn a_socket_closes_in_order_while_nothing_waits_in_it() {
+    let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+    let mut stream = Stream::new(ours.into(), 0);
+    assert!(stream.would_reset(), "nobody has said how it closes");
+    stream.closes_in_order = true;
+    assert!(!stream.would_reset());
+    theirs.write_all(b"more").expect("it is open");
+    assert!(stream.would_reset());
+    assert!(matches!(stream.read(&mut [0; 9]), Heard::Bytes(4)));
+    assert!(!stream.would_reset(), "it was read");
+    drop(theirs);
+    assert!(!stream.would_reset(), "a FIN is no input");
 }

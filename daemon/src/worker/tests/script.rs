@@ -3,7 +3,9 @@
 use std::sync::mpsc::Sender;
 
 use crate::engine::desk::{Desk, Said};
-use crate::engine::session::{Credentials, End, Facts, Fed, Party, Protocol, TimerToken, Token};
+use crate::engine::session::{
+    Closing, Credentials, End, Facts, Fed, Party, Protocol, TimerToken, Token,
+};
 
 pub(super) const CHUNK: usize = 10_000;
 
@@ -12,6 +14,8 @@ pub(super) enum Mode {
     Echo,
     /// Answers the first input and finishes.
     Once,
+    /// Answers once, and waits for nobody.
+    Done,
     /// Aborts at the first input.
     Abort,
     /// Consumes nothing.
@@ -102,9 +106,15 @@ impl Protocol for Script {
             }
             Mode::Once => {
                 let bye = self.desk.write(session, Said::Bytes(b"bye"), false);
-                bye.and(self.desk.close(session, false))
+                bye.and(self.desk.close(session, Closing::Finish))
                     .expect("it is open and empty");
                 Fed::Took(input.len())
+            }
+            Mode::Done => {
+                let bye = self.desk.write(session, Said::Bytes(b"bye"), false);
+                bye.and(self.desk.close(session, Closing::Done))
+                    .expect("it is open and empty");
+                Fed::Took(1)
             }
             Mode::Abort => Fed::Failed(End::Aborted),
             Mode::Deaf => Fed::Took(0),

@@ -1,0 +1,37 @@
+//! What follows when the output of a connection has left: its FIN, or its end.
+//!
+//! A protocol that closes as one that is done does not wait for the peer. Its socket is looked into once more
+//! right before it is closed, for closing one in which input waits would reset the connection and could
+//! destroy the answer. What comes after the close is answered with a reset all the same: that is what
+//! such a protocol has agreed to.
+//!
+//! Invariant: whether to close is the engine's to say; here is only asked what the socket holds.
+
+use super::turn::Worker;
+use super::{Orders, Wakes};
+use crate::engine::After;
+use crate::engine::session::{Protocol, Token};
+
+impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
+    /// What is left to do by others is returned.
+    pub(super) fn end_output(&mut self, token: Token, after: After) -> After {
+        let Some(stream) = self.sockets.get(token) else {
+            return After::Nothing;
+        };
+        match after {
+            After::Nothing | After::SendFile => after,
+            After::ShutWriting => {
+                stream.shut_writing();
+                After::Nothing
+            }
+            After::CloseAlone => {
+                let would_reset = stream.would_reset();
+                let then = self.streams.looked(token, would_reset, self.now_ms);
+                if then == After::ShutWriting {
+                    stream.shut_writing();
+                }
+                After::Nothing
+            }
+        }
+    }
+}
