@@ -44,7 +44,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             Order::Serve => {}
             Order::Drain { grace_ms, leaving } => {
                 self.take_what_waits(&leaving);
-                self.drain(Outcome::Drained, grace_ms);
+                if !self.hurry_giving(grace_ms) {
+                    self.drain(Outcome::Drained, grace_ms);
+                }
             }
             Order::Give { grace_ms, leaving } => {
                 self.take_what_waits(&leaving);

@@ -62,6 +62,11 @@ impl Giving {
         self.end_ms.min(self.heard_ms + SILENCE_MS)
     }
 
+    /// There is less time than was said.
+    pub(super) fn end_by(&mut self, end_ms: u64) {
+        self.end_ms = self.end_ms.min(end_ms);
+    }
+
     fn is_finished(&self) -> bool {
         let nowhere_to = self.room == Some(0);
         self.sent.is_empty() && (self.todo.is_empty() || nowhere_to)

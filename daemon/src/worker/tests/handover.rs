@@ -105,6 +105,30 @@ fn no_byte_is_lost_or_repeated_however_often_a_session_is_carried() {
     assert_eq!(at.stop(), Outcome::Drained);
 }
 
+/// Its place is wanted by a third, before the second has said how much room it has.
+#[test]
+fn a_giver_that_is_told_to_drain_gives_all_the_same() {
+    const SESSIONS: u64 = 200;
+    let mut at = start(Mode::Echo, limits());
+    let mut next = start(Mode::Echo, limits());
+    let mut streams: Vec<TcpStream> = (0..SESSIONS).map(|_| at.connect()).collect();
+    for stream in &mut streams {
+        round_trip(stream, b"hello");
+    }
+    let (gives, takes) = pair();
+    at.order(give(GRACE_MS), gives);
+    at.drain(100);
+    next.order(Order::Take {}, takes);
+    let board = at.board.clone();
+    assert_eq!(at.join(), Outcome::Drained);
+    assert_eq!(board.read(Counter::CarriedOut), SESSIONS);
+    for stream in &mut streams {
+        round_trip(stream, b"still here");
+    }
+    drop(streams);
+    assert_eq!(next.stop(), Outcome::Drained);
+}
+
 #[test]
 fn a_session_that_cannot_be_carried_stays_and_one_that_is_refused_ends_in_order() {
     for (from, to) in [(Mode::Stays, Mode::Echo), (Mode::Echo, Mode::Refuses)] {
