@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -69,12 +69,11 @@ impl Daemon {
 
     /// By a command that a test has put together: `run --json`.
     pub fn spawned(mut command: Command, directory: Arc<Directory>) -> Daemon {
-        let mut child = command
+        command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the daemon's binary");
+            .stderr(Stdio::piped());
+        let mut child = spawn(&mut command);
         let log = Log::follow(child.stderr.take().expect("piped"));
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped"))
@@ -279,6 +278,21 @@ impl Daemon {
                 expected,
                 "an error in the log that nobody expected:\n{line}"
             );
+        }
+    }
+}
+
+/// A program that was just copied is busy as long as a child which another case has forked meanwhile
+/// holds what it was written through: until its exec.
+fn spawn(command: &mut Command) -> Child {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                assert!(Instant::now() < until, "the daemon's binary: {error}");
+                std::thread::yield_now();
+            }
+            spawned => return spawned.expect("the daemon's binary"),
         }
     }
 }
