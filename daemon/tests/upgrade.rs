@@ -50,8 +50,15 @@ fn program(daemon: &Daemon) -> PathBuf {
 
 /// Puts a file in the program's place, as a package manager does.
 fn install(daemon: &Daemon, bytes: &[u8], mode: u32) {
-    let new = daemon.directory().join("program.new");
-    fs::write(&new, bytes).expect("written");
+    let (draft, new) = ["draft", "program.new"]
+        .map(|name| daemon.directory().join(name))
+        .into();
+    fs::write(&draft, bytes).expect("written");
+    // A program that this process had open could be busy: children of other cases inherit that.
+    let copied = std::process::Command::new("cp")
+        .args([&draft, &new])
+        .status();
+    assert!(copied.expect("cp runs").success());
     fs::set_permissions(&new, fs::Permissions::from_mode(mode)).expect("set");
     fs::rename(&new, program(daemon)).expect("renamed");
 }
