@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::deadlines::{Deadlines, What};
 use super::desk::{Ask, Piece};
 use super::lists::Lists;
-use super::output::{Spares, Splices, adopt};
+use super::output::{Spares, Splices, take_whole};
 use super::session::{Closing, End, Protocol, Token};
 use super::streams::Streams;
 
@@ -25,9 +25,9 @@ impl<P: Protocol> Streams<P> {
             ..
         } = self;
         let desk = protocol.desk();
-        let adopter = adopt(desk, connections, &mut self.spares);
+        let taker = take_whole(desk, connections, &mut self.spares);
         let mut lending = Lending {
-            adopter,
+            taker,
             to: self.lent_to.filter(|lent_to| callee == Some(*lent_to)),
             buffer: &self.buffer,
             copied: desk.bytes(),
@@ -82,7 +82,7 @@ impl<P: Protocol> Streams<P> {
 /// Where the bytes of writes are, and what is needed to queue them.
 struct Lending<'a> {
     /// Whose output has them all already.
-    adopter: Option<Token>,
+    taker: Option<Token>,
     /// Whose output may be spliced from the buffer: it is flushed right after.
     to: Option<Token>,
     buffer: &'a [u8],
@@ -102,7 +102,7 @@ fn carry_out_one<S>(
         Ask::Write { piece, .. } => {
             // Not when its output is on the way out already, or it is over.
             if connection.accepts_writes() {
-                if lending.adopter.is_none() {
+                if lending.taker.is_none() {
                     write(piece, session, connection, lending);
                 }
                 lists.touch(session, connection);
@@ -174,7 +174,7 @@ fn write<S>(
         copied,
         splices,
         spares,
-        adopter: _,
+        taker: _,
     } = lending;
     let output = &mut connection.output;
     match piece {

@@ -13,9 +13,9 @@ use std::slice;
 
 use super::files::{FILE_RANGES_MAX, FileRange, Ranges};
 
-mod adopting;
+mod whole;
 
-pub(super) use adopting::adopt;
+pub(super) use whole::take_whole;
 
 /// Slices offered to one system call.
 pub const PIECES_MAX: usize = 16;

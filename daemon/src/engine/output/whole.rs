@@ -16,16 +16,16 @@ use crate::engine::desk::{Ask, Desk, Piece};
 use crate::engine::session::Token;
 
 /// Copying fewer bytes costs less than finding out.
-const ADOPTED_BYTES_MIN: usize = 4096;
+const WHOLE_BYTES_MIN: usize = 4096;
 
 /// The session whose output has all asked-for bytes now, if there is one.
-pub(in crate::engine) fn adopt<S>(
+pub(in crate::engine) fn take_whole<S>(
     desk: &mut Desk,
     connections: &mut SlotMap<Token, Connection<S>>,
     spares: &mut Spares,
 ) -> Option<Token> {
     let length = desk.bytes().len();
-    if length < ADOPTED_BYTES_MIN {
+    if length < WHOLE_BYTES_MIN {
         return None;
     }
     let session = only_writer(desk)?;
@@ -70,7 +70,7 @@ mod tests {
     use crate::engine::limits::Spans;
     use crate::plan::Limits;
 
-    const LONG: usize = ADOPTED_BYTES_MIN;
+    const LONG: usize = WHOLE_BYTES_MIN;
 
     /// What is said, as (whom, bytes); whose is taken back; and who has bytes queued before.
     type Row = (&'static [(usize, usize)], Option<usize>, Option<usize>);
@@ -108,8 +108,8 @@ mod tests {
             if let Some(whose) = taken_back {
                 desk.undo_writes(tokens[whose]);
             }
-            let adopter = adopt(&mut desk, &mut connections, &mut spares);
-            assert_eq!(adopter, changes.then_some(tokens[0]), "{said:?}");
+            let taker = take_whole(&mut desk, &mut connections, &mut spares);
+            assert_eq!(taker, changes.then_some(tokens[0]), "{said:?}");
             if changes {
                 let whole: usize = said.iter().map(|(_, bytes)| bytes).sum();
                 assert_eq!(connections[tokens[0]].output.queue, vec![b'a'; whole]);
