@@ -147,7 +147,7 @@ fn wait_child(daemon: &Daemon, role: &str) -> i32 {
             return pid;
         }
         assert!(Instant::now() < until, "no {role}:\n{}", daemon.log());
-        std::thread::yield_now();
+        support::looking::again();
     }
 }
 
