@@ -122,7 +122,7 @@ impl Load {
         let (before, until) = (self.served.load(SeqCst), Instant::now() + PATIENCE);
         while self.served.load(SeqCst) < before + more {
             assert!(Instant::now() < until, "nobody is served any more");
-            thread::yield_now();
+            support::looking::again();
         }
     }
 
@@ -203,7 +203,7 @@ fn a_storm_of_hups_and_a_killed_worker_change_nothing_of_that() {
     let storm = thread::spawn(move || {
         while !stopped.load(SeqCst) {
             kill(pid, Signal::SIGHUP).expect("a living daemon");
-            thread::yield_now();
+            support::looking::again();
         }
     });
     for round in 0..3 {
@@ -233,7 +233,7 @@ fn wait_for_workers_only(daemon: &Daemon) {
     };
     while family_of(daemon.pid()) != sorted(daemon.worker_pids("echo")) {
         assert!(Instant::now() < until, "a child is left");
-        thread::yield_now();
+        support::looking::again();
     }
 }
 
@@ -334,7 +334,7 @@ fn rehearsal_of(daemon: &Daemon) -> u32 {
             return pid;
         }
         assert!(Instant::now() < until, "no rehearsal:\n{}", daemon.log());
-        thread::yield_now();
+        support::looking::again();
     }
 }
 

@@ -13,6 +13,7 @@ use crate::exit;
 use crate::lifecycle::{ServiceId, WorkerId};
 use crate::log;
 use crate::plan::{self, Step};
+use crate::sys::resident;
 
 impl Life {
     /// What serves now, to be gone back to.
@@ -160,5 +161,7 @@ impl Life {
         }
         self.prune();
         self.keep_listeners();
+        // The change is over, and what only it needed.
+        resident::let_go_of_code();
     }
 }

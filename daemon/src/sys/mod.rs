@@ -13,6 +13,7 @@ pub mod jail;
 pub mod orphan;
 pub mod passing;
 pub mod reap;
+pub mod resident;
 pub mod sandbox;
 pub mod shared_memory;
 pub mod socket_option;

@@ -142,7 +142,7 @@ impl Load {
                 "nobody is answered any more: {:?}",
                 self.short
             );
-            std::thread::yield_now();
+            crate::support::looking::again();
         }
     }
 

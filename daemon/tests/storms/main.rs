@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod beats;
 mod carries;
 mod changes;
 mod chats;

@@ -89,8 +89,9 @@ pub(crate) fn proportional_kib(daemon: &Daemon) -> u64 {
         .sum()
 }
 
+/// Memory of its own: what of its program is mapped comes and goes.
 pub(crate) fn resident_kib(pid: u32) -> u64 {
-    line_kib(&format!("/proc/{pid}/status"), "VmRSS:").expect("a living process")
+    line_kib(&format!("/proc/{pid}/status"), "RssAnon:").expect("a living process")
 }
 
 /// Of a process that has ended there is none.

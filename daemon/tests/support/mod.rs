@@ -11,6 +11,7 @@ pub mod directory;
 pub mod epilogue;
 pub mod fixtures;
 pub mod limits;
+pub mod looking;
 pub mod meeting;
 pub mod namespace;
 pub mod peer;
