@@ -32,6 +32,7 @@ mod pending;
 pub mod proxy;
 pub mod rates;
 pub mod replies;
+pub mod roll;
 pub mod session;
 mod streams;
 mod telling;

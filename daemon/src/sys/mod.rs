@@ -9,6 +9,7 @@ pub mod crash;
 pub mod datagram;
 pub mod exec;
 pub mod file;
+pub mod heap;
 pub mod jail;
 pub mod orphan;
 pub mod passing;

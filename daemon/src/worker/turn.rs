@@ -14,7 +14,7 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::time::{ClockId, clock_gettime};
-use slotmap::{Key, KeyData, SecondaryMap};
+use slotmap::{Key, KeyData};
 
 use super::blocking::{self, Blocking};
 use super::bus::{self, Bus};
@@ -27,6 +27,7 @@ use super::listener::Listener;
 use super::reserve::Reserve;
 use super::stream::{Heard, Stream};
 use super::{Orders, Outcome, Share, Wakes};
+use crate::engine::roll::Beside;
 use crate::engine::session::{Protocol, Token};
 use crate::engine::{After, Passed, Streams};
 use crate::log;
@@ -53,7 +54,7 @@ pub(super) struct Worker<P: Protocol, W, O> {
     pub(super) streams: Streams<P>,
     /// Connections that the event queue does not know yet.
     pub(super) unregistered: Vec<Token>,
-    pub(super) sockets: SecondaryMap<Token, Stream>,
+    pub(super) sockets: Beside<Stream>,
     pub(super) blocking: Blocking,
     pub(super) bus: Bus,
     pub(super) listeners: Vec<Listener>,
@@ -77,7 +78,7 @@ pub(super) struct Worker<P: Protocol, W, O> {
     /// Said to those who are turned away.
     pub(super) banner: String,
     /// Connections whose proxies have not said for whom they speak.
-    pub(super) strangers: SecondaryMap<Token, Box<Stranger>>,
+    pub(super) strangers: Beside<Box<Stranger>>,
     pub(super) reserve: Reserve,
     pub(super) drain_timeout_ms: u64,
     /// The clock, read once per turn.
@@ -130,7 +131,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             unregistered: Vec::new(),
             blocking,
             bus: Bus::default(),
-            sockets: SecondaryMap::new(),
+            sockets: Beside::default(),
             listeners,
             datagrams,
             worker_count: workers,
@@ -149,7 +150,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             send_buffer_bytes: share.send_buffer_bytes,
             gate,
             banner: share.access.banner_refused,
-            strangers: SecondaryMap::new(),
+            strangers: Beside::default(),
             reserve,
             drain_timeout_ms: share.drain_timeout_ms,
             now_ms,
