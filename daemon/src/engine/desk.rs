@@ -19,6 +19,7 @@ use super::output::Output;
 use super::session::{Closing, TimerToken, Token};
 
 mod carry;
+mod echo;
 mod whereabouts;
 
 /// One instance has no more timers than this; arming another is refused as full.
