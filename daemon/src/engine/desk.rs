@@ -20,6 +20,7 @@ use super::roll::Beside;
 use super::session::{Closing, TimerToken, Token};
 
 mod carry;
+mod echo;
 mod whereabouts;
 
 /// One instance has no more timers than this; arming another is refused as full.

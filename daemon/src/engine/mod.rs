@@ -15,6 +15,7 @@ mod connection;
 mod datagrams;
 mod deadlines;
 pub mod desk;
+mod echo;
 pub mod files;
 mod giving;
 pub mod handler;

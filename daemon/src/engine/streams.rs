@@ -378,12 +378,6 @@ impl<P: Protocol> Streams<P> {
         }
     }
 
-    /// The socket took so many bytes of the pieces; the rest is kept.
-    pub fn sent(&mut self, token: Token, bytes: usize, now_ms: u64) -> After {
-        self.taken(token, bytes);
-        self.account(token, bytes, now_ms)
-    }
-
     /// So many bytes have left, and the output knows it.
     pub(super) fn account(&mut self, token: Token, bytes: usize, now_ms: u64) -> After {
         let here = |connection: &&mut Connection<P::State>| !connection.is_away();

@@ -412,7 +412,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         let Some(stream) = self.sockets.get_mut(token) else {
             return After::Nothing;
         };
-        match stream.send(&self.streams.pieces(token)) {
+        let sent = match self.streams.echo(token) {
+            Some(echo) => stream.send_piece(echo),
+            None => stream.send(&self.streams.pieces(token)),
+        };
+        match sent {
             Ok(sent) => {
                 let after = self.streams.sent(token, sent, self.now_ms);
                 self.end_output(token, after)
