@@ -117,7 +117,10 @@ impl Wanted {
                 }
                 ("--only", Some(name)) => {
                     let workloads = || STREAMS.iter().chain(&DATAGRAMS);
-                    let others = || holes::names().chain([LIFE, IDLE, ROOMS, MEMBERS]);
+                    let others = || {
+                        let named = holes::names().chain(rooms::names());
+                        named.chain([LIFE, IDLE, ROOMS, MEMBERS])
+                    };
                     let known = || workloads().map(|w| w.name).chain(others());
                     if !known().any(|known| known == name) {
                         let names: Vec<&str> = known().collect();
@@ -193,9 +196,11 @@ fn measure(wanted: &Wanted) -> io::Result<()> {
     let company = &wanted.company;
     table::streams(|name| wanted.wants(name), company, wanted.pace())?;
     table::datagrams(|name| wanted.wants(name), company, wanted.pace())?;
-    if wanted.wants(ROOMS) {
-        rooms::measure(company.peers, wanted.pace())?;
-    }
+    let of_rooms = |name: &str| match wanted.only.as_deref() {
+        Some(ROOMS) => true,
+        _ => wanted.wants(name),
+    };
+    rooms::measure(of_rooms, company, wanted.pace())?;
     let of_gopher = |name: &str| match wanted.only.as_deref() {
         Some(holes::GOPHER) => true,
         _ => wanted.wants(name),

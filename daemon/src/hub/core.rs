@@ -34,6 +34,17 @@ pub const RECOVERY_MS: u64 = 2_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId(u64);
 
+impl MemberId {
+    /// For an event queue, which knows numbers only.
+    pub(super) fn number(self) -> u64 {
+        self.0
+    }
+
+    pub(super) fn numbered(number: u64) -> MemberId {
+        MemberId(number)
+    }
+}
+
 /// Who holds what is held elsewhere.
 pub(super) const NOBODY: MemberId = MemberId(0);
 

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::rc::Rc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -38,7 +39,7 @@ pub struct Sqlite {
     retention: Retention,
     topics: HashMap<(String, String), i64>,
     /// Appended and not handed over, by service and topic.
-    pending: HashMap<String, HashMap<String, Vec<Kept>>>,
+    pending: HashMap<String, HashMap<String, Vec<Rc<Kept>>>>,
     pending_count: usize,
     /// Appended and not committed.
     pub waiting: usize,
@@ -224,7 +225,7 @@ fn write(
     topics: &mut HashMap<(String, String), i64>,
     retention: Retention,
     line: Line<'_>,
-    messages: &[Kept],
+    messages: &[Rc<Kept>],
 ) -> rusqlite::Result<()> {
     let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
         return Ok(());
@@ -297,7 +298,7 @@ impl Store for Sqlite {
         recalled.unwrap_or_default()
     }
 
-    fn append(&mut self, line: Line<'_>, message: &Kept) {
+    fn append(&mut self, line: Line<'_>, message: &Rc<Kept>) {
         if self.database.is_none() {
             return;
         }
@@ -307,9 +308,9 @@ impl Store for Sqlite {
             None => self.pending.entry(line.service.to_owned()).or_default(),
         };
         match of_service.get_mut(line.topic) {
-            Some(messages) => messages.push(message.clone()),
+            Some(messages) => messages.push(Rc::clone(message)),
             None => {
-                of_service.insert(line.topic.to_owned(), vec![message.clone()]);
+                of_service.insert(line.topic.to_owned(), vec![Rc::clone(message)]);
             }
         }
         self.waiting += 1;

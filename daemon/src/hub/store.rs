@@ -3,6 +3,8 @@
 //! Invariant: for one topic, what is kept begins somewhere and goes on without a hole to the last
 //! message that was appended; it shrinks at its beginning only.
 
+use std::rc::Rc;
+
 /// A message of a topic, as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
@@ -33,7 +35,7 @@ pub trait Store {
     /// Whether history is being kept.
     fn keeps(&self) -> bool;
     fn recall(&mut self, line: Line<'_>, ids_max: usize) -> Remembered;
-    fn append(&mut self, line: Line<'_>, message: &Kept);
+    fn append(&mut self, line: Line<'_>, message: &Rc<Kept>);
     /// The highest number that was kept and is not any more, 0 if none.
     fn given_up(&mut self, line: Line<'_>) -> u64;
     /// The first number that is kept.

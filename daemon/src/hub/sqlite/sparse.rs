@@ -79,6 +79,8 @@ pub(super) fn note(database: &Connection, topic: i64, before: i64) -> Result<()>
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use super::*;
     use crate::hub::store::{Kept, Store};
 
@@ -95,7 +97,7 @@ mod tests {
             bytes: Box::default(),
         };
         let line = Line { topic, ..LINE };
-        sqlite.append(line, &message);
+        sqlite.append(line, &Rc::new(message));
     }
 
     #[test]
