@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use support::daemon::{Directory, polyport, run_to_end};
-use support::fixtures::build_fixture;
+use support::fixtures::{build, build_fixture};
 use support::plugins::{folder, smallest};
 
 /// The rules that a plugin breaks, each with a part of the problem.
@@ -127,6 +127,35 @@ fn problems(document: &Value) -> impl Iterator<Item = (&str, Option<&str>)> {
         let name = rule["name"].as_str();
         (name.expect("a name"), rule["problem"].as_str())
     })
+}
+
+#[test]
+fn the_examples_of_the_extensions_keep_every_rule() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../etc/gopher/about.txt");
+    let file = format!(
+        "file={}",
+        path.canonicalize().expect("it is there").display()
+    );
+    for (name, settings) in [
+        ("greeting", &[file.as_str()][..]),
+        ("sending", &[&file]),
+        ("proving", &[]),
+        ("carrying", &[]),
+        ("blocking", &[]),
+        ("counting", &[]),
+        ("shouting", &[]),
+    ] {
+        let source = Path::new("../plugin-api/examples")
+            .join(name)
+            .with_extension("c");
+        let plugin = build(&format!("example-{name}"), &source, "none");
+        let document = check(&plugin, &[], settings);
+        for (rule, problem) in problems(&document) {
+            // Whoever of a crowd does not read misses what the others hear.
+            let may_lose = name == "shouting" && rule == "full";
+            assert!(may_lose || problem.is_none(), "{name}: {document:#}");
+        }
+    }
 }
 
 #[test]
