@@ -70,7 +70,14 @@ impl Life {
             false => self.renew_hub(children, now_ms),
         }
         self.keep_listeners();
-        self.conclude_wish(&wish, exit::DONE, "done".to_owned(), steps, now_ms);
+        let text = match wish.goal {
+            Goal::Return(_) => {
+                "done; the files are as they were, and a reload changes to what they say: \
+                                 mend them first (`polyport config diff`), or the plugin"
+            }
+            _ => "done",
+        };
+        self.conclude_wish(&wish, exit::DONE, text.to_owned(), steps, now_ms);
     }
 
     /// A socket that goes on gets what is written for it now.
