@@ -82,7 +82,7 @@ soak:
 	    $(CARGO) test -p polyport-gopher --test parsers && \
 	    $(CARGO) test -p polyport --test faults blame && \
 	    $(CARGO) test -p polyport --test nats && \
-	    $(CARGO) test -p polyport --test reload --test upgrade && \
+	    $(CARGO) test -p polyport --test reload --test upgrade --test notify && \
 	    $(CARGO) test -p polyport --test provenance && \
 	    $(CARGO) test --release -p polyport --test storms -- --test-threads=1
 	@umask 022 && ./scripts/fuzz.sh

@@ -82,18 +82,20 @@ fn storm(name: &str, services: usize, victims: Victims) -> Storm {
         let passed = beats.next().min(left);
         left -= passed;
         // One that was killed is still named until it is reaped, and then it is nobody to be killed.
-        let mut alive: Vec<u32> = names.iter().flat_map(|n| daemon.worker_pids(n)).collect();
+        let mut alive = pids(&daemon.status());
         alive.retain(|pid| !killed.contains(pid));
-        storm.idle += if alive.is_empty() { passed } else { 0 };
-        let enough = match victims {
-            Victims::One => alive.len().saturating_sub(passed as usize),
-            Victims::All => 0,
-        };
-        while alive.len() > enough {
-            let pid = alive.swap_remove(dice.below(alive.len() as u64) as usize);
-            daemon.signal(pid, Signal::SIGKILL);
-            killed.insert(pid);
-            storm.kills += 1;
+        for _ in 0..passed {
+            let wanted = match victims {
+                Victims::One => alive.len().min(1),
+                Victims::All => alive.len(),
+            };
+            storm.idle += u64::from(wanted == 0);
+            for _ in 0..wanted {
+                let pid = alive.swap_remove(dice.below(alive.len() as u64) as usize);
+                daemon.signal(pid, Signal::SIGKILL);
+                killed.insert(pid);
+                storm.kills += 1;
+            }
         }
     }
     loads.iter().for_each(|load| load.goes_on(20));
@@ -129,6 +131,16 @@ fn storm(name: &str, services: usize, victims: Victims) -> Storm {
     assert!(storm.broken <= storm.in_service + storm.kills, "{storm:?}");
     daemon.finish(&["echo-".to_owned()]);
     storm
+}
+
+/// Of all workers.
+fn pids(status: &Value) -> Vec<u32> {
+    let services = status["services"].as_object().expect("services");
+    let workers = services.values().filter_map(|s| s["workers"].as_array());
+    let pids = workers
+        .flatten()
+        .filter_map(|worker| worker["pid"].as_u64());
+    pids.map(|pid| pid as u32).collect()
 }
 
 fn counted(service: &Value, name: &str) -> u64 {
