@@ -18,3 +18,4 @@ pub mod plugins;
 pub mod program;
 pub mod script;
 pub mod sockets;
+pub mod versions;
