@@ -4,8 +4,15 @@
 //! other libraries than glibc's nothing is asked, for they have no such call. Invariant: nothing that
 //! is in use is touched.
 
-/// Whole pages of it, wherever between others they lie. It looks at all that is free: for somebody who
-/// has freed a lot, not for every turn.
+use std::ffi::CStr;
+
+/// For the environment of a process that may free very much: malloc(3) keeps freed pieces of each size
+/// at hand, which costs a page wherever one of them lies in what could be given back. Only small ones
+/// are worth that; they are what is asked for most.
+pub const TUNABLES: &CStr = c"GLIBC_TUNABLES=glibc.malloc.tcache_max=128";
+
+/// Whole pages of what is free, wherever between others they lie. It looks at all of that: for somebody
+/// who has freed a lot, not for every turn.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim(3) takes the locks of malloc itself, and releases free memory only.

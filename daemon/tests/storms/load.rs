@@ -37,6 +37,8 @@ pub(crate) struct Tally {
     pub(crate) wrong: AtomicU64,
     /// Nothing came for as long as a test may wait.
     pub(crate) silent: AtomicU64,
+    /// Bytes that came back to those who stay.
+    returned: AtomicU64,
 }
 
 impl Tally {
@@ -118,7 +120,7 @@ impl Load {
             load.threads.push(std::thread::spawn(move || {
                 let mut stream = stream;
                 loop {
-                    tally.count(&converse(stream, &stop, usize::from(nth)));
+                    tally.count(&converse(stream, &stop, usize::from(nth), &tally.returned));
                     if stop.load(Ordering::Relaxed) {
                         break;
                     }
@@ -134,16 +136,12 @@ impl Load {
 
     /// Waits until so many more short connections were answered.
     pub(crate) fn goes_on(&self, count: u64) {
-        let enough = self.short.answered() + count;
-        let until = std::time::Instant::now() + PATIENCE;
-        while self.short.answered() < enough {
-            assert!(
-                std::time::Instant::now() < until,
-                "nobody is answered any more: {:?}",
-                self.short
-            );
-            crate::support::looking::again();
-        }
+        rises(&self.short.answered, count);
+    }
+
+    /// Waits until all that was under way to the long ones has come, and more.
+    pub(crate) fn flows(&self) {
+        rises(&self.long.returned, 4 * WINDOW as u64);
     }
 
     /// Lets all of them end in order; how the short and the long ones went, which a soak shows.
@@ -154,6 +152,16 @@ impl Load {
         }
         println!("short {:?}\nlong {:?}", self.short, self.long);
         (self.short, self.long)
+    }
+}
+
+fn rises(count: &AtomicU64, by: u64) {
+    let enough = count.load(Ordering::Relaxed) + by;
+    let until = std::time::Instant::now() + PATIENCE;
+    while count.load(Ordering::Relaxed) < enough {
+        let now = std::time::Instant::now();
+        assert!(now < until, "nobody is answered any more");
+        crate::support::looking::again();
     }
 }
 
@@ -201,7 +209,12 @@ fn exchange(address: SocketAddr, nth: u8, length: usize) -> Result<(), Failure> 
 
 /// Bytes both ways without a pause until it is told to stop; then everything that was said has to
 /// come back. Its peer is never a whole window ahead, so a load does not grow with its length.
-fn converse(mut stream: TcpStream, stop: &AtomicBool, seed: usize) -> Result<(), Failure> {
+fn converse(
+    mut stream: TcpStream,
+    stop: &AtomicBool,
+    seed: usize,
+    returned: &AtomicU64,
+) -> Result<(), Failure> {
     let (mut said, mut taken) = (0, 0);
     let mut piece = [0; PIECE_MAX];
     while !stop.load(Ordering::Relaxed) {
@@ -211,7 +224,9 @@ fn converse(mut stream: TcpStream, stop: &AtomicBool, seed: usize) -> Result<(),
             .map_err(|e| failure(&e))?;
         said += length;
         while said - taken > WINDOW {
-            taken += take_some(&stream, seed, taken, &mut piece)?;
+            let count = take_some(&stream, seed, taken, &mut piece)?;
+            returned.fetch_add(count as u64, Ordering::Relaxed);
+            taken += count;
         }
     }
     stream.shutdown(Shutdown::Write).map_err(|e| failure(&e))?;

@@ -16,6 +16,7 @@ mod chats;
 mod datagrams;
 mod deaths;
 mod idle;
+mod journey;
 mod load;
 mod probation;
 mod scarce;

@@ -19,3 +19,4 @@ pub mod plugins;
 pub mod program;
 pub mod script;
 pub mod sockets;
+pub mod versions;
