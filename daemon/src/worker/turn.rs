@@ -9,7 +9,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::ptr;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -41,6 +40,9 @@ const EVENTS_MAX: usize = 512;
 const WAKES_MAX: usize = 256;
 /// The longest wait; whatever the deadlines are, it fits the system call.
 const WAIT_MS_MAX: u64 = 60_000;
+
+/// What `sockets` has for each connection.
+const ROW_BYTES: usize = size_of::<(u64, Stream)>();
 
 // What an event is about. Tokens are above all others, for an epoch of 1 is bit 32.
 const CHANNEL: u64 = 0;
@@ -306,18 +308,18 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             let Some(token) = self.ready.pop_front() else {
                 return;
             };
-            self.fetch_ahead();
+            self.fetch_ahead(token);
             self.visit(token);
         }
     }
 
     /// Of very many connections none is in the caches when its turn comes. So memory is asked for two
     /// visits before, and what the plugin keeps one before, as the way there leads through the former.
-    fn fetch_ahead(&mut self) {
-        if let Some(token) = self.ready.get(1).copied() {
-            let socket = self.sockets.get(token);
-            ahead::fetch(socket.map_or(ptr::null(), |socket| ptr::from_ref(socket).cast()));
-            let lines = self.streams.whereabouts(token);
+    fn fetch_ahead(&mut self, here: Token) {
+        if let Some((socket, next)) = self.sockets.get(here).zip(self.ready.get(1)) {
+            let places = here.places_to(*next);
+            ahead::fetch(ahead::neighbour(socket, places, ROW_BYTES));
+            let lines = self.streams.whereabouts(here, places);
             lines.into_iter().for_each(ahead::fetch);
         }
         if let Some(token) = self.ready.front() {
