@@ -10,6 +10,7 @@
 
 mod calls;
 mod comparison;
+mod crowd;
 mod daemon;
 mod datagram_limit;
 mod datagrams;

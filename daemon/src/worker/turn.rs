@@ -328,7 +328,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     }
 
     /// Tells what was held back, reads once, and leaves the connection on the list if it can go on.
-    fn visit(&mut self, token: Token) {
+    pub(super) fn visit(&mut self, token: Token) {
         let Some(stream) = self.sockets.get_mut(token) else {
             return;
         };

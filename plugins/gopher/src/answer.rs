@@ -8,9 +8,9 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::cache::{Kept, Ready, SETTLED_MS};
+use crate::cache::{KEPT_FILE_BYTES_MAX, Kept, Ready, SETTLED_MS};
 use crate::gopherplus::{self, Ask, UNTIL_DOT, UNTIL_END};
-use crate::lookup::{Miss, Patience, Stamp};
+use crate::lookup::{self, Miss, Patience, Stamp};
 use crate::menu::{self, Here, Item, Style};
 use crate::selector::{self, candidates};
 use crate::settings::{Choices, Plus, Text};
@@ -170,7 +170,7 @@ fn show(
     let key = key(request, tree, path);
     let kept = site.cache().kept(&key, Instant::now());
     match kept {
-        Some(Kept::Menu(ready)) => {
+        Some(Kept::Ready(ready)) => {
             let mut is_fresh = true;
             for (path, stamp) in &ready.made_from {
                 match disk.look(path) {
@@ -179,11 +179,17 @@ fn show(
                 }
             }
             if is_fresh {
-                return Ok(ready_menu(request, Arc::clone(&ready.bytes), Vec::new()));
+                return Ok(Reply {
+                    outcome: ready.outcome,
+                    ..ready_menu(request, Arc::clone(&ready.bytes), Vec::new())
+                });
             }
         }
         Some(Kept::File) => match disk.known_file(path) {
             Ok((file, stamp)) => {
+                if let Some(ready) = ready_file(site, request, path, (&file, &stamp)) {
+                    site.cache().keep(key, ready, Instant::now());
+                }
                 return show_file(site, request, tree, path, (file, stamp), patience);
             }
             Err(Miss::NotNow) => return Err(Miss::NotNow),
@@ -234,6 +240,7 @@ fn show_folder(
     path: &[u8],
     key: Vec<u8>,
 ) -> Result<Reply, Miss> {
+    let begun = SystemTime::now();
     let built = build::menu(site, tree, path)?;
     let bytes: Arc<[u8]> = match request.manner {
         Manner::Plus(Ask::Item) => {
@@ -248,18 +255,43 @@ fn show_folder(
         manner => written(site, request, &built.items, path, manner),
     }
     .into();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now_ns = now.map_or(0, |now| i128::try_from(now.as_nanos()).unwrap_or(i128::MAX));
-    let settled = |stamp: &Stamp| now_ns - stamp.modified_ns() > i128::from(SETTLED_MS) * 1_000_000;
-    if built.made_from.iter().all(|(_, stamp)| settled(stamp)) {
+    let mut stamps = built.made_from.iter().map(|(_, stamp)| stamp);
+    if stamps.all(|stamp| is_settled(stamp, begun)) {
         let ready = Ready {
             bytes: Arc::clone(&bytes),
             made_from: built.made_from,
+            outcome: "a menu",
         };
         site.cache()
-            .keep(key, Kept::Menu(Arc::new(ready)), Instant::now());
+            .keep(key, Kept::Ready(Arc::new(ready)), Instant::now());
     }
     Ok(ready_menu(request, bytes, built.warnings))
+}
+
+/// Whether a change after this moment would show in the stamp.
+fn is_settled(stamp: &Stamp, moment: SystemTime) -> bool {
+    let since_1970 = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let moment_ns = i128::try_from(since_1970.as_nanos()).unwrap_or(i128::MAX);
+    moment_ns - stamp.modified_ns() > i128::from(SETTLED_MS) * 1_000_000
+}
+
+/// A small file that is asked for again and leaves as it is: kept like a menu, if it is in memory.
+fn ready_file(
+    site: &Site,
+    request: &Request,
+    path: &[u8],
+    (file, stamp): (&File, &Stamp),
+) -> Option<Kept> {
+    let leaves_as_it_is = (request.manner, site.choices.text) == (Manner::Gopher, Text::Raw);
+    let is_small = (1..=KEPT_FILE_BYTES_MAX).contains(&stamp.size);
+    if !leaves_as_it_is || !is_small || !is_settled(stamp, SystemTime::now()) {
+        return None;
+    }
+    Some(Kept::Ready(Arc::new(Ready {
+        bytes: lookup::in_memory(file, stamp.size as usize)?.into(),
+        made_from: vec![(path.to_vec(), *stamp)],
+        outcome: "a file",
+    })))
 }
 
 fn written(site: &Site, request: &Request, items: &[Item], path: &[u8], manner: Manner) -> Vec<u8> {

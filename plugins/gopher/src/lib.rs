@@ -168,7 +168,10 @@ impl Protocol for Gopher {
     }
 
     fn closed(&mut self, cx: &mut Context, id: SessionId, session: Session, _: End) {
-        self.sending.remove(&id);
+        // Nearly always nobody waits for room.
+        if !self.sending.is_empty() {
+            self.sending.remove(&id);
+        }
         self.disarm(cx, &session);
     }
 
