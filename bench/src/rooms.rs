@@ -23,6 +23,8 @@ pub(crate) const ROOMS: &str = "rooms";
 pub(crate) const MEMBERS: &str = "members";
 /// Silent members of whom one's memory is found.
 const SILENT: usize = 10_000;
+/// Those who come before them, and bring the code and the tables that any number needs into memory.
+const FIRST: usize = 500;
 
 /// As each is asked for.
 const LOADS: [(&str, Room); 4] = [
@@ -203,6 +205,7 @@ pub(crate) fn silent() -> io::Result<()> {
         .into_iter()
         .filter(|pid| *pid != worker && *pid != server.pid());
     let pids: Vec<u32> = std::iter::once(worker).chain(hub).collect();
+    let first = Generator::new(server.address, Dialect::LineChat, room(FIRST, 1), 8)?;
     let resident = |pid: u32| process::memory(pid).map(|memory| memory.resident);
     let before: Vec<u64> = pids
         .iter()
@@ -215,7 +218,7 @@ pub(crate) fn silent() -> io::Result<()> {
         let each = resident(*pid)?.saturating_sub(before) as f64 / SILENT as f64;
         println!("| {name}, resident per silent member, of {SILENT} | {each:.0} B |");
     }
-    drop(members);
+    drop((first, members));
     Ok(())
 }
 

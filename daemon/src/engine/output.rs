@@ -19,9 +19,12 @@ pub const PIECES_MAX: usize = 16;
 const SPLICES_MAX: usize = (PIECES_MAX - 1) / 2;
 /// Behind other bytes, copying less than this is cheaper than another slice.
 const SPLICE_BYTES_MIN: usize = 1024;
-/// Buffers kept for the next connection that needs one, and the largest that is worth keeping.
+/// Buffers kept for the next connection that needs one, and the largest that is worth keeping; and small
+/// ones, for a line that is said to very many at once.
 const SPARES_MAX: usize = 64;
 const SPARE_BYTES_MAX: usize = 64 * 1024;
+const SMALL_SPARES_MAX: usize = 2048;
+const SMALL_SPARE_BYTES_MAX: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Output {
@@ -363,18 +366,27 @@ impl<'a> Pieces<'a> {
 /// Empty buffers that go from the connections that are done with them to those that need one, so
 /// that a quiet connection holds no memory and a busy one allocates none.
 #[derive(Debug, Default)]
-pub(super) struct Spares(Vec<Vec<u8>>);
+pub(super) struct Spares {
+    large: Vec<Vec<u8>>,
+    /// Apart, so that many of them leave the others their places.
+    small: Vec<Vec<u8>>,
+}
 
 impl Spares {
     pub(super) fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_default()
+        let spare = self.large.pop().or_else(|| self.small.pop());
+        spare.unwrap_or_default()
     }
 
     pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
-        let worth_it = (1..=SPARE_BYTES_MAX).contains(&buffer.capacity());
-        if worth_it && self.0.len() < SPARES_MAX {
+        let (spares, most) = match buffer.capacity() {
+            1..=SMALL_SPARE_BYTES_MAX => (&mut self.small, SMALL_SPARES_MAX),
+            1..=SPARE_BYTES_MAX => (&mut self.large, SPARES_MAX),
+            _ => return,
+        };
+        if spares.len() < most {
             buffer.clear();
-            self.0.push(buffer);
+            spares.push(buffer);
         }
     }
 }

@@ -3,8 +3,7 @@
 //! It has one thread, the plan's identity, and a sandbox in which only the folder of its database can be
 //! written. It ends when the supervisor says so or is gone, and writes down first what is not written.
 //!
-//! Invariant: nothing here waits but the one wait of each turn; what the event queue looks for at an end is
-//! what `End::interest` says.
+//! Invariant: nothing here waits but the one wait of each turn.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -30,6 +29,10 @@ use crate::plan::{DaemonPlan, Needs};
 use crate::sys::sandbox::{self, Profile};
 use crate::sys::{jail, orphan, spawn};
 
+mod end;
+
+use end::End;
+
 /// The folder in the state directory.
 pub const FOLDER: &str = "bus";
 const FILE: &str = "history.sqlite";
@@ -39,6 +42,8 @@ const COPY: &str = "cluster.sqlite";
 const FAREWELL_MS: u64 = 2_000;
 /// What one read may bring.
 const READ_BYTES: usize = 256 * 1024;
+/// Memory of an input that is kept when it is empty.
+const INPUT_BYTES_KEPT: usize = 64 * 1024;
 /// Waiting no longer than this shows that the clock of the day went on.
 const PATIENCE_MS: u64 = 60_000;
 /// Events taken from the queue in one turn.
@@ -139,30 +144,6 @@ struct Process {
     sweep_at_ms: u64,
 }
 
-/// A member's socket, and what of a frame has come by it.
-struct End {
-    socket: OwnedFd,
-    input: Vec<u8>,
-    readable: bool,
-    writable: bool,
-    /// Nothing more comes, and nothing can be sent; why.
-    over: Option<&'static str>,
-    /// What the event queue looks for; `None` if it does not know of this end.
-    watched: Option<EpollFlags>,
-}
-
-impl End {
-    fn interest(&self, may_hear: bool) -> Option<EpollFlags> {
-        if self.over.is_some() {
-            return None;
-        }
-        let mut flags = EpollFlags::empty();
-        flags.set(EpollFlags::EPOLLIN, may_hear);
-        flags.set(EpollFlags::EPOLLOUT, !self.writable);
-        Some(flags)
-    }
-}
-
 impl Process {
     fn new(store: Sqlite, replaces: bool) -> io::Result<Process> {
         Ok(Process {
@@ -189,15 +170,7 @@ impl Process {
             self.hub.follow(service, position);
         }
         let id = self.hub.attach(service, knew);
-        let end = End {
-            socket,
-            input: Vec::new(),
-            readable: false,
-            writable: true,
-            over: None,
-            watched: None,
-        };
-        self.members.insert(id, end);
+        self.members.insert(id, End::of(socket));
     }
 
     fn run(&mut self, channel: &Channel) {
@@ -243,7 +216,12 @@ impl Process {
 
     /// True if the supervisor has something to say.
     fn wait(&mut self) -> bool {
-        self.watch_ends();
+        for (id, end) in &mut self.members {
+            let may_hear = self.hub.may_hear(*id);
+            if let Err(error) = end.watch(&self.epoll, id.number(), may_hear) {
+                tracing::error!("a member's end cannot be watched: {error}");
+            }
+        }
         let timeout = EpollTimeout::try_from(self.patience_ms()).unwrap_or(EpollTimeout::MAX);
         let heard = match self.epoll.wait(&mut self.events, timeout) {
             Ok(heard) => heard,
@@ -270,26 +248,6 @@ impl Process {
             }
         }
         order
-    }
-
-    /// The event queue looks for what it should; nearly always it does so already.
-    fn watch_ends(&mut self) {
-        for (id, end) in &mut self.members {
-            let wanted = end.interest(self.hub.may_hear(*id));
-            if wanted == end.watched {
-                continue;
-            }
-            let event = |flags| EpollEvent::new(flags, id.number());
-            let done = match (end.watched, wanted) {
-                (None, Some(flags)) => self.epoll.add(&end.socket, event(flags)),
-                (_, Some(flags)) => self.epoll.modify(&end.socket, &mut event(flags)),
-                (_, None) => self.epoll.delete(&end.socket),
-            };
-            match done {
-                Ok(()) => end.watched = wanted,
-                Err(error) => tracing::error!("a member's end cannot be watched: {error}"),
-            }
-        }
     }
 
     fn patience_ms(&self) -> u64 {
@@ -371,6 +329,9 @@ impl Process {
             }
         }
         end.input.drain(..at);
+        if end.input.is_empty() && end.input.capacity() > INPUT_BYTES_KEPT {
+            end.input = Vec::new();
+        }
         // What it has said may have to wait for the end of a recovery.
         if let (Some(why), Ok(None)) = (end.over, next_frame(&end.input)) {
             self.part(id, why);
@@ -384,10 +345,8 @@ impl Process {
     }
 
     fn close(&mut self, id: MemberId) {
-        if let Some(end) = self.members.remove(&id)
-            && end.watched.is_some()
-        {
-            let _ = self.epoll.delete(&end.socket);
+        if let Some(end) = self.members.remove(&id) {
+            end.close(&self.epoll);
         }
     }
 

@@ -4,13 +4,15 @@
 //! message that was appended; it shrinks at its beginning only.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A message of a topic, as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
     pub sequence: u64,
     pub time_ms: u64,
-    pub id: Box<[u8]>,
+    /// Shared with what knows a retry by it; messages of a cluster come from another thread.
+    pub id: Arc<[u8]>,
     pub bytes: Box<[u8]>,
 }
 
@@ -27,7 +29,7 @@ pub struct Remembered {
     /// The highest number that was given, 0 if none.
     pub last: u64,
     /// Ids of the latest messages with their numbers, the oldest first.
-    pub ids: Vec<(Box<[u8]>, u64)>,
+    pub ids: Vec<(Arc<[u8]>, u64)>,
 }
 
 /// History. What fails is the backend's to report; it answers as if it kept nothing from then on.

@@ -93,7 +93,7 @@ mod tests {
         let message = Kept {
             sequence,
             time_ms,
-            id: Box::default(),
+            id: Default::default(),
             bytes: Box::default(),
         };
         let line = Line { topic, ..LINE };
