@@ -18,11 +18,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use folder::Folder;
-use targets::{plugin, written};
+use targets::{descriptor, plugin, written};
 
 /// These take a plugin as well.
 const SETTINGS: &str = "settings";
 const PLUGIN: &str = "plugin";
+const DESCRIPTOR: &str = "descriptor";
 
 /// Of each corpus, in a run that is not to last.
 const MUTATIONS: u64 = 300;
@@ -50,9 +51,13 @@ fn every_target_keeps_its_promise_on_the_kept_corpus_and_mutations_of_it() {
     feed(SETTINGS, |bytes| {
         written::settings(&asks, bytes) == Some(true)
     });
-    let plays = folder.take(&folder.install("plays"));
-    let plays = plays.unwrap_or_else(|e| panic!("{e}"));
+    let stored = |fixture| {
+        let taken = folder.take(&folder.install(fixture));
+        taken.unwrap_or_else(|e| panic!("{e}"))
+    };
+    let (plays, drawn) = (stored("plays"), stored("drawn"));
     feed(PLUGIN, |bytes| plugin::plugin(&plays, bytes));
+    feed(DESCRIPTOR, |bytes| descriptor::descriptor(&drawn, bytes));
 }
 
 fn feed(name: &str, target: impl Fn(&[u8]) -> bool) {
@@ -75,7 +80,7 @@ fn feed(name: &str, target: impl Fn(&[u8]) -> bool) {
 #[test]
 fn corpus_targets_and_the_fuzzer_s_programs_are_the_same() {
     let mut names: BTreeSet<String> = targets::ALL.map(|(name, _)| name.to_owned()).into();
-    names.extend([SETTINGS, PLUGIN].map(str::to_owned));
+    names.extend([SETTINGS, PLUGIN, DESCRIPTOR].map(str::to_owned));
     names.extend(OF_PLUGINS.map(str::to_owned));
     for folder in ["corpus", "fuzz_targets"] {
         let stems = entries(&root().join(folder)).into_iter().map(|path| {

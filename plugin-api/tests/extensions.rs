@@ -60,7 +60,7 @@ fn a_file_is_sent_before_the_end() {
     let mut host = setup.start().expect("it is not opened yet");
     let peer = host.connect();
     host.send(peer, b"?");
-    assert_eq!(host.sent_files(peer), [0..5000]);
+    assert_eq!(host.sent_files(peer), vec![0..5000]);
     host.peer_finishes(peer);
     assert_eq!(host.end(peer), Some(End::Finished));
 }

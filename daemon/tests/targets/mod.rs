@@ -12,6 +12,7 @@
     reason = "each program feeds the targets that it needs"
 )]
 
+pub mod descriptor;
 pub mod engine;
 pub mod moved;
 pub mod plugin;
@@ -21,7 +22,8 @@ pub mod written;
 
 pub type Target = fn(&[u8]) -> bool;
 
-/// Named as their folders in `fuzz/corpus`. `written::settings` and `plugin::plugin` take a plugin as well.
+/// Named as their folders in `fuzz/corpus`. `written::settings`, `plugin::plugin` and
+/// `descriptor::descriptor` take a plugin as well.
 pub const ALL: [(&str, Target); 12] = [
     ("access_times", written::access_times),
     ("carried", moved::carried),
