@@ -380,8 +380,9 @@ impl Spares {
 
     pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
         let (spares, most) = match buffer.capacity() {
-            1..=SMALL_SPARE_BYTES_MAX => (&mut self.small, SMALL_SPARES_MAX),
-            1..=SPARE_BYTES_MAX => (&mut self.large, SPARES_MAX),
+            0 => return,
+            bytes if bytes <= SMALL_SPARE_BYTES_MAX => (&mut self.small, SMALL_SPARES_MAX),
+            bytes if bytes <= SPARE_BYTES_MAX => (&mut self.large, SPARES_MAX),
             _ => return,
         };
         if spares.len() < most {
