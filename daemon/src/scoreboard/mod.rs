@@ -33,7 +33,7 @@ const COUNTERS_AT: usize = HEADER_WORDS + SLOTS * SLOT_WORDS;
 const COUNTER_WORDS: usize = 64;
 const CRASH_AT: usize = COUNTERS_AT + COUNTER_WORDS;
 /// A mapping begins at a page, so each thread has a cache line for what it writes all the time.
-const _: () = assert!(HEADER_WORDS * 8 % 64 == 0 && SLOT_WORDS * 8 == 64);
+const _: () = assert!((HEADER_WORDS * 8).is_multiple_of(64) && SLOT_WORDS * 8 == 64);
 /// Bytes of the whole.
 pub const BYTES: usize =
     (CRASH_AT + crash::AREA_WORDS + soft::AREA_WORDS + metrics::AREA_WORDS) * 8;
