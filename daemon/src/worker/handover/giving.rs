@@ -39,9 +39,6 @@ pub(super) struct Giving {
     end_ms: u64,
 }
 
-/// A batch has no more: whoever is under way takes memory in both workers.
-const SESSIONS_ENOUGH: usize = BATCH_SESSIONS_MAX / 2;
-
 enum Next {
     GoOn,
     /// The taker is gone, or nothing sensible comes from there.
@@ -166,7 +163,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     }
 
     fn send_batch(&mut self, giving: &mut Giving) -> Next {
-        let most = giving.room.unwrap_or(0).min(SESSIONS_ENOUGH);
+        let most = giving.room.unwrap_or(0).min(BATCH_SESSIONS_MAX);
         let (mut tokens, mut records, mut bytes) = (Vec::new(), Vec::new(), 0);
         while tokens.len() < most && bytes < BATCH_BYTES_ENOUGH {
             let Some(token) = giving.todo.pop() else {
