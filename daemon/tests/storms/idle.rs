@@ -64,10 +64,12 @@ fn a_storm_of_reloads_over_idle_connections_holds_two_generations_and_one_more_p
 }
 
 /// Each worker has its part of the limit, and shards are not filled evenly: with room for just as many
-/// as come, the last ones would wait in the queue of one worker while the other has room.
+/// as come, the last ones would wait in the queue of one worker while the other has room. However long
+/// it takes, nobody is closed for that.
 fn roomy(nth: usize) -> String {
-    let limits = "[services.echo.limits]\nconnections = 15000\n";
-    carrying(WORKERS, nth) + limits
+    let limits = "[services.echo.limits]\nconnections = 15000\nidle = \"1d\"\n";
+    let patient = "[daemon]\ndrain_timeout = \"1h\"\n";
+    format!("{patient}{}{limits}", carrying(WORKERS, nth))
 }
 
 /// What became of whoever is not, is in the log.
