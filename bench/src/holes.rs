@@ -21,6 +21,8 @@ use crate::tally::pattern;
 
 /// What is asked for with `--only`, for all workloads here.
 pub(crate) const GOPHER: &str = "gopher";
+/// The same, for whether a very large folder holds anybody up.
+const CROWD: &str = "gopher-crowd";
 
 /// Names of the folder whose listing is measured.
 const ENTRIES: usize = 1000;
@@ -70,7 +72,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     WORKLOADS
         .iter()
         .map(|workload| workload.name)
-        .chain([GOPHER])
+        .chain([GOPHER, CROWD])
 }
 
 /// Prints a table of what is wanted of it.
@@ -81,9 +83,24 @@ pub(crate) fn measure(
 ) -> io::Result<()> {
     let workloads = WORKLOADS.iter().filter(|workload| wanted(workload.name));
     let workloads: Vec<&Workload> = workloads.collect();
-    if workloads.is_empty() {
-        return Ok(());
+    if !workloads.is_empty() {
+        compare(&workloads, before, pace)?;
     }
+    if wanted(CROWD) {
+        crowd()?;
+    }
+    Ok(())
+}
+
+fn crowd() -> io::Result<()> {
+    let hole = hole()?;
+    let root = hole.path().to_owned();
+    let limit = Server::limit_of_hole("limit", &root)?;
+    let daemon = daemon::start("crowd", Serves::Hole { root, cache: false })?;
+    crowd::measure(hole.path(), daemon.address, limit.address)
+}
+
+fn compare(workloads: &[&Workload], before: Option<&Path>, pace: Pace) -> io::Result<()> {
     let hole = hole()?;
     let root = hole.path();
     let serves = |cache: bool| Serves::Hole {
@@ -128,10 +145,6 @@ pub(crate) fn measure(
         for (server, own) in servers.iter().zip(&turns) {
             println!("{}", row(workload, server, own, &servers, &turns));
         }
-    }
-    if wanted(GOPHER) {
-        let daemon = daemon::start("crowd", serves(false))?;
-        crowd::measure(root, daemon.address, servers[0].address)?;
     }
     Ok(())
 }

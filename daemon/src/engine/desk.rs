@@ -123,7 +123,7 @@ pub struct Desk {
     output_bytes_max: usize,
     timers: SlotMap<TimerToken, u64>,
     asks: Vec<Ask>,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     faults: Vec<String>,
     /// Sessions whose first refusal since the last clearing this is.
     refusals: Vec<Token>,

@@ -13,6 +13,10 @@ use std::slice;
 
 use super::files::{FILE_RANGES_MAX, FileRange, Ranges};
 
+mod whole;
+
+pub(super) use whole::take_whole;
+
 /// Slices offered to one system call.
 pub const PIECES_MAX: usize = 16;
 /// Each splice may be surrounded by queued bytes, and all of them must fit in one offer.
