@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::chats::{self, Session};
-use crate::load::Load;
+use crate::load::{Load, WINDOW, rises};
 use crate::scene::{carrying, reload, scale, settled};
 use crate::support::daemon::{Daemon, Directory};
 use crate::support::versions::{another_version, install, install_first, upgrade};
@@ -63,7 +63,8 @@ fn a_session_goes_through_reloads_and_upgrades_by_turns_without_a_byte_lost_or_r
 /// Everybody is where the change has brought them to, and is served there.
 fn goes_on(daemon: &Daemon, echo: &Load, chat: &mut Numbered) {
     settled(daemon);
-    echo.flows();
+    // All that was under way to it has come, and more.
+    rises(&echo.long.returned, 4 * WINDOW as u64);
     chat.hears();
 }
 

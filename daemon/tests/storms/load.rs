@@ -20,7 +20,7 @@ use crate::support::daemon::PATIENCE;
 /// What is said, and compared, at a time.
 const PIECE_MAX: usize = 16_384;
 /// What may be on its way of a long connection.
-const WINDOW: usize = 8_192;
+pub(crate) const WINDOW: usize = 8_192;
 /// So much of a short connection is on its way before anything is read.
 const SHORT_MAX: usize = 3 * PIECE_MAX;
 
@@ -38,7 +38,7 @@ pub(crate) struct Tally {
     /// Nothing came for as long as a test may wait.
     pub(crate) silent: AtomicU64,
     /// Bytes that came back to those who stay.
-    returned: AtomicU64,
+    pub(crate) returned: AtomicU64,
 }
 
 impl Tally {
@@ -139,11 +139,6 @@ impl Load {
         rises(&self.short.answered, count);
     }
 
-    /// Waits until all that was under way to the long ones has come, and more.
-    pub(crate) fn flows(&self) {
-        rises(&self.long.returned, 4 * WINDOW as u64);
-    }
-
     /// Lets all of them end in order; how the short and the long ones went, which a soak shows.
     pub(crate) fn end(self) -> (Arc<Tally>, Arc<Tally>) {
         self.stop.store(true, Ordering::Relaxed);
@@ -155,7 +150,8 @@ impl Load {
     }
 }
 
-fn rises(count: &AtomicU64, by: u64) {
+/// Waits until a count of a load that goes on is so much higher.
+pub(crate) fn rises(count: &AtomicU64, by: u64) {
     let enough = count.load(Ordering::Relaxed) + by;
     let until = std::time::Instant::now() + PATIENCE;
     while count.load(Ordering::Relaxed) < enough {
