@@ -33,6 +33,7 @@ pub mod proxy;
 pub mod rates;
 pub mod replies;
 pub mod session;
+mod spares;
 mod streams;
 mod telling;
 mod whereabouts;
