@@ -35,6 +35,7 @@ pub mod rates;
 pub mod replies;
 pub mod roll;
 pub mod session;
+mod spares;
 mod streams;
 mod telling;
 mod whereabouts;

@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::slice;
 
 use super::files::{FILE_RANGES_MAX, FileRange, Ranges};
+pub(super) use super::spares::Spares;
 
 mod whole;
 
@@ -23,12 +24,6 @@ pub const PIECES_MAX: usize = 16;
 const SPLICES_MAX: usize = (PIECES_MAX - 1) / 2;
 /// Behind other bytes, copying less than this is cheaper than another slice.
 const SPLICE_BYTES_MIN: usize = 1024;
-/// Buffers kept for the next connection that needs one, and the largest that is worth keeping; and small
-/// ones, for a line that is said to very many at once.
-const SPARES_MAX: usize = 64;
-const SPARE_BYTES_MAX: usize = 64 * 1024;
-const SMALL_SPARES_MAX: usize = 2048;
-const SMALL_SPARE_BYTES_MAX: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Output {
@@ -363,35 +358,6 @@ impl<'a> Pieces<'a> {
                 pieces[*count] = piece;
                 *count += 1;
             }
-        }
-    }
-}
-
-/// Empty buffers that go from the connections that are done with them to those that need one, so
-/// that a quiet connection holds no memory and a busy one allocates none.
-#[derive(Debug, Default)]
-pub(super) struct Spares {
-    large: Vec<Vec<u8>>,
-    /// Apart, so that many of them leave the others their places.
-    small: Vec<Vec<u8>>,
-}
-
-impl Spares {
-    pub(super) fn take(&mut self) -> Vec<u8> {
-        let spare = self.large.pop().or_else(|| self.small.pop());
-        spare.unwrap_or_default()
-    }
-
-    pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
-        let (spares, most) = match buffer.capacity() {
-            0 => return,
-            bytes if bytes <= SMALL_SPARE_BYTES_MAX => (&mut self.small, SMALL_SPARES_MAX),
-            bytes if bytes <= SPARE_BYTES_MAX => (&mut self.large, SPARES_MAX),
-            _ => return,
-        };
-        if spares.len() < most {
-            buffer.clear();
-            spares.push(buffer);
         }
     }
 }
