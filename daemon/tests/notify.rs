@@ -8,11 +8,12 @@ mod support;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, IoSliceMut, Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
@@ -281,6 +282,37 @@ fn an_activated_socket_is_served_and_never_stored() {
     assert_eq!(line, "hello\n");
     drop(peer);
     manager.stop(child);
+}
+
+/// A drain may take longer than the manager waits by itself, so it is asked for more time again and
+/// again: here a second time, while somebody stays.
+#[test]
+fn a_long_drain_asks_for_more_time_again() {
+    let manager = Manager::new("notify-drain");
+    let (tcp, _) = ports();
+    let echo = service("echo", "echo", &format!("tcp://127.0.0.1:{tcp}"));
+    manager.configure(&format!("drain_timeout = \"60s\"\n{echo}"));
+    let mut child = manager.start(&[]);
+    stored(
+        &manager,
+        "READY=1\nSTATUS=Serving 1 of 1 services with 1 workers\n",
+    );
+    // Whoever does not read is owed more than the kernel holds for it.
+    let mut staying = TcpStream::connect(("127.0.0.1", tcp)).expect("connected");
+    let mut writing = staying.try_clone().expect("another descriptor");
+    let writer = thread::spawn(move || writing.write_all(&vec![b'y'; 64 * 1024 * 1024]));
+    staying.read_exact(&mut [0]).expect("a worker has it");
+    signal(&child, Signal::SIGTERM);
+    manager.expect("STOPPING=1\nSTATUS=Stopping: what is open is being finished\n");
+    manager.expect("EXTEND_TIMEOUT_USEC=20000000\n");
+    manager.expect("EXTEND_TIMEOUT_USEC=20000000\n");
+    staying.shutdown(Shutdown::Both).expect("shut");
+    let written = writer.join().expect("no panic");
+    written.expect_err("nobody read it to its end");
+    drop(staying);
+    manager.expect("STATUS=\n");
+    drop(manager.expect("BARRIER=1\n"));
+    assert!(child.wait().expect("ended").success(), "{}", manager.log());
 }
 
 #[test]

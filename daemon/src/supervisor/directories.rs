@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::{AccessFlags, access};
 
 use crate::control;
 use crate::plan::DaemonPlan;
@@ -25,7 +26,16 @@ impl Directories {
     pub(super) fn claim(plan: &DaemonPlan) -> Result<Directories, String> {
         make("run_dir", &plan.run_dir)?;
         make("state_dir", &plan.state_dir)?;
-        make("state_dir", &plan.state_dir.join("plugins"))?;
+        let store = plan.state_dir.join("plugins");
+        make("state_dir", &store)?;
+        // Nothing would be written there before the first service wants its plugin, and none could serve.
+        access(&store, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|errno| {
+            let (place, why) = (store.display(), errno.desc());
+            format!(
+                "daemon.state_dir: cannot write in {place}: {why}; make it writable for the \
+                 daemon's user, or choose another"
+            )
+        })?;
         let path = plan.run_dir.join("polyport.lock");
         let problem = |error: &dyn std::fmt::Display| {
             format!("daemon.run_dir: cannot lock {}: {error}", path.display())

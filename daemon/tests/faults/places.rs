@@ -68,6 +68,25 @@ fn a_directory_that_is_read_only_or_full_is_named_with_the_remedy() {
         unmount(&directory.path().join(place));
     }
 
+    // The folders are there from before, and nothing can be written in them any more.
+    let directory = Directory::new("places-turned");
+    let state = directory.path().join("state");
+    mount(&state, "mode=755");
+    fs::create_dir(state.join("plugins")).expect("made");
+    let remount = program("mount", "mount")
+        .args(["-o", "remount,ro"])
+        .arg(&state)
+        .status();
+    assert!(remount.expect("mount runs").success());
+    let (code, said) = Daemon::refuse_in(&directory, &text);
+    assert_eq!(code, SYSTEM, "{said}");
+    assert!(
+        said.contains("daemon.state_dir: cannot write in ")
+            && said.contains("ead-only file system"),
+        "{said}"
+    );
+    unmount(&state);
+
     // Folders are there, but no room for a copy of the plugin: its service fails and says so.
     let directory = Arc::new(Directory::new("places-full"));
     mount(&directory.path().join("state"), "mode=755,size=8k");

@@ -170,6 +170,38 @@ fn workers_become_the_user_that_is_named() {
     scene.finish(&[]);
 }
 
+/// One service's own user stands in place of the daemon's, for that service alone.
+#[test]
+fn workers_of_a_service_become_the_user_that_it_names() {
+    if !Uid::effective().is_root() {
+        // What is said then is the case above.
+        return;
+    }
+    let own = "user = \"daemon\"\n";
+    let text = config("user = \"nobody\"\n", &smallest(), own);
+    let scene = Scene::of(Daemon::start("procfs-own-user", &text));
+    for (service, name) in [("good", "nobody"), ("bad", "daemon")] {
+        let user = User::from_name(name)
+            .expect("the user database")
+            .expect("a user everywhere");
+        for pid in scene.daemon.worker_pids(service) {
+            let four = |id: u32| [id.to_string().as_str(); 4].join("\t");
+            assert_eq!(
+                status_line(pid, "Uid"),
+                four(user.uid.as_raw()),
+                "{service}"
+            );
+            assert_eq!(
+                status_line(pid, "Gid"),
+                four(user.gid.as_raw()),
+                "{service}"
+            );
+            assert_eq!(status_line(pid, "Groups").trim(), "", "{service}");
+        }
+    }
+    scene.finish(&[]);
+}
+
 /// Each is started from the file anew, so what one has given away of its memory is worth nothing for
 /// the next.
 #[test]
