@@ -11,12 +11,9 @@ use super::session::{Protocol, Token};
 use super::streams::{After, Streams};
 
 impl<P: Protocol> Streams<P> {
-    /// During the last call, `callee` asked for nothing but that a part of its input be written back:
-    /// carried out.
-    pub(super) fn carry_echo(&mut self, callee: Option<Token>) -> bool {
-        let Some(token) = callee.filter(|_| callee == self.lent_to) else {
-            return false;
-        };
+    /// Carried out, if all that was asked for while this session was fed is that a part of its input be
+    /// written back.
+    pub(super) fn carry_echo(&mut self, token: Token) -> bool {
         let Some(range) = self.protocol.desk().take_echo(token) else {
             return false;
         };
