@@ -6,12 +6,13 @@
 
 use std::fs::File;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
-use crate::cache::{KEPT_FILE_BYTES_MAX, Kept, Ready, SETTLED_MS};
+use crate::cache::{Kept, Ready};
 use crate::gopherplus::{self, Ask, UNTIL_DOT, UNTIL_END};
-use crate::lookup::{self, Miss, Patience, Stamp};
+use crate::lookup::{Miss, Patience, Stamp};
 use crate::menu::{self, Here, Item, Style};
+use crate::ready::{is_settled, ready_file};
 use crate::selector::{self, candidates};
 use crate::settings::{Choices, Plus, Text};
 use crate::site::{Site, Tree};
@@ -266,32 +267,6 @@ fn show_folder(
             .keep(key, Kept::Ready(Arc::new(ready)), Instant::now());
     }
     Ok(ready_menu(request, bytes, built.warnings))
-}
-
-/// Whether a change after this moment would show in the stamp.
-fn is_settled(stamp: &Stamp, moment: SystemTime) -> bool {
-    let since_1970 = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let moment_ns = i128::try_from(since_1970.as_nanos()).unwrap_or(i128::MAX);
-    moment_ns - stamp.modified_ns() > i128::from(SETTLED_MS) * 1_000_000
-}
-
-/// A small file that is asked for again and leaves as it is: kept like a menu, if it is in memory.
-fn ready_file(
-    site: &Site,
-    request: &Request,
-    path: &[u8],
-    (file, stamp): (&File, &Stamp),
-) -> Option<Kept> {
-    let leaves_as_it_is = (request.manner, site.choices.text) == (Manner::Gopher, Text::Raw);
-    let is_small = (1..=KEPT_FILE_BYTES_MAX).contains(&stamp.size);
-    if !leaves_as_it_is || !is_small || !is_settled(stamp, SystemTime::now()) {
-        return None;
-    }
-    Some(Kept::Ready(Arc::new(Ready {
-        bytes: lookup::in_memory(file, stamp.size as usize)?.into(),
-        made_from: vec![(path.to_vec(), *stamp)],
-        outcome: "a file",
-    })))
 }
 
 fn written(site: &Site, request: &Request, items: &[Item], path: &[u8], manner: Manner) -> Vec<u8> {

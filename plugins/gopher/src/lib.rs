@@ -23,6 +23,7 @@ mod date;
 mod listing;
 mod lookup;
 mod page;
+mod ready;
 mod request;
 mod search;
 mod sending;
