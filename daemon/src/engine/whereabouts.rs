@@ -14,10 +14,17 @@ use slotmap::Key;
 use super::connection::Connection;
 use super::session::{Protocol, Token};
 use super::streams::Streams;
-use crate::sys::ahead::neighbour;
 
 /// Lines of a connection that a round touches, and the desk's.
 const WHEREABOUTS: usize = 5;
+
+/// Where something lies that is so many places behind `known`, in rows of `stride` bytes. To look it
+/// up would mean to wait for it. If it is somewhere else, a hint is lost and nothing more.
+#[inline]
+pub fn neighbour<T>(known: &T, places: isize, stride: usize) -> *const u8 {
+    let known: *const u8 = ptr::from_ref(known).cast();
+    known.wrapping_offset(places.wrapping_mul(stride as isize))
+}
 
 impl Token {
     /// How far behind this one's place that of another is, in any map by tokens.

@@ -28,7 +28,7 @@ use super::stream::{Heard, Stream};
 use super::{Orders, Outcome, Share, Wakes};
 use crate::engine::roll::Beside;
 use crate::engine::session::{Protocol, Token};
-use crate::engine::{After, Passed, Streams};
+use crate::engine::{After, Passed, Streams, neighbour};
 use crate::log;
 use crate::plan::{Limits, Transport};
 use crate::scoreboard::{Counter, Scoreboard};
@@ -318,7 +318,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     fn fetch_ahead(&mut self, here: Token) {
         if let Some((socket, next)) = self.sockets.get(here).zip(self.ready.get(1)) {
             let places = here.places_to(*next);
-            ahead::fetch(ahead::neighbour(socket, places, ROW_BYTES));
+            ahead::fetch(neighbour(socket, places, ROW_BYTES));
             let lines = self.streams.whereabouts(here, places);
             lines.into_iter().for_each(ahead::fetch);
         }

@@ -6,7 +6,7 @@ use std::ptr;
 
 use super::{Desk, Entry};
 use crate::engine::session::Token;
-use crate::sys::ahead::neighbour;
+use crate::engine::whereabouts::neighbour;
 
 const ROW_BYTES: usize = size_of::<(u64, Entry)>();
 
