@@ -37,7 +37,7 @@ fn a_cluster_that_loses_a_server_loses_nothing_that_was_said_and_no_lease() {
         Some(_) => SERVERS,
         None => 1,
     };
-    for round in 0..rounds {
+    for (round, server) in servers.iter_mut().enumerate().take(rounds) {
         for nth in 0..SIZE {
             for (peer, from) in peers.iter_mut().zip(["a", "b"]) {
                 peer.say(&format!(
@@ -45,7 +45,7 @@ fn a_cluster_that_loses_a_server_loses_nothing_that_was_said_and_no_lease() {
                 ));
             }
             if nth == SIZE / 2 {
-                servers[round].kill();
+                server.kill();
             }
         }
         let all = SIZE * (round + 1);
@@ -63,7 +63,7 @@ fn a_cluster_that_loses_a_server_loses_nothing_that_was_said_and_no_lease() {
         while denied(&peers[1]) <= round {
             peers[1].next();
         }
-        servers[round].again();
+        server.again();
     }
     assert!(!peers[0].lines.iter().any(|line| line.starts_with("lost")));
     assert_eq!(
