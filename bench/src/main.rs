@@ -10,6 +10,7 @@
 
 mod calls;
 mod comparison;
+mod crowd;
 mod daemon;
 mod datagram_limit;
 mod datagrams;
@@ -280,13 +281,15 @@ fn live(wanted: &Wanted) -> io::Result<()> {
     println!("| a callback announced on the scoreboard and left | {announced:.1} ns |");
 
     eprintln!("memory ...");
+    for (when, memory) in life::supervisor(SERVICES)? {
+        println!(
+            "| supervisor of {SERVICES} services {when}, resident (its share; its own) | {} ({}; {}) KiB |",
+            memory.resident / 1024,
+            memory.proportional / 1024,
+            memory.own / 1024
+        );
+    }
     let server = daemon::start("memory", life::ONE)?;
-    let memory = life::supervisor(&server)?;
-    println!(
-        "| supervisor, resident (its share) | {} ({}) KiB |",
-        memory.resident / 1024,
-        memory.proportional / 1024
-    );
     let worker = servers::wait_until("a worker serves", || daemon::serving_worker(&server))?;
     let limit = Server::limit("limit", Limit::Streams)?;
     for (name, address, pid) in [

@@ -4,12 +4,16 @@
 
 use std::ptr;
 
-use super::Desk;
+use super::{Desk, Entry};
 use crate::engine::session::Token;
+use crate::sys::ahead::neighbour;
+
+const ROW_BYTES: usize = size_of::<(u64, Entry)>();
 
 impl Desk {
-    pub(in crate::engine) fn whereabouts(&self, session: Token) -> *const u8 {
-        let entry = self.ledger.get(session);
-        entry.map_or(ptr::null(), |entry| ptr::from_ref(entry).cast())
+    /// Of the session so many places behind that of `here`.
+    pub(in crate::engine) fn whereabouts(&self, here: Token, places: isize) -> *const u8 {
+        let entry = self.ledger.get(here);
+        entry.map_or(ptr::null(), |entry| neighbour(entry, places, ROW_BYTES))
     }
 }
