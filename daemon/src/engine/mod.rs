@@ -54,4 +54,3 @@ pub use looking::Seen;
 pub use networks::source_of;
 pub use output::{PIECES_MAX, Pieces};
 pub use streams::{After, READ_BYTES, Streams, Tally};
-pub use whereabouts::neighbour;

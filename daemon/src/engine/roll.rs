@@ -12,6 +12,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::ops::{Index, IndexMut};
+use std::ptr;
 
 use slotmap::{Key, KeyData};
 
@@ -66,6 +67,12 @@ impl<T> Roll<T> {
     #[inline]
     pub fn get_mut(&mut self, token: Token) -> Option<&mut T> {
         self.values.get_mut(token)
+    }
+
+    /// Where the value is, for whoever wants it fetched ahead: no row is looked at.
+    #[inline]
+    pub fn whereabouts(&self, token: Token) -> *const T {
+        self.values.whereabouts(token)
     }
 
     pub fn contains(&self, token: Token) -> bool {
@@ -180,6 +187,15 @@ impl<T> Beside<T> {
         let (sheet, row, epoch) = place_of(token);
         let row = self.sheets.get_mut(sheet)?.as_mut()?.rows[row].as_mut()?;
         (row.epoch == epoch).then_some(&mut row.value)
+    }
+
+    /// Where the token's value is if it has one here; null if it has none.
+    #[inline]
+    pub fn whereabouts(&self, token: Token) -> *const T {
+        let (sheet, row, _) = place_of(token);
+        let sheet = self.sheets.get(sheet).and_then(Option::as_ref);
+        // A row that is taken begins with its value.
+        sheet.map_or(ptr::null(), |sheet| ptr::from_ref(&sheet.rows[row]).cast())
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (Token, &T)> {
@@ -305,6 +321,24 @@ mod tests {
         for expected in [5, 70, 130, 3 * ROWS as u32] {
             assert_eq!(slot(roll.insert(0)), expected);
         }
+    }
+
+    #[test]
+    fn a_value_is_where_it_is_said_to_be() {
+        // With room for a niche of its own, and without one.
+        fn of<T: Clone>(value: T) {
+            let mut roll = Roll::default();
+            let tokens: Vec<Token> = (0..3 * ROWS).map(|_| roll.insert(value.clone())).collect();
+            for token in &tokens {
+                assert_eq!(roll.whereabouts(*token), ptr::from_ref(&roll[*token]));
+            }
+            let last = roll.insert(value);
+            roll.remove(last);
+            let other = Beside::<T>::default();
+            assert!(other.whereabouts(last).is_null());
+        }
+        of((vec![1_u8], [0_u64; 22], true));
+        of(0_u32);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use super::stream::{Heard, Stream};
 use super::{Orders, Outcome, Share, Wakes};
 use crate::engine::roll::Beside;
 use crate::engine::session::{Protocol, Token};
-use crate::engine::{After, Passed, Streams, neighbour};
+use crate::engine::{After, Passed, Streams};
 use crate::log;
 use crate::plan::{Limits, Transport};
 use crate::scoreboard::{Counter, Scoreboard};
@@ -40,9 +40,6 @@ const EVENTS_MAX: usize = 512;
 const WAKES_MAX: usize = 256;
 /// The longest wait; whatever the deadlines are, it fits the system call.
 const WAIT_MS_MAX: u64 = 60_000;
-
-/// What `sockets` has for each connection.
-const ROW_BYTES: usize = size_of::<(u64, Stream)>();
 
 // What an event is about. Tokens are above all others, for an epoch of 1 is bit 32.
 const CHANNEL: u64 = 0;
@@ -308,18 +305,17 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             let Some(token) = self.ready.pop_front() else {
                 return;
             };
-            self.fetch_ahead(token);
+            self.fetch_ahead();
             self.visit(token);
         }
     }
 
     /// Of very many connections none is in the caches when its turn comes. So memory is asked for two
     /// visits before, and what the plugin keeps one before, as the way there leads through the former.
-    fn fetch_ahead(&mut self, here: Token) {
-        if let Some((socket, next)) = self.sockets.get(here).zip(self.ready.get(1)) {
-            let places = here.places_to(*next);
-            ahead::fetch(neighbour(socket, places, ROW_BYTES));
-            let lines = self.streams.whereabouts(here, places);
+    fn fetch_ahead(&mut self) {
+        if let Some(token) = self.ready.get(1).copied() {
+            ahead::fetch(self.sockets.whereabouts(token).cast());
+            let lines = self.streams.whereabouts(token);
             lines.into_iter().for_each(ahead::fetch);
         }
         if let Some(token) = self.ready.front() {

@@ -2,18 +2,11 @@
 //!
 //! Nothing is read or written through it. Invariant: it is an address and no reference.
 
-use std::ptr;
-
-use super::{Desk, Entry};
+use super::Desk;
 use crate::engine::session::Token;
-use crate::engine::whereabouts::neighbour;
-
-const ROW_BYTES: usize = size_of::<(u64, Entry)>();
 
 impl Desk {
-    /// Of the session so many places behind that of `here`.
-    pub(in crate::engine) fn whereabouts(&self, here: Token, places: isize) -> *const u8 {
-        let entry = self.ledger.get(here);
-        entry.map_or(ptr::null(), |entry| neighbour(entry, places, ROW_BYTES))
+    pub(in crate::engine) fn whereabouts(&self, token: Token) -> *const u8 {
+        self.ledger.whereabouts(token).cast()
     }
 }
