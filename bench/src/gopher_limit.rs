@@ -3,7 +3,7 @@
 //!
 //! One thread; a connection is accepted once its request is there, is answered at once and closed. Files
 //! leave with sendfile, short ones and menus with one send, menus made beforehand. It looks for nothing
-//! but the file of that name, refuses nothing, and shares no code with the daemon.
+//! but the file of that name below the folder, as any server has to, and shares no code with the daemon.
 //!
 //! Invariant: only what did not fit into a socket is registered for its event.
 
@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::libc;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::sendfile::sendfile64;
@@ -147,8 +147,10 @@ impl Served {
         if let Some(menu) = self.menus.get(folder) {
             return Some(Owed::Bytes(Arc::clone(menu), 0));
         }
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        let file = openat(&self.folder, path, flags, Mode::empty()).ok()?;
+        let how = OpenHow::new()
+            .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let file = openat2(&self.folder, path, how).ok()?;
         let length = fstat(&file).ok()?.st_size;
         let file = File::from(file);
         if length > COPIED_BYTES as i64 {

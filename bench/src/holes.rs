@@ -5,15 +5,13 @@
 //! of what a good file server takes. gophernicus is started for each connection, as its administrator has
 //! it started. What is not installed is left out, and named.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use crate::comparison::{self, Pace, Requests, Turn, Workload};
+use crate::crowd;
 use crate::daemon::{self, Serves};
 use crate::fetcher::Page;
 use crate::peers::is_installed;
@@ -23,13 +21,11 @@ use crate::tally::pattern;
 
 /// What is asked for with `--only`, for all workloads here.
 pub(crate) const GOPHER: &str = "gopher";
+/// The same, for whether a very large folder holds anybody up.
+const CROWD: &str = "gopher-crowd";
 
 /// Names of the folder whose listing is measured.
 const ENTRIES: usize = 1000;
-/// Names of the folder whose listing is to hold nobody up.
-const CROWD: usize = 100_000;
-/// How long others are watched while it is listed.
-const CROWD_WATCHED: Duration = Duration::from_secs(3);
 
 const FILES: [(&str, usize); 3] = [
     ("1k.bin", 1024),
@@ -76,7 +72,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     WORKLOADS
         .iter()
         .map(|workload| workload.name)
-        .chain([GOPHER])
+        .chain([GOPHER, CROWD])
 }
 
 /// Prints a table of what is wanted of it.
@@ -87,9 +83,24 @@ pub(crate) fn measure(
 ) -> io::Result<()> {
     let workloads = WORKLOADS.iter().filter(|workload| wanted(workload.name));
     let workloads: Vec<&Workload> = workloads.collect();
-    if workloads.is_empty() {
-        return Ok(());
+    if !workloads.is_empty() {
+        compare(&workloads, before, pace)?;
     }
+    if wanted(CROWD) {
+        crowd()?;
+    }
+    Ok(())
+}
+
+fn crowd() -> io::Result<()> {
+    let hole = hole()?;
+    let root = hole.path().to_owned();
+    let limit = Server::limit_of_hole("limit", &root)?;
+    let daemon = daemon::start("crowd", Serves::Hole { root, cache: false })?;
+    crowd::measure(hole.path(), daemon.address, limit.address)
+}
+
+fn compare(workloads: &[&Workload], before: Option<&Path>, pace: Pace) -> io::Result<()> {
     let hole = hole()?;
     let root = hole.path();
     let serves = |cache: bool| Serves::Hole {
@@ -134,9 +145,6 @@ pub(crate) fn measure(
         for (server, own) in servers.iter().zip(&turns) {
             println!("{}", row(workload, server, own, &servers, &turns));
         }
-    }
-    if wanted(GOPHER) {
-        crowd(root, serves(false))?;
     }
     Ok(())
 }
@@ -237,64 +245,4 @@ fn gophernicus(root: &Path) -> io::Result<Server> {
         command.args([&listen, &run]);
         command
     })
-}
-
-/// How long small requests take on a connection of their own while a very large folder, of which nothing
-/// is kept, is listed again and again, and while it is not.
-fn crowd(root: &Path, serves: Serves) -> io::Result<()> {
-    eprintln!("a folder of {CROWD} ...");
-    let folder = root.join("crowd");
-    fs::create_dir(&folder)?;
-    for nth in 0..CROWD {
-        File::create(folder.join(format!("{nth}.txt")))?;
-    }
-    let server = daemon::start("crowd", serves)?;
-    let address = server.address;
-    let calm = watch(address)?;
-    let is_over = AtomicBool::new(false);
-    let mut lists = 0;
-    let worst = std::thread::scope(|scope| {
-        let lister = scope.spawn(|| -> io::Result<usize> {
-            let mut lists = 0;
-            while !is_over.load(Ordering::Relaxed) {
-                let menu = ask(address, "/crowd/")?;
-                assert!(menu.len() > CROWD * 16, "the whole folder");
-                lists += 1;
-            }
-            Ok(lists)
-        });
-        let worst = watch(address);
-        is_over.store(true, Ordering::Relaxed);
-        lists = lister.join().expect("it does not panic")?;
-        worst
-    })?;
-    println!(
-        "\n| 1 KiB, one at a time, on new connections | p50 µs | p99.9 µs | longest µs |\n|---|---|---|---|\n\
-         | nothing else | {} |\n| beside {lists} listings of {CROWD} entries, nothing kept | {} |",
-        calm, worst
-    );
-    Ok(())
-}
-
-fn ask(address: SocketAddrV4, path: &str) -> io::Result<Vec<u8>> {
-    let mut socket = TcpStream::connect(address)?;
-    socket.set_read_timeout(Some(Duration::from_secs(60)))?;
-    socket.write_all(format!("{path}\r\n").as_bytes())?;
-    let mut answer = Vec::new();
-    socket.read_to_end(&mut answer)?;
-    Ok(answer)
-}
-
-fn watch(address: SocketAddrV4) -> io::Result<String> {
-    let mut took = Vec::new();
-    let begun = Instant::now();
-    while begun.elapsed() < CROWD_WATCHED {
-        let since = Instant::now();
-        let answer = ask(address, "/1k.bin")?;
-        assert_eq!(answer.len(), 1024);
-        took.push(since.elapsed().as_micros());
-    }
-    took.sort_unstable();
-    let at = |part: f64| took[((took.len() - 1) as f64 * part) as usize];
-    Ok(format!("{} | {} | {}", at(0.5), at(0.999), at(1.0)))
 }

@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::deadlines::{Deadlines, What};
 use super::desk::{Ask, Piece};
 use super::lists::Lists;
-use super::output::{Spares, Splices};
+use super::output::{Spares, Splices, take_whole};
 use super::session::{Closing, End, Protocol, Token};
 use super::streams::Streams;
 
@@ -28,7 +28,9 @@ impl<P: Protocol> Streams<P> {
             ..
         } = self;
         let desk = protocol.desk();
+        let taker = take_whole(desk, connections, &mut self.spares);
         let mut lending = Lending {
+            taker,
             to: self.lent_to.filter(|lent_to| callee == Some(*lent_to)),
             buffer: &self.buffer,
             copied: desk.bytes(),
@@ -82,6 +84,8 @@ impl<P: Protocol> Streams<P> {
 
 /// Where the bytes of writes are, and what is needed to queue them.
 struct Lending<'a> {
+    /// Whose output has them all already.
+    taker: Option<Token>,
     /// Whose output may be spliced from the buffer: it is flushed right after.
     to: Option<Token>,
     buffer: &'a [u8],
@@ -101,7 +105,9 @@ fn carry_out_one<S>(
         Ask::Write { piece, .. } => {
             // Not when its output is on the way out already, or it is over.
             if connection.accepts_writes() {
-                write(piece, session, connection, lending);
+                if lending.taker.is_none() {
+                    write(piece, session, connection, lending);
+                }
                 lists.touch(session, connection);
             }
         }
@@ -171,6 +177,7 @@ fn write<S>(
         copied,
         splices,
         spares,
+        taker: _,
     } = lending;
     let output = &mut connection.output;
     match piece {

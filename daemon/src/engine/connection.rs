@@ -15,7 +15,6 @@
 
 use super::deadlines::NEVER;
 use super::files::Ranges;
-use super::kept::Kept;
 use super::limits::{Pace, Passed, Spans, Until};
 use super::output::{Output, Watermarks};
 use super::session::End;
@@ -73,8 +72,6 @@ pub(super) enum Next {
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Connection<S> {
-    /// What it was opened with, if that may be told to another worker.
-    pub(super) facts: Option<Box<Kept>>,
     /// Bytes read and dropped while finishing.
     dropped: usize,
     /// What was queued when a write was last refused: `writable` is worth telling below it.
@@ -140,7 +137,6 @@ impl<S> Connection<S> {
             resumed: false,
             leaving: false,
             away: false,
-            facts: None,
             dropped: 0,
             active_ms: now_ms,
             idle_ms,

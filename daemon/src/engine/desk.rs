@@ -10,12 +10,13 @@
 
 use std::ops::Range;
 
-use slotmap::{SecondaryMap, SlotMap};
+use slotmap::SlotMap;
 
 use super::files::{FILE_RANGES_MAX, FileRange, HeldFile, Ranges};
 use super::handler::{Errand, Job, JobEnd, JobToken};
 use super::outbox::Outbox;
 use super::output::Output;
+use super::roll::Beside;
 use super::session::{Closing, TimerToken, Token};
 
 mod carry;
@@ -117,12 +118,12 @@ struct Entry {
 
 #[derive(Debug, Default)]
 pub struct Desk {
-    ledger: SecondaryMap<Token, Entry>,
+    ledger: Beside<Entry>,
     /// Of any session: the same for all, and said with each that is opened.
     output_bytes_max: usize,
     timers: SlotMap<TimerToken, u64>,
     asks: Vec<Ask>,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     faults: Vec<String>,
     /// Sessions whose first refusal since the last clearing this is.
     refusals: Vec<Token>,

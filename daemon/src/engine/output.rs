@@ -12,6 +12,11 @@ use std::ops::Range;
 use std::slice;
 
 use super::files::{FILE_RANGES_MAX, FileRange, Ranges};
+pub(super) use super::spares::Spares;
+
+mod whole;
+
+pub(super) use whole::take_whole;
 
 /// Slices offered to one system call.
 pub const PIECES_MAX: usize = 16;
@@ -19,9 +24,6 @@ pub const PIECES_MAX: usize = 16;
 const SPLICES_MAX: usize = (PIECES_MAX - 1) / 2;
 /// Behind other bytes, copying less than this is cheaper than another slice.
 const SPLICE_BYTES_MIN: usize = 1024;
-/// Buffers kept for the next connection that needs one, and the largest that is worth keeping.
-const SPARES_MAX: usize = 64;
-const SPARE_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Output {
@@ -356,25 +358,6 @@ impl<'a> Pieces<'a> {
                 pieces[*count] = piece;
                 *count += 1;
             }
-        }
-    }
-}
-
-/// Empty buffers that go from the connections that are done with them to those that need one, so
-/// that a quiet connection holds no memory and a busy one allocates none.
-#[derive(Debug, Default)]
-pub(super) struct Spares(Vec<Vec<u8>>);
-
-impl Spares {
-    pub(super) fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_default()
-    }
-
-    pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
-        let worth_it = (1..=SPARE_BYTES_MAX).contains(&buffer.capacity());
-        if worth_it && self.0.len() < SPARES_MAX {
-            buffer.clear();
-            self.0.push(buffer);
         }
     }
 }

@@ -102,8 +102,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.sockets.insert(token, stream);
     }
 
-    /// The same, of one that a listener has accepted. If its request is there, it is read in this
-    /// turn, and the event queue hears of the connection only if it outlives that.
+    /// The same, of one that a listener has accepted. If its request is there, it is answered before the
+    /// next is accepted, and the event queue hears of the connection only if it outlives this turn.
     fn keep_from(&mut self, nth: usize, token: Token, socket: OwnedFd, peer: Party) {
         let listener = &self.listeners[nth];
         let (deferred, closes_in_order) = (listener.deferred, listener.closes_in_order);
@@ -114,7 +114,10 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
         if deferred {
             self.unregistered.push(token);
-            self.make_ready(token);
+            self.visit(token);
+            if self.streams.queued(token) > 0 {
+                self.flush(token);
+            }
         } else {
             self.register(token);
         }

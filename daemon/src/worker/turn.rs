@@ -13,7 +13,7 @@ use std::io;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::time::{ClockId, clock_gettime};
-use slotmap::{Key, KeyData, SecondaryMap};
+use slotmap::{Key, KeyData};
 
 use super::blocking::{self, Blocking};
 use super::bus::{self, Bus};
@@ -26,6 +26,7 @@ use super::listener::Listener;
 use super::reserve::Reserve;
 use super::stream::{Heard, Stream};
 use super::{Orders, Outcome, Share, Wakes};
+use crate::engine::roll::Beside;
 use crate::engine::session::{Protocol, Token};
 use crate::engine::{After, Passed, Streams, neighbour};
 use crate::log;
@@ -55,7 +56,7 @@ pub(super) struct Worker<P: Protocol, W, O> {
     pub(super) streams: Streams<P>,
     /// Connections that the event queue does not know yet.
     pub(super) unregistered: Vec<Token>,
-    pub(super) sockets: SecondaryMap<Token, Stream>,
+    pub(super) sockets: Beside<Stream>,
     pub(super) blocking: Blocking,
     pub(super) bus: Bus,
     pub(super) listeners: Vec<Listener>,
@@ -79,7 +80,7 @@ pub(super) struct Worker<P: Protocol, W, O> {
     /// Said to those who are turned away.
     pub(super) banner: String,
     /// Connections whose proxies have not said for whom they speak.
-    pub(super) strangers: SecondaryMap<Token, Box<Stranger>>,
+    pub(super) strangers: Beside<Box<Stranger>>,
     pub(super) reserve: Reserve,
     pub(super) drain_timeout_ms: u64,
     /// The clock, read once per turn.
@@ -132,7 +133,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             unregistered: Vec::new(),
             blocking,
             bus: Bus::default(),
-            sockets: SecondaryMap::new(),
+            sockets: Beside::default(),
             listeners,
             datagrams,
             worker_count: workers,
@@ -151,7 +152,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             send_buffer_bytes: share.send_buffer_bytes,
             gate,
             banner: share.access.banner_refused,
-            strangers: SecondaryMap::new(),
+            strangers: Beside::default(),
             reserve,
             drain_timeout_ms: share.drain_timeout_ms,
             now_ms,
@@ -327,7 +328,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     }
 
     /// Tells what was held back, reads once, and leaves the connection on the list if it can go on.
-    fn visit(&mut self, token: Token) {
+    pub(super) fn visit(&mut self, token: Token) {
         let Some(stream) = self.sockets.get_mut(token) else {
             return;
         };

@@ -6,12 +6,13 @@
 
 use std::fs::File;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
-use crate::cache::{Kept, Ready, SETTLED_MS};
+use crate::cache::{Kept, Ready};
 use crate::gopherplus::{self, Ask, UNTIL_DOT, UNTIL_END};
 use crate::lookup::{Miss, Patience, Stamp};
 use crate::menu::{self, Here, Item, Style};
+use crate::ready::{is_settled, ready_file};
 use crate::selector::{self, candidates};
 use crate::settings::{Choices, Plus, Text};
 use crate::site::{Site, Tree};
@@ -170,7 +171,7 @@ fn show(
     let key = key(request, tree, path);
     let kept = site.cache().kept(&key, Instant::now());
     match kept {
-        Some(Kept::Menu(ready)) => {
+        Some(Kept::Ready(ready)) => {
             let mut is_fresh = true;
             for (path, stamp) in &ready.made_from {
                 match disk.look(path) {
@@ -179,11 +180,17 @@ fn show(
                 }
             }
             if is_fresh {
-                return Ok(ready_menu(request, Arc::clone(&ready.bytes), Vec::new()));
+                return Ok(Reply {
+                    outcome: ready.outcome,
+                    ..ready_menu(request, Arc::clone(&ready.bytes), Vec::new())
+                });
             }
         }
         Some(Kept::File) => match disk.known_file(path) {
             Ok((file, stamp)) => {
+                if let Some(ready) = ready_file(site, request, path, (&file, &stamp)) {
+                    site.cache().keep(key, ready, Instant::now());
+                }
                 return show_file(site, request, tree, path, (file, stamp), patience);
             }
             Err(Miss::NotNow) => return Err(Miss::NotNow),
@@ -234,6 +241,7 @@ fn show_folder(
     path: &[u8],
     key: Vec<u8>,
 ) -> Result<Reply, Miss> {
+    let begun = SystemTime::now();
     let built = build::menu(site, tree, path)?;
     let bytes: Arc<[u8]> = match request.manner {
         Manner::Plus(Ask::Item) => {
@@ -248,16 +256,15 @@ fn show_folder(
         manner => written(site, request, &built.items, path, manner),
     }
     .into();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now_ns = now.map_or(0, |now| i128::try_from(now.as_nanos()).unwrap_or(i128::MAX));
-    let settled = |stamp: &Stamp| now_ns - stamp.modified_ns() > i128::from(SETTLED_MS) * 1_000_000;
-    if built.made_from.iter().all(|(_, stamp)| settled(stamp)) {
+    let mut stamps = built.made_from.iter().map(|(_, stamp)| stamp);
+    if stamps.all(|stamp| is_settled(stamp, begun)) {
         let ready = Ready {
             bytes: Arc::clone(&bytes),
             made_from: built.made_from,
+            outcome: "a menu",
         };
         site.cache()
-            .keep(key, Kept::Menu(Arc::new(ready)), Instant::now());
+            .keep(key, Kept::Ready(Arc::new(ready)), Instant::now());
     }
     Ok(ready_menu(request, bytes, built.warnings))
 }

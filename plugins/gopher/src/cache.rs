@@ -1,8 +1,8 @@
-//! Menus that are ready to be sent, and files that are known to be files.
+//! Menus and small files that are ready to be sent, and files that are known to be files.
 //!
-//! A menu is kept under what it was asked as, together with the stamps of everything that it was
-//! made from; whoever takes it out compares these with what is there now. One that was made right
-//! after a change is not kept, for a further change might leave the same stamp.
+//! What is ready is kept under what it was asked as, together with the stamps of everything that it was
+//! made from; whoever takes it out compares these with what is there now. What was made right after a
+//! change is not kept, for a further change might leave the same stamp.
 //!
 //! Invariant: the bytes kept never exceed the limit; the oldest entries go first.
 
@@ -15,14 +15,16 @@ use crate::lookup::Stamp;
 /// What one entry costs beyond its key and its menu.
 const ENTRY_BYTES: usize = 256;
 
-/// Menus that are younger than this when they are made are not kept.
+/// What has changed so shortly before it is read is not kept.
 pub(crate) const SETTLED_MS: u64 = 50;
+/// A longer file is not kept: sending it costs more than opening it.
+pub(crate) const KEPT_FILE_BYTES_MAX: u64 = 16 * 1024;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Kept {
     /// The path is a regular file.
     File,
-    Menu(Arc<Ready>),
+    Ready(Arc<Ready>),
 }
 
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub(crate) struct Ready {
     pub(crate) bytes: Arc<[u8]>,
     /// Paths of the same tree, and what they were.
     pub(crate) made_from: Vec<(Vec<u8>, Stamp)>,
+    /// For the log.
+    pub(crate) outcome: &'static str,
 }
 
 pub(crate) struct Cache {
@@ -71,7 +75,7 @@ impl Cache {
         self.forget(&key);
         let content = match &kept {
             Kept::File => 0,
-            Kept::Menu(ready) => {
+            Kept::Ready(ready) => {
                 let paths = ready
                     .made_from
                     .iter()
@@ -115,9 +119,10 @@ mod tests {
     use super::*;
 
     fn menu(bytes: usize) -> Kept {
-        Kept::Menu(Arc::new(Ready {
+        Kept::Ready(Arc::new(Ready {
             bytes: vec![b'x'; bytes].into(),
             made_from: Vec::new(),
+            outcome: "a menu",
         }))
     }
 

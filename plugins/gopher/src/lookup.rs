@@ -9,11 +9,12 @@
 //! the patience is [`Patience::None`].
 
 use std::fs::File;
+use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{FileType, Mode, OFlags, RawMode, ResolveFlags, Stat, fstat, openat2};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 /// Whether the disk may be waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub(crate) struct Stamp {
     device: u64,
     inode: u64,
     modified_ns: i128,
+    /// Of its content, its owner or its mode; nobody can set it.
+    changed_ns: i128,
     pub(crate) size: u64,
     pub(crate) owner: u32,
     mode: RawMode,
@@ -55,6 +58,7 @@ impl Stamp {
             device: stat.st_dev,
             inode: stat.st_ino,
             modified_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+            changed_ns: i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec),
             size: u64::try_from(stat.st_size).unwrap_or(0),
             owner: stat.st_uid,
             mode: stat.st_mode,
@@ -184,6 +188,14 @@ pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> std::io::R
         }
     }
     Ok(filled)
+}
+
+/// The first so many bytes of a file, if all of them are in memory.
+pub(crate) fn in_memory(file: &File, length: usize) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let place = &mut [IoSliceMut::new(&mut bytes)];
+    let read = preadv2(file, place, 0, ReadWriteFlags::NOWAIT);
+    (read == Ok(length)).then_some(bytes)
 }
 
 /// A folder of the administrator's, opened once.

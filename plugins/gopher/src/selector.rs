@@ -80,11 +80,16 @@ fn read_as(selector: &[u8], all: &mut Vec<Candidate>) {
             all.push(candidate);
         }
     };
+    let is_encoded = selector.contains(&b'%');
     add(selector, None);
-    add(&percent_decoded(selector), None);
+    if is_encoded {
+        add(&percent_decoded(selector), None);
+    }
     if behind.is_some() {
         add(before, behind);
-        add(&percent_decoded(before), behind);
+        if is_encoded {
+            add(&percent_decoded(before), behind);
+        }
     }
 }
 

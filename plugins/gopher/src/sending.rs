@@ -41,7 +41,7 @@ impl Sending {
     pub(crate) fn of(reply: Reply) -> Sending {
         let mut sending = Sending {
             head: reply.head,
-            ..Sending::of_bytes(Vec::new(), reply.outcome)
+            ..Sending::of_bytes(Arc::default(), reply.outcome)
         };
         match reply.body {
             Body::Bytes(bytes) => sending.bytes = bytes,
@@ -51,10 +51,10 @@ impl Sending {
         sending
     }
 
-    pub(crate) fn of_bytes(bytes: Vec<u8>, outcome: &'static str) -> Sending {
+    fn of_bytes(bytes: Arc<[u8]>, outcome: &'static str) -> Sending {
         Sending {
             head: Vec::new(),
-            bytes: bytes.into(),
+            bytes,
             at: 0,
             file: None,
             lines: None,
@@ -67,14 +67,14 @@ impl Sending {
     pub(crate) fn of_refusal(bytes: Vec<u8>, why: &'static str) -> Sending {
         Sending {
             refused: true,
-            ..Sending::of_bytes(bytes, why)
+            ..Sending::of_bytes(bytes.into(), why)
         }
     }
 
     pub(crate) fn of_piece(bytes: Vec<u8>, lines: Option<Lines>) -> Sending {
         Sending {
             lines,
-            ..Sending::of_bytes(bytes, "a text")
+            ..Sending::of_bytes(bytes.into(), "a text")
         }
     }
 

@@ -169,12 +169,12 @@ pub(crate) const OPTIONS: &[Opt] = &[
     .between(1, 86_400_000),
     Opt::size(
         c"cache",
-        c"Memory of one worker for menus that are ready; 0 keeps none.",
+        c"Memory of one worker for menus and small files that are ready; 0 keeps none.",
     )
     .default(c"16MiB"),
     Opt::duration(
         c"cache_time",
-        c"A menu is made anew when it is so old, whatever else.",
+        c"What is kept ready is made anew when it is so old, whatever else.",
     )
     .default(c"10s"),
     Opt::boolean(c"log_requests", c"A line in the log for every request.").default(c"false"),

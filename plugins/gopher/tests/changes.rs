@@ -3,6 +3,8 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime};
 
 use polyport_plugin::End;
 use polyport_plugin::testing::FakeHost;
@@ -56,12 +58,47 @@ fn a_menu_is_ready_until_something_in_it_changes() {
 #[test]
 fn a_menu_that_has_just_changed_is_not_kept() {
     let hole = Hole::of(&[("sub/a.txt", b"")]);
-    let ahead = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+    let ahead = SystemTime::now() + Duration::from_secs(60);
     let folder = fs::File::open(hole.path(b"sub")).expect("it is there");
     folder.set_modified(ahead).expect("it is ours");
     let mut host = hole.host();
     assert!(needs_job(&mut host, "/sub\r\n"));
     assert!(needs_job(&mut host, "/sub\r\n"));
+}
+
+#[test]
+fn a_small_file_is_ready_until_it_changes() {
+    let hole = Hole::of(&[("x.txt", b"as it was")]);
+    let before = SystemTime::now() - Duration::from_secs(60);
+    let age = || {
+        let file = fs::File::open(hole.path(b"x.txt")).expect("it is there");
+        file.set_modified(before).expect("it is ours");
+    };
+    age();
+    let setup = hole.setup().set("world_readable", "true");
+    let mut host = setup.start().expect("good settings");
+    // The answers, and whether a file was opened for them.
+    let asked_thrice = |host: &mut FakeHost| {
+        [(); 3].map(|()| {
+            let peer = host.connect();
+            host.send(peer, b"/x.txt\r\n");
+            let text = text(&answer(host, peer));
+            (text, !host.sent_files(peer).is_empty())
+        })
+    };
+    let read_twice = |text: &str| [true, true, false].map(|read| (text.to_owned(), read));
+    assert_eq!(asked_thrice(&mut host), read_twice("as it was"));
+    // Of the same length and of the same age: only the kernel's own note tells.
+    hole.put(b"x.txt", b"as it is.");
+    age();
+    assert_eq!(asked_thrice(&mut host), read_twice("as it is."));
+    let mode = |mode| fs::Permissions::from_mode(mode);
+    fs::set_permissions(hole.path(b"x.txt"), mode(0o600)).expect("it is ours");
+    assert_eq!(text(&ask(&mut host, "/x.txt\r\n")), NOT_HERE);
+    fs::set_permissions(hole.path(b"x.txt"), mode(0o644)).expect("it is ours");
+    assert_eq!(asked_thrice(&mut host), read_twice("as it is."));
+    fs::remove_file(hole.path(b"x.txt")).expect("it was there");
+    assert_eq!(text(&ask(&mut host, "/x.txt\r\n")), NOT_HERE);
 }
 
 #[test]

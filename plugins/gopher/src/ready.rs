@@ -1,0 +1,40 @@
+//! What may be kept ready: an answer of which every later change can be told.
+//!
+//! Nothing here waits for a disk: a file that is not in memory is not kept. Invariant: what is kept was
+//! read when its stamp was old enough for any change behind it to leave another one.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::answer::{Manner, Request};
+use crate::cache::{KEPT_FILE_BYTES_MAX, Kept, Ready, SETTLED_MS};
+use crate::lookup::{self, Stamp};
+use crate::settings::Text;
+use crate::site::Site;
+
+/// Whether a change after this moment would show in the stamp.
+pub(crate) fn is_settled(stamp: &Stamp, moment: SystemTime) -> bool {
+    let since_1970 = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let moment_ns = i128::try_from(since_1970.as_nanos()).unwrap_or(i128::MAX);
+    moment_ns - stamp.modified_ns() > i128::from(SETTLED_MS) * 1_000_000
+}
+
+/// A small file that is asked for again and leaves as it is: kept like a menu, if it is in memory.
+pub(crate) fn ready_file(
+    site: &Site,
+    request: &Request,
+    path: &[u8],
+    (file, stamp): (&File, &Stamp),
+) -> Option<Kept> {
+    let leaves_as_it_is = (request.manner, site.choices.text) == (Manner::Gopher, Text::Raw);
+    let is_small = (1..=KEPT_FILE_BYTES_MAX).contains(&stamp.size);
+    if !leaves_as_it_is || !is_small || !is_settled(stamp, SystemTime::now()) {
+        return None;
+    }
+    Some(Kept::Ready(Arc::new(Ready {
+        bytes: lookup::in_memory(file, stamp.size as usize)?.into(),
+        made_from: vec![(path.to_vec(), *stamp)],
+        outcome: "a file",
+    })))
+}
