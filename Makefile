@@ -82,7 +82,7 @@ soak:
 	    $(CARGO) test -p polyport-gopher --test parsers && \
 	    $(CARGO) test -p polyport --test faults blame && \
 	    $(CARGO) test -p polyport --test nats && \
-	    $(CARGO) test -p polyport --test reload --test upgrade && \
+	    $(CARGO) test -p polyport --test reload --test upgrade --test notify && \
 	    $(CARGO) test -p polyport --test provenance && \
 	    $(CARGO) test --release -p polyport --test storms -- --test-threads=1
 	@umask 022 && ./scripts/fuzz.sh
@@ -135,12 +135,13 @@ install:
 	    target/release/polyport completions $${shell%%:*} > target/completions || exit 1; \
 	    install -D -m 0644 target/completions $(sharedir)/$${shell##*:} || exit 1; \
 	done
-	for document in README.md SECURITY.md docs/operations.md docs/limits.md docs/writing-plugins.md; do \
+	for document in README.md SECURITY.md docs/operations.md docs/limits.md docs/writing-plugins.md docs/extensions.md; do \
 	    install -D -m 0644 $$document $(docdir)/$${document##*/} || exit 1; \
 	done
 	test -e $(rotatedir)/polyport \
 	    || install -D -m 0644 packaging/logrotate.conf $(rotatedir)/polyport
-	for file in finger.c finger.rs finger_blocking.rs blocking.c smallest.c smallest.rs; do \
+	for file in finger.c finger.rs finger_blocking.rs blocking.c smallest.c smallest.rs \
+	    greeting.c proving.c sending.c carrying.c shouting.c counting.c; do \
 	    install -D -m 0644 plugin-api/examples/$$file $(sharedir)/polyport/template/$$file || exit 1; \
 	done
 	sed "s|@PREFIX@|$(PREFIX)|; s|@VERSION@|$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)|" \

@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 
 use crate::daemon::{self, Serves};
 use crate::process;
-use crate::servers::{PATIENCE, Server, wait_until};
+use crate::servers::{PATIENCE, wait_until};
 use crate::spread::Spread;
 
 /// Opened before memory is measured, so that what a server needs once is not counted as theirs.
@@ -122,9 +122,25 @@ fn connect_from(source: Ipv4Addr, server: SocketAddrV4) -> io::Result<TcpStream>
     Ok(socket.into())
 }
 
-/// The supervisor's memory while it has nothing to do.
-pub(crate) fn supervisor(server: &Server) -> io::Result<process::Memory> {
-    process::memory(server.pid())
+/// The supervisor's memory: once it serves, once it was asked, and once it has changed everything.
+pub(crate) fn supervisor(services: usize) -> io::Result<[(&'static str, process::Memory); 3]> {
+    let serves = Serves::Streams {
+        services,
+        workers: 1,
+    };
+    let server = daemon::start_on_all_cores("memory", serves)?;
+    let serving = process::memory(server.pid())?;
+    let control = daemon::control_socket(&server)?;
+    daemon::ask(&control, r#"{"verb":"status"}"#)?;
+    let asked = process::memory(server.pid())?;
+    daemon::change_settings(&server, services)?;
+    daemon::ask(&control, r#"{"verb":"reload","wait":true,"dry_run":false}"#)?;
+    let changed = process::memory(server.pid())?;
+    Ok([
+        ("when it serves", serving),
+        ("asked for its status", asked),
+        ("after a reload", changed),
+    ])
 }
 
 pub(crate) fn milliseconds(since: Instant) -> f64 {

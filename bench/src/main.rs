@@ -118,7 +118,10 @@ impl Wanted {
                 }
                 ("--only", Some(name)) => {
                     let workloads = || STREAMS.iter().chain(&DATAGRAMS);
-                    let others = || holes::names().chain([LIFE, IDLE, ROOMS, MEMBERS]);
+                    let others = || {
+                        let named = holes::names().chain(rooms::names());
+                        named.chain([LIFE, IDLE, ROOMS, MEMBERS])
+                    };
                     let known = || workloads().map(|w| w.name).chain(others());
                     if !known().any(|known| known == name) {
                         let names: Vec<&str> = known().collect();
@@ -194,9 +197,11 @@ fn measure(wanted: &Wanted) -> io::Result<()> {
     let company = &wanted.company;
     table::streams(|name| wanted.wants(name), company, wanted.pace())?;
     table::datagrams(|name| wanted.wants(name), company, wanted.pace())?;
-    if wanted.wants(ROOMS) {
-        rooms::measure(company.peers, wanted.pace())?;
-    }
+    let of_rooms = |name: &str| match wanted.only.as_deref() {
+        Some(ROOMS) => true,
+        _ => wanted.wants(name),
+    };
+    rooms::measure(of_rooms, company, wanted.pace())?;
     let of_gopher = |name: &str| match wanted.only.as_deref() {
         Some(holes::GOPHER) => true,
         _ => wanted.wants(name),
@@ -276,13 +281,15 @@ fn live(wanted: &Wanted) -> io::Result<()> {
     println!("| a callback announced on the scoreboard and left | {announced:.1} ns |");
 
     eprintln!("memory ...");
+    for (when, memory) in life::supervisor(SERVICES)? {
+        println!(
+            "| supervisor of {SERVICES} services {when}, resident (its share; its own) | {} ({}; {}) KiB |",
+            memory.resident / 1024,
+            memory.proportional / 1024,
+            memory.own / 1024
+        );
+    }
     let server = daemon::start("memory", life::ONE)?;
-    let memory = life::supervisor(&server)?;
-    println!(
-        "| supervisor, resident (its share) | {} ({}) KiB |",
-        memory.resident / 1024,
-        memory.proportional / 1024
-    );
     let worker = servers::wait_until("a worker serves", || daemon::serving_worker(&server))?;
     let limit = Server::limit("limit", Limit::Streams)?;
     for (name, address, pid) in [

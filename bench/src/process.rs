@@ -97,11 +97,13 @@ pub(crate) fn raise_descriptor_limit() -> nix::Result<usize> {
     Ok(most as usize)
 }
 
-/// Resident memory, and the process's proportional share of it, in bytes.
+/// Resident memory, the process's proportional share of it, and what no other process and no file has,
+/// in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
     pub(crate) resident: u64,
     pub(crate) proportional: u64,
+    pub(crate) own: u64,
 }
 
 pub(crate) fn memory(pid: u32) -> io::Result<Memory> {
@@ -117,6 +119,7 @@ pub(crate) fn memory(pid: u32) -> io::Result<Memory> {
     Ok(Memory {
         resident: bytes("Rss:")?,
         proportional: bytes("Pss:")?,
+        own: bytes("Anonymous:")?,
     })
 }
 
@@ -131,5 +134,6 @@ mod tests {
         assert!(processor_time(pid) > Duration::ZERO);
         let memory = memory(pid).expect("of this process");
         assert!(memory.proportional > 0 && memory.proportional <= memory.resident);
+        assert!(memory.own > 0 && memory.own <= memory.proportional);
     }
 }

@@ -14,33 +14,29 @@ use crate::daemon::{self, Serves};
 use crate::fanout::{Dialect, Generator, Room};
 use crate::peers::is_installed;
 use crate::process;
-use crate::servers::{Directory, Limit, Server, wait_until};
+use crate::servers::{Directory, Limit, SERVERS_CORES, Server, wait_until};
 use crate::spread::Spread;
+use crate::table::Company;
 
-/// As it is asked for.
+/// As all of them are asked for.
 pub(crate) const ROOMS: &str = "rooms";
 pub(crate) const MEMBERS: &str = "members";
 /// Silent members of whom one's memory is found.
 const SILENT: usize = 10_000;
+/// Those who come before them, and bring the code and the tables that any number needs into memory.
+const FIRST: usize = 500;
 
-const LOADS: [Room; 4] = [
-    Room {
-        members: 10,
-        window: 1,
-    },
-    Room {
-        members: 10,
-        window: 16,
-    },
-    Room {
-        members: 100,
-        window: 1,
-    },
-    Room {
-        members: 1000,
-        window: 1,
-    },
+/// As each is asked for.
+const LOADS: [(&str, Room); 4] = [
+    ("rooms-10", room(10, 1)),
+    ("rooms-10x16", room(10, 16)),
+    ("rooms-100", room(100, 1)),
+    ("rooms-1000", room(1000, 1)),
 ];
+
+const fn room(members: usize, window: usize) -> Room {
+    Room { members, window }
+}
 
 const INSPIRCD: &str = r#"
 <server name="irc.example" description="bench" network="bench">
@@ -81,8 +77,19 @@ struct Hall {
     dialect: Dialect,
 }
 
-/// Prints a table.
-pub(crate) fn measure(peers: bool, pace: Pace) -> io::Result<()> {
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    LOADS.into_iter().map(|(name, _)| name)
+}
+
+/// Prints a table of those that are wanted; nothing if none is.
+pub(crate) fn measure(
+    wants: impl Fn(&str) -> bool,
+    company: &Company,
+    pace: Pace,
+) -> io::Result<()> {
+    if !names().any(&wants) {
+        return Ok(());
+    }
     let mut halls = vec![
         hall(Server::limit("limit", Limit::Rooms)?, Dialect::Bare),
         hall(Server::limit("limit again", Limit::Rooms)?, Dialect::Bare),
@@ -95,7 +102,13 @@ pub(crate) fn measure(peers: bool, pace: Pace) -> io::Result<()> {
             Dialect::LineChat,
         ),
     ];
-    if peers {
+    if let Some(build) = &company.before {
+        for (name, workers) in [("before", 1), ("before, 2 workers", 2)] {
+            let server = daemon::start_from(build, name, Serves::Rooms { workers }, SERVERS_CORES)?;
+            halls.push(hall(server, Dialect::LineChat));
+        }
+    }
+    if company.peers {
         for (program, dialect, start) in [
             (
                 "inspircd",
@@ -123,7 +136,10 @@ pub(crate) fn measure(peers: bool, pace: Pace) -> io::Result<()> {
         "| members × under way | server | CPU µs/delivery | CPU ratio | rate ratio | p50 µs | p99 µs |\
          \n|---|---|---|---|---|---|---|"
     );
-    for (nth, room) in LOADS.into_iter().enumerate() {
+    for (nth, (name, room)) in LOADS.into_iter().enumerate() {
+        if !wants(name) {
+            continue;
+        }
         let turns = compare(&halls, room, nth, pace)?;
         for (hall, of) in halls.iter().zip(&turns) {
             println!("{}", row(room, hall, of, &turns[0]));
@@ -189,22 +205,20 @@ pub(crate) fn silent() -> io::Result<()> {
         .into_iter()
         .filter(|pid| *pid != worker && *pid != server.pid());
     let pids: Vec<u32> = std::iter::once(worker).chain(hub).collect();
+    let first = Generator::new(server.address, Dialect::LineChat, room(FIRST, 1), 8)?;
     let resident = |pid: u32| process::memory(pid).map(|memory| memory.resident);
     let before: Vec<u64> = pids
         .iter()
         .map(|pid| resident(*pid))
         .collect::<Result<_, _>>()?;
-    let room = Room {
-        members: SILENT,
-        window: 1,
-    };
-    let members = Generator::new(server.address, Dialect::LineChat, room, 9)?;
+    let silent = room(SILENT, 1);
+    let members = Generator::new(server.address, Dialect::LineChat, silent, 9)?;
     println!("\n| what | figure |\n|---|---|");
     for ((pid, name), before) in pids.iter().zip(["worker", "hub"]).zip(before) {
         let each = resident(*pid)?.saturating_sub(before) as f64 / SILENT as f64;
         println!("| {name}, resident per silent member, of {SILENT} | {each:.0} B |");
     }
-    drop(members);
+    drop((first, members));
     Ok(())
 }
 

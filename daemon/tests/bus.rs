@@ -185,7 +185,7 @@ fn wait_file(path: &Path, text: &str) -> String {
             return found;
         }
         assert!(Instant::now() < until, "no {text:?} in {}", path.display());
-        std::thread::yield_now();
+        support::looking::again();
     }
 }
 

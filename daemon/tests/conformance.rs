@@ -9,19 +9,16 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use support::daemon::{Directory, polyport, run_to_end};
-use support::fixtures::build_fixture;
+use support::fixtures::{build, build_fixture};
 use support::plugins::{folder, smallest};
 
-/// A plugin, what its peers say, and the rules that it breaks, with a part of the problem.
-type Row<'a> = (PathBuf, &'a [&'a Path], &'a [(&'a str, &'a str)]);
+/// The rules that a plugin breaks, each with a part of the problem.
+type Broken<'a> = &'a [(&'a str, &'a str)];
 
 #[test]
 fn each_broken_rule_is_found_and_no_other() {
-    let place = Directory::new("conformance");
-    let rude = place.path().join("rude.txt");
-    fs::write(&rude, "hello\n!\n").expect("written");
-    let rude: &[&Path] = &[&rude];
-    let rows: [Row<'_>; 8] = [
+    let panics = || folder().join("libpolyport_fixture_panics.so");
+    let rows: [(PathBuf, &[&str], Broken<'_>); 12] = [
         (smallest(), &[], &[]),
         (build_fixture("breaks-none"), &[], &[]),
         (
@@ -34,35 +31,129 @@ fn each_broken_rule_is_found_and_no_other() {
             &[],
             &[("full", "write 1 was")],
         ),
+        (build_fixture("breaks-ends"), &[], &[("ends", "SIGSEGV")]),
+        (build_fixture("breaks-drain"), &[], &[("drain", "SIGSEGV")]),
+        (
+            build_fixture("breaks-bound"),
+            &[],
+            &[("threads", "it ran on another thread")],
+        ),
         (
             build_fixture("breaks-memory"),
             &[],
             &[("leaks", "bytes more")],
         ),
-        (build_fixture("breaks-descriptor"), &[], &[("leaks", "")]),
-        (build_fixture("breaks-null"), &[], &[("noise", "SIGSEGV")]),
         (
-            build_fixture("rude-overconsume"),
-            rude,
-            &[("pieces", "consumed"), ("full", "consumed")],
+            build_fixture("breaks-descriptor"),
+            &[],
+            &[("leaks", "descriptors are still open")],
+        ),
+        (build_fixture("breaks-null"), &[], &[("noise", "SIGSEGV")]),
+        (panics(), &[], &[]),
+        (
+            panics(),
+            &["where=drain"],
+            &[("drain", "told to panic in drain")],
         ),
     ];
-    for (plugin, inputs, expected) in rows {
-        let document = check(&plugin, inputs, &[]);
-        let rules = document["rules"].as_array().expect("a list");
-        assert_eq!(rules.len(), 7, "{document:#}");
+    for (plugin, settings, expected) in rows {
+        let document = check(&plugin, &[], settings);
         assert_eq!(document["accepted"], true, "{document:#}");
         assert_eq!(document["conforms"], expected.is_empty(), "{document:#}");
-        for rule in rules {
-            let (name, problem) = (rule["name"].as_str(), rule["problem"].as_str());
-            let awaited = expected.iter().find(|(broken, _)| Some(*broken) == name);
+        for (name, problem) in problems(&document) {
+            let awaited = expected.iter().find(|(broken, _)| *broken == name);
             match (awaited, problem) {
                 (Some((_, part)), Some(text)) => assert!(text.contains(part), "{document:#}"),
                 (None, None) => {}
-                // The others may suffer from it as well: an input that kills it does so everywhere.
-                (None, Some(_)) if !inputs.is_empty() => {}
                 _ => panic!("{}: {name:?}\n{document:#}", plugin.display()),
             }
+        }
+    }
+}
+
+/// What is wrong in every call is found wherever one is made.
+#[test]
+fn a_plugin_that_breaks_a_rule_at_each_turn_breaks_them_all() {
+    let place = Directory::new("conformance");
+    let rude = place.path().join("rude.txt");
+    fs::write(&rude, "!\n").expect("written");
+    let panics = || folder().join("libpolyport_fixture_panics.so");
+    let rows: [(PathBuf, &[&str], &[&Path], &str); 4] = [
+        (
+            build_fixture("breaks-foreign"),
+            &[],
+            &[],
+            "write was called from another thread",
+        ),
+        (build_fixture("rude-overconsume"), &[], &[&rude], "consumed"),
+        (panics(), &["where=feed"], &[], "told to panic in feed"),
+        (
+            panics(),
+            &["where=destroy"],
+            &[],
+            "told to panic in destroy",
+        ),
+    ];
+    for (plugin, settings, inputs, part) in rows {
+        let document = check(&plugin, inputs, settings);
+        for name in ["pieces", "full", "ends", "drain", "threads", "leaks"] {
+            let found = problems(&document).find(|(rule, _)| *rule == name);
+            let said = found.and_then(|(_, problem)| problem).unwrap_or_default();
+            assert!(said.contains(part), "{name}: {document:#}");
+        }
+    }
+}
+
+#[test]
+fn what_would_not_be_taken_is_held_to_no_rule() {
+    for (fixture, part) in [
+        ("table-bad_magic", "instead of PP_MAGIC"),
+        ("table-newer_minor", "it needs ABI minor"),
+        ("table-option_default", "option"),
+    ] {
+        let document = check(&build_fixture(fixture), &[], &[]);
+        assert_eq!(document["accepted"], false, "{document:#}");
+        assert_eq!(document["rules"], serde_json::json!([]), "{document:#}");
+        let problem = document["problem"].as_str().unwrap_or_default();
+        assert!(problem.contains(part), "{fixture}: {problem}");
+    }
+}
+
+/// Each rule by its name, and what is wrong.
+fn problems(document: &Value) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let rules = document["rules"].as_array().expect("a list");
+    assert_eq!(rules.len(), 7, "{document:#}");
+    rules.iter().map(|rule| {
+        let name = rule["name"].as_str();
+        (name.expect("a name"), rule["problem"].as_str())
+    })
+}
+
+#[test]
+fn the_examples_of_the_extensions_keep_every_rule() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../etc/gopher/about.txt");
+    let file = format!(
+        "file={}",
+        path.canonicalize().expect("it is there").display()
+    );
+    for (name, settings) in [
+        ("greeting", &[file.as_str()][..]),
+        ("sending", &[&file]),
+        ("proving", &[]),
+        ("carrying", &[]),
+        ("blocking", &[]),
+        ("counting", &[]),
+        ("shouting", &[]),
+    ] {
+        let source = Path::new("../plugin-api/examples")
+            .join(name)
+            .with_extension("c");
+        let plugin = build(&format!("example-{name}"), &source, "none");
+        let document = check(&plugin, &[], settings);
+        for (rule, problem) in problems(&document) {
+            // Whoever of a crowd does not read misses what the others hear.
+            let may_lose = name == "shouting" && rule == "full";
+            assert!(may_lose || problem.is_none(), "{name}: {document:#}");
         }
     }
 }

@@ -1,26 +1,40 @@
 //! The kept corpus of the fuzzer: what once reached something new, or broke something, is fed again
-//! to the same targets on every run.
+//! to the same targets on every run, as it is and with what a seed changes of it.
 //!
-//! It makes no inputs of its own. Invariant: each target has a folder in `fuzz/corpus` and an entry
+//! Invariant: each target has a folder in `fuzz/corpus` and an entry
 //! in `fuzz/fuzz_targets`, and each of these has a target.
 
+#[path = "support/dice.rs"]
+mod dice;
 #[path = "support/fixtures.rs"]
 mod fixtures;
 #[path = "support/folder.rs"]
 mod folder;
+#[path = "support/mutation.rs"]
+mod mutation;
 mod targets;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use folder::Folder;
-use targets::written;
+use targets::{descriptor, plugin, written};
 
-/// It takes a plugin as well.
+/// These take a plugin as well.
 const SETTINGS: &str = "settings";
+const PLUGIN: &str = "plugin";
+const DESCRIPTOR: &str = "descriptor";
 
-/// Fed by a test of the same name in `plugins/gopher`.
-const OF_GOPHER: [&str; 4] = [
+/// Of each corpus, in a run that is not to last.
+const MUTATIONS: u64 = 300;
+
+/// Fed by tests of the same name in `plugins/gopher`, `plugins/line-chat` and `plugins/echo`.
+const OF_PLUGINS: [&str; 9] = [
+    "chat_carried",
+    "chat_json",
+    "chat_session",
+    "echo_carried",
+    "echo_session",
     "gopher_http",
     "gopher_map",
     "gopher_plus",
@@ -28,33 +42,46 @@ const OF_GOPHER: [&str; 4] = [
 ];
 
 #[test]
-fn every_target_keeps_its_promise_on_the_kept_corpus() {
+fn every_target_keeps_its_promise_on_the_kept_corpus_and_mutations_of_it() {
     for (name, target) in targets::ALL {
         feed(name, target);
     }
     let folder = Folder::new("corpus");
-    let plugin = folder.admit("asks").unwrap_or_else(|e| panic!("{e}"));
+    let asks = folder.admit("asks").unwrap_or_else(|e| panic!("{e}"));
     feed(SETTINGS, |bytes| {
-        written::settings(&plugin, bytes) == Some(true)
+        written::settings(&asks, bytes) == Some(true)
     });
+    let stored = |fixture| {
+        let taken = folder.take(&folder.install(fixture));
+        taken.unwrap_or_else(|e| panic!("{e}"))
+    };
+    let (plays, drawn) = (stored("plays"), stored("drawn"));
+    feed(PLUGIN, |bytes| plugin::plugin(&plays, bytes));
+    feed(DESCRIPTOR, |bytes| descriptor::descriptor(&drawn, bytes));
 }
 
 fn feed(name: &str, target: impl Fn(&[u8]) -> bool) {
     let mut accepted = 0;
+    let mut kept = Vec::new();
     for path in entries(&root().join("corpus").join(name)) {
         let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         // A panic is printed with it.
         eprintln!("{}", path.display());
         accepted += u32::from(target(&bytes));
+        kept.push(bytes);
     }
     assert!(accepted > 0, "{name}: nothing in the corpus is right");
+    let telling = kept.concat();
+    mutation::each(name, &kept, &telling, MUTATIONS, |bytes| {
+        target(bytes);
+    });
 }
 
 #[test]
 fn corpus_targets_and_the_fuzzer_s_programs_are_the_same() {
     let mut names: BTreeSet<String> = targets::ALL.map(|(name, _)| name.to_owned()).into();
-    names.insert(SETTINGS.to_owned());
-    names.extend(OF_GOPHER.map(str::to_owned));
+    names.extend([SETTINGS, PLUGIN, DESCRIPTOR].map(str::to_owned));
+    names.extend(OF_PLUGINS.map(str::to_owned));
     for folder in ["corpus", "fuzz_targets"] {
         let stems = entries(&root().join(folder)).into_iter().map(|path| {
             path.file_stem()

@@ -9,6 +9,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -60,6 +61,39 @@ fn what_an_author_saves_is_served_if_it_can_be() {
     author.leaves(address);
 }
 
+/// The second build is one of the package alone: what it depends on was built.
+#[test]
+fn a_package_in_rust_is_built_again_when_its_source_changes() {
+    let place = Directory::new("dev-rust");
+    let mut begin = polyport();
+    begin.args(["new-plugin", "mine", "--lang", "rust"]);
+    begin.current_dir(place.path());
+    assert!(run_to_end(begin).status.success());
+    let source = place.path().join("mine/src/lib.rs");
+    let first = fs::read_to_string(&source).expect("it was made");
+    let mut author = Author::at(&place.path().join("mine"));
+    author.patience = COMPILING;
+
+    let address = author.sees("tcp://127.0.0.1:");
+    let address = address.split("tcp://").nth(1).expect("a URL");
+    let address = address.split_whitespace().next().expect("an address");
+    author.sees("look at it with");
+    assert_eq!(converse(address), "Good day\r\nONE\n1 lines. Bye.\r\n");
+
+    let second = first.replace("lines. Bye.", "lines. See you.");
+    assert_ne!(second, first);
+    fs::write(&source, &second).expect("saved");
+    author.sees_the_old_one_go();
+    assert_eq!(converse(address), "Good day\r\nONE\n1 lines. See you.\r\n");
+
+    // What rustc does not take is shown as it says it.
+    fs::write(&source, format!("{second}\nthis is no Rust")).expect("saved");
+    author.sees("error: expected one of");
+    author.sees("what served before serves on");
+    assert_eq!(converse(address), "Good day\r\nONE\n1 lines. See you.\r\n");
+    author.leaves(address);
+}
+
 #[test]
 fn a_folder_without_a_plugin_is_refused_with_the_remedy() {
     let place = Directory::new("dev-nothing");
@@ -71,11 +105,15 @@ fn a_folder_without_a_plugin_is_refused_with_the_remedy() {
     assert!(text.contains("`polyport new-plugin NAME`"), "{text}");
 }
 
+/// A compiler takes the time that it takes, on a machine that does something else as well.
+const COMPILING: Duration = Duration::from_secs(300);
+
 /// Who has started `polyport dev` and reads the terminal.
 struct Author {
     dev: Child,
     lines: Receiver<String>,
     read: Vec<String>,
+    patience: Duration,
 }
 
 impl Author {
@@ -104,13 +142,14 @@ impl Author {
             dev,
             lines,
             read: Vec::new(),
+            patience: PATIENCE,
         }
     }
 
     /// The next line with these words.
     fn sees(&mut self, words: &str) -> String {
         loop {
-            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+            let Ok(line) = self.lines.recv_timeout(self.patience) else {
                 let read = self.read.join("\n");
                 panic!("no line with {words:?} in:\n{read}");
             };

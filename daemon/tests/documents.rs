@@ -24,26 +24,35 @@ fn the_readme_quotes_the_smallest_plugins_byte_for_byte() {
 }
 
 #[test]
-fn the_tutorial_quotes_the_code_that_its_tests_run() {
-    let tutorial = read("docs/writing-plugins.md");
-    for (language, file) in [
+fn the_tutorial_and_the_page_of_extensions_quote_the_code_that_their_tests_run() {
+    let finger = [
         ("rust", "finger.rs"),
         ("rust", "finger_blocking.rs"),
         ("c", "finger.c"),
-        ("c", "counting.c"),
+    ];
+    let each_extension = [
+        "greeting.c",
+        "blocking.c",
+        "proving.c",
+        "sending.c",
+        "carrying.c",
+        "shouting.c",
+        "counting.c",
+    ]
+    .map(|file| ("c", file));
+    for (document, quotes) in [
+        ("docs/writing-plugins.md", &finger[..]),
+        ("docs/extensions.md", &each_extension[..]),
     ] {
-        let text = read(&format!("plugin-api/examples/{file}"));
-        let quoted = format!("\n```{language}\n{text}```\n");
-        assert!(
-            tutorial.contains(&quoted),
-            "docs/writing-plugins.md does not quote {file}"
-        );
+        let text = read(document);
+        for (language, file) in quotes {
+            let code = read(&format!("plugin-api/examples/{file}"));
+            let quoted = format!("\n```{language}\n{code}```\n");
+            assert!(text.contains(&quoted), "{document} does not quote {file}");
+        }
+        let fences = text.matches("\n```\n").count();
+        assert_eq!(fences, quotes.len(), "{document}: code that nobody runs");
     }
-    assert_eq!(
-        tutorial.matches("\n```\n").count(),
-        4,
-        "code that nobody runs"
-    );
 }
 
 #[test]
@@ -113,6 +122,7 @@ fn every_path_that_a_document_names_exists() {
         "CONTRIBUTING.md",
         "README.md",
         "SECURITY.md",
+        "docs/extensions.md",
         "docs/life-of-a-byte.md",
         "docs/limits.md",
         "docs/writing-plugins.md",

@@ -166,7 +166,7 @@ fn libraries_built_with_1_0_serve_are_exchanged_and_drain() {
     let until = Instant::now() + PATIENCE;
     while family_of(daemon.pid()).iter().any(|pid| old.contains(pid)) {
         assert!(Instant::now() < until, "not drained:\n{}", daemon.log());
-        std::thread::yield_now();
+        support::looking::again();
     }
     // Those that go on where their worker is gone were carried.
     for (peer, frozen) in peers.iter_mut().zip(&STREAMS) {

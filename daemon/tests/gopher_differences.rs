@@ -236,7 +236,7 @@ fn pygopherd(directory: &Directory, root: &Path) -> impl Fn(&str) -> Vec<u8> + u
         assert!(error.kind() == ErrorKind::ConnectionRefused && std::time::Instant::now() < until);
         let ended = server.0.try_wait().expect("our child");
         assert!(ended.is_none(), "pygopherd has ended: {ended:?}");
-        std::thread::yield_now();
+        support::looking::again();
     }
     move |request| {
         let _stays = &server;

@@ -180,7 +180,7 @@ impl Inetd {
             let ended = self.child.try_wait().expect("our child");
             assert!(ended.is_none(), "inetd has ended: {ended:?}");
             assert!(Instant::now() < until, "inetd does not serve");
-            std::thread::yield_now();
+            support::looking::again();
         }
     }
 }

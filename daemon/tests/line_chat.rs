@@ -99,7 +99,7 @@ fn hub_of(daemon: &Daemon, nth: usize) -> u32 {
             let pid = text.split(',').next().expect("a number");
             return pid.parse().expect("a number");
         }
-        std::thread::yield_now();
+        support::looking::again();
     }
 }
 

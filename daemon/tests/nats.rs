@@ -240,24 +240,6 @@ fn a_bus_whose_server_is_not_there_yet_is_a_pause() {
 }
 
 #[test]
-fn a_server_that_asks_who_is_there_is_told() {
-    let server = Server::start_with("nats-asks", &["--user", "hub", "--pass", "open sesame"]);
-    let secret = server.folder().join("password");
-    std::fs::write(&secret, "open sesame\n").expect("written");
-    let more = format!("user = \"hub\"\ncredentials = {secret:?}");
-    let daemon = Daemon::start("nats-knows", &config(&server.url(), &more));
-    let mut peer = linked(&daemon);
-    peer.say("publish room m1 hello");
-    peer.until("published");
-    drop(peer);
-    daemon.finish(&[]);
-    std::fs::write(&secret, "wrong").expect("written");
-    let daemon = Daemon::start("nats-errs", &config(&server.url(), &more));
-    daemon.wait_log("authorization violation");
-    daemon.finish(&[]);
-}
-
-#[test]
 fn two_who_say_the_same_at_once_are_heard_once() {
     let server = Server::start("nats-same");
     let daemons = ["nats-left", "nats-right"].map(|name| start(name, &server.url()));

@@ -4,6 +4,8 @@
 //! The manager is a datagram socket of this test. What it is given to keep it keeps, and hands to
 //! the next daemon in the way of sd_listen_fds(3).
 
+#[path = "storms/load.rs"]
+mod load;
 mod support;
 
 use std::fs::File;
@@ -19,8 +21,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::unistd::Pid;
 
+use load::Load;
 use support::daemon::{Directory, PATIENCE, polyport};
 use support::plugins;
+
+/// Connections that go on for as long as somebody lets them.
+const LONG: u8 = 2;
 
 /// A datagram, and what came with it.
 #[derive(Debug)]
@@ -327,4 +333,38 @@ fn a_refused_start_says_why_before_it_ends() {
     );
     drop(manager.expect("BARRIER=1\n"));
     assert_eq!(child.wait().expect("ended").code(), Some(78));
+}
+
+/// The manager holds the sockets while nobody serves, and whoever comes meanwhile waits there. Those
+/// who were being served are: their workers live on until they have drained.
+#[test]
+fn a_supervisor_that_is_killed_under_load_costs_nobody_who_waits() {
+    let rounds: u64 = if std::env::var_os("POLYPORT_SOAK").is_some() {
+        30
+    } else {
+        3
+    };
+    let manager = Manager::new("notify-killed");
+    let (tcp, _) = ports();
+    let echo = service("echo", "echo", &format!("tcp://127.0.0.1:{tcp}"));
+    manager.configure(&format!("drain_timeout = \"1s\"\n{echo}"));
+    let ready = "READY=1\nSTATUS=Serving 1 of 1 services with 1 workers\n";
+    let mut child = manager.start(&[]);
+    let kept = stored(&manager, ready);
+    let load = Load::begin(([127, 0, 0, 1], tcp).into(), 3, LONG);
+    for _ in 0..rounds {
+        load.goes_on(20);
+        signal(&child, Signal::SIGKILL);
+        child.wait().expect("our child");
+        child = manager.start(&kept);
+        manager.expect(ready);
+    }
+    load.goes_on(20);
+    let (short, long) = load.end();
+    short.is_clean();
+    long.is_honest();
+    let most = rounds * u64::from(LONG);
+    assert!(long.broken() <= most, "{long:?}");
+    drop(kept);
+    manager.stop(child);
 }

@@ -289,6 +289,17 @@ fn what_is_refused_is_named_as_it_was_typed() {
                 "then as libpolyport_ghost.so",
             ],
         ),
+        (
+            "try ask",
+            REJECTED,
+            &["/ask.so: it does not exist", "fix: did you mean \"asks\"?"],
+        ),
+        // One text is a list of one.
+        (
+            "plugins check asks --set root=/ --set names=ann",
+            FAILED,
+            &["asks 1.2.3: accepted"],
+        ),
         // It is careless on purpose: it would be taken all the same.
         (
             "plugins check asks --set root=/",

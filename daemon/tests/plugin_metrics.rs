@@ -63,7 +63,7 @@ fn what_a_plugin_has_counted_is_carried_from_program_to_program() {
             .any(|pid| before.contains(pid))
         {
             assert!(Instant::now() < until, "not drained:\n{}", daemon.log());
-            std::thread::yield_now();
+            support::looking::again();
         }
         let names = ["bytes_seen_total", "sizes_count", "sizes_sum", "open_now"];
         let found = names.map(|name| counted(&daemon, name));

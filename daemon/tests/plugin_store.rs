@@ -137,7 +137,10 @@ fn what_is_no_plain_file_is_not_taken() {
     ));
     assert_eq!(
         folder.take(&missing),
-        Err(LoadError::NotFound { path: missing })
+        Err(LoadError::NotFound {
+            path: missing,
+            near: None
+        })
     );
     assert!(matches!(
         folder.take(&large),

@@ -147,7 +147,7 @@ fn wait_child(daemon: &Daemon, role: &str) -> i32 {
             return pid;
         }
         assert!(Instant::now() < until, "no {role}:\n{}", daemon.log());
-        std::thread::yield_now();
+        support::looking::again();
     }
 }
 
@@ -329,7 +329,9 @@ fn plugins_that_do_their_worst_while_they_are_checked_are_named_and_rejected() {
 
 fn resident_kib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
     let number = line.and_then(|line| line.split_whitespace().next());
     number.expect("a number").parse().expect("a number")
 }

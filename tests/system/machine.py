@@ -19,6 +19,10 @@ class Failure(Exception):
     """What was wanted did not happen."""
 
 
+class Unbootable(Failure):
+    """No system to try anything in, through no fault of the packages."""
+
+
 def root_of(suite):
     """A fresh system that nobody has touched, made once and kept."""
     kept = os.path.join(CACHE, suite)
@@ -31,7 +35,7 @@ def root_of(suite):
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
         if made.returncode != 0:
-            raise Failure(
+            raise Unbootable(
                 f"no Debian {suite} from {mirror}:\n{made.stdout[-2000:]}\n"
                 "fix: name a mirror that this machine reaches in DEBIAN_MIRROR"
             )
@@ -77,6 +81,9 @@ class Machine:
         try:
             self.pid = self.until("the container has a first process", self.first_process)
             self.until("its systemd has booted", self.has_booted)
+        except Failure as failure:
+            self.end()
+            raise Unbootable(str(failure)) from failure
         except BaseException:
             self.end()
             raise

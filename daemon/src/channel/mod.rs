@@ -68,14 +68,14 @@ impl Channel {
     pub fn send(&self, message: &impl Serialize) -> io::Result<()> {
         let bytes = encoded(message)?;
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-        send(self.socket.as_raw_fd(), &bytes, flags)?;
-        Ok(())
+        let sent = send(self.socket.as_raw_fd(), &bytes, flags);
+        Ok(sent.map(drop).map_err(gone)?)
     }
 
     /// The same, with descriptors that ride along: the receiver is told in the message how many.
     pub fn send_with(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let bytes = encoded(message)?;
-        Ok(passing::send(&self.socket, &bytes, fds)?)
+        Ok(passing::send(&self.socket, &bytes, fds).map_err(gone)?)
     }
 
     pub fn receive<T: DeserializeOwned>(&self) -> Received<T> {
@@ -84,7 +84,7 @@ impl Channel {
         loop {
             match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(n) => return read(&buffer[..n]),
-                Err(Errno::EINTR) => {}
+                Err(Errno::EINTR | UNREAD) => {}
                 Err(Errno::EAGAIN) => return Received::Empty,
                 Err(_) => return Received::Closed,
             }
@@ -98,10 +98,13 @@ impl Channel {
         count: impl FnOnce(&T) -> usize,
     ) -> (Received<T>, Vec<OwnedFd>) {
         let mut buffer = vec![0; MESSAGE_BYTES_MAX + 1];
-        let packet = match passing::receive(&self.socket, &mut buffer) {
-            Ok(packet) => packet,
-            Err(Errno::EAGAIN) => return (Received::Empty, Vec::new()),
-            Err(_) => return (Received::Closed, Vec::new()),
+        let packet = loop {
+            match passing::receive(&self.socket, &mut buffer) {
+                Ok(packet) => break packet,
+                Err(UNREAD) => {}
+                Err(Errno::EAGAIN) => return (Received::Empty, Vec::new()),
+                Err(_) => return (Received::Closed, Vec::new()),
+            }
         };
         let received = read(&buffer[..packet.bytes]);
         if let Received::Message(message) = &received {
@@ -113,6 +116,18 @@ impl Channel {
             return (received, packet.fds);
         }
         (received, Vec::new())
+    }
+}
+
+/// Said once on this side when the other one is gone and had not read everything. What it had said
+/// itself is there all the same, and then the end.
+const UNREAD: Errno = Errno::ECONNRESET;
+
+/// Nobody is there to be told, whatever they had left unread.
+fn gone(errno: Errno) -> Errno {
+    match errno {
+        UNREAD => Errno::EPIPE,
+        errno => errno,
     }
 }
 
@@ -174,6 +189,33 @@ mod tests {
         let (supervisor, worker) = both();
         drop(worker);
         assert_eq!(supervisor.receive::<Report>(), Received::Closed);
+    }
+
+    /// Whoever ends with something unread leaves an error behind, before what it had said itself.
+    #[test]
+    fn last_words_are_heard_of_one_who_had_not_read_everything() {
+        let words = Report::Refused {
+            text: "no file".into(),
+        };
+        let ended = || {
+            let (supervisor, worker) = both();
+            supervisor.send(&Order::Serve).expect("sent");
+            worker.send(&words).expect("sent");
+            supervisor
+        };
+        let supervisor = ended();
+        assert_eq!(supervisor.receive(), Received::Message(words.clone()));
+        assert_eq!(supervisor.receive::<Report>(), Received::Closed);
+        let supervisor = ended();
+        let (heard, _) = supervisor.receive_with(|_: &Report| 0);
+        assert_eq!(heard, Received::Message(words.clone()));
+        let gone = io::ErrorKind::BrokenPipe;
+        for supervisor in [ended(), supervisor] {
+            let told = supervisor.send(&Order::Serve).expect_err("nobody is there");
+            assert_eq!(told.kind(), gone);
+        }
+        let told = ended().send_with(&Order::Serve, &[]).expect_err("nobody");
+        assert_eq!(told.kind(), gone);
     }
 
     #[test]

@@ -233,7 +233,7 @@ fn choice(item: &Item, words: &[&str], refused: &[(&str, &str)]) -> Result<Strin
 
 /// The known word that somebody may have meant: one that is near enough, or that is written with a word
 /// too many or too few behind it, as `connections_max`.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     written: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

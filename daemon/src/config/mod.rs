@@ -25,6 +25,7 @@ mod written;
 
 pub(crate) use complaint::shown;
 pub use complaint::{COMPLAINTS_MAX, Complaint, Fault, Place, Places};
+pub(crate) use kind::nearest;
 pub(crate) use layers::in_order;
 pub use layers::read;
 pub use rescue::run_dir;

@@ -116,7 +116,8 @@ impl Credentials {
         ))
     }
 
-    /// One line for each change that somebody asked for, whatever came of it.
+    /// One line for each change that somebody asked for, whatever came of it; why a change was rejected
+    /// stands in the lines before it.
     pub(super) fn audit(&self, verb: &str, reply: &Reply) {
         let Credentials {
             pid,
@@ -131,6 +132,9 @@ impl Credentials {
         let result = match (&reply.error, reply.exit) {
             (None, exit::DONE) => "done".to_owned(),
             (None, code) => format!("exit {code}"),
+            (Some(_), exit::REJECTED) => {
+                format!("exit {}: rejected, as said above", exit::REJECTED)
+            }
             (Some(text), code) => {
                 let first = text.lines().next().unwrap_or_default();
                 format!("exit {code}: {first}")

@@ -76,6 +76,9 @@ pub struct ServiceStatus {
     /// The plugin's version; empty while it has not been loaded.
     pub version: String,
     pub state: State,
+    /// It serves, with all the workers that it should have.
+    #[serde(default)]
+    pub healthy: bool,
     /// Why it failed.
     pub failure: Option<String>,
     /// An operator wants nobody to be served.
@@ -368,6 +371,7 @@ mod tests {
             plugin: "gopher".into(),
             version: String::new(),
             state: State::Gone,
+            healthy: true,
             failure: Some("gopher.so: not found\n  copy it there".into()),
             drained: false,
             generations: Vec::new(),

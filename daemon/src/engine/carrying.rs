@@ -16,6 +16,9 @@ use super::streams::Streams;
 impl<P: Protocol> Streams<P> {
     /// Carries out what was asked for during the last call, which was one about `callee`'s session.
     pub(super) fn carry_out(&mut self, callee: Option<Token>, now_ms: u64) {
+        if self.protocol.desk().is_clear() {
+            return;
+        }
         self.count_faults(callee);
         let Streams {
             protocol,

@@ -46,11 +46,12 @@ impl Deadlines {
     }
 
     /// Drops stale entries once they may outnumber the `live` ones, so that arming and cancelling
-    /// in a loop costs no memory.
+    /// in a loop costs no memory, nor do those that are gone.
     pub(super) fn compact(&mut self, live: usize, mut is_live: impl FnMut(u64, What) -> bool) {
-        if self.heap.len() > COMPACT_ABOVE && self.heap.len() / 2 > live {
+        if self.heap.len() > COMPACT_ABOVE && self.heap.len() > live + live / 4 {
             self.heap
                 .retain(|Reverse((at_ms, what))| is_live(*at_ms, *what));
+            self.heap.shrink_to(self.heap.len() + self.heap.len() / 4);
         }
     }
 

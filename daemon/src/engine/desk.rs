@@ -10,15 +10,17 @@
 
 use std::ops::Range;
 
-use slotmap::{SecondaryMap, SlotMap};
+use slotmap::SlotMap;
 
 use super::files::{FILE_RANGES_MAX, FileRange, HeldFile, Ranges};
 use super::handler::{Errand, Job, JobEnd, JobToken};
 use super::outbox::Outbox;
 use super::output::Output;
+use super::roll::Beside;
 use super::session::{Closing, TimerToken, Token};
 
 mod carry;
+mod echo;
 mod whereabouts;
 
 /// One instance has no more timers than this; arming another is refused as full.
@@ -116,7 +118,7 @@ struct Entry {
 
 #[derive(Debug, Default)]
 pub struct Desk {
-    ledger: SecondaryMap<Token, Entry>,
+    ledger: Beside<Entry>,
     /// Of any session: the same for all, and said with each that is opened.
     output_bytes_max: usize,
     timers: SlotMap<TimerToken, u64>,

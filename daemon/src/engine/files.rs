@@ -210,7 +210,7 @@ impl<P: Protocol> Streams<P> {
 
     /// The file holds less than was promised, or cannot be read: the peer must notice.
     pub fn file_failed(&mut self, token: Token, now_ms: u64) {
-        if self.connections.contains_key(token) {
+        if self.connections.contains(token) {
             self.tally.files_short += 1;
             self.close(token, End::File, true);
             self.end_sessions(now_ms);

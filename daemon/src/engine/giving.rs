@@ -9,7 +9,6 @@
 use super::carried::{Carried, CarriedFacts};
 use super::connection::Connection;
 use super::handover::WAITING_BYTES_MAX;
-use super::kept::Kept;
 use super::session::{End, Facts, Protocol, Token};
 use super::streams::Streams;
 
@@ -28,22 +27,21 @@ impl<P: Protocol> Streams<P> {
         if !self.protocol.carries() {
             return;
         }
-        if let Some(connection) = self.connections.get_mut(token) {
-            let kept = Kept::of(facts, &mut self.endpoints);
-            connection.facts = Some(Box::new(kept));
+        if self.connections.contains(token) {
+            self.facts.keep(token, facts);
         }
     }
 
     /// Sessions that can be given away now.
     pub fn givable(&self) -> Vec<Token> {
-        let tokens = self.connections.keys();
+        let tokens = self.connections.tokens();
         tokens.filter(|token| self.may_give(*token)).collect()
     }
 
     fn may_give(&self, token: Token) -> bool {
         self.connections.get(token).is_some_and(|connection| {
             connection.session.is_some()
-                && connection.facts.is_some()
+                && self.facts.of(token).is_some()
                 && !connection.is_over()
                 && !connection.is_away()
                 // What is still in a file cannot be told: such a session is finished here.
@@ -53,7 +51,7 @@ impl<P: Protocol> Streams<P> {
     }
 
     pub fn is_open(&self, token: Token) -> bool {
-        self.connections.contains_key(token)
+        self.connections.contains(token)
     }
 
     /// Its input that was not consumed and its output that was not sent.
@@ -85,7 +83,7 @@ impl<P: Protocol> Streams<P> {
         let refused = self.protocol.desk().was_refused(token);
         let idle_ms = self.idle_ms;
         let connection = self.connections.get_mut(token).filter(|c| !c.is_over())?;
-        let facts = connection.facts.as_deref()?.facts();
+        let facts = self.facts.of(token)?;
         let output = connection
             .output
             .pieces(&super::output::Splices::default(), &[]);

@@ -67,21 +67,28 @@ pub enum Answer {
 
 impl Message {
     pub fn write(&self) -> Vec<u8> {
-        let (kind, body) = match self {
-            Message::Room(room) => (0, room.to_le_bytes().to_vec()),
-            Message::Batch(batch) => (1, write_batch(batch)),
-            Message::Answers(answers) => {
-                let mut body = answers.number.to_le_bytes().to_vec();
-                body.extend(answers.room.to_le_bytes());
-                body.extend(answers.answers.iter().map(|answer| *answer as u8));
-                (2, body)
-            }
-            Message::Revoked => (3, Vec::new()),
+        let (kind, body_bytes) = match self {
+            Message::Room(_) => (0, 4),
+            Message::Batch(batch) => (1, batch_bytes(batch)),
+            Message::Answers(answers) => (2, 8 + answers.answers.len()),
+            Message::Revoked => (3, 0),
         };
-        let mut bytes = MAGIC.to_vec();
+        // Made once, and no longer than it has to be: a batch may be long.
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + body_bytes);
+        bytes.extend(MAGIC);
         bytes.extend(VERSION.to_le_bytes());
         bytes.extend([kind, 0]);
-        bytes.extend(body);
+        match self {
+            Message::Room(room) => bytes.extend(room.to_le_bytes()),
+            Message::Batch(batch) => write_batch(batch, &mut bytes),
+            Message::Answers(answers) => {
+                bytes.extend(answers.number.to_le_bytes());
+                bytes.extend(answers.room.to_le_bytes());
+                bytes.extend(answers.answers.iter().map(|answer| *answer as u8));
+            }
+            Message::Revoked => {}
+        }
+        debug_assert_eq!(bytes.len(), HEAD_BYTES + body_bytes);
         bytes
     }
 
@@ -109,13 +116,17 @@ impl Message {
     }
 }
 
-fn write_batch(batch: &Batch) -> Vec<u8> {
-    let mut body = batch.number.to_le_bytes().to_vec();
+fn batch_bytes(batch: &Batch) -> usize {
+    let records = batch.records.iter().map(|record| 4 + record.len());
+    4 + records.sum::<usize>()
+}
+
+fn write_batch(batch: &Batch, into: &mut Vec<u8>) {
+    into.extend(batch.number.to_le_bytes());
     for record in &batch.records {
-        body.extend((record.len() as u32).to_le_bytes());
-        body.extend(record);
+        into.extend((record.len() as u32).to_le_bytes());
+        into.extend(record);
     }
-    body
 }
 
 fn read_batch(body: &[u8]) -> Result<Batch, Malformed> {

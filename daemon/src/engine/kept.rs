@@ -1,4 +1,4 @@
-//! What a session was opened with, kept small for as long as it may have to be told to another worker.
+//! What sessions were opened with, kept small for as long as it may have to be told to another worker.
 //!
 //! There is one for each open connection, nearly all of which do nothing: two IPv4 addresses need
 //! twelve bytes, and the endpoint's name is kept once for all who came to it.
@@ -8,10 +8,32 @@
 use std::net::{SocketAddr, SocketAddrV4};
 use std::rc::Rc;
 
-use super::session::{Credentials, Facts, Party};
+use super::roll::Beside;
+use super::session::{Credentials, Facts, Party, Token};
+
+#[derive(Debug, Default)]
+pub(super) struct KeptFacts {
+    kept: Beside<Kept>,
+    endpoints: Endpoints,
+}
+
+impl KeptFacts {
+    pub(super) fn keep(&mut self, token: Token, facts: &Facts<'_>) {
+        let kept = Kept::of(facts, &mut self.endpoints);
+        self.kept.insert(token, kept);
+    }
+
+    pub(super) fn of(&self, token: Token) -> Option<Facts<'_>> {
+        self.kept.get(token).map(Kept::facts)
+    }
+
+    pub(super) fn forget(&mut self, token: Token) {
+        self.kept.remove(token);
+    }
+}
 
 #[derive(Debug)]
-pub(super) struct Kept {
+struct Kept {
     ends: Ends,
     endpoint: Rc<str>,
     accepted_ms: u64,
@@ -29,7 +51,7 @@ enum Ends {
 
 /// The names of endpoints, each once.
 #[derive(Debug, Default)]
-pub(super) struct Endpoints(Vec<Rc<str>>);
+struct Endpoints(Vec<Rc<str>>);
 
 impl Endpoints {
     /// There are as many as the service listens on, and those that carried sessions came from.
@@ -46,7 +68,7 @@ impl Endpoints {
 }
 
 impl Kept {
-    pub(super) fn of(facts: &Facts<'_>, endpoints: &mut Endpoints) -> Kept {
+    fn of(facts: &Facts<'_>, endpoints: &mut Endpoints) -> Kept {
         let ends = match (facts.peer, facts.local, facts.credentials) {
             (
                 Party::Internet(SocketAddr::V4(peer)),
@@ -63,7 +85,7 @@ impl Kept {
         }
     }
 
-    pub(super) fn facts(&self) -> Facts<'_> {
+    fn facts(&self) -> Facts<'_> {
         let (peer, local, credentials) = match &self.ends {
             Ends::V4 { peer, local } => (
                 Party::Internet(SocketAddr::V4(*peer)),

@@ -38,6 +38,7 @@ impl<P: Protocol> Streams<P> {
     pub(super) fn forget(&mut self, token: Token) -> Option<Connection<P::State>> {
         let connection = self.connections.remove(token)?;
         self.protocol.desk().closed(token);
+        self.facts.forget(token);
         if connection.silent {
             self.pending.leave();
         }

@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::slice;
 
 use super::files::{FILE_RANGES_MAX, FileRange, Ranges};
+pub(super) use super::spares::Spares;
 
 mod whole;
 
@@ -23,9 +24,6 @@ pub const PIECES_MAX: usize = 16;
 const SPLICES_MAX: usize = (PIECES_MAX - 1) / 2;
 /// Behind other bytes, copying less than this is cheaper than another slice.
 const SPLICE_BYTES_MIN: usize = 1024;
-/// Buffers kept for the next connection that needs one, and the largest that is worth keeping.
-const SPARES_MAX: usize = 64;
-const SPARE_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Output {
@@ -54,6 +52,11 @@ impl Output {
 
     pub(super) fn ranges_mut(&mut self) -> Option<&mut Ranges> {
         self.ranges.as_deref_mut()
+    }
+
+    /// Nothing is queued, and no memory is held for it.
+    pub(super) fn is_bare(&self) -> bool {
+        self.queue.capacity() == 0 && self.ranges.is_none()
     }
 
     pub(super) fn takes_ranges(&self) -> bool {
@@ -256,6 +259,14 @@ impl Splices {
         self.0.is_empty()
     }
 
+    /// The range of the only one.
+    pub(super) fn only(&self) -> Option<Range<usize>> {
+        match self.0.as_slice() {
+            [splice] => Some(splice.range.clone()),
+            _ => None,
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
@@ -351,25 +362,6 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// Empty buffers that go from the connections that are done with them to those that need one, so
-/// that a quiet connection holds no memory and a busy one allocates none.
-#[derive(Debug, Default)]
-pub(super) struct Spares(Vec<Vec<u8>>);
-
-impl Spares {
-    pub(super) fn take(&mut self) -> Vec<u8> {
-        self.0.pop().unwrap_or_default()
-    }
-
-    pub(super) fn give(&mut self, mut buffer: Vec<u8>) {
-        let worth_it = (1..=SPARE_BYTES_MAX).contains(&buffer.capacity());
-        if worth_it && self.0.len() < SPARES_MAX {
-            buffer.clear();
-            self.0.push(buffer);
-        }
-    }
-}
-
 /// Fill levels of one connection's output.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watermarks {
@@ -388,113 +380,4 @@ impl Watermarks {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    enum Say {
-        Copy(&'static [u8]),
-        Lend(Range<usize>),
-    }
-
-    /// Said in this order, taken so many at the first flush: the rest follows in order.
-    #[test]
-    fn what_is_said_leaves_in_order_wherever_the_socket_stops() {
-        let lent: Vec<u8> = (0..5000u32).map(|i| (i % 251) as u8).collect();
-        let scripts: [&[Say]; 5] = [
-            &[Say::Lend(0..5000)],
-            &[Say::Copy(b"head"), Say::Lend(0..2000), Say::Copy(b"tail")],
-            &[
-                Say::Lend(0..10),
-                Say::Lend(10..20),
-                Say::Lend(30..40),
-                Say::Lend(40..3000),
-            ],
-            &[
-                Say::Copy(b"a"),
-                Say::Lend(7..9),
-                Say::Copy(b"b"),
-                Say::Lend(1000..4000),
-            ],
-            &[
-                Say::Lend(4000..5000),
-                Say::Lend(0..1500),
-                Say::Copy(b"x"),
-                Say::Lend(2000..4000),
-            ],
-        ];
-        for (row, script) in scripts.iter().enumerate() {
-            let mut expected = Vec::new();
-            for say in *script {
-                match say {
-                    Say::Copy(bytes) => expected.extend_from_slice(bytes),
-                    Say::Lend(range) => expected.extend_from_slice(&lent[range.clone()]),
-                }
-            }
-            for first in 0..=expected.len() {
-                let mut spares = Spares::default();
-                let mut splices = Splices::default();
-                let mut output = Output::default();
-                for say in *script {
-                    match say {
-                        Say::Copy(bytes) => output.push(bytes, &mut spares),
-                        Say::Lend(range) => {
-                            output.splice(range.clone(), &lent, &mut splices, &mut spares);
-                        }
-                    }
-                }
-                let offered = output.pieces(&splices, &lent);
-                let flat: Vec<u8> = offered.as_slice().iter().flat_map(|p| p.to_vec()).collect();
-                assert_eq!(flat, expected, "row {row}: offered");
-                output.taken(first, &mut splices, &lent, &mut spares);
-                let rest = output.pieces(&splices, &[]);
-                let flat: Vec<u8> = rest.as_slice().iter().flat_map(|p| p.to_vec()).collect();
-                assert_eq!(flat, expected[first..], "row {row}: rest after {first}");
-                assert_eq!(output.queued(), expected.len() - first);
-            }
-        }
-    }
-
-    #[test]
-    fn an_echo_line_by_line_is_one_piece() {
-        let lent = [0u8; 1000];
-        let mut splices = Splices::default();
-        let mut output = Output::default();
-        for line in 0..100 {
-            let range = line * 10..line * 10 + 10;
-            output.splice(range, &lent, &mut splices, &mut Spares::default());
-        }
-        assert_eq!(output.queued(), 0, "nothing was copied");
-        assert_eq!(output.pieces(&splices, &lent).as_slice().len(), 1);
-    }
-
-    #[test]
-    fn an_offer_never_has_more_pieces_than_a_call_takes() {
-        let lent = vec![7u8; 64 * 1024];
-        let mut spares = Spares::default();
-        let mut splices = Splices::default();
-        let mut output = Output::default();
-        let mut said = 0;
-        for i in 0..30 {
-            output.push(b"x", &mut spares);
-            let range = i * 2048..i * 2048 + SPLICE_BYTES_MIN;
-            output.splice(range, &lent, &mut splices, &mut spares);
-            said += 1 + SPLICE_BYTES_MIN;
-        }
-        let offered = output.pieces(&splices, &lent);
-        assert!(offered.as_slice().len() <= PIECES_MAX);
-        assert_eq!(offered.len(), said);
-    }
-
-    #[test]
-    fn a_drained_output_holds_no_memory_and_its_buffer_serves_the_next() {
-        let mut spares = Spares::default();
-        let mut output = Output::default();
-        output.push(b"answer", &mut spares);
-        let buffer = output.queue.as_ptr();
-        output.taken(6, &mut Splices::default(), &[], &mut spares);
-        assert_eq!(output.queue.capacity(), 0);
-        let mut next = Output::default();
-        next.push(b"another", &mut spares);
-        assert_eq!(next.queue.as_ptr(), buffer);
-    }
-}
+mod tests;

@@ -237,7 +237,7 @@ impl World {
             self.streams.protocol.desk.session_count()
         );
         assert!(self.streams.protocol.desk.asks().is_empty());
-        for (token, connection) in &self.streams.connections {
+        for (token, connection) in self.streams.connections.iter() {
             let bytes = connection.output.bytes();
             assert!(bytes <= self.limits.output_bytes_max, "output is bounded");
             let ranges = connection.output.ranges().map_or(0, Ranges::len);
@@ -304,7 +304,7 @@ impl World {
                 return;
             }
         }
-        let stuck = self.streams.connections.values().next();
+        let stuck = self.streams.connections.iter().next();
         panic!("a connection never ends: {stuck:?}");
     }
 }

@@ -13,17 +13,16 @@
 //! Invariant: a token is in `connections` exactly as long as in the desk's ledger, and leaves both
 //! with its one `closed` and its one entry in `parted`.
 
-use slotmap::SlotMap;
-
 use super::buffer::Buffer;
 use super::connection::{Connection, DRAIN_PAUSE_MS, Next, Patience};
 use super::deadlines::{Deadlines, NEVER, What};
 use super::handler::{Job, JobEnd, JobToken, SharedHandler};
-use super::kept::Endpoints;
+use super::kept::KeptFacts;
 use super::limits::{Passed, Spans};
 use super::lists::{Lists, Parted};
 use super::output::{Pieces, Spares, Splices, Watermarks};
 use super::pending::Pending;
+use super::roll::Roll;
 use super::session::{BusNews, End, Facts, Protocol, Token};
 use crate::plan::Limits;
 
@@ -32,7 +31,7 @@ pub const READ_BYTES: usize = 64 * 1024;
 
 pub struct Streams<P: Protocol> {
     pub(super) protocol: P,
-    pub(super) connections: SlotMap<Token, Connection<P::State>>,
+    pub(super) connections: Roll<Connection<P::State>>,
     pub(super) deadlines: Deadlines,
     pub(super) spares: Spares,
     /// Where input is read to and lent from.
@@ -48,7 +47,7 @@ pub struct Streams<P: Protocol> {
     pub(super) idle_ms: u64,
     pub(super) input_bytes_max: usize,
     pub(super) output_bytes_max: usize,
-    pub(super) endpoints: Endpoints,
+    pub(super) facts: KeptFacts,
     pub(super) draining: bool,
     /// Of that drain.
     pub(super) patience: Patience,
@@ -87,7 +86,7 @@ impl<P: Protocol> Streams<P> {
     pub fn new(protocol: P, limits: &Limits) -> Streams<P> {
         Streams {
             protocol,
-            connections: SlotMap::with_key(),
+            connections: Roll::default(),
             deadlines: Deadlines::default(),
             spares: Spares::default(),
             buffer: Buffer::new(limits.input_bytes_max.saturating_add(READ_BYTES)),
@@ -101,7 +100,7 @@ impl<P: Protocol> Streams<P> {
             idle_ms: limits.idle_ms,
             input_bytes_max: limits.input_bytes_max,
             output_bytes_max: limits.output_bytes_max,
-            endpoints: Endpoints::default(),
+            facts: KeptFacts::default(),
             draining: false,
             patience: Patience::default(),
         }
@@ -266,7 +265,7 @@ impl<P: Protocol> Streams<P> {
             self.protocol.drain(grace_ms);
             self.carry_out(None, now_ms);
             self.end_sessions(now_ms);
-            let tokens: Vec<Token> = self.connections.keys().collect();
+            let tokens: Vec<Token> = self.connections.tokens().collect();
             let count = tokens.len() as u128;
             self.patience = Patience {
                 until_ms: now_ms.saturating_add(grace_ms / 2),
@@ -296,7 +295,7 @@ impl<P: Protocol> Streams<P> {
                     }
                 }
                 What::DrainEnd => {
-                    let tokens: Vec<Token> = self.connections.keys().collect();
+                    let tokens: Vec<Token> = self.connections.tokens().collect();
                     for token in tokens {
                         // Half a file that ends in order would pass for a whole one.
                         let reset = !self.holds_no_file(token);
@@ -377,12 +376,6 @@ impl<P: Protocol> Streams<P> {
             true => pieces.before_fin(),
             false => pieces,
         }
-    }
-
-    /// The socket took so many bytes of the pieces; the rest is kept.
-    pub fn sent(&mut self, token: Token, bytes: usize, now_ms: u64) -> After {
-        self.taken(token, bytes);
-        self.account(token, bytes, now_ms)
     }
 
     /// So many bytes have left, and the output knows it.

@@ -40,7 +40,9 @@ impl<P: Protocol> Streams<P> {
                 return self.close(token, why, true);
             }
         };
-        self.carry_out(Some(token), now_ms);
+        if !self.carry_echo(token) {
+            self.carry_out(Some(token), now_ms);
+        }
         let connection = self.connections.get(token);
         if consumed == length && connection.is_some_and(Connection::left_nothing) {
             return;

@@ -2,12 +2,15 @@
 //!
 //! With very many connections what was kept of one has left the caches by the time that it speaks
 //! again, and a round would wait for line after line. The addresses are told here, and nothing is read
-//! through them: what is done with them is `worker`'s, how is `sys`'s.
+//! through them: what is done with them is `worker`'s, how is `sys`'s. To look up a connection that is to
+//! come would be to wait for it, so its row is reckoned from its token.
 //!
 //! Invariant: an address is good for a hint only; null is nowhere.
 
+use std::mem::offset_of;
 use std::ptr;
 
+use super::connection::Connection;
 use super::session::{Protocol, Token};
 use super::streams::Streams;
 
@@ -15,17 +18,16 @@ use super::streams::Streams;
 const WHEREABOUTS: usize = 5;
 
 impl<P: Protocol> Streams<P> {
-    /// Of the connection itself.
+    /// Of a connection that is to come.
     pub fn whereabouts(&mut self, token: Token) -> [*const u8; WHEREABOUTS] {
-        let Some(connection) = self.connections.get(token) else {
-            return [ptr::null(); WHEREABOUTS];
-        };
-        // The fields in the order in which they lie, none of them further from the next than a line.
+        let start = self.connections.whereabouts(token).cast::<u8>();
+        let field = |offset| start.wrapping_add(offset);
+        // In the order in which they lie, none of them further from the next than a line.
         [
-            ptr::from_ref(&connection.until.progress_ms).cast(),
-            ptr::from_ref(&connection.kept).cast(),
-            ptr::from_ref(&connection.session).cast(),
-            ptr::from_ref(&connection.passed).cast(),
+            field(offset_of!(Connection<P::State>, until.progress_ms)),
+            field(offset_of!(Connection<P::State>, kept)),
+            field(offset_of!(Connection<P::State>, session)),
+            field(offset_of!(Connection<P::State>, passed)),
             self.protocol.desk().whereabouts(token),
         ]
     }

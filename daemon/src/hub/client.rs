@@ -9,6 +9,7 @@
 //! number twice, and of none that is lower than one before.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
 use super::core::{SUBSCRIPTIONS_MAX, WATCHES_MAX};
@@ -99,7 +100,11 @@ pub struct Client {
     pub(super) unstored: VecDeque<Unstored>,
     pub(super) unstored_bytes: usize,
     pub(super) claims: BTreeMap<u64, Claim>,
-    pub(super) claim_of: HashMap<(String, Box<[u8]>), u64>,
+    /// Claims by the marks of key and session: the names themselves are long, and there may be many.
+    claim_of: HashMap<u64, u64>,
+    /// Marks are made with a secret, so nobody can look for two names with the same one; and by chance
+    /// no two of `CLAIMS_MAX` will ever have it.
+    marks: RandomState,
     pub(super) watches: BTreeMap<u64, Watch>,
     /// Keys that turned out to be free when all had been named.
     pub(super) late_news: VecDeque<(u64, String)>,
@@ -143,7 +148,8 @@ pub(super) struct Claim {
 #[derive(Debug)]
 pub(super) struct Watch {
     pub(super) prefix: String,
-    pub(super) held: BTreeMap<String, Box<[u8]>>,
+    /// Each key that is held, and the mark of its value.
+    pub(super) held: BTreeMap<Box<str>, u64>,
     /// Keys named since the hub began to name all of them.
     pub(super) named: Option<BTreeSet<String>>,
 }
@@ -239,8 +245,8 @@ impl Client {
         if self.claims.contains_key(&token) {
             return Err(Refusal::Used);
         }
-        let name = (key.to_owned(), Box::from(session));
-        let before = self.claim_of.insert(name, token);
+        let mark = self.marks.hash_one((key, session));
+        let before = self.claim_of.insert(mark, token);
         let before = before.and_then(|before| self.claims.remove(&before));
         let claim = Claim {
             key: key.to_owned(),
@@ -257,8 +263,8 @@ impl Client {
     }
 
     pub fn release(&mut self, key: &str, session: &[u8]) -> Result<(), Refusal> {
-        let name = (key.to_owned(), Box::from(session));
-        let token = self.claim_of.remove(&name).ok_or(Refusal::Gone)?;
+        let mark = self.marks.hash_one((key, session));
+        let token = self.claim_of.remove(&mark).ok_or(Refusal::Gone)?;
         self.claims.remove(&token);
         if self.up {
             Ask::Release { key, session }.write(&mut self.output);
@@ -289,6 +295,18 @@ impl Client {
             Ask::Unwatch { token }.write(&mut self.output);
         }
         Ok(())
+    }
+
+    /// A claim is over.
+    pub(super) fn forget_claim(&mut self, token: u64) -> Option<Claim> {
+        let claim = self.claims.remove(&token)?;
+        let mark = self.marks.hash_one((claim.key.as_str(), &*claim.session));
+        self.claim_of.remove(&mark);
+        Some(claim)
+    }
+
+    pub(super) fn mark_of(&self, value: &[u8]) -> u64 {
+        self.marks.hash_one(value)
     }
 
     fn admit(&self, room: bool) -> Result<(), Refusal> {

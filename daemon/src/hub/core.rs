@@ -21,6 +21,8 @@ use super::wire::{Ask, Garbled, News, VERSION};
 
 /// A member's output up to which it is given more.
 pub const OUTPUT_BYTES_MAX: usize = 1 << 20;
+/// Memory of an output that is kept when it is empty; what a burst needed beyond that is given back.
+const OUTPUT_BYTES_KEPT: usize = 64 * 1024;
 /// Subscriptions of one member, and its watches.
 pub const SUBSCRIPTIONS_MAX: usize = 8192;
 pub const WATCHES_MAX: usize = 64;
@@ -33,6 +35,17 @@ pub const RECOVERY_MS: u64 = 2_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId(u64);
+
+impl MemberId {
+    /// For an event queue, which knows numbers only.
+    pub(super) fn number(self) -> u64 {
+        self.0
+    }
+
+    pub(super) fn numbered(number: u64) -> MemberId {
+        MemberId(number)
+    }
+}
 
 /// Who holds what is held elsewhere.
 pub(super) const NOBODY: MemberId = MemberId(0);
@@ -312,6 +325,9 @@ impl<S: Store> Hub<S> {
             return;
         };
         member.output.drain(..bytes);
+        if member.output.is_empty() && member.output.capacity() > OUTPUT_BYTES_KEPT {
+            member.output = Vec::new();
+        }
         if member.output.len() < OUTPUT_BYTES_MAX / 2 {
             self.feed(id);
         }

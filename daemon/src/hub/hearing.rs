@@ -80,9 +80,9 @@ impl Client {
                 {
                     let late = &mut self.late_news;
                     watch.held.retain(|key, _| {
-                        let stays = named.contains(key);
+                        let stays = named.contains(&**key);
                         if !stays {
-                            late.push_back((token, key.clone()));
+                            late.push_back((token, key.to_string()));
                         }
                         stays
                     });
@@ -213,15 +213,9 @@ impl Client {
     }
 
     fn denied<'a>(&mut self, token: u64, value: &'a [u8]) -> Heard<'a> {
-        let Some(claim) = self.claims.remove(&token) else {
+        let Some(Claim { key, won, .. }) = self.forget_claim(token) else {
             return Heard::Nothing;
         };
-        let Claim {
-            key, session, won, ..
-        } = claim;
-        let name = (key, session);
-        self.claim_of.remove(&name);
-        let key = name.0;
         match won {
             true => Heard::Lost { token, key, value },
             false => Heard::Denied { token, key, value },
@@ -229,14 +223,15 @@ impl Client {
     }
 
     fn held<'a>(&mut self, token: u64, key: &str, value: &'a [u8]) -> Heard<'a> {
+        let mark = self.mark_of(value);
         let Some(watch) = self.watches.get_mut(&token) else {
             return Heard::Nothing;
         };
         if let Some(named) = &mut watch.named {
             named.insert(key.to_owned());
         }
-        let before = watch.held.insert(key.to_owned(), value.into());
-        match before.as_deref() == Some(value) {
+        let before = watch.held.insert(key.into(), mark);
+        match before == Some(mark) {
             true => Heard::Nothing,
             false => Heard::Seen {
                 token,

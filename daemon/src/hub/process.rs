@@ -1,11 +1,12 @@
-//! The hub's process: a loop that polls the ends of all members, and nothing that decides.
+//! The hub's process: a loop that waits for the ends of all members, and nothing that decides.
 //!
 //! It has one thread, the plan's identity, and a sandbox in which only the folder of its database can be
 //! written. It ends when the supervisor says so or is gone, and writes down first what is not written.
 //!
-//! Invariant: nothing here waits but the one poll of each turn.
+//! Invariant: nothing here waits but the one wait of each turn.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::time::{Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 use super::core::{Hub, MemberId};
@@ -27,6 +29,10 @@ use crate::plan::{DaemonPlan, Needs};
 use crate::sys::sandbox::{self, Profile};
 use crate::sys::{jail, orphan, spawn};
 
+mod end;
+
+use end::End;
+
 /// The folder in the state directory.
 pub const FOLDER: &str = "bus";
 const FILE: &str = "history.sqlite";
@@ -36,8 +42,15 @@ const COPY: &str = "cluster.sqlite";
 const FAREWELL_MS: u64 = 2_000;
 /// What one read may bring.
 const READ_BYTES: usize = 256 * 1024;
+/// Memory of an input that is kept when it is empty.
+const INPUT_BYTES_KEPT: usize = 64 * 1024;
 /// Waiting no longer than this shows that the clock of the day went on.
 const PATIENCE_MS: u64 = 60_000;
+/// Events taken from the queue in one turn.
+const EVENTS_MAX: usize = 64;
+// What an event is about; members are numbered from 1 on.
+const CHANNEL: u64 = u64::MAX;
+const BACKEND: u64 = u64::MAX - 1;
 
 /// From what the supervisor handed over to the exit code.
 pub fn play(channel: &Channel, brief: &HubBrief) -> u8 {
@@ -81,12 +94,16 @@ fn start(brief: &HubBrief) -> Result<(Process, String), String> {
     let sandbox = sandbox::close(daemon.sandbox, &needs, Profile::Hub)?;
     // 6. History.
     let store = open_history(daemon, &folder);
-    let mut process = Process::new(store, brief.replaces);
+    let queue = |error: io::Error| format!("no event queue: {error}");
+    let mut process = Process::new(store, brief.replaces).map_err(queue)?;
     // 7. The client of others, in a thread that is as closed in as this one.
     if let Some(plan) = &daemon.bus.nats {
         let settings = Settings::of(plan, &daemon.bus);
         process.hub.join(settings.node.clone());
         let backend = Backend::start(settings).map_err(|error| format!("NATS: {error}"))?;
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, BACKEND);
+        let added = process.epoll.add(&backend, event);
+        added.map_err(|error| queue(error.into()))?;
         process.backend = Some(backend);
     }
     for (service, end) in brief.members.iter().zip(ends) {
@@ -115,6 +132,8 @@ const LINGER_MS: u64 = 1_000;
 
 struct Process {
     started: Instant,
+    epoll: Epoll,
+    events: Vec<EpollEvent>,
     hub: Hub<Sqlite>,
     backend: Option<Backend>,
     members: BTreeMap<MemberId, End>,
@@ -125,20 +144,12 @@ struct Process {
     sweep_at_ms: u64,
 }
 
-/// A member's socket, and what of a frame has come by it.
-struct End {
-    socket: OwnedFd,
-    input: Vec<u8>,
-    readable: bool,
-    writable: bool,
-    /// Nothing more comes, and nothing can be sent; why.
-    over: Option<&'static str>,
-}
-
 impl Process {
-    fn new(store: Sqlite, replaces: bool) -> Process {
-        Process {
+    fn new(store: Sqlite, replaces: bool) -> io::Result<Process> {
+        Ok(Process {
             started: Instant::now(),
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            events: vec![EpollEvent::empty(); EVENTS_MAX],
             hub: Hub::new(store, replaces, 0),
             backend: None,
             members: BTreeMap::new(),
@@ -146,7 +157,7 @@ impl Process {
             buffer: vec![0; READ_BYTES],
             commit_at_ms: None,
             sweep_at_ms: 0,
-        }
+        })
     }
 
     fn now_ms(&self) -> u64 {
@@ -159,20 +170,17 @@ impl Process {
             self.hub.follow(service, position);
         }
         let id = self.hub.attach(service, knew);
-        let end = End {
-            socket,
-            input: Vec::new(),
-            readable: false,
-            writable: true,
-            over: None,
-        };
-        self.members.insert(id, end);
+        self.members.insert(id, End::of(socket));
     }
 
     fn run(&mut self, channel: &Channel) {
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL);
+        if let Err(error) = self.epoll.add(channel, event) {
+            return tracing::error!("the supervisor cannot be heard: {error}");
+        }
         loop {
             sandbox::tell();
-            let order = self.wait(channel);
+            let order = self.wait();
             let now_ms = self.now_ms();
             if order && let ControlFlow::Break(follows) = self.obey(channel) {
                 if !follows {
@@ -207,43 +215,39 @@ impl Process {
     }
 
     /// True if the supervisor has something to say.
-    fn wait(&mut self, channel: &Channel) -> bool {
-        let mut ids = Vec::new();
-        let mut fds = vec![PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
-        for (id, end) in &self.members {
-            if end.over.is_some() {
-                continue;
-            }
-            let mut flags = PollFlags::empty();
-            if self.hub.may_hear(*id) {
-                flags |= PollFlags::POLLIN;
-            }
-            if !end.writable {
-                flags |= PollFlags::POLLOUT;
-            }
-            ids.push(*id);
-            fds.push(PollFd::new(end.socket.as_fd(), flags));
-        }
-        if let Some(backend) = &self.backend {
-            fds.push(PollFd::new(backend.as_fd(), PollFlags::POLLIN));
-        }
-        let timeout = PollTimeout::try_from(self.patience_ms()).unwrap_or(PollTimeout::MAX);
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(error) => tracing::error!("poll failed: {error}"),
-        }
-        let found: Vec<PollFlags> = fds
-            .iter()
-            .map(|fd| fd.revents().unwrap_or(PollFlags::empty()))
-            .collect();
-        let over = PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR;
-        for (id, found) in ids.iter().zip(&found[1..]) {
-            if let Some(end) = self.members.get_mut(id) {
-                end.readable = found.intersects(over);
-                end.writable |= found.contains(PollFlags::POLLOUT);
+    fn wait(&mut self) -> bool {
+        for (id, end) in &mut self.members {
+            let may_hear = self.hub.may_hear(*id);
+            if let Err(error) = end.watch(&self.epoll, id.number(), may_hear) {
+                tracing::error!("a member's end cannot be watched: {error}");
             }
         }
-        !found[0].is_empty()
+        let timeout = EpollTimeout::try_from(self.patience_ms()).unwrap_or(EpollTimeout::MAX);
+        let heard = match self.epoll.wait(&mut self.events, timeout) {
+            Ok(heard) => heard,
+            Err(Errno::EINTR) => 0,
+            Err(error) => {
+                tracing::error!("epoll_wait failed: {error}");
+                0
+            }
+        };
+        let mut order = false;
+        let over = EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
+        for event in &self.events[..heard] {
+            match event.data() {
+                CHANNEL => order = true,
+                // It is asked in every turn.
+                BACKEND => {}
+                number => {
+                    // One of a member that has left meanwhile is stale.
+                    if let Some(end) = self.members.get_mut(&MemberId::numbered(number)) {
+                        end.readable = event.events().intersects(over);
+                        end.writable |= event.events().contains(EpollFlags::EPOLLOUT);
+                    }
+                }
+            }
+        }
+        order
     }
 
     fn patience_ms(&self) -> u64 {
@@ -302,8 +306,10 @@ impl Process {
                 Err(error) => end.over = Some(error.desc()),
             }
         }
+        // If there is more, the event queue says so again.
+        end.readable = false;
         if end.over.is_some() {
-            (end.readable, end.writable) = (false, false);
+            end.writable = false;
             self.hub.deafen(id);
         }
         let mut at = 0;
@@ -318,11 +324,14 @@ impl Process {
             };
             if let Err(garbled) = heard {
                 tracing::error!("a worker's end of the bus is closed: it sent {garbled}");
-                self.members.remove(&id);
+                self.close(id);
                 return self.hub.detach(id);
             }
         }
         end.input.drain(..at);
+        if end.input.is_empty() && end.input.capacity() > INPUT_BYTES_KEPT {
+            end.input = Vec::new();
+        }
         // What it has said may have to wait for the end of a recovery.
         if let (Some(why), Ok(None)) = (end.over, next_frame(&end.input)) {
             self.part(id, why);
@@ -331,8 +340,14 @@ impl Process {
 
     fn part(&mut self, id: MemberId, why: &str) {
         tracing::debug!("a member leaves the bus: {why}");
-        self.members.remove(&id);
+        self.close(id);
         self.leaving.push_back((self.now_ms() + LINGER_MS, id));
+    }
+
+    fn close(&mut self, id: MemberId) {
+        if let Some(end) = self.members.remove(&id) {
+            end.close(&self.epoll);
+        }
     }
 
     fn exchange(&mut self, now_ms: u64) {

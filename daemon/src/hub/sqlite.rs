@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::rc::Rc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -37,12 +38,28 @@ pub struct Sqlite {
     database: Option<Connection>,
     retention: Retention,
     topics: HashMap<(String, String), i64>,
-    /// Appended and not handed over, by service and topic.
-    pending: HashMap<String, HashMap<String, Vec<Kept>>>,
+    /// Appended and not handed over; of `PENDING_MAX` messages there are few topics.
+    pending: Vec<Pending>,
     pending_count: usize,
     /// Appended and not committed.
     pub waiting: usize,
     complaint: Option<String>,
+}
+
+/// Messages of a topic that are not handed over yet.
+struct Pending {
+    service: String,
+    topic: String,
+    messages: Vec<Rc<Kept>>,
+}
+
+impl Pending {
+    fn line(&self) -> Line<'_> {
+        Line {
+            service: &self.service,
+            topic: &self.topic,
+        }
+    }
 }
 
 const SCHEMA: &str = "
@@ -73,7 +90,7 @@ impl Sqlite {
             database: None,
             retention,
             topics: HashMap::new(),
-            pending: HashMap::new(),
+            pending: Vec::new(),
             pending_count: 0,
             waiting: 0,
             complaint: None,
@@ -142,13 +159,8 @@ impl Sqlite {
         }
         let pending = std::mem::take(&mut self.pending);
         self.attempt(|database, topics, retention| {
-            for (service, of_service) in &pending {
-                for (topic, messages) in of_service {
-                    let line = Line { service, topic };
-                    write(database, topics, retention, line, messages)?;
-                }
-            }
-            Ok(())
+            let mut all = pending.iter();
+            all.try_for_each(|it| write(database, topics, retention, it.line(), &it.messages))
         });
     }
 
@@ -224,7 +236,7 @@ fn write(
     topics: &mut HashMap<(String, String), i64>,
     retention: Retention,
     line: Line<'_>,
-    messages: &[Kept],
+    messages: &[Rc<Kept>],
 ) -> rusqlite::Result<()> {
     let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
         return Ok(());
@@ -285,7 +297,7 @@ impl Store for Sqlite {
             let mut ids = database.prepare_cached(ids)?;
             let rows = ids.query_map(params![number, ids_max as i64], |row| {
                 let id: Vec<u8> = row.get(0)?;
-                Ok((id.into_boxed_slice(), row.get::<_, i64>(1)? as u64))
+                Ok((id.into(), row.get::<_, i64>(1)? as u64))
             })?;
             let mut ids = rows.collect::<rusqlite::Result<Vec<_>>>()?;
             ids.reverse();
@@ -297,20 +309,18 @@ impl Store for Sqlite {
         recalled.unwrap_or_default()
     }
 
-    fn append(&mut self, line: Line<'_>, message: &Kept) {
+    fn append(&mut self, line: Line<'_>, message: &Rc<Kept>) {
         if self.database.is_none() {
             return;
         }
-        // Names are copied only when they are new.
-        let of_service = match self.pending.get_mut(line.service) {
-            Some(of_service) => of_service,
-            None => self.pending.entry(line.service.to_owned()).or_default(),
-        };
-        match of_service.get_mut(line.topic) {
-            Some(messages) => messages.push(message.clone()),
-            None => {
-                of_service.insert(line.topic.to_owned(), vec![message.clone()]);
-            }
+        // Most likely it goes where the one before it went.
+        match self.pending.iter_mut().rfind(|it| it.line() == line) {
+            Some(pending) => pending.messages.push(Rc::clone(message)),
+            None => self.pending.push(Pending {
+                service: line.service.to_owned(),
+                topic: line.topic.to_owned(),
+                messages: vec![Rc::clone(message)],
+            }),
         }
         self.waiting += 1;
         self.pending_count += 1;

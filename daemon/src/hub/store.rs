@@ -3,12 +3,16 @@
 //! Invariant: for one topic, what is kept begins somewhere and goes on without a hole to the last
 //! message that was appended; it shrinks at its beginning only.
 
+use std::rc::Rc;
+use std::sync::Arc;
+
 /// A message of a topic, as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
     pub sequence: u64,
     pub time_ms: u64,
-    pub id: Box<[u8]>,
+    /// Shared with what knows a retry by it; messages of a cluster come from another thread.
+    pub id: Arc<[u8]>,
     pub bytes: Box<[u8]>,
 }
 
@@ -25,7 +29,7 @@ pub struct Remembered {
     /// The highest number that was given, 0 if none.
     pub last: u64,
     /// Ids of the latest messages with their numbers, the oldest first.
-    pub ids: Vec<(Box<[u8]>, u64)>,
+    pub ids: Vec<(Arc<[u8]>, u64)>,
 }
 
 /// History. What fails is the backend's to report; it answers as if it kept nothing from then on.
@@ -33,7 +37,7 @@ pub trait Store {
     /// Whether history is being kept.
     fn keeps(&self) -> bool;
     fn recall(&mut self, line: Line<'_>, ids_max: usize) -> Remembered;
-    fn append(&mut self, line: Line<'_>, message: &Kept);
+    fn append(&mut self, line: Line<'_>, message: &Rc<Kept>);
     /// The highest number that was kept and is not any more, 0 if none.
     fn given_up(&mut self, line: Line<'_>) -> u64;
     /// The first number that is kept.

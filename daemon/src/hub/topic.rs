@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::core::MemberId;
 use super::store::{Kept, Remembered};
@@ -20,8 +21,8 @@ pub(super) struct Topic {
     pub(super) name: String,
     pub(super) last: u64,
     pub(super) latest: VecDeque<Rc<Kept>>,
-    ids: HashMap<Box<[u8]>, u64>,
-    ids_in_order: VecDeque<Box<[u8]>>,
+    ids: HashMap<Arc<[u8]>, u64>,
+    ids_in_order: VecDeque<Arc<[u8]>>,
     /// Live subscriptions.
     pub(super) followers: Vec<(MemberId, u64)>,
     /// Said again by members after a hub's death, until all have spoken.
@@ -54,8 +55,8 @@ impl Topic {
         self.ids.get(id).copied()
     }
 
-    fn note_id(&mut self, id: Box<[u8]>, sequence: u64) {
-        if id.is_empty() || self.ids.insert(id.clone(), sequence).is_some() {
+    fn note_id(&mut self, id: Arc<[u8]>, sequence: u64) {
+        if id.is_empty() || self.ids.insert(Arc::clone(&id), sequence).is_some() {
             return;
         }
         self.ids_in_order.push_back(id);
@@ -69,7 +70,7 @@ impl Topic {
     /// Takes the next message; returns how many bytes more are in memory now, and how many fewer.
     pub(super) fn push(&mut self, message: &Rc<Kept>, room: bool) -> (usize, usize) {
         self.last = message.sequence;
-        self.note_id(message.id.clone(), message.sequence);
+        self.note_id(Arc::clone(&message.id), message.sequence);
         self.latest.push_back(Rc::clone(message));
         let mut gone = 0;
         while self.latest.len() > LATEST_MAX || (!room && !self.latest.is_empty()) {

@@ -125,8 +125,8 @@ impl<S: Store> Hub<S> {
             service: &self.services[topic.service].name,
             topic: &topic.name,
         };
-        self.store.append(line, &kept);
         let message = Rc::new(kept);
+        self.store.append(line, &message);
         let (more, fewer) = topic.push(&message, self.latest_bytes < LATEST_BYTES_MAX);
         self.latest_bytes = (self.latest_bytes + more).saturating_sub(fewer);
         let token_at = begin_message(&mut self.frame, &message);

@@ -26,6 +26,8 @@ use stuck::Stuck;
 pub(super) const READY_WITHIN_MS: u64 = 10_000;
 /// What a worker that was sent SIGABRT has to be gone.
 const ABORT_GRACE_MS: u64 = 1_000;
+/// What a worker that was sent SIGKILL takes at most to be gone, unless the system is in trouble.
+const MISSED_AFTER_MS: u64 = 10_000;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Slot {
@@ -40,6 +42,9 @@ pub(super) struct Slot {
     stand_in: bool,
     /// Somebody has stopped its process.
     stopped: bool,
+    /// It was killed, and whoever looks at the log is told if it is still there then.
+    #[serde(default)]
+    missed_at_ms: Option<u64>,
     /// When this incarnation reported that it serves.
     ready_at_ms: Option<u64>,
     /// Some incarnation did.
@@ -79,6 +84,7 @@ impl Slot {
             parked: false,
             stand_in: false,
             stopped: false,
+            missed_at_ms: None,
             ready_at_ms: None,
             was_ready: false,
             failures: 0,
@@ -202,6 +208,9 @@ impl Slot {
                 );
                 self.give_up(Signal::Abort, fault, moment);
             }
+            Phase::Draining {
+                kill_at_ms: None, ..
+            } => self.miss(moment),
             Phase::Draining { fault, .. } => {
                 let fault = fault.clone();
                 self.kill(Signal::Kill, moment);
@@ -411,7 +420,7 @@ impl Slot {
                         .saturating_add(policy.hang_ms(stuck.on_thread)),
                 )
             }
-            Phase::Draining { kill_at_ms, .. } => *kill_at_ms,
+            Phase::Draining { kill_at_ms, .. } => kill_at_ms.or(self.missed_at_ms),
             Phase::Gone { retry_at_ms } => *retry_at_ms,
         }
     }

@@ -9,6 +9,7 @@ use super::*;
 mod changes;
 mod failing;
 mod lines;
+mod pace;
 use crate::plan::LogLevel;
 
 const POLICY: Policy = Policy {

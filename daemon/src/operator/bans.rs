@@ -2,14 +2,14 @@
 
 use ipnet::IpNet;
 
-use super::running::PATIENCE;
-use super::{Daemon, fail, say_json};
+use super::asking::Asking;
+use super::say_json;
 use crate::config::Fault;
 use crate::config::units::parse_duration_ms;
-use crate::control::{BanList, Request, client};
+use crate::control::{BanList, Request};
 use crate::exit;
 use crate::plan::parse_network;
-use crate::terminal::{complain, say};
+use crate::terminal::complain;
 
 /// As clap reads a network on the command line.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
@@ -25,23 +25,23 @@ pub(super) fn duration(text: &str) -> Result<u64, String> {
     parse_duration_ms(text)
 }
 
-pub(super) fn ban(daemon: &Daemon, network: IpNet, for_ms: u64, why: String, json: bool) -> u8 {
+pub(super) fn ban(network: IpNet, for_ms: u64, why: String, asking: &Asking) -> u8 {
     let request = Request::Ban {
         network,
         for_ms: (for_ms > 0).then_some(for_ms),
         why,
     };
-    change(daemon, &request, json)
+    change(&request, asking)
 }
 
-pub(super) fn unban(daemon: &Daemon, network: IpNet, json: bool) -> u8 {
-    change(daemon, &Request::Unban { network }, json)
+pub(super) fn unban(network: IpNet, asking: &Asking) -> u8 {
+    change(&Request::Unban { network }, asking)
 }
 
-fn change(daemon: &Daemon, request: &Request, json: bool) -> u8 {
-    match client::ask(&daemon.control_socket(), request, PATIENCE) {
-        Err(failure) => fail(&failure, json),
-        Ok((answer, _)) if json => say_json(exit::DONE, &answer),
+fn change(request: &Request, asking: &Asking) -> u8 {
+    match asking.change(request) {
+        Err(failure) => asking.fail(&failure),
+        Ok((answer, _)) if asking.output.json => say_json(exit::DONE, &answer),
         Ok((answer, _)) => match answer["warning"].as_str() {
             Some(warning) => complain(exit::DONE, warning),
             None => exit::DONE,
@@ -49,19 +49,6 @@ fn change(daemon: &Daemon, request: &Request, json: bool) -> u8 {
     }
 }
 
-pub(super) fn bans(daemon: &Daemon, json: bool) -> u8 {
-    let answer = match client::ask(&daemon.control_socket(), &Request::Bans, PATIENCE) {
-        Ok((answer, _)) => answer,
-        Err(failure) => return fail(&failure, json),
-    };
-    if json {
-        return say_json(exit::DONE, &answer);
-    }
-    match serde_json::from_value::<BanList>(answer) {
-        Ok(list) => say(exit::DONE, &list.to_string()),
-        Err(error) => {
-            let text = format!("the daemon's answer is not understood: {error}");
-            complain(exit::FAILED, &text)
-        }
-    }
+pub(super) fn bans(asking: &Asking) -> u8 {
+    asking.show(&Request::Bans, |_: &BanList| exit::DONE)
 }

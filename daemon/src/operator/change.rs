@@ -3,14 +3,10 @@
 //! Each is one request; the daemon audits who asked. What comes back is the same document for all of
 //! them, so a script needs to know one.
 
-use std::time::Duration;
-
 use clap::Subcommand;
-use serde::Deserialize;
 
-use super::running::not_understood;
-use super::{Daemon, Output, fail, say_json};
-use crate::control::client::{self, Failure};
+use super::asking::{Asking, understood};
+use super::say_json;
 use crate::control::{ReloadOutcome, Request};
 use crate::exit;
 use crate::terminal::say;
@@ -22,8 +18,6 @@ pub(super) enum Verb {
     /// Everything is checked, probed and bound before anything that serves is touched. Exit 5, and
     /// the reasons, if it is rejected: then nothing has changed.
     Reload {
-        #[command(flatten)]
-        daemon: Daemon,
         /// Wait until it is done or rejected
         #[arg(long)]
         wait: bool,
@@ -34,9 +28,7 @@ pub(super) enum Verb {
         #[arg(long, conflicts_with_all = ["wait", "dry_run"])]
         last: bool,
         #[command(flatten)]
-        patience: Patience,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Let the program that is installed now take the running daemon over, as SIGUSR2 does
     ///
@@ -44,8 +36,6 @@ pub(super) enum Verb {
     /// it can; exit 5, and the reason, if it cannot: then the old program serves on. Process,
     /// addresses and open connections stay; then all services get new workers, as by a reload.
     Upgrade {
-        #[command(flatten)]
-        daemon: Daemon,
         /// Wait until the new program and its workers serve, or are rejected
         #[arg(long)]
         wait: bool,
@@ -53,28 +43,18 @@ pub(super) enum Verb {
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
-        patience: Patience,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Change back to what served before the last change, with the plugins of then
     Rollback {
         #[command(flatten)]
-        daemon: Daemon,
-        #[command(flatten)]
-        patience: Patience,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Replace the workers of a service, or of all, by new ones
     Restart {
         service: Option<String>,
         #[command(flatten)]
-        daemon: Daemon,
-        #[command(flatten)]
-        patience: Patience,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Accept nobody for a service, or for all, and finish what is open
     ///
@@ -82,113 +62,58 @@ pub(super) enum Verb {
     Drain {
         service: Option<String>,
         #[command(flatten)]
-        daemon: Daemon,
-        #[command(flatten)]
-        patience: Patience,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Serve again what was drained
     Resume {
         service: Option<String>,
         #[command(flatten)]
-        daemon: Daemon,
-        #[command(flatten)]
-        patience: Patience,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Give a service another number of workers, until the next reload
     Scale {
         service: String,
         workers: u16,
         #[command(flatten)]
-        daemon: Daemon,
-        #[command(flatten)]
-        patience: Patience,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
 }
 
-#[derive(clap::Args, Clone, Copy, Debug)]
-pub(super) struct Patience {
-    /// Wait so many seconds for an answer
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    timeout: u64,
-}
-
 pub(super) fn run(verb: Verb) -> u8 {
-    match verb {
+    let (request, asking) = match verb {
         Verb::Reload {
-            daemon,
+            last: true, asking, ..
+        } => (Request::LastReload, asking),
+        Verb::Reload {
             wait,
             dry_run,
-            last,
-            patience,
-            output,
-        } => {
-            let request = match last {
-                true => Request::LastReload,
-                false => Request::Reload { wait, dry_run },
-            };
-            ask(&daemon, &request, patience, output)
-        }
+            asking,
+            ..
+        } => (Request::Reload { wait, dry_run }, asking),
         Verb::Upgrade {
-            daemon,
             wait,
             dry_run,
-            patience,
-            output,
-        } => ask(
-            &daemon,
-            &Request::Upgrade { wait, dry_run },
-            patience,
-            output,
-        ),
-        Verb::Rollback {
-            daemon,
-            patience,
-            output,
-        } => ask(&daemon, &Request::Rollback, patience, output),
-        Verb::Restart {
-            service,
-            daemon,
-            patience,
-            output,
-        } => ask(&daemon, &Request::Restart { service }, patience, output),
-        Verb::Drain {
-            service,
-            daemon,
-            patience,
-            output,
-        } => ask(&daemon, &Request::Drain { service }, patience, output),
-        Verb::Resume {
-            service,
-            daemon,
-            patience,
-            output,
-        } => ask(&daemon, &Request::Resume { service }, patience, output),
+            asking,
+        } => (Request::Upgrade { wait, dry_run }, asking),
+        Verb::Rollback { asking } => (Request::Rollback, asking),
+        Verb::Restart { service, asking } => (Request::Restart { service }, asking),
+        Verb::Drain { service, asking } => (Request::Drain { service }, asking),
+        Verb::Resume { service, asking } => (Request::Resume { service }, asking),
         Verb::Scale {
             service,
             workers,
-            daemon,
-            patience,
-            output,
-        } => {
-            let request = Request::Scale { service, workers };
-            ask(&daemon, &request, patience, output)
-        }
-    }
+            asking,
+        } => (Request::Scale { service, workers }, asking),
+    };
+    ask(&request, &asking)
 }
 
-fn ask(daemon: &Daemon, request: &Request, patience: Patience, output: Output) -> u8 {
-    let patience = Duration::from_secs(patience.timeout.max(1));
-    let answer = match client::ask(&daemon.control_socket(), request, patience) {
+fn ask(request: &Request, asking: &Asking) -> u8 {
+    let answer = match asking.change(request) {
         Ok((answer, _)) => answer,
-        Err(failure) => return fail(&failure, output.json),
+        Err(failure) => return asking.fail(&failure),
     };
-    if output.json {
+    if asking.output.json {
         return say_json(exit::DONE, &answer);
     }
     match request {
@@ -204,15 +129,9 @@ fn ask(daemon: &Daemon, request: &Request, patience: Patience, output: Output) -
             exit::DONE,
             "begun; `polyport reload --last` shows how it went\n",
         ),
-        _ => match ReloadOutcome::deserialize(&answer) {
+        _ => match understood::<ReloadOutcome>(&answer) {
             Ok(outcome) => say(outcome.exit, &outcome.to_string()),
-            Err(error) => {
-                let failure = Failure {
-                    exit: exit::FAILED,
-                    text: not_understood(&error),
-                };
-                fail(&failure, output.json)
-            }
+            Err(failure) => asking.fail(&failure),
         },
     }
 }

@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::time::Duration;
 
 use clap::Subcommand;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
-use super::running::{PATIENCE, not_understood};
-use super::{Daemon, Output, fail, lines, say_json};
+use super::asking::{Asking, understood};
+use super::{Output, lines, say_json};
 use crate::config::schema::{KEYS, Kind, Preset};
-use crate::control::client::{self, Failure};
+use crate::control::client::Failure;
 use crate::control::{Request, RunningConfig};
 use crate::exit;
 use crate::plan;
@@ -22,22 +21,14 @@ pub(super) enum Verb {
     /// Print every key that the running daemon goes by, defaults included
     Show {
         #[command(flatten)]
-        daemon: Daemon,
-        #[command(flatten)]
-        patience: Patience,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Print the keys that a reload would change, from what is in force to what the files say
     ///
     /// The files are those that the daemon was started with. Exit 5 if they would be rejected.
     Diff {
         #[command(flatten)]
-        daemon: Daemon,
-        #[command(flatten)]
-        patience: Patience,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Print every key that there is, what it takes and its default
     Schema {
@@ -46,32 +37,17 @@ pub(super) enum Verb {
     },
 }
 
-#[derive(clap::Args, Clone, Copy, Debug)]
-pub(super) struct Patience {
-    /// Wait so many seconds for an answer
-    #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE.as_secs())]
-    timeout: u64,
-}
-
 pub(super) fn run(verb: Verb) -> u8 {
     match verb {
-        Verb::Show {
-            daemon,
-            patience,
-            output,
-        } => match running(&daemon, patience) {
-            Ok(config) if output.json => say_json(exit::DONE, &config.keys),
+        Verb::Show { asking } => match running(&asking) {
+            Ok(config) if asking.output.json => say_json(exit::DONE, &config.keys),
             Ok(config) => say(exit::DONE, &page(&config.keys)),
-            Err(failure) => fail(&failure, output.json),
+            Err(failure) => asking.fail(&failure),
         },
-        Verb::Diff {
-            daemon,
-            patience,
-            output,
-        } => match running(&daemon, patience).and_then(|config| diff(&config)) {
-            Ok(changes) if output.json => say_json(exit::DONE, &changes),
+        Verb::Diff { asking } => match running(&asking).and_then(|config| diff(&config)) {
+            Ok(changes) if asking.output.json => say_json(exit::DONE, &changes),
             Ok(changes) => say(exit::DONE, &changes_page(&changes)),
-            Err(failure) => fail(&failure, output.json),
+            Err(failure) => asking.fail(&failure),
         },
         Verb::Schema { output } => {
             let rows: Vec<Row> = KEYS.iter().map(Row::of).collect();
@@ -83,13 +59,8 @@ pub(super) fn run(verb: Verb) -> u8 {
     }
 }
 
-fn running(daemon: &Daemon, patience: Patience) -> Result<RunningConfig, Failure> {
-    let patience = Duration::from_secs(patience.timeout.max(1));
-    let (answer, _) = client::ask(&daemon.control_socket(), &Request::ShowConfig, patience)?;
-    RunningConfig::deserialize(&answer).map_err(|error| Failure {
-        exit: exit::FAILED,
-        text: not_understood(&error),
-    })
+fn running(asking: &Asking) -> Result<RunningConfig, Failure> {
+    understood(&asking.look(&Request::ShowConfig)?)
 }
 
 /// `None` is a key that is not set.

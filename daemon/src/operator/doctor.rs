@@ -1,6 +1,7 @@
 //! `polyport doctor`: what this system offers, and what it makes of what is configured.
 //!
-//! Findings are facts with a remedy; nothing is changed and no daemon is needed but for `sockopts`.
+//! Findings are facts with a remedy; nothing is changed, and no daemon is needed but for `sockopts`, and
+//! where `--socket` asks for what a running one was started with.
 //! A configuration that cannot be read is a finding like any other.
 
 use std::fmt::{self, Write};
@@ -8,13 +9,14 @@ use std::fmt::{self, Write};
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::running::{PATIENCE, not_understood};
-use super::{Daemon, Output, fail, lines, say_json};
+use super::asking::{Asking, understood};
+use super::{lines, say_json};
 use crate::channel::CheckBrief;
-use crate::control::{Request, SocketOptions, client};
+use crate::control::client::Failure;
+use crate::control::{Request, RunningConfig, SocketOptions};
 use crate::exit;
 use crate::plan;
-use crate::terminal::{complain, say};
+use crate::terminal::say;
 
 mod services;
 mod system;
@@ -28,9 +30,7 @@ pub(super) enum Verb {
         /// Only this service's
         service: Option<String>,
         #[command(flatten)]
-        daemon: Daemon,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
 }
 
@@ -71,26 +71,26 @@ impl fmt::Display for Finding {
     }
 }
 
-pub(super) fn run(verb: Option<Verb>, sources: &CheckBrief, output: Output) -> u8 {
+pub(super) fn run(verb: Option<Verb>, asking: &Asking) -> u8 {
     match verb {
-        Some(Verb::Sockopts {
-            service,
-            daemon,
-            output,
-        }) => socket_options(service, &daemon, output.json),
-        None => examine(sources, output.json),
+        Some(Verb::Sockopts { service, asking }) => asking
+            .show(&Request::SocketOptions { service }, |_: &SocketOptions| {
+                exit::DONE
+            }),
+        None => examine(asking),
     }
 }
 
-fn examine(sources: &CheckBrief, json: bool) -> u8 {
+fn examine(asking: &Asking) -> u8 {
     let mut findings = system::findings();
-    match plan::run_check(sources) {
-        Ok(plan) => findings.extend(services::findings(&plan)),
-        Err(complaints) => findings.push(Finding::wrong(
+    match sources(asking).map(|sources| plan::run_check(&sources)) {
+        Ok(Ok(plan)) => findings.extend(services::findings(&plan)),
+        Ok(Err(complaints)) => findings.push(Finding::wrong(
             "configuration",
             lines(&complaints).replace('\n', "; "),
             "mend it; `polyport check` says the same, line by line",
         )),
+        Err(failure) => return asking.fail(&failure),
     }
     // The last: it closes in the one who looks.
     findings.push(system::sandbox());
@@ -98,7 +98,7 @@ fn examine(sources: &CheckBrief, json: bool) -> u8 {
         true => exit::DEGRADED,
         false => exit::DONE,
     };
-    if json {
+    if asking.output.json {
         return say_json(code, &findings);
     }
     let mut page = String::new();
@@ -108,17 +108,11 @@ fn examine(sources: &CheckBrief, json: bool) -> u8 {
     say(code, &page)
 }
 
-fn socket_options(service: Option<String>, daemon: &Daemon, json: bool) -> u8 {
-    let request = Request::SocketOptions { service };
-    let answer = match client::ask(&daemon.control_socket(), &request, PATIENCE) {
-        Ok((answer, _)) => answer,
-        Err(failure) => return fail(&failure, json),
-    };
-    if json {
-        return say_json(exit::DONE, &answer);
+/// What is configured: for the daemon behind a socket, what it was started with.
+fn sources(asking: &Asking) -> Result<CheckBrief, Failure> {
+    if !asking.has_named_a_socket() {
+        return Ok(asking.sources().into());
     }
-    match serde_json::from_value::<SocketOptions>(answer) {
-        Ok(page) => say(exit::DONE, &page.to_string()),
-        Err(error) => complain(exit::FAILED, &not_understood(&error)),
-    }
+    let running: RunningConfig = understood(&asking.look(&Request::ShowConfig)?)?;
+    Ok(running.sources)
 }

@@ -1,16 +1,11 @@
 //! Verbs that look at a running daemon, and those that touch single connections or the log of one.
 
-use std::time::Duration;
-
 use clap::{Subcommand, ValueEnum};
 use ipnet::IpNet;
-use serde::de::DeserializeOwned;
 
-use super::bans;
-use super::running::not_understood;
-use super::{Daemon, Output, fail, say_json};
+use super::asking::Asking;
+use super::{bans, say_json};
 use crate::channel::ConnectionFilter;
-use crate::control::client::{self, Failure};
 use crate::control::{ConnectionList, Health, Metrics, Request};
 use crate::exit;
 use crate::plan::LogLevel;
@@ -25,11 +20,7 @@ pub(super) enum Verb {
         #[arg(default_value = "ready")]
         probe: Probe,
         #[command(flatten)]
-        daemon: Daemon,
-        #[command(flatten)]
-        patience: Patience,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// List connections that are open, or end some
     ///
@@ -53,11 +44,7 @@ pub(super) enum Verb {
         #[arg(long, conflicts_with = "kill")]
         kill_all: bool,
         #[command(flatten)]
-        daemon: Daemon,
-        #[command(flatten)]
-        patience: Patience,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Log more or less, until the next reload
     LogLevel {
@@ -66,20 +53,12 @@ pub(super) enum Verb {
         #[arg(long = "for", value_name = "DURATION", value_parser = bans::duration)]
         for_ms: Option<u64>,
         #[command(flatten)]
-        daemon: Daemon,
-        #[command(flatten)]
-        patience: Patience,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Print all counters as text that Prometheus reads
     Metrics {
         #[command(flatten)]
-        daemon: Daemon,
-        #[command(flatten)]
-        patience: Patience,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
 }
 
@@ -99,30 +78,15 @@ pub(super) enum Level {
     Error,
 }
 
-#[derive(clap::Args, Clone, Copy, Debug)]
-pub(super) struct Patience {
-    /// Wait so many seconds for an answer
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    timeout: u64,
-}
-
 pub(super) fn run(verb: Verb) -> u8 {
     match verb {
-        Verb::Health {
-            probe,
-            daemon,
-            patience,
-            output,
-        } => show(
-            &daemon,
-            &Request::Health,
-            patience,
-            output,
-            |health: &Health| match probe {
+        Verb::Health { probe, asking } => {
+            let code = |health: &Health| match probe {
                 Probe::Live => exit::DONE,
                 Probe::Ready => health.exit(),
-            },
-        ),
+            };
+            asking.show(&Request::Health, code)
+        }
         Verb::Connections {
             service,
             source,
@@ -130,9 +94,7 @@ pub(super) fn run(verb: Verb) -> u8 {
             idle_ms,
             kill,
             kill_all,
-            daemon,
-            patience,
-            output,
+            asking,
         } => {
             let end = kill_all || kill.is_some();
             let filter = ConnectionFilter {
@@ -143,76 +105,24 @@ pub(super) fn run(verb: Verb) -> u8 {
                 id: kill,
             };
             let by_id = filter.id.is_some();
-            let request = Request::Connections { filter, end };
             let is_done = |list: &ConnectionList| match (list.silent.is_empty(), end && by_id) {
                 (false, _) => exit::DEGRADED,
                 // The one that was meant is not there.
                 (true, true) if list.connections.is_empty() => exit::FAILED,
                 (true, _) => exit::DONE,
             };
-            show(&daemon, &request, patience, output, is_done)
+            asking.show(&Request::Connections { filter, end }, is_done)
         }
         Verb::LogLevel {
             level,
             for_ms,
-            daemon,
-            patience,
-            output,
-        } => log_level(level, for_ms, &daemon, patience, output),
-        Verb::Metrics {
-            daemon,
-            patience,
-            output,
-        } => show(
-            &daemon,
-            &Request::Metrics,
-            patience,
-            output,
-            |_: &Metrics| exit::DONE,
-        ),
+            asking,
+        } => log_level(level, for_ms, &asking),
+        Verb::Metrics { asking } => asking.show(&Request::Metrics, |_: &Metrics| exit::DONE),
     }
 }
 
-fn show<T: DeserializeOwned + ToString>(
-    daemon: &Daemon,
-    request: &Request,
-    patience: Patience,
-    output: Output,
-    code: impl Fn(&T) -> u8,
-) -> u8 {
-    let asked = ask(daemon, request, patience);
-    let understood = asked.and_then(|answer| {
-        let document = T::deserialize(&answer).map_err(|error| Failure {
-            exit: exit::FAILED,
-            text: not_understood(&error),
-        });
-        document.map(|document| (answer, document))
-    });
-    match understood {
-        // The daemon's own words: a newer one may know more than this command.
-        Ok((answer, document)) if output.json => say_json(code(&document), &answer),
-        Ok((_, document)) => say(code(&document), &document.to_string()),
-        Err(failure) => fail(&failure, output.json),
-    }
-}
-
-fn ask(
-    daemon: &Daemon,
-    request: &Request,
-    patience: Patience,
-) -> Result<serde_json::Value, Failure> {
-    let patience = Duration::from_secs(patience.timeout.max(1));
-    let asked = client::ask(&daemon.control_socket(), request, patience);
-    asked.map(|(answer, _)| answer)
-}
-
-fn log_level(
-    level: Level,
-    for_ms: Option<u64>,
-    daemon: &Daemon,
-    patience: Patience,
-    output: Output,
-) -> u8 {
+fn log_level(level: Level, for_ms: Option<u64>, asking: &Asking) -> u8 {
     let level = match level {
         Level::Debug => LogLevel::Debug,
         Level::Info => LogLevel::Info,
@@ -221,8 +131,8 @@ fn log_level(
     };
     // As everywhere, 0 is without an end.
     let for_ms = for_ms.filter(|for_ms| *for_ms > 0);
-    match ask(daemon, &Request::LogLevel { level, for_ms }, patience) {
-        Ok(answer) if output.json => say_json(exit::DONE, &answer),
+    match asking.look(&Request::LogLevel { level, for_ms }) {
+        Ok(answer) if asking.output.json => say_json(exit::DONE, &answer),
         Ok(answer) => {
             let word = |key: &str| answer[key].as_str().unwrap_or("unknown").to_owned();
             let text = format!(
@@ -232,6 +142,6 @@ fn log_level(
             );
             say(exit::DONE, &text)
         }
-        Err(failure) => fail(&failure, output.json),
+        Err(failure) => asking.fail(&failure),
     }
 }

@@ -5,6 +5,7 @@
 //! output as text, or with `--json` as one document, failures included; complaints go to standard
 //! error.
 
+mod asking;
 mod bans;
 mod change;
 mod check;
@@ -31,6 +32,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use ipnet::IpNet;
 use serde::Serialize;
+
+use asking::Asking;
 
 use crate::channel::CheckBrief;
 use crate::config::Complaint;
@@ -83,12 +86,12 @@ enum Verb {
     },
     /// Show what serves where, with which workers
     ///
-    /// Exit 7 if a service has failed or lacks workers.
+    /// Exit 7 if a service has failed or lacks workers; if one is named, that one.
     Status {
+        /// Only this one
+        service: Option<String>,
         #[command(flatten)]
-        daemon: Daemon,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     #[command(flatten)]
     Change(change::Verb),
@@ -96,16 +99,11 @@ enum Verb {
     Look(look::Verb),
     /// Stop the daemon: finish what is open, then go
     Stop {
-        #[command(flatten)]
-        daemon: Daemon,
         /// Leave what is open a second only
         #[arg(long)]
         fast: bool,
-        /// Wait so many seconds for it to be gone
-        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-        timeout: u64,
         #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Let nobody in from an address or a network, in any service
     ///
@@ -122,9 +120,7 @@ enum Verb {
         #[arg(long, value_name = "TEXT", default_value = "")]
         why: String,
         #[command(flatten)]
-        daemon: Daemon,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Take a ban back
     Unban {
@@ -132,16 +128,12 @@ enum Verb {
         #[arg(value_name = "NETWORK", value_parser = bans::network)]
         network: IpNet,
         #[command(flatten)]
-        daemon: Daemon,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Show who is banned, for how long, and why
     Bans {
         #[command(flatten)]
-        daemon: Daemon,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Look at workers that died: list them, show one
     ///
@@ -151,9 +143,7 @@ enum Verb {
         #[command(subcommand)]
         verb: Option<crashes::Verb>,
         #[command(flatten)]
-        daemon: Daemon,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Look at plugins: list them, show one, check one
     Plugins {
@@ -171,9 +161,7 @@ enum Verb {
         #[command(subcommand)]
         verb: Option<doctor::Verb>,
         #[command(flatten)]
-        sources: Sources,
-        #[command(flatten)]
-        output: Output,
+        asking: Asking,
     },
     /// Print what lets a shell complete the verbs
     Completions {
@@ -213,16 +201,6 @@ struct Sources {
     /// Set one key over all files: daemon.run_dir=/tmp/x, services.echo.settings.mode=line
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-}
-
-/// Which daemon to speak with.
-#[derive(Args, Clone, Debug)]
-struct Daemon {
-    #[command(flatten)]
-    sources: Sources,
-    /// Its control socket, whatever the configuration says
-    #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
 }
 
 #[derive(Args, Clone, Copy, Debug)]
@@ -269,40 +247,22 @@ pub fn main() -> u8 {
             supervisor::run(launch, str::to_owned)
         }
         Verb::Check { sources, output } => check::run(&sources.into(), output.json),
-        Verb::Status { daemon, output } => running::status(&daemon, output.json),
+        Verb::Status { service, asking } => running::status(service, &asking),
         Verb::Change(verb) => change::run(verb),
         Verb::Look(verb) => look::run(verb),
-        Verb::Stop {
-            daemon,
-            fast,
-            timeout,
-            output,
-        } => running::stop(&daemon, fast, timeout, output.json),
+        Verb::Stop { fast, asking } => running::stop(fast, &asking),
         Verb::Ban {
             network,
             for_ms,
             why,
-            daemon,
-            output,
-        } => bans::ban(&daemon, network, for_ms, why, output.json),
-        Verb::Unban {
-            network,
-            daemon,
-            output,
-        } => bans::unban(&daemon, network, output.json),
-        Verb::Bans { daemon, output } => bans::bans(&daemon, output.json),
-        Verb::Crashes {
-            verb,
-            daemon,
-            output,
-        } => crashes::run(verb, daemon, output),
+            asking,
+        } => bans::ban(network, for_ms, why, &asking),
+        Verb::Unban { network, asking } => bans::unban(network, &asking),
+        Verb::Bans { asking } => bans::bans(&asking),
+        Verb::Crashes { verb, asking } => crashes::run(verb, asking),
         Verb::Plugins { verb } => plugins::run(verb),
         Verb::Config { verb } => configuration::run(verb),
-        Verb::Doctor {
-            verb,
-            sources,
-            output,
-        } => doctor::run(verb, &sources.into(), output),
+        Verb::Doctor { verb, asking } => doctor::run(verb, &asking),
         Verb::Completions { shell, output } => completions(shell, output),
         Verb::Manual { page } => manual::run(page),
         Verb::Try(wish) => try_plugin::run(wish),

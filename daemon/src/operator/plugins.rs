@@ -220,6 +220,7 @@ fn show(file: &Path) -> Result<Descriptor, Failure> {
 }
 
 fn check(file: &Path, settings: &[String], inputs: &[Vec<u8>], json: bool) -> u8 {
+    let settings = &unconfigured::as_meant(file, settings);
     let checked = one_service::check(file, settings);
     let rules = match &checked {
         Ok(descriptor) => conformance::hold(file, descriptor, settings, inputs),

@@ -61,7 +61,7 @@ fn render(wish: Render) -> Result<(), Failure> {
                 ..CheckBrief::default()
             };
             let plugin = plugins::find(&wish.what, &sources)?;
-            let settings = unconfigured::absolute(&plugin, &wish.set);
+            let settings = unconfigured::as_meant(&plugin, &wish.set);
             let listen = ["tcp://127.0.0.1:0".to_owned()];
             OneService::new(&plugin, &listen, &settings, scratch.path())
                 .probe(scratch.path(), depth)

@@ -1,61 +1,64 @@
-//! Verbs that speak with a running daemon.
+//! Verbs about the running daemon as a whole: `status` and `stop`.
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde_json::{Value, json};
 
-use super::{Daemon, fail, say_json};
-use crate::config::{self, Surroundings};
-use crate::control::client::{self, Failure};
-use crate::control::{self, Request, Status};
+use super::asking::{Asking, understood};
+use super::say_json;
+use crate::config::nearest;
+use crate::control::client::Failure;
+use crate::control::{Request, Status};
 use crate::exit;
 use crate::terminal::say;
 
-/// For an answer that only needs a look at values.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-
-impl Daemon {
-    pub(super) fn control_socket(&self) -> PathBuf {
-        self.socket.clone().unwrap_or_else(|| {
-            let sources = self.sources.clone().into();
-            config::run_dir(&sources, &Surroundings::of_this_process()).join(control::SOCKET)
-        })
+pub(super) fn status(service: Option<String>, asking: &Asking) -> u8 {
+    let Some(service) = service else {
+        return asking.show(&Request::Status, Status::exit);
+    };
+    let found = asking.look(&Request::Status);
+    let found = found.and_then(|answer| Ok((understood::<Status>(&answer)?, answer)));
+    let (status, answer) = match found.and_then(|(status, answer)| only(&service, status, answer)) {
+        Ok(found) => found,
+        Err(failure) => return asking.fail(&failure),
+    };
+    match asking.output.json {
+        true => say_json(status.exit(), &answer),
+        false => say(status.exit(), &status.to_string()),
     }
 }
 
-pub(super) fn status(daemon: &Daemon, json: bool) -> u8 {
-    let asked = client::ask(&daemon.control_socket(), &Request::Status, PATIENCE);
-    let understood = asked.and_then(|(answer, _)| match Status::deserialize(&answer) {
-        Ok(status) => Ok((answer, status)),
-        Err(error) => Err(Failure {
+/// The same documents, of one service: with nothing of others, and as healthy as it is.
+fn only(service: &str, mut status: Status, mut answer: Value) -> Result<(Status, Value), Failure> {
+    let Some(found) = status.services.remove(service) else {
+        let known = status.services.keys().map(String::as_str);
+        let hint = match nearest(service, known.clone()) {
+            Some(name) => format!("did you mean \"{name}\"?"),
+            None => format!("there are: {}", known.collect::<Vec<_>>().join(", ")),
+        };
+        return Err(Failure {
             exit: exit::FAILED,
-            text: not_understood(&error),
-        }),
-    });
-    match understood {
-        // The daemon's own words: a newer one may know more than this command.
-        Ok((answer, status)) if json => say_json(status.exit(), &answer),
-        Ok((_, status)) => say(status.exit(), &status.to_string()),
-        Err(failure) => fail(&failure, json),
-    }
+            text: format!("no service \"{service}\" is configured; {hint}"),
+        });
+    };
+    status.healthy |= found.healthy;
+    answer["services"] = json!({ service: answer["services"][service] });
+    answer["healthy"] = json!(status.healthy);
+    answer["removed"] = json!({});
+    status.services = BTreeMap::from([(service.to_owned(), found)]);
+    status.removed = BTreeMap::new();
+    Ok((status, answer))
 }
 
-pub(super) fn not_understood(error: &serde_json::Error) -> String {
-    format!("the daemon's answer is not understood: {error}")
-}
-
-pub(super) fn stop(daemon: &Daemon, fast: bool, timeout_s: u64, json: bool) -> u8 {
-    let patience = Duration::from_secs(timeout_s.max(1));
-    let request = Request::Stop { fast };
-    let asked = client::ask(&daemon.control_socket(), &request, patience);
+pub(super) fn stop(fast: bool, asking: &Asking) -> u8 {
+    let asked = asking.change(&Request::Stop { fast });
     let stopped = asked.and_then(|(answer, call)| call.wait_for_end().map(|()| answer));
     match stopped {
-        Ok(answer) if json => {
-            let document = serde_json::json!({ "stopped": true, "pid": answer["pid"] });
-            say_json(exit::DONE, &document)
-        }
+        Ok(answer) if asking.output.json => say_json(
+            exit::DONE,
+            &json!({ "stopped": true, "pid": answer["pid"] }),
+        ),
         Ok(_) => exit::DONE,
-        Err(failure) => fail(&failure, json),
+        Err(failure) => asking.fail(&failure),
     }
 }

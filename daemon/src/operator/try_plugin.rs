@@ -46,7 +46,7 @@ pub(super) fn run(wish: Try) -> u8 {
         Ok(scratch) => scratch,
         Err(error) => return complain(exit::FAILED, &error.to_string()),
     };
-    let settings = unconfigured::absolute(&plugin, &wish.set);
+    let settings = unconfigured::as_meant(&plugin, &wish.set);
     let service = OneService::new(&plugin, &wish.listen, &settings, scratch.path());
     // The supervisor would refuse it too, but in the words of a configuration that nobody wrote.
     if let Err(text) = service.probe(scratch.path(), Depth::Settings) {

@@ -29,12 +29,12 @@ fn find_beside(plugin: &str, folder: &Path) -> Option<PathBuf> {
 }
 
 /// Settings "key=value" in which a file or a folder that the plugin needs may be written as seen from
-/// where the operator is.
-pub(super) fn absolute(plugin: &Path, settings: &[String]) -> Vec<String> {
+/// where the operator is, and a list that has one entry as that entry.
+pub(super) fn as_meant(plugin: &Path, settings: &[String]) -> Vec<String> {
     match one_service::look_at(plugin) {
         Ok(descriptor) => settings
             .iter()
-            .map(|setting| absolute_setting(&descriptor, setting))
+            .map(|setting| listed_setting(&descriptor, &absolute_setting(&descriptor, setting)))
             .collect(),
         // Whatever is wrong with it will be said when it is to serve.
         Err(_) => settings.to_vec(),
@@ -61,10 +61,53 @@ fn absolute_setting(descriptor: &Descriptor, setting: &str) -> String {
     }
 }
 
+fn listed_setting(descriptor: &Descriptor, setting: &str) -> String {
+    let is_list = |key: &str| {
+        let options = &descriptor.options;
+        options
+            .iter()
+            .any(|option| option.name == key && option.kind == "list")
+    };
+    match setting.split_once('=') {
+        Some((key, value)) if is_list(key.trim()) && !value.trim_start().starts_with('[') => {
+            let value = value.trim();
+            let entry = match value.starts_with(['"', '\'']) {
+                true => value.to_owned(),
+                // What JSON escapes in a string, TOML reads alike.
+                false => serde_json::Value::from(value).to_string(),
+            };
+            format!("{key}=[{entry}]")
+        }
+        _ => setting.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Needs;
+    use crate::plan::{Needs, OptionFacts};
+
+    #[test]
+    fn one_text_is_a_list_of_one() {
+        let descriptor = Descriptor {
+            options: vec![OptionFacts {
+                name: "motd".into(),
+                kind: "list".into(),
+                ..OptionFacts::default()
+            }],
+            ..Descriptor::default()
+        };
+        for (written, expected) in [
+            ("motd=hello, you", r#"motd=["hello, you"]"#),
+            ("motd=a \"b\" c", r#"motd=["a \"b\" c"]"#),
+            ("motd=\"hello\"", r#"motd=["hello"]"#),
+            ("motd=['a', 'b']", "motd=['a', 'b']"),
+            ("mode=hello", "mode=hello"),
+            ("motd", "motd"),
+        ] {
+            assert_eq!(listed_setting(&descriptor, written), expected);
+        }
+    }
 
     #[test]
     fn paths_that_a_plugin_needs_are_taken_from_here() {

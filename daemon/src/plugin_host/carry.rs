@@ -80,9 +80,12 @@ impl Instance {
         state: SessionState,
     ) -> Option<(u32, Vec<u8>)> {
         let carry = self.admitted.carry?;
-        // Made once: most sessions need a few bytes of it.
+        // Made once, and asked for as zeros: most sessions need a few bytes of it, and what was never
+        // written takes no memory.
         let mut space = std::mem::take(&mut self.space);
-        space.resize(SESSION_BYTES_MAX, 0);
+        if space.is_empty() {
+            space = vec![0; SESSION_BYTES_MAX];
+        }
         let mut written = 0;
         let SessionState { word, source } = state;
         let callback = Callback::ExportSession;

@@ -17,6 +17,8 @@ pub enum LoadError {
     // --- the file
     NotFound {
         path: PathBuf,
+        /// What is there of a similar name.
+        near: Option<String>,
     },
     Unreadable {
         path: PathBuf,
@@ -141,7 +143,10 @@ impl LoadError {
     pub fn fix(&self) -> String {
         use LoadError::*;
         let fix = match self {
-            NotFound { path } => return fix_of_missing(path),
+            NotFound {
+                near: Some(name), ..
+            } => return format!("did you mean \"{name}\"?"),
+            NotFound { path, near: None } => return fix_of_missing(path),
             Unreadable { .. } => "let the daemon's user read it",
             NotRegular { .. } => "name the shared library itself",
             Untrusted { fix, .. } => fix,
@@ -216,7 +221,7 @@ impl LoadError {
         use LoadError::*;
         let entry = polyport_plugin::abi::ENTRY;
         match self {
-            NotFound { path } => write!(f, "{} does not exist", path.display()),
+            NotFound { path, .. } => write!(f, "{} does not exist", path.display()),
             Unreadable { path, why } => write!(f, "{} cannot be read: {why}", path.display()),
             NotRegular { path } => write!(f, "{} is not a regular file", path.display()),
             Untrusted { path, why, .. } => write!(f, "{} is not trusted: {why}", path.display()),

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what a table points to belongs to the facts that it was made from.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use polyport_plugin::abi;
 
@@ -38,30 +38,32 @@ pub(super) fn datagram(facts: &DatagramFacts<'_>) -> abi::Datagram {
 
 /// An IPv4 peer of a dual-stack listener is shown as IPv4.
 fn address(party: Party) -> abi::Address {
-    let Party::Internet(socket) = party else {
-        return abi::Address {
+    match party {
+        Party::Unix => abi::Address {
             family: abi::FAMILY_UNIX,
             ..abi::Address::default()
-        };
-    };
-    let mut address = abi::Address {
-        port: socket.port(),
-        ..abi::Address::default()
-    };
-    match socket.ip().to_canonical() {
-        IpAddr::V4(ip) => {
-            address.family = abi::FAMILY_IPV4;
-            address.ip[..4].copy_from_slice(&ip.octets());
-        }
-        IpAddr::V6(ip) => {
-            address.family = abi::FAMILY_IPV6;
-            address.ip = ip.octets();
-            if let SocketAddr::V6(socket) = socket {
-                address.scope = socket.scope_id();
-            }
-        }
+        },
+        Party::Internet(SocketAddr::V4(socket)) => v4(*socket.ip(), socket.port()),
+        Party::Internet(SocketAddr::V6(socket)) => match socket.ip().to_canonical() {
+            IpAddr::V4(ip) => v4(ip, socket.port()),
+            IpAddr::V6(ip) => abi::Address {
+                family: abi::FAMILY_IPV6,
+                port: socket.port(),
+                scope: socket.scope_id(),
+                ip: ip.octets(),
+            },
+        },
     }
-    address
+}
+
+fn v4(ip: Ipv4Addr, port: u16) -> abi::Address {
+    let [a, b, c, d] = ip.octets();
+    abi::Address {
+        family: abi::FAMILY_IPV4,
+        port,
+        scope: 0,
+        ip: [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    }
 }
 
 #[cfg(test)]

@@ -12,13 +12,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use polyport_plugin::abi;
-use slotmap::SecondaryMap;
 
 use super::log::PluginLog;
 use super::waker::WakeQueue;
 use super::work::Jobs;
 use crate::engine::desk::Desk;
-use crate::engine::session::{Party, Token};
+use crate::engine::roll::Beside;
+use crate::engine::session::Party;
 use crate::hub::client::Client;
 use crate::scoreboard::Scoreboard;
 
@@ -41,7 +41,7 @@ pub(super) struct Inside {
     pub(super) desk: Desk,
     pub(super) jobs: Jobs,
     /// For the lines that a plugin logs about a session.
-    pub(super) peers: SecondaryMap<Token, Party>,
+    pub(super) peers: Beside<Party>,
     pub(super) wakes: Arc<WakeQueue>,
     /// Addresses of the input lent to the running `feed`.
     pub(super) lent: Range<usize>,

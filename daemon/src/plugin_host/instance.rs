@@ -13,7 +13,7 @@ use std::ptr::null_mut;
 use std::sync::Arc;
 
 use polyport_plugin::abi::{self, Status};
-use slotmap::{Key, SecondaryMap};
+use slotmap::Key;
 
 use super::admit::Admitted;
 use super::calls::{Inside as InCall, status_name};
@@ -29,6 +29,7 @@ use super::work::{Jobs, Owed};
 use crate::engine::desk::Desk;
 use crate::engine::handler::{JobEnd, JobToken, SharedHandler};
 use crate::engine::replies::REPLIES;
+use crate::engine::roll::Beside;
 use crate::engine::session::{
     BusNews, DatagramFacts, End, Facts, Fed, Protocol, TimerToken, Token,
 };
@@ -94,7 +95,7 @@ impl Instance {
         let inside = Inside {
             desk: Desk::with_jobs(around.jobs_max),
             jobs,
-            peers: SecondaryMap::new(),
+            peers: Beside::default(),
             wakes,
             bus: admitted.bus_sink.map(|_| Client::new(around.seed)),
             lent: 0..0,
@@ -470,7 +471,7 @@ impl Drop for Instance {
         let inside = self.inside();
         inside.life = Life::Gone;
         inside.wakes.retire();
-        (inside.desk, inside.peers) = (Desk::default(), SecondaryMap::new());
+        (inside.desk, inside.peers) = (Desk::default(), Beside::default());
     }
 }
 

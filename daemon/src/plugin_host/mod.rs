@@ -34,6 +34,7 @@ mod instance;
 mod load;
 mod log;
 mod metrics;
+mod nearby;
 mod needs;
 mod options;
 pub mod probe;

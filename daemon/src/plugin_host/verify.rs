@@ -20,6 +20,7 @@ use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
 use sha2::{Digest, Sha256};
 
 use super::error::LoadError;
+use super::nearby;
 use crate::channel::StoredPlugin;
 use crate::plan::{DaemonPlan, ServicePlan};
 
@@ -266,6 +267,7 @@ fn refused_path(path: &Path, error: &std::io::Error) -> LoadError {
     if error.kind() == std::io::ErrorKind::NotFound {
         return LoadError::NotFound {
             path: path.to_owned(),
+            near: nearby::meant(path),
         };
     }
     LoadError::Unreadable {

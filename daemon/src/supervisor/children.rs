@@ -23,6 +23,7 @@ use super::upgrade;
 use crate::channel::{Brief, Channel, Order, Received, Report, handed};
 use crate::lifecycle::{Exit, WorkerId};
 use crate::scoreboard::Scoreboard;
+use crate::sys::heap;
 use crate::sys::reap::{self, End};
 use crate::sys::shared_memory::SharedWords;
 use crate::sys::spawn::Program;
@@ -366,5 +367,6 @@ fn environment(kind: &Kind) -> Vec<CString> {
             name.push(value);
             CString::new(name.into_vec()).ok()
         })
+        .chain(matches!(kind, Kind::Worker { .. }).then(|| heap::TUNABLES.to_owned()))
         .collect()
 }

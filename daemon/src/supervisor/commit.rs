@@ -13,6 +13,7 @@ use crate::exit;
 use crate::lifecycle::{ServiceId, WorkerId};
 use crate::log;
 use crate::plan::{self, Step};
+use crate::sys::resident;
 
 impl Life {
     /// What serves now, to be gone back to.
@@ -69,7 +70,14 @@ impl Life {
             false => self.renew_hub(children, now_ms),
         }
         self.keep_listeners();
-        self.conclude_wish(&wish, exit::DONE, "done".to_owned(), steps, now_ms);
+        let text = match wish.goal {
+            Goal::Return(_) => {
+                "done; the files are as they were, and a reload changes to what they say: \
+                                 mend them first (`polyport config diff`), or the plugin"
+            }
+            _ => "done",
+        };
+        self.conclude_wish(&wish, exit::DONE, text.to_owned(), steps, now_ms);
     }
 
     /// A socket that goes on gets what is written for it now.
@@ -160,5 +168,7 @@ impl Life {
         }
         self.prune();
         self.keep_listeners();
+        // The change is over, and what only it needed.
+        resident::let_go_of_code();
     }
 }

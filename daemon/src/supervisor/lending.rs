@@ -5,6 +5,7 @@
 //!
 //! Invariant: a worker is lent shards of its own generation only.
 
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 
 use super::children::Children;
@@ -33,8 +34,13 @@ impl Life {
             );
             let listener = Box::new(listener);
             let order = Order::Lend { from, listener };
-            if let Err(error) = children.tell_with(pid, &order, &[fd.as_fd()]) {
-                tracing::error!("the worker {pid} cannot be lent a listener: {error}");
+            match children.tell_with(pid, &order, &[fd.as_fd()]) {
+                Ok(()) => {}
+                // It has died and is not reaped yet: its end is what gets said.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return,
+                Err(error) => {
+                    tracing::error!("the worker {pid} cannot be lent a listener: {error}");
+                }
             }
         }
     }

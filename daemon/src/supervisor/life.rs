@@ -36,6 +36,7 @@ use crate::exit as code;
 use crate::lifecycle::{Event, Exit, Lifecycle, News, Order, Policy, ServiceId, Signal, WorkerId};
 use crate::plan::{Plan, ServicePlan};
 use crate::plugin_host::verify;
+use crate::sys::resident;
 
 pub(super) struct Life {
     pub(super) lifecycle: Lifecycle,
@@ -429,6 +430,8 @@ impl Life {
             });
         }
         self.notify_serving(&views);
+        // From here on little of what a start needs is used again.
+        resident::let_go_of_code();
         let text = match launch.announce {
             None => return Ok(()),
             Some(Announcement { json: false }) => {

@@ -13,12 +13,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use super::children::{Children, Kind};
-use super::preparation::{PROBE_MS, printable, probe_died};
+use super::preparation::{PROBE_AT_START_MS, printable, probe_died};
 use crate::channel::{Brief, Depth, ProbeBrief, Report};
 use crate::plan::Descriptor;
 use crate::sys::spawn::watch;
 
-/// Waits for the verdict, at most as long as a daemon would.
+/// Waits for the verdict, at most as long as a daemon that starts would.
 pub fn probe_once(brief: ProbeBrief) -> Result<Descriptor, String> {
     let service = brief.service.clone();
     let plugin = brief.plan.plugin.clone();
@@ -41,13 +41,13 @@ pub fn probe_once(brief: ProbeBrief) -> Result<Descriptor, String> {
         .bury(pid)
         .expect("started above and not buried yet");
     let verdict = heard.map_err(failed)?;
-    verdict.unwrap_or_else(|| Err(probe_died(&service, &plugin, exit, PROBE_MS)))
+    verdict.unwrap_or_else(|| Err(probe_died(&service, &plugin, exit, PROBE_AT_START_MS)))
 }
 
 /// Until it has said something, or is dead, or has had its time.
 fn hear(children: &mut Children, pid: i32) -> io::Result<Option<Result<Descriptor, String>>> {
     let life = watch(pid)?;
-    let until = Instant::now() + Duration::from_millis(PROBE_MS);
+    let until = Instant::now() + Duration::from_millis(PROBE_AT_START_MS);
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);

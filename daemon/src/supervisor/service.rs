@@ -162,9 +162,12 @@ impl Service {
     /// Totals outlive their worker; what was open with it is not open any more.
     pub(super) fn retire(&mut self, worker: WorkerId, board: &Scoreboard, stand_in: bool) {
         for (total, counter) in self.retired.iter_mut().zip(Counter::ALL) {
-            if counter != Counter::Connections {
-                *total = total.saturating_add(board.read(counter));
-            }
+            let counted = match counter {
+                Counter::Connections => 0,
+                Counter::ClosedDeath => board.read(Counter::Connections),
+                _ => board.read(counter),
+            };
+            *total = total.saturating_add(counted);
         }
         let edition = self.editions.get(&worker.generation);
         if let Some(edition) = edition {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::children::{Children, Kind};
 use super::crashes::Crashes;
@@ -156,6 +156,7 @@ fn of_service(
         plugin,
         version,
         state: view.state,
+        healthy: is_healthy(view),
         failure: view.failure.clone(),
         drained: view.paused,
         generations: generations(service, view, children),
@@ -236,10 +237,24 @@ pub(super) fn announcement(
     }
     let _ = writeln!(
         text,
-        "look at it with: polyport status --socket {}",
-        socket.display()
+        "look at it with: {} status --socket {}",
+        program().display(),
+        absolute(socket).display()
     );
     text
+}
+
+/// What works in any terminal: a name that was found on the path, or the whole path.
+fn program() -> PathBuf {
+    let called = std::env::args_os().next().unwrap_or_default();
+    match called.as_encoded_bytes().contains(&b'/') {
+        true => absolute(Path::new(&called)),
+        false => PathBuf::from("polyport"),
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// The services' totals by name, from the dead and the living.

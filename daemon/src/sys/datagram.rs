@@ -356,6 +356,12 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// Whether a socket that is bound there has to be told by which way each datagram came. To this
+/// machine's own address for itself there is but one, and answers take it by themselves.
+pub fn has_ways(bound: SocketAddr) -> bool {
+    bound.ip() != Ipv4Addr::LOCALHOST && bound.ip() != Ipv6Addr::LOCALHOST
+}
+
 /// How many datagrams this socket has lost so far, to its full queue or a wrong checksum.
 pub fn drops(socket: BorrowedFd<'_>) -> u32 {
     const SO_MEMINFO: i32 = 55;

@@ -34,6 +34,9 @@ pub(super) struct Bus {
     length: usize,
     pub(super) readable: bool,
     writable: bool,
+    /// The event queue is to tell when there is room again. Not always: for a Unix socket it would then
+    /// tell so whenever the hub has read anything, and each message would cost a turn of its own.
+    awaits_room: bool,
     /// Its end is in sight: nobody tells of it twice.
     ending: bool,
     /// The last session is gone; until then the answers to what was said are awaited.
@@ -48,6 +51,7 @@ impl Default for Bus {
             length: 0,
             readable: false,
             writable: true,
+            awaits_room: false,
             ending: false,
             last_words_ms: None,
         }
@@ -71,8 +75,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     /// The supervisor has sent an end; one that there was is over.
     pub(super) fn join_bus(&mut self, socket: OwnedFd) {
         self.leave_bus("another one was sent");
-        let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
-        if let Err(error) = self.epoll.add(&socket, EpollEvent::new(edges, BUS)) {
+        if let Err(error) = self.epoll.add(&socket, interest(false)) {
             return tracing::error!("the bus cannot be polled: {error}");
         }
         self.bus = Bus {
@@ -162,6 +165,20 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     /// Sends what the protocol has for the bus.
     pub(super) fn flush_bus(&mut self) {
+        self.send_to_bus();
+        let awaits_room = !self.bus.writable;
+        if let Some(socket) = &self.bus.socket
+            && awaits_room != self.bus.awaits_room
+        {
+            // Room that was made meanwhile is told of by this change.
+            match self.epoll.modify(socket, &mut interest(awaits_room)) {
+                Ok(()) => self.bus.awaits_room = awaits_room,
+                Err(error) => tracing::error!("the bus cannot be polled: {error}"),
+            }
+        }
+    }
+
+    fn send_to_bus(&mut self) {
         while self.bus.writable {
             let Some(socket) = &self.bus.socket else {
                 return;
@@ -183,4 +200,10 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             }
         }
     }
+}
+
+fn interest(awaits_room: bool) -> EpollEvent {
+    let mut edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+    edges.set(EpollFlags::EPOLLOUT, awaits_room);
+    EpollEvent::new(edges, BUS)
 }

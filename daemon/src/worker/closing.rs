@@ -15,23 +15,19 @@ use crate::engine::session::{Protocol, Token};
 impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     /// What is left to do by others is returned.
     pub(super) fn end_output(&mut self, token: Token, after: After) -> After {
+        if let After::Nothing | After::SendFile = after {
+            return after;
+        }
         let Some(stream) = self.sockets.get(token) else {
             return After::Nothing;
         };
-        match after {
-            After::Nothing | After::SendFile => after,
-            After::ShutWriting => {
-                stream.shut_writing();
-                After::Nothing
-            }
-            After::CloseAlone => {
-                let would_reset = stream.would_reset();
-                let then = self.streams.looked(token, would_reset, self.now_ms);
-                if then == After::ShutWriting {
-                    stream.shut_writing();
-                }
-                After::Nothing
+        if after == After::CloseAlone {
+            let would_reset = stream.would_reset();
+            if self.streams.looked(token, would_reset, self.now_ms) != After::ShutWriting {
+                return After::Nothing;
             }
         }
+        stream.shut_writing();
+        After::Nothing
     }
 }

@@ -9,18 +9,17 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ipnet::IpNet;
-use slotmap::SecondaryMap;
-
 use crate::channel::{BANS_MAX, Ban, TRAPPED_PER_S};
 use crate::engine::access::Access;
 use crate::engine::bans::Bans;
 use crate::engine::bucket::Bucket;
+use crate::engine::roll::Beside;
 use crate::engine::session::{Party, Token};
 use crate::engine::source_of;
 use crate::plan::{self, Limits};
 use crate::scoreboard::Counter;
 use crate::scoreboard::sources::{Counted, Sources};
+use ipnet::IpNet;
 
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -36,7 +35,7 @@ pub(super) struct Gate {
     cost: u64,
     traps: Bucket,
     /// Who is in, and what it was counted as; peers without an address are not kept.
-    guests: SecondaryMap<Token, Guest>,
+    guests: Beside<Guest>,
 }
 
 /// A limit and whether it holds for peers on the loopback; 0 is none.
@@ -132,7 +131,7 @@ impl Gate {
             bucket: Bucket::new(u64::from(limits.rate), burst, now_ms),
             cost: workers,
             traps: Bucket::new(u64::from(TRAPPED_PER_S), u64::from(TRAPPED_PER_S), now_ms),
-            guests: SecondaryMap::new(),
+            guests: Beside::default(),
         }
     }
 

@@ -95,7 +95,11 @@ impl Sending {
         let mut messages = self.sender.batch();
         self.ends.clear();
         let mut next = at;
-        while next < sends.len() && way(outbox, &sends[next]).listener == socket {
+        while let Some(send) = sends.get(next) {
+            let flow = way(outbox, send);
+            if flow.listener != socket {
+                break;
+            }
             let run = if listener.cuts_runs {
                 run_of(outbox, &sends[next..])
             } else {
@@ -104,9 +108,8 @@ impl Sending {
             if !messages.has_room(run) {
                 break;
             }
-            let flow = way(outbox, &sends[next]);
-            let to = target(outbox, &sends[next], flow);
-            let segment = (run > 1).then(|| sends[next].piece.len() as u16);
+            let to = target(outbox, send, flow);
+            let segment = (run > 1).then(|| send.piece.len() as u16);
             messages.message(to, listener.is_v6(), source(flow, to), segment);
             for send in &sends[next..next + run] {
                 messages.piece(outbox.bytes(&send.piece, batch));
@@ -151,12 +154,11 @@ fn run_of(outbox: &Outbox, sends: &[Outgoing]) -> usize {
     if size == 0 || size > SEGMENT_BYTES_MAX || sends.len() < 2 {
         return 1;
     }
-    let ends = ends_of(outbox, &sends[0]);
     let longest = SEGMENTS_MAX.min(PAYLOAD_BYTES_MAX / size);
     let mut run = 1;
     for send in sends[1..].iter().take(longest - 1) {
         let length = send.piece.len();
-        if length == 0 || length > size || ends_of(outbox, send) != ends {
+        if length == 0 || length > size || !go_alike(outbox, &sends[0], send) {
             break;
         }
         run += 1;
@@ -167,14 +169,20 @@ fn run_of(outbox: &Outbox, sends: &[Outgoing]) -> usize {
     run
 }
 
-/// Everything but the payload.
-fn ends_of(outbox: &Outbox, send: &Outgoing) -> (Option<SocketAddr>, u32, u32, Option<IpAddr>) {
-    let flow = way(outbox, send);
-    let to = match (send.to, flow.peer) {
+/// To one peer by one way; of many flows nearly every next one has another peer, so that is asked first.
+fn go_alike(outbox: &Outbox, one: &Outgoing, other: &Outgoing) -> bool {
+    let (first, second) = (way(outbox, one), way(outbox, other));
+    internet_end(one, first) == internet_end(other, second)
+        && first.listener == second.listener
+        && first.interface == second.interface
+        && first.local == second.local
+}
+
+fn internet_end(send: &Outgoing, flow: &Flow) -> Option<SocketAddr> {
+    match (send.to, flow.peer) {
         (Some(to), _) | (None, FlowPeer::Internet(to)) => Some(to),
         (None, FlowPeer::Unix | FlowPeer::Nameless) => None,
-    };
-    (to, flow.listener, flow.interface, flow.local)
+    }
 }
 
 #[cfg(test)]

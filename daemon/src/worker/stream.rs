@@ -4,7 +4,7 @@
 //! call and not two; only one that sends a file is switched over, once. Remembered here is what the edge-triggered event queue said and will not say
 //! again; what it means for the connection is the engine's business.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -124,27 +124,39 @@ impl Stream {
 
     /// How many bytes of the pieces the socket took; all others wait for it to be writable.
     pub(super) fn send(&mut self, pieces: &Pieces<'_>) -> nix::Result<usize> {
-        if !self.writable {
-            return Ok(0);
-        }
-        let fd = self.socket.as_raw_fd();
         let mut flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         if pieces.more_follows() {
             flags |= MsgFlags::from_bits_retain(MSG_MORE);
         }
-        let (result, offered) = match pieces.as_slice() {
-            [] => return Ok(0),
-            [piece] => (uninterrupted(|| send(fd, piece, flags)), piece.len()),
-            many => {
-                let sent = || sendmsg::<SockaddrStorage>(fd, many, &[], flags, None);
-                (uninterrupted(sent), pieces.len())
-            }
-        };
-        let sent = match result {
+        match pieces.as_slice() {
+            [] => Ok(0),
+            [piece] => self.offer(piece.len(), |fd| send(fd, piece, flags)),
+            many => self.offer(pieces.len(), |fd| {
+                sendmsg::<SockaddrStorage>(fd, many, &[], flags, None)
+            }),
+        }
+    }
+
+    /// The same of a single piece, behind which nothing follows.
+    pub(super) fn send_piece(&mut self, piece: &[u8]) -> nix::Result<usize> {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        self.offer(piece.len(), |fd| send(fd, piece, flags))
+    }
+
+    fn offer(
+        &mut self,
+        bytes: usize,
+        call: impl Fn(RawFd) -> nix::Result<usize>,
+    ) -> nix::Result<usize> {
+        if !self.writable {
+            return Ok(0);
+        }
+        let fd = self.socket.as_raw_fd();
+        let sent = match uninterrupted(|| call(fd)) {
             Err(Errno::EAGAIN) => 0,
             result => result?,
         };
-        self.writable = sent == offered;
+        self.writable = sent == bytes;
         Ok(sent)
     }
 

@@ -9,12 +9,11 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::ptr;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::time::{ClockId, clock_gettime};
-use slotmap::{Key, KeyData, SecondaryMap};
+use slotmap::{Key, KeyData};
 
 use super::blocking::{self, Blocking};
 use super::bus::{self, Bus};
@@ -27,6 +26,7 @@ use super::listener::Listener;
 use super::reserve::Reserve;
 use super::stream::{Heard, Stream};
 use super::{Orders, Outcome, Share, Wakes};
+use crate::engine::roll::Beside;
 use crate::engine::session::{Protocol, Token};
 use crate::engine::{After, Passed, Streams};
 use crate::log;
@@ -53,7 +53,7 @@ pub(super) struct Worker<P: Protocol, W, O> {
     pub(super) streams: Streams<P>,
     /// Connections that the event queue does not know yet.
     pub(super) unregistered: Vec<Token>,
-    pub(super) sockets: SecondaryMap<Token, Stream>,
+    pub(super) sockets: Beside<Stream>,
     pub(super) blocking: Blocking,
     pub(super) bus: Bus,
     pub(super) listeners: Vec<Listener>,
@@ -77,7 +77,7 @@ pub(super) struct Worker<P: Protocol, W, O> {
     /// Said to those who are turned away.
     pub(super) banner: String,
     /// Connections whose proxies have not said for whom they speak.
-    pub(super) strangers: SecondaryMap<Token, Box<Stranger>>,
+    pub(super) strangers: Beside<Box<Stranger>>,
     pub(super) reserve: Reserve,
     pub(super) drain_timeout_ms: u64,
     /// The clock, read once per turn.
@@ -130,7 +130,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             unregistered: Vec::new(),
             blocking,
             bus: Bus::default(),
-            sockets: SecondaryMap::new(),
+            sockets: Beside::default(),
             listeners,
             datagrams,
             worker_count: workers,
@@ -149,7 +149,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             send_buffer_bytes: share.send_buffer_bytes,
             gate,
             banner: share.access.banner_refused,
-            strangers: SecondaryMap::new(),
+            strangers: Beside::default(),
             reserve,
             drain_timeout_ms: share.drain_timeout_ms,
             now_ms,
@@ -314,8 +314,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     /// visits before, and what the plugin keeps one before, as the way there leads through the former.
     fn fetch_ahead(&mut self) {
         if let Some(token) = self.ready.get(1).copied() {
-            let socket = self.sockets.get(token);
-            ahead::fetch(socket.map_or(ptr::null(), |socket| ptr::from_ref(socket).cast()));
+            ahead::fetch(self.sockets.whereabouts(token).cast());
             let lines = self.streams.whereabouts(token);
             lines.into_iter().for_each(ahead::fetch);
         }
@@ -411,7 +410,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         let Some(stream) = self.sockets.get_mut(token) else {
             return After::Nothing;
         };
-        match stream.send(&self.streams.pieces(token)) {
+        let sent = match self.streams.echo(token) {
+            Some(echo) => stream.send_piece(echo),
+            None => stream.send(&self.streams.pieces(token)),
+        };
+        match sent {
             Ok(sent) => {
                 let after = self.streams.sent(token, sent, self.now_ms);
                 self.end_output(token, after)

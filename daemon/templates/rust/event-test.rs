@@ -21,6 +21,19 @@ fn lines_come_back_in_capitals_whatever_happens() {
 }
 
 #[test]
+fn a_session_goes_on_counting_in_the_next_worker() {
+    for nth in 1..8 {
+        let setup = Setup::of::<Shout>().carried_at(nth);
+        let mut host = setup.start().unwrap();
+        let peer = host.connect();
+        host.send(peer, b"one\ntw");
+        host.send(peer, b"o\n\n");
+        let expected = b"Hello\r\nONE\nTWO\n2 lines. Bye.\r\n";
+        assert_eq!(host.received(peer), expected, "carried after {nth}");
+    }
+}
+
+#[test]
 fn a_line_without_an_end_ends_the_session() {
     let mut host = Setup::of::<Shout>().start().unwrap();
     let peer = host.connect();

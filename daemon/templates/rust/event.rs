@@ -33,9 +33,40 @@ impl Protocol for Shout {
     const OPTIONS: &'static [Opt] =
         &[Opt::text(c"greeting", c"What each peer is told first.").default(c"Hello")];
 
+    /// Sessions go on in the next worker on a reload. Another number for whatever `export` changes.
+    const CARRY_FORMAT: Option<u32> = Some(1);
+
     fn open(&mut self, cx: &mut Context, session: SessionId, _: &Facts) -> Result<Session> {
         cx.write(session, format!("{}\r\n", self.greeting).as_bytes())?;
         Ok(Session::default())
+    }
+
+    fn export(
+        &mut self,
+        _: &mut Context,
+        _: SessionId,
+        session: &Session,
+        out: &mut Vec<u8>,
+    ) -> Result {
+        out.extend(session.lines.to_le_bytes());
+        Ok(())
+    }
+
+    // The bytes may be another version's, or somebody's who means harm.
+    fn import(
+        &mut self,
+        _: &mut Context,
+        _: SessionId,
+        _: &Facts,
+        format: u32,
+        bytes: &[u8],
+    ) -> Result<Session, String> {
+        match (format, bytes.try_into()) {
+            (1, Ok(lines)) => Ok(Session {
+                lines: u32::from_le_bytes(lines),
+            }),
+            _ => Err(format!("format {format} is not known")),
+        }
     }
 
     fn feed(

@@ -191,7 +191,7 @@ fn wait_for_text(file: &Path, text: &str) {
             "no {text:?} in {}:\n{found}",
             file.display()
         );
-        std::thread::yield_now();
+        crate::support::looking::again();
     }
 }
 

@@ -58,7 +58,7 @@ fn a_process_that_a_plugin_starts_while_it_is_loaded_ends_with_its_own() {
             Instant::now() < until,
             "the probe's is left beside the worker's"
         );
-        std::thread::yield_now();
+        crate::support::looking::again();
     }
     let pid = scene.bad_pid();
     let of_the_worker = strays(&scene);

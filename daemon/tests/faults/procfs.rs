@@ -65,6 +65,8 @@ fn a_worker_has_given_up_privileges_and_cannot_have_them_back() {
             ("CapPrm", "0000000000000000"),
             ("CapInh", "0000000000000000"),
             ("CapAmb", "0000000000000000"),
+            // The supervisor held all of them back while it forked.
+            ("SigBlk", "0000000000000000"),
         ] {
             assert_eq!(status_line(pid, line), expected, "{line} of a worker");
         }

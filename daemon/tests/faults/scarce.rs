@@ -34,7 +34,7 @@ fn wait_asleep(pid: u32, times: u64) {
     let (first, until) = (slept(), Instant::now() + PATIENCE);
     while slept() < first + times {
         assert!(Instant::now() < until, "the process {pid} never sleeps");
-        std::thread::yield_now();
+        crate::support::looking::again();
     }
 }
 

@@ -127,7 +127,7 @@ pub(crate) fn wait_for_workers_only(daemon: &Daemon) {
     let until = Instant::now() + PATIENCE;
     while family_and_strays(daemon) != daemon.worker_pids("good") {
         assert!(Instant::now() < until, "a probe is left");
-        std::thread::yield_now();
+        crate::support::looking::again();
     }
 }
 

@@ -3,9 +3,12 @@
 //!
 //! Invariant: a server is ended when its test is, by its own pid, and its store goes with it.
 
+mod cluster;
+mod credentials;
+mod papers;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -46,11 +49,6 @@ impl Server {
 
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
-    }
-
-    /// Where files for it may lie.
-    pub(crate) fn folder(&self) -> PathBuf {
-        self.store.path().to_owned()
     }
 
     /// At once, as a power cut of the program would.
@@ -225,8 +223,13 @@ pub(crate) const NODE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A daemon's configuration with the bus there.
 pub(crate) fn config(url: &str, more: &str) -> String {
+    config_of(&[url.to_owned()], more)
+}
+
+/// The same with several servers.
+pub(crate) fn config_of(urls: &[String], more: &str) -> String {
     format!(
-        "[daemon]\n[daemon.bus]\nbackend = \"nats\"\n[daemon.bus.nats]\nservers = [{url:?}]\n\
+        "[daemon]\n[daemon.bus]\nbackend = \"nats\"\n[daemon.bus.nats]\nservers = {urls:?}\n\
          node_timeout = \"{}s\"\n{more}\n[services.meets]\nplugin = \"fixture-meets\"\n\
          listen = [\"tcp://127.0.0.1:0\"]\nworkers = 1\n",
         NODE_TIMEOUT.as_secs()

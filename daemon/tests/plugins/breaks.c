@@ -1,9 +1,47 @@
 /* An echo that breaks one rule, the one that its CASE_x names, and would be taken all the same. */
 #include <polyport_plugin.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 static const pp_host_api *api;
+
+#if defined(CASE_drain) || defined(CASE_ends) || defined(CASE_null)
+static void crash(void) { *(volatile int *)(uintptr_t)16 = 1; }
+#endif
+
+static void drain(void *host, uint64_t grace_ms) {
+  (void)host, (void)grace_ms;
+#if defined(CASE_drain)
+  crash();
+#endif
+}
+
+static void closed(void *host, pp_session session, void *state, uint32_t why) {
+  (void)host, (void)session, (void)state, (void)why;
+#if defined(CASE_ends)
+  if (why == PP_END_LOST) crash();
+#endif
+}
+
+#if defined(CASE_bound)
+static __thread int is_loader; /* of the thread that asked for the table */
+#endif
+
+#if defined(CASE_foreign)
+struct call {
+  void *host;
+  pp_session session;
+  const uint8_t *bytes;
+  size_t n;
+};
+
+static void *write_elsewhere(void *arg) {
+  struct call *call = arg;
+  api->write(call->host, call->session, call->bytes, call->n, 0);
+  return NULL;
+}
+#endif
 
 static pp_status create(const pp_host_api *given, pp_host *host, const pp_settings *settings,
                         void **instance, pp_text *error) {
@@ -33,8 +71,15 @@ static pp_status feed(void *host, pp_session session, void *state, const uint8_t
 #elif defined(CASE_full)
   (void)api->write(host, session, bytes, n, 0); /* consumed, whether it was taken or not */
   return PP_OK;
+#elif defined(CASE_bound)
+  return is_loader ? api->write(host, session, bytes, n, 0) : PP_E_FAIL;
+#elif defined(CASE_foreign)
+  struct call call = {host, session, bytes, n};
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, write_elsewhere, &call) == 0) pthread_join(thread, NULL);
+  return PP_OK;
 #elif defined(CASE_null)
-  if (bytes[0] == 0) *(volatile int *)(uintptr_t)16 = 1;
+  if (bytes[0] == 0) crash();
   return api->write(host, session, bytes, n, 0);
 #else
   return api->write(host, session, bytes, n, 0);
@@ -51,6 +96,13 @@ static const pp_plugin plugin = {
     .create = create,
     .open = open_session,
     .feed = feed,
+    .drain = drain,
+    .closed = closed,
 };
 
-const pp_plugin *polyport_plugin_v1(void) { return &plugin; }
+const pp_plugin *polyport_plugin_v1(void) {
+#if defined(CASE_bound)
+  is_loader = 1;
+#endif
+  return &plugin;
+}

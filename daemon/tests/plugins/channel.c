@@ -1,7 +1,9 @@
-/* An echo that abuses the descriptor of its worker's channel to the supervisor: input that starts
+/* An echo that abuses its worker's channel to the supervisor, or its scoreboard: input that starts
  * with '!' makes it do what its CASE_x says, all other input is echoed. */
 #include <polyport_plugin.h>
 #include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -44,6 +46,34 @@ MAYBE_UNUSED static void send_descriptors(void) {
   sendmsg(CHANNEL, &message, MSG_NOSIGNAL);
 }
 
+#if defined(CASE_fills) || defined(CASE_draws)
+static uint64_t *board;
+static size_t words;
+
+/* While files may still be opened. A probe has none. */
+__attribute__((constructor)) static void find_scoreboard(void) {
+  FILE *maps = fopen("/proc/self/maps", "r");
+  char line[512];
+  while (maps && fgets(line, sizeof line, maps)) {
+    unsigned long from, to;
+    if (strstr(line, "polyport-scoreboard") && sscanf(line, "%lx-%lx", &from, &to) == 2) {
+      board = (uint64_t *)from;
+      words = (to - from) / sizeof *board;
+    }
+  }
+  if (maps) fclose(maps);
+}
+
+/* Every bit, or anything. */
+static void lie(int drawn) {
+  uint64_t luck = 1;
+  for (size_t at = 0; at < words; at++) {
+    luck = luck * 6364136223846793005u + 1442695040888963407u;
+    ((volatile uint64_t *)board)[at] = drawn ? luck : UINT64_MAX;
+  }
+}
+#endif
+
 static void abuse(void) {
 #if defined(CASE_garbage)
   say("\xff\xfe{{{\x1b[2J");
@@ -65,6 +95,10 @@ static void abuse(void) {
   say("");
 #elif defined(CASE_closes)
   close(CHANNEL);
+#elif defined(CASE_fills)
+  lie(0);
+#elif defined(CASE_draws)
+  lie(1);
 #endif
 }
 

@@ -1,5 +1,6 @@
 /* A plugin that passes the handshake and fails in `check` or in `create`, as its CASE_x says. */
 #include <polyport_plugin.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,6 +49,10 @@ static pp_status create(const pp_host_api *api, pp_host *host, const pp_settings
   return refuse(error, "the database is away");
 #elif defined(CASE_create_segfaults)
   *(volatile int *)(uintptr_t)16 = 1;
+#elif defined(CASE_create_reads)
+  int fd = open("/etc/passwd", O_RDONLY);
+  if (fd < 0) return refuse(error, "it cannot be read");
+  close(fd);
 #elif defined(CASE_create_sleeps)
   for (;;) pause();
 #endif

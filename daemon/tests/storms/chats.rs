@@ -17,7 +17,7 @@ const PASTES_EACH: usize = 50;
 /// Lines of it: more than may be said at once.
 const PASTED: usize = 30;
 
-fn config(nth: usize) -> String {
+pub(crate) fn config(nth: usize) -> String {
     // What the number changes is a setting that nobody here notices, so the generation becomes another.
     format!(
         "[services.chat]\nplugin = \"line-chat\"\nlisten = [\"tcp://127.0.0.1:0\"]\nworkers = 2\n\
@@ -27,13 +27,13 @@ fn config(nth: usize) -> String {
     )
 }
 
-struct Session {
+pub(crate) struct Session {
     nth: usize,
     reader: BufReader<TcpStream>,
 }
 
 impl Session {
-    fn begin(daemon: &Daemon, nth: usize) -> Session {
+    pub(crate) fn begin(daemon: &Daemon, nth: usize) -> Session {
         let stream = TcpStream::connect(daemon.address("chat", 0)).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("set");
         let mut session = Session {
@@ -60,12 +60,12 @@ impl Session {
         session
     }
 
-    fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         let mut stream = self.reader.get_ref();
         stream.write_all(text.as_bytes()).expect("it is open");
     }
 
-    fn until(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn until(&mut self, wanted: impl Fn(&str) -> bool) -> String {
         loop {
             let mut line = String::new();
             let read = self.reader.read_line(&mut line);

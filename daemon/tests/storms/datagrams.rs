@@ -64,7 +64,7 @@ impl Peers {
         let until = Instant::now() + PATIENCE;
         while self.tally.answered.load(Ordering::Relaxed) < enough {
             assert!(Instant::now() < until, "nobody is answered any more");
-            std::thread::yield_now();
+            crate::support::looking::again();
         }
     }
 

@@ -1,55 +1,10 @@
-//! Workers that are killed in quick succession: whoever waits in a queue is served by the next one,
-//! and the supervisor neither keeps anything of the dead nor misses one.
-
-use std::collections::BTreeSet;
+//! Workers that are killed in quick succession: the supervisor neither keeps anything of the dead nor
+//! misses one.
 
 use nix::sys::signal::Signal;
 
-use crate::load::Load;
-use crate::scene::{carrying, descriptors, resident_kib, scale, service, settled, total};
+use crate::scene::{carrying, descriptors, resident_kib, scale, service};
 use crate::support::daemon::{Daemon, wait_stopped};
-use crate::support::dice::Dice;
-
-const SHORT: u8 = 4;
-const LONG: u8 = 2;
-
-#[test]
-fn a_killed_worker_costs_what_it_had_accepted_and_nothing_that_was_queued() {
-    let daemon = Daemon::start("storm-kills", &carrying(3, 0));
-    let load = Load::begin(daemon.address("echo", 0), SHORT, LONG);
-    let mut dice = Dice(2);
-    let mut killed = BTreeSet::new();
-    let rounds = scale(12, 1_200);
-    while killed.len() < rounds {
-        load.goes_on(10);
-        // One that was killed is still named until it is reaped, and then it is nobody to be killed.
-        let mut pids = daemon.worker_pids("echo");
-        pids.retain(|pid| !killed.contains(pid));
-        if pids.is_empty() {
-            continue;
-        }
-        let pid = *dice.one_of(&pids);
-        daemon.signal(pid, Signal::SIGKILL);
-        killed.insert(pid);
-    }
-    let kills = killed.len();
-    load.goes_on(20);
-    let (short, long) = load.end();
-    short.is_honest();
-    long.is_honest();
-    let in_service = kills as u64 * u64::from(SHORT + LONG);
-    let broken = short.broken() + long.broken();
-    assert!(broken <= in_service, "{kills} kills broke {broken}");
-    // Whoever was broken had been accepted: of a queue nobody is lost. A worker that is killed
-    // between taking one from the queue and counting it leaves that one uncounted.
-    let status = settled(&daemon);
-    let ended = short.answered() + long.answered() + broken;
-    let accepted = total(&status, "accepted");
-    let uncounted = ended.checked_sub(accepted).expect("none counted twice");
-    println!("{kills} kills broke {broken}");
-    assert!(uncounted <= kills as u64, "{uncounted}: {short:?} {long:?}");
-    daemon.finish(&["echo/".to_owned()]);
-}
 
 #[test]
 fn the_supervisor_keeps_nothing_of_the_dead() {

@@ -20,7 +20,7 @@ use crate::support::daemon::PATIENCE;
 /// What is said, and compared, at a time.
 const PIECE_MAX: usize = 16_384;
 /// What may be on its way of a long connection.
-const WINDOW: usize = 8_192;
+pub(crate) const WINDOW: usize = 8_192;
 /// So much of a short connection is on its way before anything is read.
 const SHORT_MAX: usize = 3 * PIECE_MAX;
 
@@ -37,6 +37,8 @@ pub(crate) struct Tally {
     pub(crate) wrong: AtomicU64,
     /// Nothing came for as long as a test may wait.
     pub(crate) silent: AtomicU64,
+    /// Bytes that came back to those who stay.
+    pub(crate) returned: AtomicU64,
 }
 
 impl Tally {
@@ -118,7 +120,7 @@ impl Load {
             load.threads.push(std::thread::spawn(move || {
                 let mut stream = stream;
                 loop {
-                    tally.count(&converse(stream, &stop, usize::from(nth)));
+                    tally.count(&converse(stream, &stop, usize::from(nth), &tally.returned));
                     if stop.load(Ordering::Relaxed) {
                         break;
                     }
@@ -134,16 +136,7 @@ impl Load {
 
     /// Waits until so many more short connections were answered.
     pub(crate) fn goes_on(&self, count: u64) {
-        let enough = self.short.answered() + count;
-        let until = std::time::Instant::now() + PATIENCE;
-        while self.short.answered() < enough {
-            assert!(
-                std::time::Instant::now() < until,
-                "nobody is answered any more: {:?}",
-                self.short
-            );
-            std::thread::yield_now();
-        }
+        rises(&self.short.answered, count);
     }
 
     /// Lets all of them end in order; how the short and the long ones went, which a soak shows.
@@ -154,6 +147,17 @@ impl Load {
         }
         println!("short {:?}\nlong {:?}", self.short, self.long);
         (self.short, self.long)
+    }
+}
+
+/// Waits until a count of a load that goes on is so much higher.
+pub(crate) fn rises(count: &AtomicU64, by: u64) {
+    let enough = count.load(Ordering::Relaxed) + by;
+    let until = std::time::Instant::now() + PATIENCE;
+    while count.load(Ordering::Relaxed) < enough {
+        let now = std::time::Instant::now();
+        assert!(now < until, "nobody is answered any more");
+        crate::support::looking::again();
     }
 }
 
@@ -201,7 +205,12 @@ fn exchange(address: SocketAddr, nth: u8, length: usize) -> Result<(), Failure> 
 
 /// Bytes both ways without a pause until it is told to stop; then everything that was said has to
 /// come back. Its peer is never a whole window ahead, so a load does not grow with its length.
-fn converse(mut stream: TcpStream, stop: &AtomicBool, seed: usize) -> Result<(), Failure> {
+fn converse(
+    mut stream: TcpStream,
+    stop: &AtomicBool,
+    seed: usize,
+    returned: &AtomicU64,
+) -> Result<(), Failure> {
     let (mut said, mut taken) = (0, 0);
     let mut piece = [0; PIECE_MAX];
     while !stop.load(Ordering::Relaxed) {
@@ -211,7 +220,9 @@ fn converse(mut stream: TcpStream, stop: &AtomicBool, seed: usize) -> Result<(),
             .map_err(|e| failure(&e))?;
         said += length;
         while said - taken > WINDOW {
-            taken += take_some(&stream, seed, taken, &mut piece)?;
+            let count = take_some(&stream, seed, taken, &mut piece)?;
+            returned.fetch_add(count as u64, Ordering::Relaxed);
+            taken += count;
         }
     }
     stream.shutdown(Shutdown::Write).map_err(|e| failure(&e))?;

@@ -9,12 +9,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod beats;
 mod carries;
 mod changes;
 mod chats;
 mod datagrams;
 mod deaths;
 mod idle;
+mod journey;
 mod load;
 mod probation;
 mod scarce;

@@ -6,7 +6,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::daemon::{Daemon, family_of};
+use crate::support::daemon::Daemon;
 
 /// In a test that is always played, and in the soak.
 pub(crate) fn scale(small: usize, soak: usize) -> usize {
@@ -75,22 +75,17 @@ pub(crate) fn total(status: &Value, name: &str) -> u64 {
         .unwrap_or(0)
 }
 
-/// Memory of the supervisor and its children, each page shared out among those who have it. Pages of
-/// files are left out: daemons of other cases share them too, and come and go.
-pub(crate) fn proportional_kib(daemon: &Daemon) -> u64 {
-    let mut pids = family_of(daemon.pid());
-    pids.push(daemon.pid());
-    pids.into_iter()
-        .flat_map(|pid| {
-            let file = format!("/proc/{pid}/smaps_rollup");
-            ["Pss_Anon:", "Pss_Shmem:"].map(|name| line_kib(&file, name))
-        })
-        .flatten()
-        .sum()
+/// Memory of a process, each page shared out among those who have it. Pages of files are left out:
+/// daemons of other cases share them too, and come and go.
+pub(crate) fn proportional_kib(pid: u32) -> u64 {
+    let file = format!("/proc/{pid}/smaps_rollup");
+    let lines = ["Pss_Anon:", "Pss_Shmem:"].map(|name| line_kib(&file, name));
+    lines.into_iter().flatten().sum()
 }
 
+/// Memory of its own: what of its program is mapped comes and goes.
 pub(crate) fn resident_kib(pid: u32) -> u64 {
-    line_kib(&format!("/proc/{pid}/status"), "VmRSS:").expect("a living process")
+    line_kib(&format!("/proc/{pid}/status"), "RssAnon:").expect("a living process")
 }
 
 /// Of a process that has ended there is none.

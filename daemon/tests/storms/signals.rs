@@ -173,7 +173,7 @@ impl Starting {
         let until = Instant::now() + PATIENCE;
         while family_of(child.id()).is_empty() {
             assert!(Instant::now() < until, "it starts no child");
-            std::thread::yield_now();
+            crate::support::looking::again();
         }
         Starting { child }
     }

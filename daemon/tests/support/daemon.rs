@@ -174,7 +174,7 @@ impl Daemon {
                 "waited in vain for {what}\nstatus: {status:#}\nlog:\n{}",
                 self.log.text()
             );
-            std::thread::yield_now();
+            super::looking::again();
         }
     }
 
@@ -238,7 +238,7 @@ impl Daemon {
             // Whoever asked last, and whatever was tried last, may be about to be let go of.
             let until = Instant::now() + PATIENCE;
             while descriptors_of(self.pid()) > self.descriptors && Instant::now() < until {
-                std::thread::yield_now();
+                super::looking::again();
             }
             let now = descriptors_of(self.pid());
             assert!(
@@ -290,7 +290,7 @@ fn spawn(command: &mut Command) -> Child {
         match command.spawn() {
             Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
                 assert!(Instant::now() < until, "the daemon's binary: {error}");
-                std::thread::yield_now();
+                super::looking::again();
             }
             spawned => return spawned.expect("the daemon's binary"),
         }
@@ -393,7 +393,7 @@ pub fn wait_stopped(pid: u32) {
     let until = Instant::now() + PATIENCE;
     while processes().get(&pid).is_none_or(|(_, state)| *state != 'T') {
         assert!(Instant::now() < until, "the process {pid} does not stop");
-        std::thread::yield_now();
+        super::looking::again();
     }
 }
 
@@ -402,7 +402,7 @@ fn wait_reaped(parent: u32) {
     let until = Instant::now() + PATIENCE;
     while !zombies_of(parent).is_empty() {
         assert!(Instant::now() < until, "a child is never reaped");
-        std::thread::yield_now();
+        super::looking::again();
     }
 }
 
@@ -411,7 +411,7 @@ pub fn wait_busy(pid: u32) {
     let until = Instant::now() + PATIENCE;
     while processes().get(&pid).is_none_or(|(_, state)| *state != 'R') {
         assert!(Instant::now() < until, "the process {pid} does nothing");
-        std::thread::yield_now();
+        super::looking::again();
     }
 }
 
@@ -425,7 +425,7 @@ pub fn wait_gone(pid: u32) {
             Instant::now() < until,
             "the process {pid} outlives its daemon"
         );
-        std::thread::yield_now();
+        super::looking::again();
     }
 }
 

@@ -79,6 +79,6 @@ pub fn hub_of(daemon: &Daemon, nth: usize) -> u32 {
             return pid.parse().expect("a number");
         }
         daemon.wait_log("the hub is ");
-        std::thread::yield_now();
+        super::looking::again();
     }
 }

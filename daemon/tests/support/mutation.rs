@@ -8,7 +8,7 @@ use super::dice::Dice;
 /// Calls with so many mutations of `right`, bytes of `telling` put in where luck has it.
 pub(crate) fn each(
     what: &str,
-    right: &[&str],
+    right: &[impl AsRef<[u8]>],
     telling: &[u8],
     rounds: u64,
     judge: impl FnMut(&[u8]),
@@ -22,11 +22,11 @@ pub(crate) fn each(
     eprintln!("{what}: {rounds} rounds; once more: POLYPORT_SEED={seed}");
     let mut judge = judge;
     let mut dice = Dice(seed);
-    for text in right {
-        judge(text.as_bytes());
+    for bytes in right {
+        judge(bytes.as_ref());
     }
     for _ in 0..rounds {
-        let mut bytes = dice.one_of(right).as_bytes().to_vec();
+        let mut bytes = dice.one_of(right).as_ref().to_vec();
         for _ in 0..=dice.below(3) {
             mutate(&mut dice, &mut bytes, telling);
         }

@@ -12,19 +12,28 @@
     reason = "each program feeds the targets that it needs"
 )]
 
+pub mod descriptor;
 pub mod engine;
+pub mod moved;
+pub mod plugin;
 pub mod spoken;
+pub mod world;
 pub mod written;
 
 pub type Target = fn(&[u8]) -> bool;
 
-/// Named as their folders in `fuzz/corpus`. `written::settings` takes a plugin as well.
-pub const ALL: [(&str, Target); 8] = [
+/// Named as their folders in `fuzz/corpus`. `written::settings`, `plugin::plugin` and
+/// `descriptor::descriptor` take a plugin as well.
+pub const ALL: [(&str, Target); 12] = [
     ("access_times", written::access_times),
+    ("carried", moved::carried),
     ("channel_frame", spoken::channel_frame),
+    ("config", written::config),
     ("control_request", spoken::control_request),
     ("endpoint", written::endpoint),
     ("engine", engine::engine),
+    ("handover", moved::handover),
+    ("hub_frame", moved::hub_frame),
     ("network", written::network),
     ("proxy_header", spoken::proxy_header),
     ("units", written::units),

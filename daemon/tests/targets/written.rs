@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use polyport::config::units::{parse_duration_ms, parse_duration_us, parse_size};
-use polyport::config::{self, Sources, Surroundings};
-use polyport::plan::{Address, Facts, Hours, parse_network, resolve};
+use polyport::config::{self, COMPLAINTS_MAX, Sources, Surroundings};
+use polyport::plan::{Address, Facts, Hours, Plan, parse_network, resolve};
 use polyport::plugin_host::Admitted;
 use serde_json::Value;
 
@@ -67,16 +67,52 @@ pub fn endpoint(bytes: &[u8]) -> bool {
     }
 }
 
-/// The address that a service would listen on, or why not.
-fn address(written: &str) -> Result<Address, String> {
-    let facts = Facts {
+/// A whole file, and behind each 0 byte what `--set` says over it.
+pub fn config(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let mut parts = text.split('\0').map(str::to_owned);
+    let sources = Sources {
+        inline: parts.next(),
+        overrides: parts.collect(),
+        ..Sources::default()
+    };
+    // Operators find the daemon whatever else is wrong.
+    let run_dir = config::run_dir(&sources, &Surroundings::default());
+    assert!(!run_dir.as_os_str().is_empty(), "{text:?}");
+    match resolve(config::read(&sources, &Surroundings::default()), &facts()) {
+        Ok(plan) => {
+            let json = serde_json::to_string(&plan).expect("plain data");
+            let read: Plan = serde_json::from_str(&json).expect("what was written");
+            assert_eq!(read, plan, "{text:?}");
+            true
+        }
+        Err(complaints) => {
+            assert!((1..=2 * COMPLAINTS_MAX).contains(&complaints.len()));
+            for complaint in complaints {
+                let said = complaint.to_string();
+                assert!(said.contains(": "), "{text:?}: {said:?}");
+                assert!(!said.contains(char::is_control), "{text:?}: {said:?}");
+            }
+            false
+        }
+    }
+}
+
+/// A small machine.
+fn facts() -> Facts {
+    Facts {
         cpus: 1,
         services: "echo 7/tcp\necho 7/udp\nwww 80/tcp http # WWW\n".to_owned(),
         user: |_| Ok(None),
         group: |_| Ok(None),
         interface: |name| Ok((name == "eth0").then_some(2)),
         exists: |_| true,
-    };
+    }
+}
+
+/// The address that a service would listen on, or why not.
+fn address(written: &str) -> Result<Address, String> {
+    let facts = facts();
     // TOML's basic strings have all escapes that JSON writes.
     let quoted = serde_json::to_string(written).expect("a text");
     let text = format!("[services.it]\nplugin = \"/echo.so\"\nlisten = [{quoted}]\n");

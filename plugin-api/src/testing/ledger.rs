@@ -85,6 +85,8 @@ pub(crate) struct Output {
     pub(crate) refused: Option<usize>,
     /// A write could never have succeeded.
     pub(crate) hopeless: bool,
+    /// It was refused because the test said so.
+    pub(crate) forced: bool,
     pub(crate) idle_ms: u64,
 }
 
@@ -264,7 +266,7 @@ impl Ledger {
         };
         if forced || output.queued.len() + bytes.len() > max {
             output.refused = Some(output.left());
-            output.hopeless |= bytes.len() > max;
+            (output.hopeless, output.forced) = (output.hopeless || bytes.len() > max, forced);
             return abi::E_FULL;
         }
         output.queued.extend_from_slice(bytes);

@@ -278,7 +278,12 @@ impl Gopher {
                 self.waiting.insert(request, sessions);
                 cx.add(self.counts.read, 1);
             }
-            Err(_) => {
+            Err(error) => {
+                if error == Error::Unsupported {
+                    let text = "this host has no polyport.work/1, so everybody is told that it is \
+                                busy; run it in a daemon that offers it";
+                    cx.warning(text);
+                }
                 cx.add(self.counts.busy, sessions.len() as u64);
                 for id in sessions {
                     let busy = answer::refusal(&self.site, &request, 503, "too much waits");

@@ -110,6 +110,7 @@ pub(crate) fn import(
         if member.stays.len() >= crate::ROOMS_MAX || member.stay(&room).is_some() {
             return None;
         }
+        member.stays.reserve_exact(1);
         member.stays.push(Stay {
             room: Rc::from(room),
             seen: seen.saturating_sub(1),

@@ -88,16 +88,35 @@ pub(crate) fn line(notice: Notice<'_>, form: Form, with_room: bool, time_ms: u64
     if form.json {
         return object(notice, time_ms);
     }
-    let time = match form.times {
+    let mut line = match form.times {
         Times::Off => String::new(),
         Times::Minutes => clock::hour_minute(time_ms) + " ",
         Times::Iso => clock::iso(time_ms) + " ",
     };
-    let room = match notice {
-        Notice::Said { room, .. } if with_room => format!("#{room} "),
-        _ => String::new(),
-    };
-    format!("{time}{room}{}\r\n", plain(notice, form.color))
+    if let Notice::Said { room, .. } = notice
+        && with_room
+    {
+        push(&mut line, &["#", room, " "]);
+    }
+    match notice {
+        // Made for each line of a room, and so without the detours of the others.
+        Notice::Said {
+            kind, nick, text, ..
+        } if !form.color => {
+            let (before, behind) = match kind {
+                Kind::Text => ("<", "> "),
+                Kind::Action => ("* ", " "),
+            };
+            push(&mut line, &[before, nick, behind, text, "\r\n"]);
+        }
+        _ => push(&mut line, &[&plain(notice, form.color), "\r\n"]),
+    }
+    line
+}
+
+fn push(line: &mut String, pieces: &[&str]) {
+    line.reserve(pieces.iter().map(|piece| piece.len()).sum());
+    pieces.iter().for_each(|piece| line.push_str(piece));
 }
 
 fn plain(notice: Notice<'_>, color: bool) -> String {

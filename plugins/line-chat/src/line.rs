@@ -45,6 +45,30 @@ impl Half {
         }
     }
 
+    /// How many of these bytes mean nothing but themselves, wherever they stand: no end of a line, no
+    /// control, and not what telnet's orders begin with.
+    pub(crate) fn plain(bytes: &[u8]) -> usize {
+        let plain = |byte: &u8| matches!(byte, b' '..=0xFE);
+        bytes
+            .iter()
+            .position(|byte| !plain(byte))
+            .unwrap_or(bytes.len())
+    }
+
+    /// The same as [`byte`](Half::byte) of each of them, which are plain.
+    pub(crate) fn run(&mut self, bytes: &[u8], bytes_max: usize) {
+        self.after_return = false;
+        if self.too_long {
+            return;
+        }
+        if self.bytes.len() + bytes.len() > bytes_max {
+            self.too_long = true;
+            self.bytes = Vec::new();
+        } else {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
     /// The input has ended: what has come so far is a line, if there is any.
     pub(crate) fn finish(&mut self) -> Option<Line> {
         (self.too_long || !self.bytes.is_empty()).then(|| self.end())
@@ -88,6 +112,22 @@ mod tests {
         lines
     }
 
+    fn lines_by_runs(mut input: &[u8]) -> Vec<Line> {
+        let mut half = Half::default();
+        let mut lines = Vec::new();
+        while let [first, ..] = input {
+            let plain = Half::plain(input);
+            if plain == 0 {
+                lines.extend(half.byte(*first, 8));
+            } else {
+                half.run(&input[..plain], 8);
+            }
+            input = &input[plain.max(1)..];
+        }
+        lines.extend(half.finish());
+        lines
+    }
+
     #[test]
     fn lines_end_in_three_ways_and_at_the_end() {
         let whole = |text: &str| Line::Whole(text.as_bytes().to_vec());
@@ -102,11 +142,17 @@ mod tests {
             (b"12345678\n", &[whole("12345678")]),
             (b"123456789\nx\n", &[Line::TooLong, whole("x")]),
             (b"123456789", &[Line::TooLong]),
+            (b"a\r12345678\n", &[Line::TooLong]),
+            (
+                b"123456789\r\n12345678\r\0",
+                &[Line::TooLong, whole("12345678")],
+            ),
             (b"\x04", &[Line::End]),
             (b"a\x04\n", &[whole("a\x04")]),
             (b"", &[]),
         ] {
             assert_eq!(lines(input), expected, "{input:?}");
+            assert_eq!(lines_by_runs(input), expected, "{input:?} in runs");
         }
     }
 

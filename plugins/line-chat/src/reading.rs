@@ -6,7 +6,7 @@
 
 use polyport_plugin::prelude::*;
 
-use crate::line::Line;
+use crate::line::{Half, Line};
 use crate::member::Stage;
 use crate::telnet::Heard;
 use crate::{Chat, is_away, json, now_ms, sanitise};
@@ -67,11 +67,22 @@ impl Chat {
     /// Bytes that are done with; all, unless the member is held.
     fn read_lines(&mut self, cx: &mut Context, seat: u32, input: &[u8]) -> usize {
         let bytes_max = self.choices.line_bytes_max();
-        for (at, byte) in input.iter().enumerate() {
+        let mut at = 0;
+        while let Some(byte) = input.get(at) {
             let Some(member) = self.member(seat) else {
                 return input.len();
             };
             let half = &mut member.half;
+            // Nearly all of what people say goes this way, a line at once.
+            if member.telnet.is_in_text() {
+                let plain = Half::plain(&input[at..]);
+                if plain > 0 {
+                    half.run(&input[at..at + plain], bytes_max);
+                    at += plain;
+                    continue;
+                }
+            }
+            at += 1;
             let line = match member.telnet.byte(*byte) {
                 Heard::Nothing => None,
                 Heard::Text(byte) => half.byte(byte, bytes_max),
@@ -100,7 +111,7 @@ impl Chat {
             if let Some(line) = line {
                 self.take(cx, seat, line);
                 if self.member(seat).is_none_or(|member| member.is_held()) {
-                    return at + 1;
+                    return at;
                 }
             }
         }

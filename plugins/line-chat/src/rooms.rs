@@ -37,6 +37,8 @@ impl Chat {
             cx.add(self.counts.joins_refused, 1);
             return self.free_to_talk(cx, seat);
         }
+        // Nearly everybody is in one.
+        member.stays.reserve_exact(1);
         member.stays.push(Stay {
             room: Rc::clone(&name),
             seen: 0,

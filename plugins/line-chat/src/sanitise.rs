@@ -23,6 +23,10 @@ pub(crate) fn line(bytes: &[u8]) -> (String, bool) {
 
 /// The same for what is text already, as what JSON has unfolded.
 pub(crate) fn clean(text: &str) -> String {
+    // Most lines are no more than that, and each is cleaned in every worker that hears it.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     let mut cleaned = String::with_capacity(text.len());
     let mut rest = text.chars();
     let mut marks = 0;

@@ -78,6 +78,11 @@ impl Telnet {
         }
     }
 
+    /// Whether the next byte is text, unless it begins an order.
+    pub(crate) fn is_in_text(&self) -> bool {
+        self.next == Next::Text
+    }
+
     /// For [`import`](Telnet::import), in another worker.
     pub(crate) fn export(&self) -> Vec<u8> {
         let (state, n) = match self.next {

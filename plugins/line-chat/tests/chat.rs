@@ -1,58 +1,16 @@
 //! Conversations in one worker: what people type and what they are shown.
 
+mod support;
+
 use std::time::Duration;
 
 use polyport_line_chat::Chat;
-use polyport_plugin::testing::{FakeBus, FakeHost, Peer, Setup, Split};
+use polyport_plugin::testing::{FakeBus, Setup, Split};
 use polyport_plugin::{Address, End};
+use support::Worker;
 
-/// A worker, and how much of what each peer was sent has been looked at.
-struct Worker {
-    host: FakeHost,
-    read: std::collections::BTreeMap<Peer, usize>,
-}
-
-impl Worker {
-    fn start(setup: Setup) -> Worker {
-        let host = setup.start().expect("it starts");
-        Worker {
-            host,
-            read: std::collections::BTreeMap::new(),
-        }
-    }
-
-    fn plain() -> Worker {
-        Worker::start(Setup::of::<Chat>())
-    }
-
-    /// In, with the greeting read.
-    fn join(&mut self, nick: &str) -> Peer {
-        let peer = self.host.connect();
-        self.say(peer, nick);
-        let greeting = self.news(peer);
-        assert!(greeting.contains("you are in #lobby"), "{greeting}");
-        peer
-    }
-
-    fn say(&mut self, peer: Peer, line: &str) {
-        self.host.send(peer, format!("{line}\n").as_bytes());
-    }
-
-    /// What it is shown for a line.
-    fn ask(&mut self, peer: Peer, line: &str) -> String {
-        self.say(peer, line);
-        self.news(peer)
-    }
-
-    fn news(&mut self, peer: Peer) -> String {
-        self.host.hear_bus();
-        while self.host.run_work() {}
-        let all = self.host.received(peer);
-        let read = self.read.entry(peer).or_default();
-        let new = String::from_utf8(all[*read..].to_vec()).expect("only UTF-8 is shown");
-        *read = all.len();
-        new
-    }
+fn plain() -> Worker {
+    Worker::start(Setup::of::<Chat>())
 }
 
 #[test]
@@ -197,7 +155,7 @@ fn each_line_is_answered() {
 
 #[test]
 fn a_nick_is_asked_for_until_it_is_good() {
-    let mut chat = Worker::plain();
+    let mut chat = plain();
     chat.join("bob");
     let eve = chat.host.connect();
     assert_eq!(chat.news(eve), "nick: ");
@@ -228,7 +186,7 @@ fn a_nick_is_asked_for_until_it_is_good() {
 
 #[test]
 fn who_says_no_nick_is_sent_away_and_who_has_one_may_be_silent() {
-    let mut chat = Worker::plain();
+    let mut chat = plain();
     let bob = chat.join("bob");
     let eve = chat.host.connect();
     chat.host.advance(Duration::from_secs(61));
@@ -241,7 +199,7 @@ fn who_says_no_nick_is_sent_away_and_who_has_one_may_be_silent() {
 
 #[test]
 fn a_paste_arrives_whole_and_slowly() {
-    let mut chat = Worker::plain();
+    let mut chat = plain();
     let (eve, bob) = (chat.join("eve"), chat.join("bob"));
     chat.news(eve);
     let paste: String = (0..200).map(|n| format!("line {n}\n")).collect();
@@ -294,7 +252,7 @@ fn a_reader_that_stops_gets_what_there_is_and_is_told_what_is_not() {
 
 #[test]
 fn lines_that_are_too_long_or_no_text_cost_nothing_but_a_notice() {
-    let mut chat = Worker::plain();
+    let mut chat = plain();
     let (eve, bob) = (chat.join("eve"), chat.join("bob"));
     chat.news(eve);
     let answer = chat.ask(bob, &"x".repeat(1025));
@@ -329,7 +287,7 @@ fn lines_that_are_too_long_or_no_text_cost_nothing_but_a_notice() {
 
 #[test]
 fn programs_speak_json() {
-    let mut chat = Worker::plain();
+    let mut chat = plain();
     let bob = chat.join("bob");
     let bot = chat.host.connect();
     chat.news(bot);
@@ -435,7 +393,7 @@ fn operators_are_obeyed_and_the_ignored_are_not_heard() {
 
 #[test]
 fn sources_come_only_so_often() {
-    let mut chat = Worker::plain();
+    let mut chat = plain();
     let far = |port: u16| Address::Ip(([192, 0, 2, 1], port).into());
     for port in 0..12 {
         let peer = chat.host.try_connect(far(port)).expect("it may come");

@@ -155,7 +155,7 @@ impl UdpEcho {
     /// Remembers that it sent something; the answer is its key in the table.
     fn note_source(&mut self, peer: SocketAddr, now_ms: u64) -> u64 {
         let prefix = Prefix::of(peer.ip());
-        let key = fingerprint::of(self.seed, &prefix.bytes());
+        let key = fingerprint::of_words(self.seed, prefix.words());
         let source = self.sources.hear(key, now_ms);
         if source.summary != self.summaries {
             (source.summary, source.came) = (self.summaries, 0);

@@ -24,14 +24,12 @@ impl Prefix {
         }
     }
 
-    pub(crate) fn bytes(self) -> [u8; 9] {
-        let (family, word) = match self {
-            Prefix::V4(ip) => (4, u64::from(u32::from(ip))),
-            Prefix::V6(upper) => (6, upper),
-        };
-        let mut bytes = [family; 9];
-        bytes[1..].copy_from_slice(&word.to_be_bytes());
-        bytes
+    /// Different ones have different words.
+    pub(crate) fn words(self) -> [u64; 2] {
+        match self {
+            Prefix::V4(ip) => [4, u64::from(u32::from(ip))],
+            Prefix::V6(upper) => [6, upper],
+        }
     }
 }
 
@@ -150,6 +148,6 @@ mod tests {
             assert_eq!(prefix.to_string(), shown);
         }
         let v4 = Prefix::of([0, 0, 0, 1].into());
-        assert_ne!(v4.bytes(), Prefix::V6(1).bytes());
+        assert_ne!(v4.words(), Prefix::V6(1).words());
     }
 }

@@ -15,8 +15,8 @@ pub(crate) struct Table<T> {
 #[repr(C, align(64))]
 struct Row<T> {
     keys: [u64; WAYS],
-    /// When each was last asked for; `None` if the place was never taken.
-    heard_ms: [Option<u64>; WAYS],
+    /// The moment behind that at which each was last asked for; 0 if the place was never taken.
+    heard: [u64; WAYS],
     values: [T; WAYS],
 }
 
@@ -40,12 +40,12 @@ impl<T: Default + Clone> Table<T> {
     pub(crate) fn hear(&mut self, key: u64, now_ms: u64) -> &mut T {
         let row = self.row(key);
         let way = row.find(key).unwrap_or_else(|| {
-            let oldest = (0..WAYS).min_by_key(|way| row.heard_ms[*way]).unwrap_or(0);
+            let oldest = (0..WAYS).min_by_key(|way| row.heard[*way]).unwrap_or(0);
             row.keys[oldest] = key;
             row.values[oldest] = T::default();
             oldest
         });
-        row.heard_ms[way] = Some(now_ms);
+        row.heard[way] = now_ms.saturating_add(1);
         &mut row.values[way]
     }
 
@@ -54,8 +54,9 @@ impl<T: Default + Clone> Table<T> {
     }
 
     fn row(&mut self, key: u64) -> &mut Row<T> {
-        let rows = self.rows.len();
-        &mut self.rows[key as usize % rows]
+        // A power of two, so this is the remainder, without a division.
+        let last = self.rows.len() - 1;
+        &mut self.rows[key as usize & last]
     }
 }
 
@@ -63,7 +64,7 @@ impl<T> Row<T> {
     fn find(&self, key: u64) -> Option<usize> {
         let way = self.keys.iter().position(|known| *known == key)?;
         // Ways are taken in order, so behind one that never was there is none with a key.
-        self.heard_ms[way].is_some().then_some(way)
+        (self.heard[way] > 0).then_some(way)
     }
 }
 

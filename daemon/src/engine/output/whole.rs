@@ -8,11 +8,10 @@
 
 use std::mem;
 
-use slotmap::SlotMap;
-
 use super::Spares;
 use crate::engine::connection::Connection;
 use crate::engine::desk::{Ask, Desk, Piece};
+use crate::engine::roll::Roll;
 use crate::engine::session::Token;
 
 /// Copying fewer bytes costs less than finding out.
@@ -21,7 +20,7 @@ const WHOLE_BYTES_MIN: usize = 4096;
 /// The session whose output has all asked-for bytes now, if there is one.
 pub(in crate::engine) fn take_whole<S>(
     desk: &mut Desk,
-    connections: &mut SlotMap<Token, Connection<S>>,
+    connections: &mut Roll<Connection<S>>,
     spares: &mut Spares,
 ) -> Option<Token> {
     let length = desk.bytes().len();
@@ -90,7 +89,7 @@ mod tests {
         ];
         for ((said, taken_back, queued), changes) in rows {
             let spans = Spans::of(&Limits::default());
-            let mut connections = SlotMap::with_key();
+            let mut connections = Roll::default();
             let tokens = [(); 2].map(|()| connections.insert(Connection::<()>::new(0, &spans, 0)));
             let (mut desk, mut spares) = (Desk::default(), Spares::default());
             for token in tokens {

@@ -106,7 +106,7 @@ pub(super) async fn follow_messages(
         let kept = Kept {
             sequence: service.base + place.stream_sequence,
             time_ms: u64::try_from(time_ms).unwrap_or(0),
-            id: id.unwrap_or_default(),
+            id: id.unwrap_or_default().into(),
             bytes: message.payload.as_ref().into(),
         };
         Some(Event::Message {

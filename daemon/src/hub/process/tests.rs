@@ -30,7 +30,8 @@ impl Scene {
             holes: false,
         };
         let mut scene = Scene {
-            process: Process::new(Sqlite::open(Path::new("/nowhere"), none), replaces),
+            process: Process::new(Sqlite::open(Path::new("/nowhere"), none), replaces)
+                .expect("an event queue"),
             workers: Vec::new(),
             ids: Vec::new(),
         };

@@ -1,6 +1,7 @@
 //! History in memory, for worlds in which hubs die.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::hub::store::{Kept, Line, Remembered, Store};
 
@@ -46,11 +47,11 @@ impl Store for Shelf {
         Remembered { last, ids }
     }
 
-    fn append(&mut self, line: Line<'_>, message: &Kept) {
+    fn append(&mut self, line: Line<'_>, message: &Rc<Kept>) {
         if !self.broken {
             let kept = self.topics.entry(line.topic.to_owned()).or_default();
             assert!(kept.last().is_none_or(|it| it.sequence < message.sequence));
-            kept.push(message.clone());
+            kept.push(Kept::clone(message));
         }
     }
 

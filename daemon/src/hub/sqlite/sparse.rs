@@ -79,6 +79,8 @@ pub(super) fn note(database: &Connection, topic: i64, before: i64) -> Result<()>
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use super::*;
     use crate::hub::store::{Kept, Store};
 
@@ -91,11 +93,11 @@ mod tests {
         let message = Kept {
             sequence,
             time_ms,
-            id: Box::default(),
+            id: Default::default(),
             bytes: Box::default(),
         };
         let line = Line { topic, ..LINE };
-        sqlite.append(line, &message);
+        sqlite.append(line, &Rc::new(message));
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn what_was_committed_is_there_for_the_next_hub_and_nothing_else() {
     let place = Place::new("kept");
     let mut sqlite = place.open(MUCH);
     for sequence in [1, 2, 5] {
-        sqlite.append(LINE, &message(sequence));
+        sqlite.append(LINE, &Rc::new(message(sequence)));
     }
     assert_eq!(
         sequences(&mut sqlite, 1),
@@ -61,7 +61,7 @@ fn what_was_committed_is_there_for_the_next_hub_and_nothing_else() {
         "before it is committed"
     );
     assert!(sqlite.commit());
-    sqlite.append(LINE, &message(6));
+    sqlite.append(LINE, &Rc::new(message(6)));
     drop(sqlite);
 
     let mut sqlite = place.open(MUCH);
@@ -88,7 +88,7 @@ fn only_so_many_of_a_topic_are_kept() {
         holes: false,
     });
     for sequence in 1..=128 {
-        sqlite.append(LINE, &message(sequence));
+        sqlite.append(LINE, &Rc::new(message(sequence)));
     }
     assert_eq!(sqlite.oldest(LINE), Some(119));
 }
@@ -101,7 +101,7 @@ fn a_damaged_file_stops_history_and_says_so_once() {
     assert!(!sqlite.keeps());
     let complaint = sqlite.take_complaint().expect("it says so");
     assert!(complaint.contains("history.sqlite"), "{complaint}");
-    sqlite.append(LINE, &message(1));
+    sqlite.append(LINE, &Rc::new(message(1)));
     assert!(sequences(&mut sqlite, 1).is_empty());
     assert!(!sqlite.commit());
     assert_eq!(sqlite.take_complaint(), None);
@@ -116,7 +116,7 @@ fn a_full_disk_stops_history_and_says_so_once() {
         .query_row("PRAGMA max_page_count = 20", [], |_| Ok(()))
         .expect("set");
     for sequence in 1..200 {
-        sqlite.append(LINE, &message(sequence));
+        sqlite.append(LINE, &Rc::new(message(sequence)));
     }
     assert!(!sqlite.keeps());
     let complaint = sqlite.take_complaint().expect("it says so");

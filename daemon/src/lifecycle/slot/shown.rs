@@ -4,7 +4,7 @@
 //!
 //! Invariant: no phase is assigned without a line.
 
-use super::{Phase, Slot};
+use super::{MISSED_AFTER_MS, Phase, Slot};
 use crate::lifecycle::Moment;
 use crate::lifecycle::order::{Change, Order};
 use crate::lifecycle::view::WorkerView;
@@ -34,11 +34,30 @@ impl Slot {
         moment: &mut Moment<'_>,
     ) {
         let before = self.state();
+        let killed = matches!(
+            next,
+            Phase::Draining {
+                kill_at_ms: None,
+                ..
+            }
+        );
+        self.missed_at_ms = killed.then(|| moment.now_ms.saturating_add(MISSED_AFTER_MS));
         self.phase = next;
         if self.state() != before {
             self.since_ms = moment.now_ms;
         }
         self.tell(severity, text.to_owned(), moment);
+    }
+
+    /// Nobody else can end it; that nobody follows it until then has a reason that is not here.
+    pub(super) fn miss(&mut self, moment: &mut Moment<'_>) {
+        self.missed_at_ms = None;
+        let text = format!(
+            "was killed {} s ago and is still there: the system gives it no time to end, or waits for \
+             a device in its stead; look at the machine's load, and at /proc/PID/stack",
+            MISSED_AFTER_MS / 1_000
+        );
+        self.tell(LogLevel::Warning, text, moment);
     }
 
     pub(super) fn tell(&self, severity: LogLevel, text: String, moment: &mut Moment<'_>) {

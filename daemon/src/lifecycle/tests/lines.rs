@@ -71,3 +71,28 @@ fn a_state_is_counted_from_its_beginning() {
     lifecycle.handle(9_000, Event::Tick);
     assert_eq!(since(&lifecycle), (State::Draining, 1_000));
 }
+
+/// Once, and only of one that is still there.
+#[test]
+fn a_worker_that_does_not_end_of_sigkill_is_told_of() {
+    let mut lifecycle = play(
+        &["a"],
+        &serving(&[
+            (1_000, stuck("a1", 900), &[]),
+            (1_900, Event::Tick, &["lend 1 to a2"]),
+            (10_900, Event::Tick, &["abort a1"]),
+            (11_900, Event::Tick, &["kill a1"]),
+        ]),
+    );
+    assert_eq!(lifecycle.next_deadline_ms(), Some(21_900));
+    assert!(logged(&lifecycle.handle(21_899, Event::Tick)).is_empty());
+    let told = logged(&lifecycle.handle(21_900, Event::Tick));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("was killed 10 s ago and is still there"),
+        "{told:?}"
+    );
+    assert_eq!(lifecycle.next_deadline_ms(), None);
+    let told = logged(&lifecycle.handle(60_000, killed("a1")));
+    assert!(told[0].contains("the next one starts at once"), "{told:?}");
+}

@@ -135,7 +135,7 @@ impl Workshop {
     fn serve(&mut self, library: &Path) -> Result<(), String> {
         let state =
             FileState::of(library).map_err(|error| format!("{}: {error}", library.display()))?;
-        let settings = unconfigured::absolute(library, &self.set);
+        let settings = unconfigured::as_meant(library, &self.set);
         let service = OneService::new(library, &self.listen, &settings, self.scratch.path());
         match &mut self.serving {
             Some(serving) if serving.has(library, &state) => {

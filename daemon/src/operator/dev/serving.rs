@@ -12,14 +12,13 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde::Deserialize;
 
 use super::interrupt::Interrupt;
 use super::inventory::FileState;
 use crate::control::{self, CrashReport, ReloadOutcome, Request, client};
 use crate::exit;
+use crate::operator::asking::understood;
 use crate::operator::one_service::OneService;
-use crate::operator::running::not_understood;
 use crate::terminal::say;
 
 /// A reload reads, probes and starts workers, each with a limit of ten seconds.
@@ -94,8 +93,7 @@ impl Serving {
         let patience = Duration::from_millis(CHANGE_MS);
         let answer = client::ask(&self.socket, &request, patience);
         let (answer, _) = answer.map_err(|failure| failure.text)?;
-        let outcome =
-            ReloadOutcome::deserialize(&answer).map_err(|error| not_understood(&error))?;
+        let outcome: ReloadOutcome = understood(&answer).map_err(|failure| failure.text)?;
         self.state = state;
         Ok(outcome.to_string().trim_end().to_owned())
     }

@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::plan::{Address, SocketPlan};
+use crate::sys::datagram::has_ways;
 use crate::sys::socket_option::{join_group, set_int};
 
 /// Seconds for which the kernel may hold back a silent peer where the plugin lets it speak first.
@@ -274,11 +275,11 @@ fn tcp(plan: &SocketPlan, peer_first: bool) -> Vec<Row> {
 
 fn udp(plan: &SocketPlan, bound: &SocketAddr) -> Vec<Row> {
     let (ip, ipv6) = (libc::IPPROTO_IP, libc::IPPROTO_IPV6);
-    let on = Some(1);
+    let on = has_ways(*bound).then_some(1);
     let broadcast = plan.broadcast.then_some(1);
     let mut rows = vec![
         row("broadcast", libc::SOL_SOCKET, libc::SO_BROADCAST, broadcast),
-        // Answers leave from the address that was asked.
+        // Answers leave from the address that was asked, where there may be several.
         row("", ip, libc::IP_PKTINFO, on),
         // Only the groups of this service, not those that anybody on the machine has joined.
         row("multicast", ip, libc::IP_MULTICAST_ALL, Some(0)),
@@ -402,6 +403,10 @@ mod tests {
         ] {
             assert_eq!(int(&socket, level, name), expected, "{level} {name}");
         }
+        let own = Address::Udp("127.0.0.1:0".parse().expect("an address"));
+        let told = fresh(SockType::Datagram);
+        set(&told, &own, &SocketPlan::default(), false).expect("set");
+        assert_eq!(int(&told, ip, libc::IP_PKTINFO), 0, "there is but one way");
         // The kernel joins nothing twice, so it is joined.
         let again = set(&socket, &address, &plan, false).expect_err("joined already");
         assert_eq!((again.key, again.error), ("multicast", Errno::EADDRINUSE));

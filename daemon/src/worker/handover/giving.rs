@@ -2,6 +2,8 @@
 //! socket; what the taker does not adopt goes on here, and is drained with the rest.
 //!
 //! Nothing is asked of a socket on the way out, for an error that is read here is gone for the taker.
+//! Memory of those that have left goes back to the system while others still leave, for the taker needs
+//! as much of it: both together hold little more than the giver did alone.
 //!
 //! Invariant: a session that was sent stays frozen, and its socket open, until it is known who has it.
 
@@ -19,11 +21,14 @@ use crate::engine::handover::{
 };
 use crate::engine::session::{Protocol, Token};
 use crate::scoreboard::Counter;
+use crate::sys::heap;
 
 #[derive(Debug)]
 pub(super) struct Giving {
     pub(super) line: Line,
-    todo: VecDeque<Token>,
+    /// The last is the next. Whoever came late may lie where somebody early has left a gap, so that
+    /// memory becomes free in one piece if they go first.
+    todo: Vec<Token>,
     /// Batches that are not answered yet.
     sent: VecDeque<(u32, Vec<Token>)>,
     batches: u32,
@@ -42,9 +47,11 @@ enum Next {
 
 impl Giving {
     pub(super) fn new(line: Line, todo: Vec<Token>, now_ms: u64, grace_ms: u64) -> Giving {
+        // Whoever takes has a beginning of its own.
+        heap::give_back();
         Giving {
             line,
-            todo: todo.into(),
+            todo,
             sent: VecDeque::new(),
             batches: 0,
             room: None,
@@ -76,7 +83,8 @@ impl Giving {
 impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     pub(super) fn go_on_giving(&mut self, mut giving: Box<Giving>) {
         if self.outcome.is_some() {
-            // It is being drained: what is under way comes to its end, and nothing more begins.
+            // The supervisor is gone, as nothing else sets one while sessions are given: what is under
+            // way comes to its end, and nothing more begins.
             giving.todo.clear();
         }
         let mut next = self.hear_taker(&mut giving);
@@ -147,6 +155,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 Answer::NotTaken => self.poll_again(token),
             }
         }
+        giving.todo.shrink_to_fit();
+        heap::give_back();
         let under_way: usize = giving.sent.iter().map(|(_, tokens)| tokens.len()).sum();
         giving.room = Some((answers.room as usize).saturating_sub(under_way));
         true
@@ -156,12 +166,12 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         let most = giving.room.unwrap_or(0).min(BATCH_SESSIONS_MAX);
         let (mut tokens, mut records, mut bytes) = (Vec::new(), Vec::new(), 0);
         while tokens.len() < most && bytes < BATCH_BYTES_ENOUGH {
-            let Some(token) = giving.todo.pop_front() else {
+            let Some(token) = giving.todo.pop() else {
                 break;
             };
             let longest = self.streams.waiting_bytes(token) + FRAME_BYTES_MAX + SESSION_BYTES_MAX;
             if !tokens.is_empty() && bytes + longest > BATCH_BYTES_MAX / 2 {
-                giving.todo.push_front(token);
+                giving.todo.push(token);
                 break;
             }
             if let Some(record) = self.freeze(token) {
@@ -197,7 +207,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 tracing::debug!("a batch of sessions was not sent: {error}");
                 for token in tokens.into_iter().rev() {
                     self.poll_again(token);
-                    giving.todo.push_front(token);
+                    giving.todo.push(token);
                 }
                 match giving.sent.is_empty() {
                     true => Next::GiveUp,
@@ -268,7 +278,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     /// A session that was taken here meanwhile goes on with the others.
     pub(super) fn give_too(&mut self, token: Token) {
         if let Some(giving) = &mut self.handover.giving {
-            giving.todo.push_back(token);
+            giving.todo.push(token);
         }
     }
 }

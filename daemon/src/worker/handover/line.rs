@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::epoll::Epoll;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
 
 use crate::engine::handover::{BATCH_BYTES_MAX, Message, PACKET_BYTES_MAX};
 use crate::sys::passing;
@@ -65,13 +65,13 @@ impl Line {
     }
 
     pub(super) fn receive(&self) -> Heard {
-        let mut buffer = vec![0; PACKET_BYTES_MAX + 1];
-        // The kernel says once that the other side went away with something unread; what that had
-        // sent before is still there.
-        let packet = match passing::receive(&self.socket, &mut buffer) {
-            Err(Errno::ECONNRESET) => passing::receive(&self.socket, &mut buffer),
-            received => received,
-        };
+        let mut buffer = Vec::new();
+        // As long as it is: memory for the longest would be taken, and kept between what sessions are
+        // made of, in both workers and for each that gives.
+        let packet = once_more(|| waiting_bytes(&self.socket)).and_then(|bytes| {
+            buffer.resize(bytes.min(PACKET_BYTES_MAX + 1), 0);
+            once_more(|| passing::receive(&self.socket, &mut buffer))
+        });
         let mut packet = match packet {
             Ok(packet) => packet,
             Err(Errno::EAGAIN) => return Heard::Nothing,
@@ -106,6 +106,26 @@ impl Line {
     pub(super) fn stop_listening(&self) {
         // Fails only if the other side is gone, which comes to the same.
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Read);
+    }
+}
+
+/// Of the next packet; 0 is the end.
+fn waiting_bytes(socket: &OwnedFd) -> nix::Result<usize> {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC | MsgFlags::MSG_DONTWAIT;
+    loop {
+        match recv(socket.as_raw_fd(), &mut [], flags) {
+            Err(Errno::EINTR) => {}
+            length => return length,
+        }
+    }
+}
+
+/// The kernel says once that the other side went away with something unread; what that had sent before
+/// is still there.
+fn once_more<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    match call() {
+        Err(Errno::ECONNRESET) => call(),
+        result => result,
     }
 }
 

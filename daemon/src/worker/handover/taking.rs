@@ -20,6 +20,7 @@ use crate::engine::carried::Carried;
 use crate::engine::handover::{Answer, Answers, Batch, Message, SILENCE_MS};
 use crate::engine::session::{Party, Protocol, Token};
 use crate::scoreboard::Counter;
+use crate::sys::heap;
 
 /// Descriptors that a worker needs beside those of its connections and listeners.
 const FDS_RESERVED: usize = 128;
@@ -119,6 +120,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             Ok(()) => self.adopt(newcomers),
             Err(_) => taking.held = newcomers,
         }
+        heap::give_back();
         true
     }
 

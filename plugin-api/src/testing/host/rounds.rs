@@ -132,6 +132,9 @@ impl FakeHost {
         }
         line.unfed = false;
         let (state, input) = (line.state, line.input.clone());
+        if let Some(output) = self.shared.ledger().sessions.get_mut(&peer.0) {
+            output.forced = false;
+        }
         self.begin(
             "feed",
             format_args!("feed {} {}", short(peer.0), shown(&input)),
@@ -148,7 +151,13 @@ impl FakeHost {
         if faulted {
             self.end_session(peer, End::Fault);
         } else if status == abi::E_FULL {
-            self.shared.ledger().undo(peer.0, before);
+            let mut ledger = self.shared.ledger();
+            ledger.undo(peer.0, before);
+            if let Some(output) = ledger.sessions.get_mut(&peer.0) {
+                // Nothing leaves that could make room for all that this call has to say.
+                output.hopeless |= output.left() == 0 && !output.forced;
+            }
+            drop(ledger);
             let line = self.line(peer);
             (line.unfed, line.held) = (true, true);
         } else if status < 0 {

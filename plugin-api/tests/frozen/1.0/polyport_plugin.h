@@ -114,7 +114,8 @@ enum { PP_LOG_DEBUG = 0, PP_LOG_INFO = 1, PP_LOG_WARNING = 2, PP_LOG_ERROR = 3 }
 
 enum {                /* uint32_t, for close */
   PP_CLOSE_FINISH = 0, /* send what is queued, then FIN */
-  PP_CLOSE_ABORT = 1   /* forget what is queued and reset */
+  PP_CLOSE_ABORT = 1,  /* forget what is queued and reset */
+  PP_CLOSE_DONE = 2    /* send what is queued, then FIN, and do not wait for the peer's */
 };
 
 enum { PP_WRITE_FINISH = 1 }; /* uint32_t flags, for write: half-close after these bytes */
@@ -291,12 +292,20 @@ typedef struct pp_host_api {
   /* [cb] Ends a session, any one of this instance, in the way that `how` (PP_CLOSE_*) says. The text
    * is the reason, for the log; it may be empty. No `feed`, `peer_finished` or `writable` of this
    * session follows, only `closed`, and never before the current callback has returned.
+   * After PP_CLOSE_FINISH the host reads on, drops what comes, and closes the socket when the peer has
+   * finished as well, or after a while. With PP_CLOSE_DONE it closes the socket as soon as what is
+   * queued has left. It saves a good part of what a short connection costs, and is for protocols in
+   * which the peer has nothing more to say once it is answered. If input waits in the socket at that
+   * moment, or the host cannot tell, it is as PP_CLOSE_FINISH. What a peer sends later than that is
+   * answered with a reset, and may cost it what it has not read yet: do not use it after an answer to
+   * half of what the peer says.
    * PP_E_GONE: it has ended or was closed before. PP_E_ARG: unknown `how`. PP_E_BUSY: it is on its way
    *   to another worker, and nothing was done; the same holds for pause and idle. */
   pp_status (*close)(pp_host *host, pp_session session, uint32_t how, const char *why, size_t n);
 
   /* [cb] With `on` 1 nothing more is read for this session: no `feed` and no `peer_finished` until
-   * `on` 0. Not counted: twice on and once off is off. PP_E_GONE as for close. */
+   * `on` 0; what was not consumed before is fed again then. Not counted: twice on and once off is off.
+   * PP_E_GONE as for close. */
   pp_status (*pause)(pp_host *host, pp_session session, uint32_t on);
 
   /* [cb] Sets *bytes to what is queued for the peer and not yet taken by the kernel, the writes of

@@ -143,13 +143,13 @@ impl Server {
                 bytes,
                 ..
             } => {
-                let known = self.stream.iter().find(|(_, kept)| kept.id == id);
+                let known = self.stream.iter().find(|(_, kept)| *kept.id == *id);
                 let sequence = known.map_or(self.stream.len() as u64 + 1, |it| it.1.sequence);
                 if known.is_none() {
                     let kept = Kept {
                         sequence,
                         time_ms: 1,
-                        id,
+                        id: id.into(),
                         bytes: bytes.as_ref().into(),
                     };
                     self.stream.push((topic, kept));
