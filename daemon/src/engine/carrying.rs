@@ -28,9 +28,9 @@ impl<P: Protocol> Streams<P> {
             ..
         } = self;
         let desk = protocol.desk();
-        let taker = take_whole(desk, connections, &mut self.spares);
+        let whole = take_whole(desk, connections, &mut self.spares);
         let mut lending = Lending {
-            taker,
+            whole,
             to: self.lent_to.filter(|lent_to| callee == Some(*lent_to)),
             buffer: &self.buffer,
             copied: desk.bytes(),
@@ -84,8 +84,8 @@ impl<P: Protocol> Streams<P> {
 
 /// Where the bytes of writes are, and what is needed to queue them.
 struct Lending<'a> {
-    /// Whose output has them all already.
-    taker: Option<Token>,
+    /// Whose output has all of them already.
+    whole: Option<Token>,
     /// Whose output may be spliced from the buffer: it is flushed right after.
     to: Option<Token>,
     buffer: &'a [u8],
@@ -105,7 +105,7 @@ fn carry_out_one<S>(
         Ask::Write { piece, .. } => {
             // Not when its output is on the way out already, or it is over.
             if connection.accepts_writes() {
-                if lending.taker.is_none() {
+                if lending.whole.is_none() {
                     write(piece, session, connection, lending);
                 }
                 lists.touch(session, connection);
@@ -177,7 +177,7 @@ fn write<S>(
         copied,
         splices,
         spares,
-        taker: _,
+        whole: _,
     } = lending;
     let output = &mut connection.output;
     match piece {

@@ -67,7 +67,7 @@ pub(super) enum Next {
 }
 
 /// In this order: what a round of receiving, feeding and flushing touches lies together at the end,
-/// beside the version by which a token finds it. With very many connections each line of memory
+/// beside the epoch by which a token finds it. With very many connections each line of memory
 /// more is one more to wait for.
 #[derive(Debug)]
 #[repr(C)]

@@ -8,6 +8,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::mem;
 
 use super::session::{TimerToken, Token};
 
@@ -49,9 +50,14 @@ impl Deadlines {
     /// in a loop costs no memory, nor do those that are gone.
     pub(super) fn compact(&mut self, live: usize, mut is_live: impl FnMut(u64, What) -> bool) {
         if self.heap.len() > COMPACT_ABOVE && self.heap.len() > live + live / 4 {
-            self.heap
-                .retain(|Reverse((at_ms, what))| is_live(*at_ms, *what));
-            self.heap.shrink_to(self.heap.len() + self.heap.len() / 4);
+            let mut entries = mem::take(&mut self.heap).into_vec();
+            entries.retain(|Reverse((at_ms, what))| is_live(*at_ms, *what));
+            // One that was armed for the same moment again, after another had come up between, is there
+            // twice; what stayed so would have every turn look at all of them.
+            entries.sort_unstable();
+            entries.dedup();
+            entries.shrink_to(entries.len() + entries.len() / 4);
+            self.heap = entries.into();
         }
     }
 
@@ -106,5 +112,24 @@ mod tests {
             }
         }
         panic!("the live entry was lost");
+    }
+
+    #[test]
+    fn entries_that_are_there_twice_go_with_the_stale_ones() {
+        let mut timers = SlotMap::<TimerToken, ()>::with_key();
+        let mut deadlines = Deadlines::default();
+        let live: Vec<TimerToken> = (0..2 * COMPACT_ABOVE).map(|_| timers.insert(())).collect();
+        for _ in 0..2 {
+            for timer in &live {
+                deadlines.arm(7, What::Timer(*timer));
+            }
+        }
+        deadlines.compact(live.len(), |_, _| true);
+        assert_eq!(deadlines.len(), live.len());
+        let mut left = 0;
+        while deadlines.due(7).is_some() {
+            left += 1;
+        }
+        assert_eq!(left, live.len());
     }
 }

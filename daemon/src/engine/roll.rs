@@ -6,7 +6,8 @@
 //! who are gone. Free rows of early sheets are taken first, so that late ones become empty. Nothing is
 //! ever moved from one row to another.
 //!
-//! Invariant: a token finds the value that it was given for or nothing; a sheet without rows that are
+//! Invariant: a token finds the value that it was given for or nothing, until two thousand million others
+//! have been given; a sheet without rows that are
 //! taken is kept at most once, for the next that is needed.
 
 use std::fmt;
@@ -35,8 +36,8 @@ pub struct Roll<T> {
 impl<T> Roll<T> {
     pub fn insert(&mut self, value: T) -> Token {
         let has_room = |sheet: &usize| self.taken[*sheet] != u64::MAX;
-        let sheets = self.full_before..self.taken.len();
-        let sheet = sheets.clone().find(has_room).unwrap_or(self.taken.len());
+        let mut sheets = self.full_before..self.taken.len();
+        let sheet = sheets.find(has_room).unwrap_or(self.taken.len());
         if sheet == self.taken.len() {
             self.taken.push(0);
         }

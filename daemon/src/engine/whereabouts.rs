@@ -21,6 +21,9 @@ impl<P: Protocol> Streams<P> {
     /// Of a connection that is to come.
     pub fn whereabouts(&mut self, token: Token) -> [*const u8; WHEREABOUTS] {
         let start = self.connections.whereabouts(token).cast::<u8>();
+        if start.is_null() {
+            return [ptr::null(); WHEREABOUTS];
+        }
         let field = |offset| start.wrapping_add(offset);
         // In the order in which they lie, none of them further from the next than a line.
         [

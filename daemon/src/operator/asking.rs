@@ -30,7 +30,7 @@ pub(super) struct Asking {
     /// Its control socket, whatever the configuration says
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// Wait so many seconds; 60 for what changes or stops something, and else 10, if not said
+    /// Wait so many seconds; if not said, 60 for a change that may take its time, and else 10
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
     #[command(flatten)]
@@ -53,12 +53,12 @@ impl Asking {
         self.socket.is_some()
     }
 
-    /// One question that changes nothing.
+    /// One that is answered at once.
     pub(super) fn look(&self, request: &Request) -> Result<Value, Failure> {
         self.ask(request, LOOK).map(|(answer, _)| answer)
     }
 
-    /// One that does.
+    /// One whose answer comes when something was done.
     pub(super) fn change(&self, request: &Request) -> Result<(Value, Call), Failure> {
         self.ask(request, CHANGE)
     }

@@ -168,7 +168,9 @@ impl Life {
         }
         self.prune();
         self.keep_listeners();
-        // The change is over, and what only it needed.
-        resident::let_go_of_code();
+        if self.services.values().all(|it| it.editions.len() <= 1) {
+            // The change is over, and what only it needed.
+            resident::let_go_of_code();
+        }
     }
 }

@@ -6,7 +6,8 @@
 //! small as what it does.
 //!
 //! Only segments that are never written are let go of: what relocation or the process itself has
-//! changed exists nowhere else.
+//! changed exists nowhere else. It is for a process whose libraries are its own and need no relocation in
+//! their code, not for one with plugins. Breakpoints that a debugger has set go.
 
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;

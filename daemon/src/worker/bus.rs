@@ -173,7 +173,10 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             // Room that was made meanwhile is told of by this change.
             match self.epoll.modify(socket, &mut interest(awaits_room)) {
                 Ok(()) => self.bus.awaits_room = awaits_room,
-                Err(error) => tracing::error!("the bus cannot be polled: {error}"),
+                Err(error) => {
+                    tracing::error!("the bus cannot be polled: {error}");
+                    self.leave_bus("nobody would tell of it");
+                }
             }
         }
     }

@@ -9,6 +9,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ipnet::IpNet;
+
 use crate::channel::{BANS_MAX, Ban, TRAPPED_PER_S};
 use crate::engine::access::Access;
 use crate::engine::bans::Bans;
@@ -19,7 +21,6 @@ use crate::engine::source_of;
 use crate::plan::{self, Limits};
 use crate::scoreboard::Counter;
 use crate::scoreboard::sources::{Counted, Sources};
-use ipnet::IpNet;
 
 #[derive(Debug)]
 pub(super) struct Gate {

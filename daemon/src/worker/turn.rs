@@ -2,8 +2,8 @@
 //!
 //! A turn waits for events, notes what each says and only then acts: orders, wake-ups, new
 //! connections, connections that are ready, deadlines, and last the output of all who were touched.
-//! A connection is visited once per turn with one read; who has more goes to the back of the ready
-//! list, so that a fast peer never starves a slow one. Each stage has a budget.
+//! A connection is visited once per turn with one read, a new one once more; who has more goes to the
+//! back of the ready list, so that a fast peer never starves a slow one. Each stage has a budget.
 //!
 //! Invariant: a connection that can go on is on the ready list, or an edge is still to come for it.
 

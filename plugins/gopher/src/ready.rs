@@ -1,7 +1,9 @@
 //! What may be kept ready: an answer of which every later change can be told.
 //!
 //! Nothing here waits for a disk: a file that is not in memory is not kept. Invariant: what is kept was
-//! read when its stamp was old enough for any change behind it to leave another one.
+//! read when its stamp was old enough for any change behind it to leave another one. A program that writes
+//! through a shared mapping, or sets the time of a file back in the moment of two changes, may leave none: what
+//! is kept is then served for `cache_time` at most.
 
 use std::fs::File;
 use std::sync::Arc;
