@@ -10,6 +10,8 @@ mod dice;
 mod fixtures;
 #[path = "support/folder.rs"]
 mod folder;
+#[path = "support/kept_corpus.rs"]
+mod kept_corpus;
 #[path = "support/mutation.rs"]
 mod mutation;
 mod targets;
@@ -18,6 +20,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use folder::Folder;
+use kept_corpus::entries;
 use targets::{descriptor, plugin, written};
 
 /// These take a plugin as well.
@@ -61,20 +64,7 @@ fn every_target_keeps_its_promise_on_the_kept_corpus_and_mutations_of_it() {
 }
 
 fn feed(name: &str, target: impl Fn(&[u8]) -> bool) {
-    let mut accepted = 0;
-    let mut kept = Vec::new();
-    for path in entries(&root().join("corpus").join(name)) {
-        let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        // A panic is printed with it.
-        eprintln!("{}", path.display());
-        accepted += u32::from(target(&bytes));
-        kept.push(bytes);
-    }
-    assert!(accepted > 0, "{name}: nothing in the corpus is right");
-    let telling = kept.concat();
-    mutation::each(name, &kept, &telling, MUTATIONS, |bytes| {
-        target(bytes);
-    });
+    kept_corpus::feed(&root().join("corpus").join(name), MUTATIONS, target);
 }
 
 #[test]
@@ -102,13 +92,4 @@ fn corpus_targets_and_the_fuzzer_s_programs_are_the_same() {
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
-}
-
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let listed = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let mut paths: Vec<PathBuf> = listed
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
-    paths.sort();
-    paths
 }

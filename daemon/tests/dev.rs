@@ -27,10 +27,8 @@ fn what_an_author_saves_is_served_if_it_can_be() {
     let first = fs::read_to_string(&source).expect("it was made");
     let mut author = Author::at(&place.path().join("mine"));
 
-    let address = author.sees("tcp://127.0.0.1:");
-    let address = address.split("tcp://").nth(1).expect("a URL");
-    let address = address.split_whitespace().next().expect("an address");
-    author.sees("look at it with");
+    let address = author.learns_where();
+    let address = address.as_str();
     assert_eq!(converse(address), "Good day\r\nONE\n1 lines. Bye.\r\n");
 
     // Another answer, for whoever comes from now on.
@@ -74,10 +72,8 @@ fn a_package_in_rust_is_built_again_when_its_source_changes() {
     let mut author = Author::at(&place.path().join("mine"));
     author.patience = COMPILING;
 
-    let address = author.sees("tcp://127.0.0.1:");
-    let address = address.split("tcp://").nth(1).expect("a URL");
-    let address = address.split_whitespace().next().expect("an address");
-    author.sees("look at it with");
+    let address = author.learns_where();
+    let address = address.as_str();
     assert_eq!(converse(address), "Good day\r\nONE\n1 lines. Bye.\r\n");
 
     let second = first.replace("lines. Bye.", "lines. See you.");
@@ -158,6 +154,15 @@ impl Author {
                 return line;
             }
         }
+    }
+
+    /// Where it is served.
+    fn learns_where(&mut self) -> String {
+        let line = self.sees("tcp://127.0.0.1:");
+        let address = line.split("tcp://").nth(1).expect("a URL");
+        let address = address.split_whitespace().next().expect("an address");
+        self.sees("look at it with");
+        address.to_owned()
     }
 
     /// Until then it still takes connections now and then, as on any reload.

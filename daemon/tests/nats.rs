@@ -33,6 +33,29 @@ fn answers(peer: &Peer) -> usize {
         .count()
 }
 
+/// What both have heard: every message of both once, in the order in which it was said.
+fn each_once_in_one_order(peers: &[Peer; 2], rounds: usize, size: usize) -> Vec<String> {
+    assert_eq!(
+        peers[0].messages(),
+        peers[1].messages(),
+        "one order for all"
+    );
+    let heard = texts(&peers[0]);
+    for from in ["a", "b"] {
+        let own: Vec<&String> = heard.iter().filter(|text| text.starts_with(from)).collect();
+        let sent = (0..rounds).flat_map(|round| (0..size).map(move |nth| (round, nth)));
+        let sent: Vec<String> = sent
+            .map(|(round, nth)| format!("{from}{round}.{nth}"))
+            .collect();
+        assert_eq!(
+            own,
+            sent.iter().collect::<Vec<_>>(),
+            "each once, in its order"
+        );
+    }
+    heard
+}
+
 fn texts(peer: &Peer) -> Vec<String> {
     let last = |line: &&str| line.rsplit(' ').next().expect("a text").to_owned();
     peer.messages().iter().map(last).collect()
@@ -69,24 +92,7 @@ fn all_nodes_hear_the_same_once_though_the_server_and_hubs_are_killed_under_traf
             }
         }
     }
-    assert_eq!(
-        peers[0].messages(),
-        peers[1].messages(),
-        "one order for all"
-    );
-    let heard = texts(&peers[0]);
-    for from in ["a", "b"] {
-        let own: Vec<&String> = heard.iter().filter(|text| text.starts_with(from)).collect();
-        let sent = (0..rounds).flat_map(|round| (0..size).map(move |nth| (round, nth)));
-        let sent: Vec<String> = sent
-            .map(|(round, nth)| format!("{from}{round}.{nth}"))
-            .collect();
-        assert_eq!(
-            own,
-            sent.iter().collect::<Vec<_>>(),
-            "each once, in its order"
-        );
-    }
+    each_once_in_one_order(&peers, rounds, size);
     // A retry that comes late is known, whoever makes it.
     peers[1].say("publish room a0.7 again");
     peers[1].say("publish room end end");

@@ -4,7 +4,7 @@
 use super::{Server, config_of, free_port};
 use crate::support::daemon::Daemon;
 use crate::support::meeting::Peer;
-use crate::{answers, linked, texts};
+use crate::{answers, each_once_in_one_order, linked};
 
 const SERVERS: usize = 3;
 /// Messages of each peer in a round.
@@ -66,24 +66,7 @@ fn a_cluster_that_loses_a_server_loses_nothing_that_was_said_and_no_lease() {
         server.again();
     }
     assert!(!peers[0].lines.iter().any(|line| line.starts_with("lost")));
-    assert_eq!(
-        peers[0].messages(),
-        peers[1].messages(),
-        "one order for all"
-    );
-    let heard = texts(&peers[0]);
-    for from in ["a", "b"] {
-        let own: Vec<&String> = heard.iter().filter(|text| text.starts_with(from)).collect();
-        let sent = (0..rounds).flat_map(|round| (0..SIZE).map(move |nth| (round, nth)));
-        let sent: Vec<String> = sent
-            .map(|(round, nth)| format!("{from}{round}.{nth}"))
-            .collect();
-        assert_eq!(
-            own,
-            sent.iter().collect::<Vec<_>>(),
-            "each once, in its order"
-        );
-    }
+    let heard = each_once_in_one_order(&peers, rounds, SIZE);
     // The last server has the same, for somebody who knows nothing of the daemons.
     let outside = servers[SERVERS - 1].messages("meets");
     let outside: Vec<&String> = outside.iter().map(|(_, text)| text).collect();

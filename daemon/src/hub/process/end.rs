@@ -15,7 +15,7 @@ pub(super) struct End {
     /// Nothing more comes, and nothing can be sent; why.
     pub(super) over: Option<&'static str>,
     /// What the event queue looks for; `None` if it does not know of this end.
-    pub(super) watched: Option<EpollFlags>,
+    watched: Option<EpollFlags>,
 }
 
 impl End {
