@@ -117,7 +117,14 @@ fn a_giver_that_is_told_to_drain_gives_all_the_same() {
     }
     let (gives, takes) = pair();
     at.order(give(GRACE_MS), gives);
-    at.drain(100);
+    at.order(
+        Order::Drain {
+            grace_ms: 10_000,
+            leaving: Vec::new(),
+            hurried: true,
+        },
+        None,
+    );
     next.order(Order::Take {}, takes);
     let board = at.board.clone();
     assert_eq!(at.join(), Outcome::Drained);
