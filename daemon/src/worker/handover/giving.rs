@@ -5,7 +5,8 @@
 //! Memory of those that have left goes back to the system while others still leave, for the taker needs
 //! as much of it: both together hold little more than the giver did alone.
 //!
-//! Invariant: a session that was sent stays frozen, and its socket open, until it is known who has it.
+//! Invariant: a session that was sent stays frozen, and its socket open, until it is known who has it;
+//! meanwhile it is not counted here, so that a giver's death leaves in the count what died with it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -187,6 +188,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             return false;
         }
         let (_, tokens) = giving.sent.pop_front().unwrap_or_default();
+        self.scoreboard
+            .add(Counter::Connections, tokens.len() as u64);
         for (token, answer) in tokens.into_iter().zip(&answers.answers) {
             match answer {
                 Answer::Adopted => {
@@ -245,6 +248,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                     giving.heard_ms = self.now_ms;
                 }
                 giving.room = giving.room.map(|room| room - tokens.len());
+                // Should this worker die now, they are the taker's and not lost.
+                self.scoreboard
+                    .subtract(Counter::Connections, tokens.len() as u64);
                 giving.sent.push_back((number, tokens));
                 Next::GoOn
             }
@@ -303,6 +309,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 Err(error) => error.kind() != io::ErrorKind::WouldBlock,
             };
         for (_, tokens) in std::mem::take(&mut giving.sent) {
+            self.scoreboard
+                .add(Counter::Connections, tokens.len() as u64);
             for token in tokens {
                 if mine {
                     self.poll_again(token);
