@@ -5,9 +5,12 @@
 //! held is looked at several times on the way, so that a little that each leaves behind would be seen
 //! to add up.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::beats::Beats;
 use crate::scene::{descriptors, processor_ms, resident_kib, scale, service};
 use crate::support::daemon::{Daemon, wait_stopped};
 
@@ -17,16 +20,18 @@ fn the_supervisor_keeps_nothing_of_the_dead() {
     /// A worker that keeps dying is followed by at most twenty a minute; all that work is to be less
     /// than a hundredth of a processor.
     const DEATH_MS_MAX: u64 = 60_000 / 100 / 20;
-    const WORKERS: usize = 2;
     const LOOKS: usize = 4;
-    // Each pool starts but twenty in a second.
-    let services = scale(1, 10);
-    let named = |nth: usize| service("echo", WORKERS, "").replace("echo]", &format!("echo-{nth}]"));
+    /// Of more than twenty in a second a pool lets the next wait ever longer.
+    const BEAT: Duration = Duration::from_millis(100);
+    let services = scale(2, 20);
+    let named = |nth: usize| service("echo", 1, "").replace("echo]", &format!("echo-{nth}]"));
     let daemon = Daemon::start(
         "storm-cycles",
         &(0..services).map(named).collect::<String>(),
     );
+    let beats = Beats::begin(BEAT);
     let cycle = || {
+        beats.next();
         let before = pids(&daemon.status());
         for pid in &before {
             daemon.signal(*pid, Signal::SIGKILL);
@@ -39,7 +44,7 @@ fn the_supervisor_keeps_nothing_of_the_dead() {
         });
     };
     let deaths = std::env::var("POLYPORT_DEATHS").map_or(20_000, |n| n.parse().expect("a number"));
-    let cycles = scale(12, deaths / services / WORKERS / LOOKS * LOOKS);
+    let cycles = scale(12, deaths / services / LOOKS * LOOKS);
     // What the first deaths need once, the records of crashes among it, is no growth.
     (0..4).for_each(|_| cycle());
     let (held, resident) = (descriptors(daemon.pid()), resident_kib(daemon.pid()));
@@ -50,11 +55,11 @@ fn the_supervisor_keeps_nothing_of_the_dead() {
         let grown = resident_kib(daemon.pid()).saturating_sub(resident);
         println!(
             "after {} deaths {grown} KiB more",
-            look * cycles / LOOKS * services * WORKERS
+            look * cycles / LOOKS * services
         );
         assert!(grown < GROWTH_KIB_MAX, "{grown} KiB more");
     }
-    let deaths = (cycles * services * WORKERS) as u64;
+    let deaths = (cycles * services) as u64;
     let worked_ms = processor_ms(daemon.pid()) - worked_ms;
     println!("{deaths} deaths took {worked_ms} ms of the supervisor, its answers among it");
     assert!(
