@@ -31,7 +31,7 @@ fn window() -> u64 {
 
 /// Answered between two changes.
 fn between() -> u64 {
-    scale(50, 20_000) as u64
+    scale(50, 10_000) as u64
 }
 
 fn config(nth: usize) -> String {
