@@ -82,7 +82,8 @@ soak:
 	    $(CARGO) test -p polyport-gopher --test parsers && \
 	    $(CARGO) test -p polyport --test faults blame && \
 	    $(CARGO) test -p polyport --test nats && \
-	    $(CARGO) test -p polyport --test reload --test upgrade --test notify && \
+	    (export POLYPORT_ROUNDS=10000; $(CARGO) test -p polyport --test reload) && \
+	    $(CARGO) test -p polyport --test upgrade --test notify && \
 	    $(CARGO) test -p polyport --test provenance && \
 	    $(CARGO) test --release -p polyport --test storms -- --test-threads=1
 	@umask 022 && ./scripts/fuzz.sh

@@ -125,6 +125,7 @@ fn every_path_that_a_document_names_exists() {
         "docs/extensions.md",
         "docs/life-of-a-byte.md",
         "docs/limits.md",
+        "docs/promises.md",
         "docs/writing-plugins.md",
     ] {
         let paths = paths_in(&read(document));
@@ -196,6 +197,25 @@ fn every_limit_of_the_source_is_in_the_table_of_limits() {
         assert!(found, "docs/limits.md: {name} is not in {path}");
     }
     assert!(there_are.len() > 40, "the source was read: {there_are:?}");
+}
+
+#[test]
+fn every_promise_has_a_test_that_is_there() {
+    let text = read("docs/promises.md");
+    let words: Vec<&str> = text.split('`').collect();
+    let named = words.windows(3).filter(|window| window[1] == " in ");
+    let mut tests = BTreeSet::new();
+    for window in named {
+        let (name, path) = (window[0], window[2]);
+        let is_there = read(path).contains(&format!("fn {name}("));
+        assert!(is_there, "docs/promises.md: {name} is not in {path}");
+        tests.insert(name);
+    }
+    assert!(
+        tests.len() > 40,
+        "only {} tests were looked up",
+        tests.len()
+    );
 }
 
 #[test]

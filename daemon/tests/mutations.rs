@@ -140,6 +140,7 @@ fn a_packet_on_the_channel_is_a_message_or_garbled() {
         &[Order::Drain {
             grace_ms: 30_000,
             leaving: vec!["tcp://[::]:7".to_owned()],
+            hurried: true,
         }],
     );
 }

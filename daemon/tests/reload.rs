@@ -361,7 +361,12 @@ fn any_configuration_is_taken_whole_or_not_at_all() {
         }
     };
     mutation::each("configurations", &[SERVED], b"\n\"=[].#90a", 40, &mut play);
-    for length in (0..SERVED.len()).step_by(13) {
+    // The soak leaves out no byte at which it could be cut.
+    let each = match std::env::var_os("POLYPORT_SOAK") {
+        Some(_) => 1,
+        None => 13,
+    };
+    for length in (0..SERVED.len()).step_by(each) {
         play(&SERVED.as_bytes()[..length]);
     }
     assert!(

@@ -165,10 +165,13 @@ pub enum Order {
     /// To a parked worker: serve.
     Serve,
     /// Accept nothing new, finish what is open within this time, then exit. What waits at endpoints
-    /// that are `leaving` is accepted first: nobody else will.
+    /// that are `leaving` is accepted first: nobody else will. One that gives and is `hurried` has this
+    /// time anew with each session that is adopted, within what it had.
     Drain {
         grace_ms: u64,
         leaving: Vec<String>,
+        #[serde(default)]
+        hurried: bool,
     },
     /// Go by other limits and rules.
     Adjust(Box<Adjustment>),

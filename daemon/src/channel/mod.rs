@@ -178,6 +178,7 @@ mod tests {
         let order = Order::Drain {
             grace_ms: 30_000,
             leaving: Vec::new(),
+            hurried: true,
         };
         supervisor.send(&order).expect("sent");
         assert_eq!(worker.receive(), Received::Message(order));

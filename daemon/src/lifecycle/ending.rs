@@ -12,6 +12,8 @@ pub(super) struct Leave {
     pub(super) kill_after_ms: u64,
     /// Who takes over what can be carried.
     pub(super) successor: Option<WorkerId>,
+    /// Somebody waits for its place: as long as it gets on with giving it has this time anew.
+    pub(super) hurried: bool,
 }
 
 /// How a worker ended, for the pool to judge.

@@ -98,6 +98,8 @@ pub enum News {
     Unstuck,
     /// Somebody has stopped its process, or lets it go on.
     Stopped(bool),
+    /// Sessions that it hands over have been adopted since this was said last.
+    Gives,
     /// Faults of its plugin that ended a session each and not the worker, by the words for their
     /// sources; 0 is none.
     Soft {

@@ -22,11 +22,12 @@ pub enum Order {
     /// Tell a parked worker to serve.
     Serve(WorkerId),
     /// Tell it to accept nothing new and to finish within this time. What it can, it carries to the
-    /// successor.
+    /// successor; one that does so already and is hurried has this time anew with all that is adopted.
     Drain {
         worker: WorkerId,
         grace_ms: u64,
         successor: Option<WorkerId>,
+        hurried: bool,
     },
     Kill {
         worker: WorkerId,

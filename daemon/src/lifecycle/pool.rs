@@ -263,6 +263,7 @@ impl Pool {
             } => slot.stuck(callback, since_ms, on_thread, moment),
             News::Unstuck => slot.unstuck(),
             News::Stopped(stopped) => slot.stopped(stopped),
+            News::Gives => slot.gives(moment),
             News::Soft { sources } => self.soft_faults(&sources, moment),
         }
     }

@@ -17,9 +17,11 @@ use super::order::{Order, Signal, State};
 use super::{Moment, Policy};
 use crate::plan::LogLevel;
 
+mod hurried;
 mod shown;
 mod stuck;
 
+use hurried::Hurried;
 use stuck::Stuck;
 
 /// From the order to spawn to the worker's word that it serves.
@@ -45,6 +47,9 @@ pub(super) struct Slot {
     /// It was killed, and whoever looks at the log is told if it is still there then.
     #[serde(default)]
     missed_at_ms: Option<u64>,
+    /// Its time is over sooner than it was told at first, unless it gets on.
+    #[serde(default)]
+    hurried: Option<Hurried>,
     /// When this incarnation reported that it serves.
     ready_at_ms: Option<u64>,
     /// Some incarnation did.
@@ -85,6 +90,7 @@ impl Slot {
             stand_in: false,
             stopped: false,
             missed_at_ms: None,
+            hurried: None,
             ready_at_ms: None,
             was_ready: false,
             failures: 0,
@@ -246,6 +252,7 @@ impl Slot {
                 kill_at_ms: Some(at_ms),
                 fault: None,
             } if kill_by_ms < *at_ms => {
+                self.hurried = Hurried::by(leave, *at_ms);
                 self.drain(leave, kill_by_ms, moment);
             }
             // Going at least as fast already.
@@ -442,6 +449,7 @@ impl Slot {
             worker: self.worker,
             grace_ms: leave.grace_ms,
             successor: leave.successor,
+            hurried: leave.hurried,
         });
         let next = Phase::Draining {
             kill_at_ms: Some(kill_by_ms),

@@ -21,8 +21,12 @@ const POLICY: Policy = Policy {
 type Row = (u64, Event, &'static [&'static str]);
 
 fn play(services: &[&str], rows: &[Row]) -> Lifecycle {
+    play_by(POLICY, services, rows)
+}
+
+fn play_by(policy: Policy, services: &[&str], rows: &[Row]) -> Lifecycle {
     let names = services.iter().map(|name| (*name).to_owned());
-    let mut lifecycle = Lifecycle::new(POLICY, names, 1);
+    let mut lifecycle = Lifecycle::new(policy, names, 1);
     for (number, (now_ms, event, expected)) in rows.iter().enumerate() {
         let mut orders = lifecycle.handle(*now_ms, event.clone());
         // Deadlines are served in ticks, and each turn ends with one.
@@ -64,10 +68,12 @@ fn short(order: &Order) -> Option<String> {
             worker,
             grace_ms,
             successor,
+            hurried,
         } => {
+            let how = if *hurried { "hurry" } else { "drain" };
             let heir = successor.map(|heir| format!(" to {}", place(&heir)));
             let heir = heir.unwrap_or_default();
-            format!("drain {} {grace_ms}{heir}", place(worker))
+            format!("{how} {} {grace_ms}{heir}", place(worker))
         }
         Order::Commit => "commit".to_owned(),
         Order::Abandon { text } => format!("abandon: {text}"),

@@ -13,11 +13,8 @@ use super::children::Children;
 use crate::channel::Order;
 use crate::lifecycle::WorkerId;
 
-/// `from` gives all it can to `to`, finishes the rest within the grace and ends, as for a drain.
-///
-/// # Errors
-///
-/// When one of them cannot be told. Then `from` has heard nothing, and may be drained instead; `to`
+/// `from` gives all it can to `to`, finishes the rest within the grace and ends, as for a drain. False
+/// when one of them cannot be told: then `from` has heard nothing, and is to be drained instead; `to`
 /// finds a stream that has ended, and goes on.
 pub(super) fn begin(
     children: &Children,
@@ -25,7 +22,15 @@ pub(super) fn begin(
     to: WorkerId,
     grace_ms: u64,
     leaving: Vec<String>,
-) -> io::Result<()> {
+) -> bool {
+    let told = tell_both(children, from, to, Order::Give { grace_ms, leaving });
+    if let Err(error) = &told {
+        tracing::warn!("sessions drain instead of being carried: {error}");
+    }
+    told.is_ok()
+}
+
+fn tell_both(children: &Children, from: WorkerId, to: WorkerId, give: Order) -> io::Result<()> {
     let pid = |worker| children.of_worker(worker).map(|(pid, _)| pid);
     let (Some(giver), Some(taker)) = (pid(from), pid(to)) else {
         return Err(io::ErrorKind::NotFound.into());
@@ -33,5 +38,5 @@ pub(super) fn begin(
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let (gives, takes) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
     children.tell_with(taker, &Order::Take {}, &[takes.as_fd()])?;
-    children.tell_with(giver, &Order::Give { grace_ms, leaving }, &[gives.as_fd()])
+    children.tell_with(giver, &give, &[gives.as_fd()])
 }

@@ -283,10 +283,21 @@ impl Life {
                 worker,
                 grace_ms,
                 successor,
+                hurried,
             } => {
                 let leaving = self.edition(worker).map(|edition| edition.leaving.clone());
                 let leaving = leaving.unwrap_or_default();
-                drain(children, worker, successor, grace_ms, leaving);
+                let given = successor.is_some_and(|heir| {
+                    handover::begin(children, worker, heir, grace_ms, leaving.clone())
+                });
+                let drain = channel::Order::Drain {
+                    grace_ms,
+                    leaving,
+                    hurried,
+                };
+                if !given {
+                    tell(children, worker, &drain);
+                }
             }
             Order::Commit => self.commit(children, now_ms),
             Order::Abandon { text } => self.give_up(&text, now_ms),
@@ -448,24 +459,6 @@ impl Life {
         let _ = io::stdout().flush();
         Ok(())
     }
-}
-
-/// What cannot be handed over is drained.
-fn drain(
-    children: &mut Children,
-    worker: WorkerId,
-    successor: Option<WorkerId>,
-    grace_ms: u64,
-    leaving: Vec<String>,
-) {
-    if let Some(heir) = successor {
-        match handover::begin(children, worker, heir, grace_ms, leaving.clone()) {
-            Ok(()) => return,
-            Err(error) => tracing::warn!("sessions drain instead of being carried: {error}"),
-        }
-    }
-    let order = channel::Order::Drain { grace_ms, leaving };
-    tell(children, worker, &order);
 }
 
 pub(super) fn tell(children: &mut Children, worker: WorkerId, order: &channel::Order) {

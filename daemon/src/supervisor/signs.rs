@@ -1,5 +1,5 @@
-//! Signs of trouble that are read off a worker without asking it: sessions that ended by a fault of
-//! the plugin, and a process that somebody has stopped.
+//! Signs that are read off a worker without asking it: sessions that ended by a fault of the plugin, a
+//! process that somebody has stopped, and sessions that it has handed over.
 //!
 //! They are looked for together with callbacks that do not return, which `watch` knows. What they
 //! mean is decided in `lifecycle`.
@@ -12,13 +12,15 @@ use super::children::{Child, Children, Kind};
 use super::life::{Life, policy};
 use super::watch::Finding;
 use crate::lifecycle::{Event, News, WorkerId};
-use crate::scoreboard::SLOTS;
+use crate::scoreboard::{Counter, SLOTS};
 use crate::sys::reap;
 
 #[derive(Debug, Default)]
 pub(super) struct Signs {
     /// Soft faults that have been told of.
     seen: BTreeMap<WorkerId, u64>,
+    /// Sessions that others had adopted at the last look.
+    given: BTreeMap<WorkerId, u64>,
 }
 
 impl Signs {
@@ -33,6 +35,7 @@ impl Signs {
     pub(super) fn told_of(told: Vec<(WorkerId, u64)>) -> Signs {
         Signs {
             seen: told.into_iter().collect(),
+            given: BTreeMap::new(),
         }
     }
 }
@@ -72,6 +75,10 @@ impl Signs {
             if !sources.is_empty() {
                 news.push(News::Soft { sources });
             }
+            let given = board.read(Counter::CarriedOut);
+            if self.given.insert(worker, given).unwrap_or(0) != given {
+                news.push(News::Gives);
+            }
         }
         news.extend(reap::stopped(child.pid).map(News::Stopped));
         news
@@ -79,5 +86,6 @@ impl Signs {
 
     pub(super) fn forget(&mut self, worker: WorkerId) {
         self.seen.remove(&worker);
+        self.given.remove(&worker);
     }
 }

@@ -73,6 +73,7 @@ mod tests {
         Order::Drain {
             grace_ms: nth,
             leaving: Vec::new(),
+            hurried: false,
         }
     }
 

@@ -42,9 +42,13 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         match order {
             // It serves already.
             Order::Serve => {}
-            Order::Drain { grace_ms, leaving } => {
+            Order::Drain {
+                grace_ms,
+                leaving,
+                hurried,
+            } => {
                 self.take_what_waits(&leaving);
-                if !self.hurry_giving(grace_ms) {
+                if !self.hasten_giving(grace_ms, hurried) {
                     self.drain(Outcome::Drained, grace_ms);
                 }
             }

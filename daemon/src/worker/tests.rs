@@ -35,17 +35,17 @@ use script::{CHUNK, Event, Mode, Script};
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A drain is one byte: its grace in tenths of a second. Another order is the byte `OTHER`, and waits
-/// beside, with the descriptor that rides along.
+/// beside, with the descriptor that rides along, if one does.
 struct TestOrders {
     channel: UnixStream,
-    others: Receiver<(Order, OwnedFd)>,
+    others: Receiver<(Order, Option<OwnedFd>)>,
     rode_along: Option<OwnedFd>,
 }
 
 const OTHER: u8 = u8::MAX;
 
 impl TestOrders {
-    fn new(channel: UnixStream) -> (TestOrders, Sender<(Order, OwnedFd)>) {
+    fn new(channel: UnixStream) -> (TestOrders, Sender<(Order, Option<OwnedFd>)>) {
         let (sender, others) = mpsc::channel();
         let orders = TestOrders {
             channel,
@@ -71,12 +71,13 @@ impl Orders for TestOrders {
             Ok(0) => NextOrder::Closed,
             Ok(_) if tenths == [OTHER] => {
                 let (order, fd) = self.others.recv().expect("it was sent before the byte");
-                self.rode_along = Some(fd);
+                self.rode_along = fd;
                 NextOrder::Order(order)
             }
             Ok(_) => NextOrder::Order(Order::Drain {
                 grace_ms: u64::from(tenths[0]) * 100,
                 leaving: Vec::new(),
+                hurried: false,
             }),
             Err(_) => NextOrder::Empty,
         }
@@ -102,7 +103,7 @@ impl Wakes for TestWakes {
 pub(super) struct Running {
     local: Address,
     channel: UnixStream,
-    others: Sender<(Order, OwnedFd)>,
+    others: Sender<(Order, Option<OwnedFd>)>,
     wake_fd: Arc<EventFd>,
     wakes: Sender<u64>,
     events: Receiver<Event>,
@@ -222,8 +223,10 @@ impl Running {
             .expect("the worker reads its channel");
     }
 
-    pub(super) fn order(&mut self, order: Order, fd: OwnedFd) {
-        self.others.send((order, fd)).expect("the worker lives");
+    pub(super) fn order(&mut self, order: Order, fd: impl Into<Option<OwnedFd>>) {
+        self.others
+            .send((order, fd.into()))
+            .expect("the worker lives");
         self.channel
             .write_all(&[OTHER])
             .expect("the worker reads its channel");

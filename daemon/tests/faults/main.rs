@@ -9,10 +9,12 @@ mod support;
 
 mod blame;
 mod channel;
+mod clocks;
 mod control;
 mod crimes;
 mod failing;
 mod logs;
+mod memory;
 mod misbehaving;
 mod places;
 mod probes;

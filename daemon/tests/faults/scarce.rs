@@ -22,7 +22,7 @@ use crate::support::limits::leave_descriptors;
 use crate::support::plugins::smallest;
 
 /// Waits until the process has gone to sleep so many times more.
-fn wait_asleep(pid: u32, times: u64) {
+pub(super) fn wait_asleep(pid: u32, times: u64) {
     let slept = || -> u64 {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a living process");
         let line = status

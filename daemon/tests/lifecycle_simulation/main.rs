@@ -8,6 +8,7 @@
 
 #[path = "../support/dice.rs"]
 mod dice;
+mod drains;
 mod fate;
 mod model;
 mod operator;
@@ -46,6 +47,8 @@ fn every_world_keeps_the_rules() {
             "paced",
             "spawn failed",
             "kill at drain's end",
+            "hurried",
+            "given time by progress",
             "second stop",
             "innocent kill",
             "refused later",

@@ -13,7 +13,7 @@ use polyport::lifecycle::{
 use crate::dice::Dice;
 use crate::operator::Operator;
 
-const DRAIN_MS: u64 = 5_000;
+const DRAIN_MS: u64 = 20_000;
 pub(crate) const HANG_MS: u64 = 3_000;
 /// How long the answer to an order to spawn takes at most.
 const SPAWN_ANSWER_MS: u64 = 15_000;
@@ -46,8 +46,19 @@ pub(crate) struct Process {
     abort_ordered: bool,
     pub(crate) kill_ordered: bool,
     pub(crate) drain_ordered: bool,
+    pub(crate) drain: Option<Drain>,
     pub(crate) stand_in: bool,
     pub(crate) parked: bool,
+}
+
+/// What a process that drains has been told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Drain {
+    /// When its time is over.
+    pub(crate) over_ms: u64,
+    /// When it would be without a hurry, and what each progress gives it then.
+    pub(crate) hurried: Option<(u64, u64)>,
+    pub(crate) gives: bool,
 }
 
 #[derive(Debug, Default)]
@@ -276,6 +287,7 @@ impl World {
             Event::Worker(worker, News::Ready) => {
                 self.slots.entry(place(*worker)).or_default().said_ready = true;
             }
+            Event::Worker(worker, News::Gives) => self.gets_on(*worker),
             Event::Worker(_, _) => {}
             Event::Admitted { .. } | Event::NotAdmitted { .. } | Event::Tick => {}
             Event::Change(changes) => self.asked(changes),
@@ -302,10 +314,12 @@ impl World {
                 worker,
                 grace_ms,
                 successor,
+                hurried,
             } => {
                 self.drained(worker, successor);
                 self.process(worker).drain_ordered = true;
-                if !self.dice.chance(self.weather.disobeys) {
+                let gives = self.drains(worker, grace_ms, successor.is_some(), hurried);
+                if !gives && !self.dice.chance(self.weather.disobeys) {
                     let after_ms = self.dice.below(grace_ms + 1);
                     self.later(after_ms, Happening::Die(worker, Exit::Code(0), None));
                 }
@@ -335,7 +349,7 @@ impl World {
                     self.seen("kill after abort");
                 }
                 if drained {
-                    self.seen("kill at drain's end");
+                    self.killed_in_drain(worker);
                 }
                 let after_ms = self.dice.below(50);
                 self.later(after_ms, Happening::Die(worker, Exit::Signal(9), None));
@@ -411,6 +425,7 @@ impl World {
             abort_ordered: false,
             kill_ordered: false,
             drain_ordered: false,
+            drain: None,
             stand_in,
             parked,
         };

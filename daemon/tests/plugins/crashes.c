@@ -1,5 +1,6 @@
 /* Crashes in the callback that its CASE_x names, in the way that the last byte it was fed says. */
 #include <polyport_plugin.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,13 @@ static int deeper(volatile char *above) {
   volatile char frame[512];
   frame[0] = above[0];
   return frame[0] == 1 ? 0 : deeper(frame) + frame[0];
+}
+
+/* Over its end by so much that the guard behind it is hit, and nothing else. */
+static void smash(volatile size_t n) {
+  char small[8];
+  memset(small, 'x', n);
+  kind = *(volatile char *)small;
 }
 
 static void crash(void) {
@@ -51,6 +59,14 @@ static void crash(void) {
     case 'f': zero = kind / zero; break;
     case 'i': __builtin_trap();
     case 's': syscall(SYS_ptrace, 0, 0, 0, 0); break;
+    case 'k': smash(sizeof(void *) + 4); break;
+    case 'w': {
+      static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+      pthread_mutex_lock(&mutex);
+      pthread_mutex_lock(&mutex);
+      break;
+    }
+    case 'm': for (;;) memset(malloc(1 << 20), 1, 1 << 20);
     case 'l': for (volatile int on = 1; on;) {} break;
     case 'z': for (;;) nanosleep(&(struct timespec){100, 0}, NULL);
     default: break;

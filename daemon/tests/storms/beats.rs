@@ -76,7 +76,7 @@ fn storm(name: &str, services: usize, victims: Victims) -> Storm {
     let mut storm = Storm::default();
     let mut dice = Dice(9);
     let mut killed = BTreeSet::new();
-    let beats = Beats::begin();
+    let beats = Beats::begin(BEAT);
     let mut left = scale(60, 1_200) as u64;
     while left > 0 {
         let passed = beats.next().min(left);
@@ -148,13 +148,13 @@ fn counted(service: &Value, name: &str) -> u64 {
 }
 
 /// The kernel counts those that passed while nobody asked.
-struct Beats(TimerFd);
+pub(crate) struct Beats(TimerFd);
 
 impl Beats {
-    fn begin() -> Beats {
+    pub(crate) fn begin(beat: Duration) -> Beats {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC);
         let timer = timer.expect("a timer");
-        let period = Expiration::Interval(TimeSpec::from(BEAT));
+        let period = Expiration::Interval(TimeSpec::from(beat));
         timer
             .set(period, TimerSetTimeFlags::empty())
             .expect("a period that is not zero");
@@ -162,7 +162,7 @@ impl Beats {
     }
 
     /// Waits for the next; how many there have been since the last call.
-    fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         let mut count = [0; 8];
         let n = read(self.0.as_fd(), &mut count).expect("a timer can be read");
         assert_eq!(n, count.len(), "timerfd_create(2): eight bytes");

@@ -19,8 +19,20 @@ use crate::scene::{reload, scale, settled};
 use crate::support::daemon::{Daemon, PATIENCE};
 use crate::support::dice::Dice;
 
-const PEERS: usize = 2;
-const WINDOW: u64 = 8;
+/// In the soak so many are on their way, of so many peers, that they are more than 50,000 a second where
+/// two processors are free; the default buffer of a socket has room for them all.
+fn peer_count() -> usize {
+    scale(2, 4)
+}
+
+fn window() -> u64 {
+    scale(8, 32) as u64
+}
+
+/// Answered between two changes.
+fn between() -> u64 {
+    scale(50, 10_000) as u64
+}
 
 fn config(nth: usize) -> String {
     format!(
@@ -40,6 +52,7 @@ struct Tally {
 struct Peers {
     tally: Arc<Tally>,
     threads: Vec<JoinHandle<()>>,
+    since: Instant,
 }
 
 impl Peers {
@@ -47,7 +60,7 @@ impl Peers {
         let url = daemon.url("echo", 0);
         let address = url.strip_prefix("udp://").expect("a UDP endpoint");
         let tally = Arc::new(Tally::default());
-        let threads = (0..PEERS).map(|_| {
+        let threads = (0..peer_count()).map(|_| {
             let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");
             socket.connect(address).expect("connected");
             let tally = tally.clone();
@@ -56,6 +69,7 @@ impl Peers {
         Peers {
             threads: threads.collect(),
             tally,
+            since: Instant::now(),
         }
     }
 
@@ -74,7 +88,13 @@ impl Peers {
         for thread in self.threads {
             thread.join().expect("a peer never panics");
         }
-        self.tally.lost.load(Ordering::Relaxed)
+        let (answered, passed) = (
+            self.tally.answered.load(Ordering::Relaxed),
+            self.since.elapsed(),
+        );
+        let lost = self.tally.lost.load(Ordering::Relaxed);
+        println!("{answered} answered and {lost} lost in {passed:.1?}");
+        lost
     }
 }
 
@@ -82,12 +102,12 @@ fn ask(socket: &UdpSocket, tally: &Tally) {
     let again = Duration::from_millis(200);
     socket.set_read_timeout(Some(again)).expect("not zero");
     // The next to be sent, and the next to be answered.
-    let (mut next, mut due) = (0u64, 0u64);
+    let (mut next, mut due, window) = (0u64, 0u64, window());
     let mut silent_since = Instant::now();
     let mut missing = BTreeSet::new();
     let mut is_over = false;
     while !is_over {
-        while next - due < WINDOW && !tally.stop.load(Ordering::Relaxed) {
+        while next - due < window && !tally.stop.load(Ordering::Relaxed) {
             socket.send(&next.to_le_bytes()).expect("sent");
             next += 1;
         }
@@ -128,11 +148,11 @@ fn reloads_lose_no_datagram() {
     let daemon = Daemon::start("storm-datagrams", &config(0));
     let peers = Peers::begin(&daemon);
     for nth in 1..=scale(6, 100) {
-        peers.go_on(50);
+        peers.go_on(between());
         daemon.write_config(&config(nth));
         reload(&daemon);
     }
-    peers.go_on(50);
+    peers.go_on(between());
     assert_eq!(peers.end(), 0, "datagrams lost");
     settled(&daemon);
     daemon.finish(&[]);
@@ -145,7 +165,7 @@ fn a_killed_worker_costs_at_most_the_datagrams_that_it_had_received() {
     let mut dice = Dice(6);
     let kills = scale(6, 100);
     for _ in 0..kills {
-        peers.go_on(50);
+        peers.go_on(between());
         let status = settled(&daemon);
         let workers = status["services"]["echo"]["workers"].as_array();
         let pids = workers
@@ -155,9 +175,9 @@ fn a_killed_worker_costs_at_most_the_datagrams_that_it_had_received() {
         let pids: Vec<u32> = pids.map(|pid| pid as u32).collect();
         daemon.signal(*dice.one_of(&pids), Signal::SIGKILL);
     }
-    peers.go_on(50);
+    peers.go_on(between());
     let lost = peers.end();
-    let received = kills as u64 * PEERS as u64 * WINDOW;
+    let received = (kills * peer_count()) as u64 * window();
     assert!(lost <= received, "{kills} kills lost {lost} datagrams");
     settled(&daemon);
     daemon.finish(&["echo/".to_owned()]);

@@ -95,6 +95,17 @@ fn line_kib(file: &str, name: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
+/// What it has worked so far, by itself and in the kernel.
+pub(crate) fn processor_ms(pid: u32) -> u64 {
+    const TICKS_PER_S: u64 = 100;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a living process");
+    // Behind the name, which may have blanks: utime is the 14th field, stime the one after it.
+    let (_, behind) = stat.rsplit_once(')').expect("proc_pid_stat(5)");
+    let ticks = behind.split_whitespace().skip(11).take(2);
+    let ticks = ticks.map(|it| it.parse::<u64>().expect("a number"));
+    ticks.sum::<u64>() * 1_000 / TICKS_PER_S
+}
+
 pub(crate) fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd"))
         .expect("a living process")

@@ -306,7 +306,8 @@ impl Drop for Daemon {
     }
 }
 
-fn command(directory: &Directory, config: &str) -> Command {
+/// What starts a daemon there, for [`Daemon::spawned`].
+pub fn command(directory: &Directory, config: &str) -> Command {
     let file = write_config(directory, config);
     let path = directory.path();
     let own = path.join(OWN_PROGRAM);

@@ -31,7 +31,14 @@ pub(crate) fn build(name: &str, source: &Path, case: &str) -> PathBuf {
     let unique = folder.join(format!("{name}.{}.{build}.tmp", std::process::id()));
     let output = Command::new("cc")
         .args([
-            "-std=c99", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-pthread",
+            "-std=c99",
+            "-shared",
+            "-fPIC",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-pthread",
+            "-fstack-protector-all",
         ])
         .arg("-D_GNU_SOURCE")
         .arg(format!("-DCASE_{case}"))

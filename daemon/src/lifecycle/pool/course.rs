@@ -150,6 +150,8 @@ impl Pool {
             // Its end is under way.
             News::Ready | News::Refused { .. } | News::Soft { .. } => return,
             News::Stuck { .. } | News::Unstuck | News::Stopped(_) => return,
+            // To nobody: whoever has its place is of its own generation.
+            News::Gives => return,
         };
         match end {
             End::Stale => {}

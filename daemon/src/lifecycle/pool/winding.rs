@@ -13,7 +13,8 @@ const FAST_KILL_AFTER_MS: u64 = 2_000;
 /// What a worker has beyond its drain for closing and leaving.
 const KILL_MARGIN_MS: u64 = 1_000;
 
-/// What a pool that was replaced keeps of its drain when yet another change comes.
+/// What a pool that was replaced keeps of its drain when yet another change comes; a worker that hands
+/// its sessions over has it anew as long as more of them are adopted.
 const HURRIED_GRACE_MS: u64 = 5_000;
 
 /// For whoever holds the place of another kind of worker.
@@ -21,6 +22,7 @@ pub(super) const HURRIED: Leave = Leave {
     grace_ms: HURRIED_GRACE_MS,
     kill_after_ms: HURRIED_GRACE_MS + KILL_MARGIN_MS,
     successor: None,
+    hurried: true,
 };
 
 impl Pool {
@@ -74,6 +76,7 @@ impl Speed {
             grace_ms,
             kill_after_ms,
             successor: None,
+            hurried: false,
         }
     }
 }

@@ -156,29 +156,118 @@ fn a_third_generation_waits_for_the_first_which_has_to_hurry() {
             (6_121, killed("a2"), &["park a1@3", "retired a@1"]),
         ]),
     );
-    let mut slow = Lifecycle::new(
-        Policy {
-            drain_timeout_ms: 60_000,
-            ..POLICY
-        },
-        ["a".to_owned()],
-        1,
-    );
-    let tell = |slow: &mut Lifecycle, now_ms, event| -> Vec<String> {
-        let mut orders = slow.handle(now_ms, event);
-        orders.extend(slow.handle(now_ms, Event::Tick));
-        orders.iter().filter_map(short).collect()
-    };
-    for (now_ms, event) in [
-        (0, admitted(0, 1)),
-        (1, ready("a1")),
-        (2, change(&[(0, 2, 1)], &[], false)),
-        (3, ready("a1@2")),
-    ] {
-        tell(&mut slow, now_ms, event);
+}
+
+/// Generation 2 serves since 3 ms, and the first, which has a minute to drain, is in the way of a third.
+fn hurried(rest: &[Row]) -> Vec<Row> {
+    let mut rows = vec![
+        (0, admitted(0, 1), &["spawn a1"][..]),
+        (0, spawned("a1"), &[]),
+        (1, ready("a1"), &["announce"]),
+        (2, change(&[(0, 2, 1)], &[], false), &["park a1@2"]),
+        (2, spawned("a1@2"), &[]),
+        (
+            3,
+            ready("a1@2"),
+            &["commit", "serve a1@2", "drain a1 60000 to a1@2"],
+        ),
+        (10, change(&[(0, 3, 1)], &[], false), &["hurry a1 5000"]),
+    ];
+    rows.extend_from_slice(rest);
+    rows
+}
+
+const SLOW: Policy = Policy {
+    drain_timeout_ms: 60_000,
+    ..POLICY
+};
+
+fn gives(place: &str) -> Event {
+    Event::Worker(worker(place), News::Gives)
+}
+
+#[test]
+fn a_hurried_worker_has_its_time_anew_with_all_that_it_hands_over() {
+    let stories: &[&[Row]] = &[
+        // It hands over nothing.
+        &[
+            (6_009, Event::Tick, &[]),
+            (6_010, Event::Tick, &["kill a1"]),
+        ],
+        // It gets on, and then it does not.
+        &[
+            (4_000, gives("a1"), &[]),
+            (9_000, gives("a1"), &[]),
+            (14_999, Event::Tick, &[]),
+            (15_000, Event::Tick, &["kill a1"]),
+            (15_001, gives("a1"), &[]),
+            (15_002, killed("a1"), &["park a1@3", "retired a@1"]),
+        ],
+        // It gets on until it is done.
+        &[
+            (4_000, gives("a1"), &[]),
+            (9_000, exits("a1", 0), &["park a1@3", "retired a@1"]),
+        ],
+        // It has no more time than it was told at first.
+        &[
+            (6_000, gives("a1"), &[]),
+            (12_000, gives("a1"), &[]),
+            (18_000, gives("a1"), &[]),
+            (24_000, gives("a1"), &[]),
+            (30_000, gives("a1"), &[]),
+            (36_000, gives("a1"), &[]),
+            (42_000, gives("a1"), &[]),
+            (48_000, gives("a1"), &[]),
+            (54_000, gives("a1"), &[]),
+            (59_999, gives("a1"), &[]),
+            (61_002, Event::Tick, &[]),
+            (61_003, Event::Tick, &["kill a1"]),
+        ],
+        // Another change does not take what it has.
+        &[
+            (4_000, gives("a1"), &[]),
+            (
+                4_001,
+                change(&[(0, 4, 1)], &[], false),
+                &["abandon: another change is under way"],
+            ),
+            (9_999, Event::Tick, &[]),
+            (10_000, Event::Tick, &["kill a1"]),
+        ],
+        // Whoever is to stop at once waits for nobody.
+        &[
+            (4_000, gives("a1"), &[]),
+            (
+                4_100,
+                STOP_FAST,
+                &[
+                    "abandon: the daemon is stopping",
+                    "drain a1 1000",
+                    "drain a1@2 1000",
+                    "retired a@3",
+                ],
+            ),
+            (5_000, gives("a1"), &[]),
+            (6_099, Event::Tick, &[]),
+            (6_100, Event::Tick, &["kill a1", "kill a1@2"]),
+        ],
+    ];
+    for story in stories {
+        play_by(SLOW, &["a"], &hurried(story));
     }
-    let said = tell(&mut slow, 10, change(&[(0, 3, 1)], &[], false));
-    assert_eq!(said, ["drain a1 5000"]);
+}
+
+#[test]
+fn a_worker_that_is_in_nobodys_way_gains_nothing_by_what_it_hands_over() {
+    let rows = hurried(&[]);
+    let before_the_third = &rows[..6];
+    let mut rows = before_the_third.to_vec();
+    rows.extend([
+        (60_000, gives("a1"), &[][..]),
+        (61_002, Event::Tick, &[]),
+        (61_003, Event::Tick, &["kill a1"]),
+    ]);
+    play_by(SLOW, &["a"], &rows);
 }
 
 #[test]

@@ -229,7 +229,7 @@ fn a_plugin_worker_that_still_drains_is_hurried_when_its_place_is_wanted() {
             "announce",
             "drain a1 600000",
             "stand in a1#2",
-            "drain a1 5000",
+            "hurry a1 5000",
             "kill a1",
             "drain a1#2 1000",
             "spawn a1#3",

@@ -1,7 +1,8 @@
 //! Whether the kernel has killed somebody here because memory ran out, as its control group counts it.
 //!
-//! The count is of the whole group. It is read only when somebody has died of SIGKILL, and a growth is
-//! given to that one; where there is no such count, memory never ran out.
+//! The count is of the whole group; in both versions of control groups it is a line of the same form. It
+//! is read only when somebody has died of SIGKILL, and a growth is given to that one; where there is
+//! no such count, memory never ran out.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,13 +17,8 @@ impl OutOfMemory {
     /// Of the group that this process is in.
     pub(super) fn watch() -> OutOfMemory {
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        // The one hierarchy of version 2 has no name (cgroups(7)).
-        let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
-        let events = own.map(|own| {
-            PathBuf::from("/sys/fs/cgroup")
-                .join(own)
-                .join("memory.events")
-        });
+        let mut counts = groups.lines().filter_map(count_of);
+        let events = counts.find(|path| path.exists());
         let mut watched = OutOfMemory { events, seen: 0 };
         watched.took_one();
         watched
@@ -41,6 +37,25 @@ impl OutOfMemory {
     }
 }
 
+/// Where the count of one line of /proc/self/cgroup stands, if that is of memory.
+fn count_of(line: &str) -> Option<PathBuf> {
+    let mut fields = line.splitn(3, ':').skip(1);
+    let (controllers, own) = (fields.next()?, fields.next()?);
+    let (hierarchy, count) = match controllers {
+        // The one hierarchy of version 2 has no name (cgroups(7)).
+        "" => ("/sys/fs/cgroup", "memory.events"),
+        of if of.split(',').any(|it| it == "memory") => {
+            ("/sys/fs/cgroup/memory", "memory.oom_control")
+        }
+        _ => return None,
+    };
+    Some(
+        PathBuf::from(hierarchy)
+            .join(own.trim_start_matches('/'))
+            .join(count),
+    )
+}
+
 fn kills(events: &str) -> Option<u64> {
     let line = events
         .lines()
@@ -51,6 +66,29 @@ fn kills(events: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_count_is_found_in_both_versions_of_control_groups() {
+        for (line, expected) in [
+            ("0::/", Some("/sys/fs/cgroup/memory.events")),
+            (
+                "0::/system.slice/polyport.service",
+                Some("/sys/fs/cgroup/system.slice/polyport.service/memory.events"),
+            ),
+            (
+                "4:memory:/a:b",
+                Some("/sys/fs/cgroup/memory/a:b/memory.oom_control"),
+            ),
+            (
+                "3:cpu,memory:/",
+                Some("/sys/fs/cgroup/memory/memory.oom_control"),
+            ),
+            ("9:name=systemd:/", None),
+            ("nonsense", None),
+        ] {
+            assert_eq!(count_of(line), expected.map(PathBuf::from), "{line}");
+        }
+    }
 
     #[test]
     fn a_growth_of_the_count_is_told_once() {
@@ -66,6 +104,7 @@ mod tests {
             ("low 0\noom 9\noom_kill 3\noom_group_kill 0\n", false),
             ("nothing of the kind", false),
             ("oom_kill 4\n", true),
+            ("oom_kill_disable 0\nunder_oom 0\noom_kill 5\n", true),
         ] {
             fs::write(&file, text).expect("written");
             assert_eq!(watched.took_one(), expected, "{text:?}");

@@ -5,7 +5,8 @@
 //! Memory of those that have left goes back to the system while others still leave, for the taker needs
 //! as much of it: both together hold little more than the giver did alone.
 //!
-//! Invariant: a session that was sent stays frozen, and its socket open, until it is known who has it.
+//! Invariant: a session that was sent stays frozen, and its socket open, until it is known who has it;
+//! meanwhile it is not counted here, so that a giver's death leaves in the count what died with it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -36,8 +37,24 @@ pub(super) struct Giving {
     /// What the taker has room for beyond what was sent; `None` before it has said so.
     room: Option<usize>,
     heard_ms: u64,
-    /// When the time for all this is over.
+    time: Time,
+}
+
+/// How long giving may take.
+#[derive(Clone, Copy, Debug)]
+struct Time {
+    /// When it is over in any case.
     end_ms: u64,
+    hurried: Option<Hurried>,
+}
+
+/// Somebody waits for the giver's place.
+#[derive(Clone, Copy, Debug)]
+struct Hurried {
+    /// What may pass from one session that is adopted to the next.
+    pause_ms: u64,
+    /// When one last was, or when the hurry began.
+    since_ms: u64,
 }
 
 enum Next {
@@ -57,7 +74,10 @@ impl Giving {
             batches: 0,
             room: None,
             heard_ms: now_ms,
-            end_ms: now_ms.saturating_add(grace_ms),
+            time: Time {
+                end_ms: now_ms.saturating_add(grace_ms),
+                hurried: None,
+            },
         }
     }
 
@@ -67,17 +87,44 @@ impl Giving {
     }
 
     pub(super) fn deadline_ms(&self) -> u64 {
-        self.end_ms.min(self.heard_ms + SILENCE_MS)
+        self.time.over_ms().min(self.heard_ms + SILENCE_MS)
     }
 
-    /// There is less time than was said.
-    pub(super) fn end_by(&mut self, end_ms: u64) {
-        self.end_ms = self.end_ms.min(end_ms);
+    /// There is less time than was said: so much, or so much from each session that is adopted.
+    pub(super) fn hasten(&mut self, grace_ms: u64, hurried: bool, now_ms: u64) {
+        self.time.hasten(grace_ms, hurried, now_ms);
     }
 
     fn is_finished(&self) -> bool {
         let nowhere_to = self.room == Some(0);
         self.sent.is_empty() && (self.todo.is_empty() || nowhere_to)
+    }
+}
+
+impl Time {
+    fn over_ms(self) -> u64 {
+        let hurried = self
+            .hurried
+            .map(|it| it.since_ms.saturating_add(it.pause_ms));
+        hurried.map_or(self.end_ms, |over_ms| self.end_ms.min(over_ms))
+    }
+
+    fn hasten(&mut self, grace_ms: u64, hurried: bool, now_ms: u64) {
+        match hurried {
+            true => {
+                self.hurried = Some(Hurried {
+                    pause_ms: grace_ms,
+                    since_ms: now_ms,
+                });
+            }
+            false => self.end_ms = self.end_ms.min(now_ms.saturating_add(grace_ms)),
+        }
+    }
+
+    fn adopted(&mut self, now_ms: u64) {
+        if let Some(hurried) = &mut self.hurried {
+            hurried.since_ms = now_ms;
+        }
     }
 }
 
@@ -142,9 +189,12 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             return false;
         }
         let (_, tokens) = giving.sent.pop_front().unwrap_or_default();
+        self.scoreboard
+            .add(Counter::Connections, tokens.len() as u64);
         for (token, answer) in tokens.into_iter().zip(&answers.answers) {
             match answer {
                 Answer::Adopted => {
+                    giving.time.adopted(self.now_ms);
                     self.scoreboard.add(Counter::CarriedOut, 1);
                     self.streams.given(token, self.now_ms);
                     self.part();
@@ -199,6 +249,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                     giving.heard_ms = self.now_ms;
                 }
                 giving.room = giving.room.map(|room| room - tokens.len());
+                // Should this worker die now, they are the taker's and not lost.
+                self.scoreboard
+                    .subtract(Counter::Connections, tokens.len() as u64);
                 giving.sent.push_back((number, tokens));
                 Next::GoOn
             }
@@ -257,6 +310,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 Err(error) => error.kind() != io::ErrorKind::WouldBlock,
             };
         for (_, tokens) in std::mem::take(&mut giving.sent) {
+            self.scoreboard
+                .add(Counter::Connections, tokens.len() as u64);
             for token in tokens {
                 if mine {
                     self.poll_again(token);
@@ -271,7 +326,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     /// All is given that could be: what is left is drained.
     fn end_giving(&mut self, giving: Giving) {
-        let grace_ms = giving.end_ms.saturating_sub(self.now_ms);
+        let grace_ms = giving.time.over_ms().saturating_sub(self.now_ms);
         giving.line.close(&self.epoll);
         self.drain(Outcome::Drained, grace_ms);
     }
@@ -280,6 +335,46 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     pub(super) fn give_too(&mut self, token: Token) {
         if let Some(giving) = &mut self.handover.giving {
             giving.todo.push(token);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// At this time.
+    enum Happens {
+        Hurried(u64),
+        Hastened(u64),
+        Adopted(u64),
+    }
+
+    #[test]
+    fn a_giver_that_is_hurried_has_its_time_anew_with_each_session_within_what_it_had() {
+        use Happens::{Adopted, Hastened, Hurried};
+        let stories: [(&[Happens], u64); 7] = [
+            (&[], 30_000),
+            (&[Adopted(4_000)], 30_000),
+            (&[Hurried(1_000)], 6_000),
+            (&[Hurried(1_000), Adopted(4_000), Adopted(8_000)], 13_000),
+            (&[Hurried(27_000)], 30_000),
+            (&[Hurried(20_000), Adopted(24_900), Adopted(29_000)], 30_000),
+            (&[Hurried(1_000), Adopted(4_000), Hastened(4_500)], 5_500),
+        ];
+        for (nth, (story, over_ms)) in stories.into_iter().enumerate() {
+            let mut time = Time {
+                end_ms: 30_000,
+                hurried: None,
+            };
+            for happens in story {
+                match *happens {
+                    Hurried(now_ms) => time.hasten(5_000, true, now_ms),
+                    Hastened(now_ms) => time.hasten(1_000, false, now_ms),
+                    Adopted(now_ms) => time.adopted(now_ms),
+                }
+            }
+            assert_eq!(time.over_ms(), over_ms, "story {nth}");
         }
     }
 }

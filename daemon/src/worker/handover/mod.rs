@@ -81,13 +81,14 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
     }
 
-    /// One that gives is told to drain when somebody waits for its place, and giving is the shortest
-    /// way out: it goes on, within the time that a drain would have had. False if nothing is given.
-    pub(super) fn hurry_giving(&mut self, grace_ms: u64) -> bool {
+    /// For one that gives and is told to drain, giving is the shortest way out: it goes on, within the
+    /// time that a drain would have had; if it is hurried, because somebody waits for its place, it has
+    /// that time from each session that is adopted. False if nothing is given.
+    pub(super) fn hasten_giving(&mut self, grace_ms: u64, hurried: bool) -> bool {
         let Some(giving) = &mut self.handover.giving else {
             return false;
         };
-        giving.end_by(self.now_ms.saturating_add(grace_ms));
+        giving.hasten(grace_ms, hurried, self.now_ms);
         true
     }
 

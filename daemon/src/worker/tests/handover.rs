@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use nix::libc::linger;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -117,7 +118,14 @@ fn a_giver_that_is_told_to_drain_gives_all_the_same() {
     }
     let (gives, takes) = pair();
     at.order(give(GRACE_MS), gives);
-    at.drain(100);
+    at.order(
+        Order::Drain {
+            grace_ms: 10_000,
+            leaving: Vec::new(),
+            hurried: true,
+        },
+        None,
+    );
     next.order(Order::Take {}, takes);
     let board = at.board.clone();
     assert_eq!(at.join(), Outcome::Drained);
@@ -298,6 +306,47 @@ fn act(taker: Taker, stream: OwnedFd) {
     }
     if taker == Taker::TakesNothing {
         assert!(hear(&stream).is_none(), "the giver has nothing more to say");
+    }
+}
+
+/// Whoever dies meanwhile leaves in its count what dies with it, and nothing that another has.
+#[test]
+fn a_session_on_its_way_is_counted_by_nobody_but_whoever_has_it_then() {
+    for (answer, has_it) in [(Answer::Adopted, 0), (Answer::NotTaken, 1)] {
+        let mut at = start(Mode::Echo, limits());
+        let mut stream = at.connect();
+        round_trip(&mut stream, b"hello");
+        assert_eq!(at.board.read(Counter::Connections), 1);
+        let (gives, takes) = pair();
+        at.order(give(GRACE_MS), gives);
+        say(&takes, &Message::Room(10));
+        let Some((Message::Batch(batch), _sockets)) = hear(&takes) else {
+            panic!("a batch comes");
+        };
+        becomes(&at, 0);
+        let answers = Message::Answers(Answers {
+            number: batch.number,
+            room: 0,
+            answers: vec![answer],
+        });
+        say(&takes, &answers);
+        if has_it == 1 {
+            round_trip(&mut stream, b"still here");
+        }
+        becomes(&at, has_it);
+        drop(stream);
+        let board = at.board.clone();
+        assert_eq!(at.join(), Outcome::Drained);
+        assert_eq!(board.read(Counter::Connections), 0);
+        assert_eq!(board.read(Counter::CarriedOut), 1 - has_it);
+    }
+}
+
+fn becomes(at: &Running, connections: u64) {
+    let until = Instant::now() + PATIENCE;
+    while at.board.read(Counter::Connections) != connections {
+        assert!(Instant::now() < until, "it is never {connections}");
+        std::thread::yield_now();
     }
 }
 
