@@ -78,7 +78,7 @@ fn a_session_goes_on_counting_wherever_it_is_carried() {
     let mut host = setup.start().expect("no settings");
     host.connect();
     let refused = host.carry_changed(|bytes| bytes.truncate(3));
-    assert!(refused.is_err_and(|why| why.contains("format 1 is not known")));
+    assert!(refused.is_err_and(|why| why.contains("a version that is not known")));
 }
 
 #[test]
