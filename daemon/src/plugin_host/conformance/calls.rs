@@ -14,43 +14,44 @@ use super::{
 
 impl Subject {
     pub(super) fn calls(&self, input: &[u8]) -> Result<(), String> {
-        let talks: [(bool, fn(&mut FakeHost, &[u8])); 3] = [
-            (self.streams, talk),
-            (self.blocking, |host, input| {
-                host.serve(Script::new().says(input));
-            }),
-            (self.datagrams, |host, input| {
-                datagrams(host, input);
-            }),
-        ];
-        for (_, talk) in talks.iter().filter(|(is_spoken, _)| *is_spoken) {
-            for n in 1..=REFUSALS_MAX {
-                let setup = self.setup();
-                let mut verdict = Ok(());
-                let has_come = setup.with_call_refused(n, |host| {
-                    talk(host, input);
-                    host.destroy();
-                    verdict = without_fault(host);
-                });
-                verdict.map_err(|why| format!("call {n} was refused, and {why}"))?;
-                if !has_come {
-                    break;
-                }
-            }
+        if self.streams {
+            self.each_refused(|host| talk(host, input))?;
         }
-        self.streams_that_are_gone(input)
+        if self.blocking {
+            self.each_refused(|host| drop(host.serve(Script::new().says(input))))?;
+            self.each_gone(input)?;
+        }
+        if self.datagrams {
+            self.each_refused(|host| drop(datagrams(host, input)))?;
+        }
+        Ok(())
     }
 
-    fn streams_that_are_gone(&self, input: &[u8]) -> Result<(), String> {
-        if !self.blocking {
-            return Ok(());
+    fn each_refused(&self, talk: impl Fn(&mut FakeHost)) -> Result<(), String> {
+        for n in 1..=REFUSALS_MAX {
+            let mut verdict = Ok(());
+            let has_come = self.setup().with_call_refused(n, |host| {
+                talk(host);
+                host.destroy();
+                verdict = without_fault(host);
+            });
+            verdict.map_err(|why| format!("call {n} was refused, and {why}"))?;
+            if !has_come {
+                break;
+            }
         }
+        Ok(())
+    }
+
+    fn each_gone(&self, input: &[u8]) -> Result<(), String> {
         for n in 1..=REFUSALS_MAX {
             let mut host = self.start(self.setup())?;
             let served = host.serve(Script::new().says(input).is_gone_at(n));
             if served.answer == Err(Error::Panicked) {
                 let why = told(&host.take_faults(), &host);
-                return Err(format!("the peer had gone by use {n} of the stream, and {why}"));
+                return Err(format!(
+                    "the peer had gone by use {n} of the stream, and {why}"
+                ));
             }
             finish(host)?;
             if served.calls < n {

@@ -31,7 +31,9 @@ impl Subject {
         match setup.try_start() {
             Ok(host) => finish(host)?,
             Err(Refused { why, fault: None }) => return in_so_many_words(&why),
-            Err(Refused { fault: Some(fault), .. }) => {
+            Err(Refused {
+                fault: Some(fault), ..
+            }) => {
                 return Err(format!(
                     "the plugin reported a fault: {fault}\n  fix: declare `min` and `max`, or refuse the \
                      value in `check` or `create`, with the reason"
@@ -45,7 +47,9 @@ impl Subject {
 /// As the kit puts it that there was a status and no text.
 fn in_so_many_words(why: &str) -> Result<(), String> {
     match why.starts_with("refused with status") {
-        true => Err(format!("{why}, but no reason\n  fix: write the reason into `error`")),
+        true => Err(format!(
+            "{why}, but no reason\n  fix: write the reason into `error`"
+        )),
         false => Ok(()),
     }
 }
