@@ -138,10 +138,11 @@ impl Subject {
         for split in cuts.chain([Split::EveryByte]) {
             let told = self.converse(self.setup().split(split), input)?;
             if is_steady && told != whole {
-                return Err(differs(
-                    &format!("the input came as {split:?}"),
-                    &whole,
-                    &told,
+                let what = format!("the input came as {split:?}");
+                return Err(format!(
+                    "{}\n  fix: what `feed` gets may be several messages, or half of one: answer all that \
+                     are whole, and consume no others",
+                    differs(&what, &whole, &told)
                 ));
             }
         }
@@ -157,7 +158,11 @@ impl Subject {
                 let told = self.converse(self.setup().split(split).full_at(n), input)?;
                 if is_steady && told != calm && told != Told::Nothing {
                     let what = format!("write {n} was answered PP_E_FULL ({split:?})");
-                    return Err(differs(&what, &calm, &told));
+                    return Err(format!(
+                        "{}\n  fix: give what `write` answered back as the answer of `feed`, which is made \
+                         again; change nothing that is remembered before the last write",
+                        differs(&what, &calm, &told)
+                    ));
                 }
             }
         }

@@ -112,7 +112,8 @@ fn page(wish: &NewPlugin) -> String {
     format!(
         "made {name}: start reading at {name}/{source}\n  \
          make -C {name} test    builds and tests it\n  \
-         make -C {name} try     serves it; then, from elsewhere: {try_it}\n"
+         make -C {name} try     serves it; then, from elsewhere: {try_it}\n  \
+         make -C {name} dev     the same, and again whenever a file there changes\n"
     )
 }
 
