@@ -67,6 +67,8 @@ fn begin_and_try(lang: &str, style: &str) -> Directory {
         }
     }
     make.env("CARGO_HOME", place.path().join("cargo"));
+    // Some have all that they build in one place.
+    make.env("CARGO_TARGET_DIR", place.path().join("elsewhere"));
     // The compiler takes the time it takes, and then ends.
     passed(
         &format!("{make:?}"),
