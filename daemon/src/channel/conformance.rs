@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// Bytes that a peer of a trial says at most.
 pub const TRIAL_BYTES_MAX: usize = 16 * 1024;
 
+/// What of a trial is known when its process has ended.
+pub const DIARY_BYTES: usize = 2048;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trial {
     pub rule: Rule,

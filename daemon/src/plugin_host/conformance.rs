@@ -13,7 +13,9 @@ mod options;
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Arc;
 use std::time::Duration;
 
 use polyport_plugin::testing::{FakeHost, Peer, Script, Setup, Split};
@@ -36,8 +38,10 @@ pub(super) fn run(
     admitted: &Admitted,
     settings: &BTreeMap<String, serde_json::Value>,
     trial: &Trial,
+    diary: Option<File>,
 ) -> Result<(), String> {
-    let subject = Subject::new(admitted, settings);
+    let mut subject = Subject::new(admitted, settings);
+    subject.diary = diary.map(Arc::new);
     let each = |test: fn(&Subject, &[u8]) -> Result<(), String>| {
         trial
             .inputs
@@ -71,6 +75,8 @@ pub(super) struct Subject {
     table: Table,
     settings: Vec<(String, String)>,
     options: Vec<OptionFacts>,
+    /// Where what happens is written down, for the case that the plugin ends this process.
+    diary: Option<Arc<File>>,
     pub(super) streams: bool,
     pub(super) blocking: bool,
     datagrams: bool,
@@ -108,6 +114,7 @@ impl Subject {
                 .map(|(name, value)| (name.clone(), as_written(value)))
                 .collect(),
             options: admitted.option_facts(),
+            diary: None,
             streams: table.feed.is_some(),
             blocking: serves(|table| table.serve.is_some()),
             datagrams: table.datagram.is_some() || serves(|table| table.serve_datagram.is_some()),
@@ -124,9 +131,12 @@ impl Subject {
 
     pub(super) fn setup_of_whole_answers(&self) -> Setup {
         let settings = self.settings.iter();
-        settings.fold(Setup::table(self.table), |setup, (name, text)| {
-            setup.set(name, text)
-        })
+        let setup = Setup::table(self.table);
+        let setup = match &self.diary {
+            Some(diary) => setup.diary(diary),
+            None => setup,
+        };
+        settings.fold(setup, |setup, (name, text)| setup.set(name, text))
     }
 
     // --- rules ---------------------------------------------------------------------------------
@@ -264,7 +274,10 @@ impl Subject {
             thread.join().unwrap_or_else(|panic| Err(text_of(&*panic)))
         })?;
         match is_steady && here != there {
-            true => Err(differs("it ran on another thread", &here, &there)),
+            true => Err(format!(
+                "{}\n  fix: remember nothing in memory of a thread",
+                differs("it ran on another thread", &here, &there)
+            )),
             false => Ok(()),
         }
     }

@@ -86,7 +86,11 @@ impl FakeHost {
         let shared = Shared::new(ledger, setup.host_table_bytes);
         shared.ledger().cold_files = setup.cold_files;
         shared.ledger().lacks.clone_from(&setup.lacks);
-        shared.ledger().note(format_args!("create"));
+        shared.ledger().diary = setup.diary.clone();
+        let written = setup.settings.iter();
+        let written = written.map(|(name, text)| format!(" {name}={}", shown(text.as_bytes())));
+        let written: String = written.collect();
+        shared.ledger().note(format_args!("create{written}"));
         shared.ledger().during = Some("create");
         let created = plugin.create(&shared, &settings);
         shared.ledger().during = None;

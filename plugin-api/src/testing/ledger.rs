@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::Logged;
 use super::bus::Seat;
+use super::diary::Diary;
 use super::faults::Refusals;
 use super::files::Queued;
 use super::metrics::Metrics;
@@ -70,6 +71,7 @@ pub(crate) struct Ledger {
     pub(crate) jobs_max: Option<usize>,
     pub(crate) bus: Seat,
     pub(crate) metrics: Metrics,
+    pub(crate) diary: Diary,
 }
 
 #[derive(Default)]
@@ -162,6 +164,7 @@ impl Ledger {
             jobs_max: Some(jobs_max),
             bus,
             metrics: Metrics::default(),
+            diary: Diary::default(),
         }
     }
 
@@ -182,6 +185,7 @@ impl Ledger {
     pub(crate) fn note(&mut self, line: std::fmt::Arguments<'_>) {
         let indent = if self.during.is_some() { "  " } else { "" };
         writeln!(self.transcript, "{indent}{line}").expect("a String takes everything");
+        self.diary.keep(&self.transcript);
     }
 
     pub(crate) fn broke(&mut self, rule: impl Into<String>) {

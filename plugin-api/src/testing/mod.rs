@@ -34,6 +34,7 @@
 
 pub(crate) mod bus;
 mod conversation;
+mod diary;
 mod faults;
 pub(crate) mod files;
 pub(crate) mod host;
@@ -100,6 +101,7 @@ pub struct Setup {
     appetite: usize,
     bus: Option<FakeBus>,
     cold_files: bool,
+    diary: diary::Diary,
 }
 
 impl Setup {
@@ -138,6 +140,7 @@ impl Setup {
             appetite: usize::MAX,
             bus: None,
             cold_files: false,
+            diary: diary::Diary::default(),
         }
     }
 
