@@ -170,6 +170,12 @@ fn serve_limit(arguments: &[String]) -> io::Result<()> {
     let asked = |kind: &Limit| arguments == [kind.word()];
     let kind = Limit::ALL.into_iter().find(asked);
     let kind = kind.ok_or_else(|| io::Error::other("there is no such limit"))?;
+    if kind == Limit::Pair {
+        let [first, second] = limit::pair()?;
+        println!("{}", first.local_addr()?.port());
+        thread::spawn(move || limit::serve(&second));
+        match limit::serve(&first)? {}
+    }
     if matches!(kind, Limit::Streams | Limit::Rooms) {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         println!("{}", listener.local_addr()?.port());

@@ -34,14 +34,17 @@ const PAUSE: Duration = Duration::from_millis(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     Streams,
+    /// Two of them, each a thread with a listener of its own on the same port, on all cores.
+    Pair,
     Datagrams,
     Segments,
     Rooms,
 }
 
 impl Limit {
-    pub(crate) const ALL: [Limit; 4] = [
+    pub(crate) const ALL: [Limit; 5] = [
         Limit::Streams,
+        Limit::Pair,
         Limit::Datagrams,
         Limit::Segments,
         Limit::Rooms,
@@ -50,6 +53,7 @@ impl Limit {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Limit::Streams => "streams",
+            Limit::Pair => "pair",
             Limit::Datagrams => "datagrams",
             Limit::Segments => "segments",
             Limit::Rooms => "rooms",
@@ -74,7 +78,11 @@ impl Server {
     pub(crate) fn limit(name: &'static str, kind: Limit) -> io::Result<Server> {
         let mut command = Command::new(env::current_exe()?);
         command.args([LIMIT_VERB, kind.word()]);
-        Server::saying_its_port(name, command)
+        let cores = match kind {
+            Limit::Pair => ALL_CORES,
+            _ => SERVERS_CORES,
+        };
+        Server::saying(name, command, cores, port_of_loopback)
     }
 
     /// This program, as the limit of gopher, with this folder.
@@ -134,10 +142,7 @@ impl Server {
     }
 
     pub(crate) fn saying_its_port(name: &'static str, command: Command) -> io::Result<Server> {
-        Server::saying(name, command, SERVERS_CORES, |line| {
-            let port = line.parse().ok()?;
-            Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
-        })
+        Server::saying(name, command, SERVERS_CORES, port_of_loopback)
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -155,6 +160,11 @@ impl Drop for Server {
             let _ = self.child.wait();
         }
     }
+}
+
+fn port_of_loopback(line: &str) -> Option<SocketAddrV4> {
+    let port = line.parse().ok()?;
+    Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
 }
 
 fn spawn(command: &mut Command, cores: &[usize]) -> io::Result<Child> {

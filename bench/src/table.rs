@@ -59,6 +59,7 @@ pub(crate) fn streams(
         daemon::start("Polyport", life::ONE)?,
         daemon::start("Polyport, 2 workers", TWO)?,
         daemon::start_on_all_cores("Polyport, 2 workers, 2 cores", TWO)?,
+        Server::limit("limit, 2 threads, 2 cores", Limit::Pair)?,
     ];
     servers.extend(company.another_build(life::ONE)?);
     let peers = company.peers(Peers::for_streams);
