@@ -26,6 +26,9 @@ pub(crate) const ALL_CORES: &[usize] = &[0, GENERATOR_CORE];
 pub(crate) const LIMIT_VERB: &str = "serve-limit";
 /// Which limit it is then: that of gopher; a folder follows.
 pub(crate) const HOLE_WORD: &str = "hole";
+/// What makes it a peer: an echo by tokio.
+pub(crate) const TOKIO_STREAMS_WORD: &str = "tokio-streams";
+pub(crate) const TOKIO_DATAGRAMS_WORD: &str = "tokio-datagrams";
 /// No start and no end takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(2);
@@ -66,6 +69,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddrV4,
     /// It is asked by HTTP.
     pub(crate) is_web: bool,
+    /// It echoes a line once all of it is there, and nothing else.
+    pub(crate) wants_lines: bool,
     child: Child,
     /// Kept open, as writing to a closed one would end the server.
     _said: Option<BufReader<ChildStdout>>,
@@ -92,6 +97,13 @@ impl Server {
         Server::saying_its_port(name, command)
     }
 
+    /// This program, as a peer.
+    pub(crate) fn by_tokio(word: &str) -> io::Result<Server> {
+        let mut command = Command::new(env::current_exe()?);
+        command.args([LIMIT_VERB, word]);
+        Server::saying_its_port("tokio", command)
+    }
+
     /// Starts what `command` makes of a port that was free a moment ago, and waits until it listens.
     /// A server that does not say where it is takes no port of its own.
     pub(crate) fn on_free_port(
@@ -105,6 +117,7 @@ impl Server {
             name,
             address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, free.port()),
             is_web: false,
+            wants_lines: false,
             child: spawn(&mut command, SERVERS_CORES)?,
             _said: None,
             directory: None,
@@ -126,6 +139,7 @@ impl Server {
             name,
             address: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
             is_web: false,
+            wants_lines: false,
             child,
             _said: None,
             directory: None,
