@@ -2,7 +2,7 @@
 # How long a newcomer waits for the machine: from `polyport new-plugin` through the build and its test
 # to an answer on a port, for each language and style. Reading and typing are not in it.
 #
-# It needs the installed program, a compiler, make and curl; neither Polyport's sources nor a network,
+# It needs the installed program, a compiler, make, curl and bash; neither Polyport's sources nor a network,
 # for which cargo is given an empty home and told to stay offline. Everything is made in a folder of its
 # own, which is gone afterwards.
 #
@@ -15,7 +15,7 @@ if [ ! -x "$polyport" ]; then
     exit 1
 fi
 polyport=$(realpath "$polyport")
-for program in cc make curl; do
+for program in cc make curl bash; do
     command -v "$program" >/dev/null || { echo "$program is missing" >&2; exit 1; }
 done
 
@@ -44,16 +44,24 @@ address_in() {
     done
 }
 
+# curl's telnet is a plain connection with our lines on it; for datagrams bash has a file.
+ask() {
+    case $1 in
+        datagram) timeout 10 bash -c "exec 3<>/dev/udp/${2%:*}/${2##*:}; echo one >&3; head -n 1 <&3" ;;
+        *) printf 'one\n\n' | curl --silent --max-time 10 "telnet://$2" ;;
+    esac
+}
+
 try_one() {
     lang=$1 style=$2 name=my-$2-$1
     began=$(now_ms)
     "$polyport" new-plugin "$name" --lang "$lang" --style "$style" >/dev/null
     make -C "$name" test POLYPORT="$polyport" >"$name.log" 2>&1 || { cat "$name.log" >&2; exit 1; }
-    "$polyport" try "$name/build/$name.so" >"$name.out" 2>&1 &
+    case $style in datagram) transport=udp ;; *) transport=tcp ;; esac
+    "$polyport" try "$name/build/$name.so" --listen "$transport://127.0.0.1:0" >"$name.out" 2>&1 &
     serving=$!
     address=$(address_in "$name.out")
-    # curl's telnet is a plain connection with our lines on it.
-    answer=$(printf 'one\n\n' | curl --silent --max-time 10 "telnet://$address")
+    answer=$(ask "$style" "$address")
     took=$(($(now_ms) - began))
     kill -INT "$serving"
     wait "$serving" || true
@@ -66,9 +74,12 @@ try_one() {
         "$lang" "$style" $((took / 1000)) $((took % 1000 / 100))
 }
 
-try_one c event
-try_one c blocking
-if command -v cargo >/dev/null; then
-    try_one rust event
-    try_one rust blocking
-fi
+for lang in c rust; do
+    if [ $lang = rust ] && ! command -v cargo >/dev/null; then
+        echo "rust  not tried: there is no cargo"
+        continue
+    fi
+    for style in event blocking datagram; do
+        try_one $lang $style
+    done
+done

@@ -29,9 +29,10 @@ build='--sanitizer none'
 if [ $# -eq 0 ]; then
     # shellcheck disable=SC2046
     set -- $(cargo +nightly fuzz list)
+    # At once, and not one after the other as they are run.
+    # shellcheck disable=SC2086
+    cargo +nightly fuzz build $build
 fi
-# shellcheck disable=SC2086
-cargo +nightly fuzz build $build
 for target in "$@"; do
     found=fuzz/target/corpus/$target
     mkdir -p "$found"
@@ -45,4 +46,6 @@ for target in "$@"; do
         exit 1
     }
     grep -E 'number_of_executed_units|new_units_added' "$log"
+    # Places in the code that were reached, and ways to reach them.
+    grep -oE 'cov: [0-9]+ ft: [0-9]+' "$log" | tail -n 1
 done

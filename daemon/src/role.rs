@@ -72,13 +72,13 @@ fn probe(channel: &Channel, brief: &ProbeBrief, answer: OwnedFd) -> u8 {
         .map_err(|error| error.to_string())
         .and_then(|()| jail::drop_identity(identity).map_err(|error| error.to_string()))
         .and_then(|()| orphan::end_with_parent().map_err(|error| error.to_string()));
-    let rendered = match brief.depth {
-        Depth::Render(_) => spawn::take_handed(handed::FIXED_FDS, 1),
-        _ => None,
+    let out = match brief.depth {
+        Depth::Render(_) | Depth::Conformance(_) => spawn::take_handed(handed::FIXED_FDS, 1),
+        Depth::Handshake | Depth::Settings => None,
     };
-    let rendered = rendered.and_then(|mut fds| fds.pop()).map(File::from);
+    let out = out.and_then(|mut fds| fds.pop()).map(File::from);
     let verdict = closed.and_then(|()| {
-        plugin_host::probe::run(brief, rendered, |needs| {
+        plugin_host::probe::run(brief, out, |needs| {
             let level = sandbox::close(brief.daemon.sandbox, needs, Profile::Probe);
             level.map(drop).map_err(|error| error.to_string())
         })

@@ -18,7 +18,7 @@ type Broken<'a> = &'a [(&'a str, &'a str)];
 #[test]
 fn each_broken_rule_is_found_and_no_other() {
     let panics = || folder().join("libpolyport_fixture_panics.so");
-    let rows: [(PathBuf, &[&str], Broken<'_>); 12] = [
+    let rows: [(PathBuf, &[&str], Broken<'_>); 16] = [
         (smallest(), &[], &[]),
         (build_fixture("breaks-none"), &[], &[]),
         (
@@ -31,7 +31,11 @@ fn each_broken_rule_is_found_and_no_other() {
             &[],
             &[("full", "write 1 was")],
         ),
-        (build_fixture("breaks-ends"), &[], &[("ends", "SIGSEGV")]),
+        (
+            build_fixture("breaks-ends"),
+            &[],
+            &[("ends", "(signal 11 (SIGSEGV))\n  what happened last:")],
+        ),
         (build_fixture("breaks-drain"), &[], &[("drain", "SIGSEGV")]),
         (
             build_fixture("breaks-bound"),
@@ -48,12 +52,42 @@ fn each_broken_rule_is_found_and_no_other() {
             &[],
             &[("leaks", "descriptors are still open")],
         ),
-        (build_fixture("breaks-null"), &[], &[("noise", "SIGSEGV")]),
-        (panics(), &[], &[]),
+        (
+            build_fixture("breaks-null"),
+            &[],
+            &[("noise", "feed 1 \"\\x00")],
+        ),
+        (
+            build_fixture("breaks-unarmed"),
+            &[],
+            &[("calls", "timer_set is refused")],
+        ),
+        (
+            build_fixture("breaks-unwoken"),
+            &[],
+            &[("calls", "SIGSEGV")],
+        ),
+        (
+            build_fixture("breaks-divides"),
+            &[],
+            &[("options", "create pace=\"0\"")],
+        ),
+        (
+            build_fixture("breaks-wordless"),
+            &[],
+            &[(
+                "options",
+                "with pace = \"0\": refused with status -6, but no reason",
+            )],
+        ),
+        (panics(), &[], &[("options", "told to panic in create")]),
         (
             panics(),
             &["where=drain"],
-            &[("drain", "told to panic in drain")],
+            &[
+                ("drain", "told to panic in drain"),
+                ("options", "told to panic in create"),
+            ],
         ),
     ];
     for (plugin, settings, expected) in rows {
@@ -96,7 +130,9 @@ fn a_plugin_that_breaks_a_rule_at_each_turn_breaks_them_all() {
     ];
     for (plugin, settings, inputs, part) in rows {
         let document = check(&plugin, inputs, settings);
-        for name in ["pieces", "full", "ends", "drain", "threads", "leaks"] {
+        for name in [
+            "pieces", "full", "ends", "drain", "calls", "threads", "leaks",
+        ] {
             let found = problems(&document).find(|(rule, _)| *rule == name);
             let said = found.and_then(|(_, problem)| problem).unwrap_or_default();
             assert!(said.contains(part), "{name}: {document:#}");
@@ -122,7 +158,7 @@ fn what_would_not_be_taken_is_held_to_no_rule() {
 /// Each rule by its name, and what is wrong.
 fn problems(document: &Value) -> impl Iterator<Item = (&str, Option<&str>)> {
     let rules = document["rules"].as_array().expect("a list");
-    assert_eq!(rules.len(), 7, "{document:#}");
+    assert_eq!(rules.len(), 9, "{document:#}");
     rules.iter().map(|rule| {
         let name = rule["name"].as_str();
         (name.expect("a name"), rule["problem"].as_str())
@@ -169,13 +205,18 @@ fn the_shipped_plugins_keep_every_rule() {
         ("echo", &["mode=chargen"]),
         ("udp_echo", &[]),
         ("gopher", &[&root]),
+        ("line_chat", &[]),
     ] {
         let file = folder().join(format!("libpolyport_{plugin}.so"));
         let document = check(&file, &[], settings);
-        assert_eq!(
-            document["conforms"], true,
-            "{plugin} {settings:?}: {document:#}"
-        );
+        for (rule, problem) in problems(&document) {
+            // As of any crowd, with a line that says how much was skipped.
+            let may_lose = plugin == "line_chat" && rule == "full";
+            assert!(
+                may_lose || problem.is_none(),
+                "{plugin} {settings:?}: {document:#}"
+            );
+        }
     }
 }
 

@@ -32,7 +32,8 @@ const DESCRIPTOR: &str = "descriptor";
 const MUTATIONS: u64 = 300;
 
 /// Fed by tests of the same name in `plugins/gopher`, `plugins/line-chat` and `plugins/echo`.
-const OF_PLUGINS: [&str; 9] = [
+const OF_PLUGINS: [&str; 10] = [
+    "chat_bus",
     "chat_carried",
     "chat_json",
     "chat_session",

@@ -93,12 +93,14 @@ fn a_package_in_rust_is_built_again_when_its_source_changes() {
 #[test]
 fn a_folder_without_a_plugin_is_refused_with_the_remedy() {
     let place = Directory::new("dev-nothing");
-    let mut dev = polyport();
-    dev.arg("dev").current_dir(place.path());
-    let output = run_to_end(dev);
-    assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("`polyport new-plugin NAME`"), "{text}");
+    for folder in [".", "nowhere"] {
+        let mut dev = polyport();
+        dev.args(["dev", folder]).current_dir(place.path());
+        let output = run_to_end(dev);
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains("`polyport new-plugin NAME`"), "{text}");
+    }
 }
 
 /// A compiler takes the time that it takes, on a machine that does something else as well.

@@ -30,7 +30,7 @@ struct Frozen {
     carries: bool,
 }
 
-const STREAMS: [Frozen; 6] = [
+const STREAMS: [Frozen; 12] = [
     Frozen {
         name: "echo",
         before: ("one\n", "one\n"),
@@ -62,7 +62,43 @@ const STREAMS: [Frozen; 6] = [
         carries: false,
     },
     Frozen {
+        name: "carrying",
+        before: ("one\n", "1\n"),
+        after: ("two\n", "\n"),
+        carries: true,
+    },
+    Frozen {
         name: "counting",
+        before: ("one\n", "one\n"),
+        after: ("two\n", "two\n"),
+        carries: false,
+    },
+    Frozen {
+        name: "greeting",
+        before: ("", "WHAT POLYPORT IS"),
+        after: ("", "WHAT POLYPORT IS"),
+        carries: false,
+    },
+    Frozen {
+        name: "proving",
+        before: ("one\n", "proved\n"),
+        after: ("two\n", "proved\n"),
+        carries: false,
+    },
+    Frozen {
+        name: "sending",
+        before: ("one\n", "WHAT POLYPORT IS"),
+        after: ("two\n", "WHAT POLYPORT IS"),
+        carries: false,
+    },
+    Frozen {
+        name: "serving",
+        before: ("one\n", "one\n"),
+        after: ("two\n", "two\n"),
+        carries: false,
+    },
+    Frozen {
+        name: "shouting",
         before: ("one\n", "one\n"),
         after: ("two\n", "two\n"),
         carries: false,
@@ -76,6 +112,7 @@ fn folder() -> PathBuf {
 fn start(name: &str) -> Daemon {
     let directory = Directory::new(name);
     let hole = Path::new(env!("CARGO_MANIFEST_DIR")).join("../etc/gopher");
+    let about = hole.join("about.txt");
     let mut config = String::new();
     for name in STREAMS.iter().map(|it| it.name).chain(["udp-echo"]) {
         let file = format!("{name}.so");
@@ -85,8 +122,10 @@ fn start(name: &str) -> Daemon {
         config += &format!(
             "[services.{name}]\nplugin = {plugin:?}\nlisten = [\"{scheme}://127.0.0.1:0\"]\nworkers = 1\n"
         );
-        if name == "gopher" {
-            config += &format!("settings.root = {hole:?}\n");
+        match name {
+            "gopher" => config += &format!("settings.root = {hole:?}\n"),
+            "greeting" | "sending" => config += &format!("settings.file = {about:?}\n"),
+            _ => {}
         }
     }
     Daemon::start_in(Arc::new(directory), &config)

@@ -49,6 +49,18 @@ fn what_is_there_is_left_alone() {
     assert_eq!(entries.len(), 1, "nothing was left behind: {entries:?}");
 }
 
+/// Nobody can make one there, root included.
+#[test]
+fn where_nothing_can_be_made_the_remedy_is_told() {
+    let mut command = polyport();
+    command.args(["new-plugin", "mine"]).current_dir("/proc");
+    let output = run_to_end(command);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("cannot make .mine."), "{text}");
+    assert!(text.contains("go to a folder"), "{text}");
+}
+
 fn begin_and_try(lang: &str, style: &str) -> Directory {
     let place = Directory::new(&format!("new-plugin-{lang}-{style}"));
     let name = format!("my-{style}");
@@ -67,6 +79,8 @@ fn begin_and_try(lang: &str, style: &str) -> Directory {
         }
     }
     make.env("CARGO_HOME", place.path().join("cargo"));
+    // Some have all that they build in one place.
+    make.env("CARGO_TARGET_DIR", place.path().join("elsewhere"));
     // The compiler takes the time it takes, and then ends.
     passed(
         &format!("{make:?}"),

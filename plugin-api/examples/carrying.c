@@ -56,12 +56,20 @@ static pp_status export_session(void *host, pp_session session, void *state, uin
   return PP_OK;
 }
 
+/* A reason, cut to the room that there is for it. */
+static void say(pp_text *into, const char *why)
+{
+  if (!into) return;
+  into->len = strlen(why) < into->cap ? strlen(why) : into->cap;
+  memcpy(into->ptr, why, into->len);
+}
+
 static pp_status import_session(void *host, pp_session session, const pp_session_info *info,
                                 uint32_t format, const uint8_t *bytes, size_t n, void **state,
                                 pp_text *why)
 {
   if (format != FORMAT || n != sizeof(uint64_t)) { /* the other side may be any version, or worse */
-    if (why) why->len = (size_t)snprintf(why->ptr, why->cap, "format %u is not known", format);
+    say(why, "written by a version that is not known here");
     return PP_E_FAIL;
   }
   pp_status status = open(host, session, info, state);

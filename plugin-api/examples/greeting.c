@@ -16,6 +16,14 @@ static const pp_option options[] = {
   { .name = "file", .help = "What everybody is greeted with.", .kind = PP_KIND_TEXT },
 };
 
+/* A reason, cut to the room that there is for it. */
+static void say(pp_text *into, const char *why)
+{
+  if (!into) return;
+  into->len = strlen(why) < into->cap ? strlen(why) : into->cap;
+  memcpy(into->ptr, why, into->len);
+}
+
 static pp_status create(const pp_host_api *given, pp_host *host, const pp_settings *settings,
                         void **instance, pp_text *error)
 {
@@ -29,7 +37,7 @@ static pp_status create(const pp_host_api *given, pp_host *host, const pp_settin
   FILE *file = fopen(path, "r"); /* only here: by now the sandbox is closed, but for what was asked for */
   if (!file) {
     free(greeting);
-    if (error) error->len = (size_t)snprintf(error->ptr, error->cap, "file: it cannot be read");
+    say(error, "file: it cannot be read");
     return PP_E_CONFIG;
   }
   greeting->length = fread(greeting->text, 1, sizeof greeting->text, file);

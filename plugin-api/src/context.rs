@@ -93,6 +93,32 @@ impl Context {
     ///
     /// [`Error::Argument`]: not a regular file, or the range does not lie in it. [`Error::Full`]:
     /// 32 ranges of this session wait; [`writable`](crate::Protocol::writable) follows.
+    ///
+    /// ```
+    /// # use polyport_plugin::prelude::*;
+    /// # use std::fs::File;
+    /// /// Sends the whole of a file to whoever asks.
+    /// #[derive(Default)]
+    /// struct Sending;
+    ///
+    /// impl Protocol for Sending {
+    ///     type Session = ();
+    ///     const NEEDS: Needs = Needs { files_read: &[c"/etc/os-release"], ..Needs::NOTHING };
+    ///
+    ///     fn feed(&mut self, cx: &mut Context, from: SessionId, _: &mut (), input: &[u8]) -> Result<usize> {
+    ///         let file = File::open("/etc/os-release").map_err(|_| Error::Failed)?;
+    ///         let length = file.metadata().map_err(|_| Error::Failed)?.len();
+    ///         cx.send_file(from, file, 0, length)?;
+    ///         cx.close(from, "sent")?; // Which waits for the file.
+    ///         Ok(input.len())
+    ///     }
+    /// }
+    /// # use polyport_plugin::testing::Setup;
+    /// # let mut host = Setup::of::<Sending>().start().unwrap();
+    /// # let peer = host.connect();
+    /// # host.send(peer, b"?");
+    /// # assert_eq!(host.received(peer), std::fs::read("/etc/os-release").unwrap());
+    /// ```
     pub fn send_file(
         &mut self,
         to: SessionId,
@@ -178,6 +204,50 @@ impl Context {
     /// returns. [`Error::Busy`]: too many wait for a thread, and this one was dropped.
     ///
     /// The closure owns what it needs: it cannot reach the protocol, which goes on meanwhile.
+    ///
+    /// ```
+    /// # use polyport_plugin::prelude::*;
+    /// # use std::any::Any;
+    /// # use std::collections::HashMap;
+    /// /// Adds the numbers of a line up, which may take its time.
+    /// #[derive(Default)]
+    /// struct Adding {
+    ///     asked: HashMap<WorkId, SessionId>,
+    /// }
+    ///
+    /// impl Protocol for Adding {
+    ///     type Session = ();
+    ///
+    ///     fn feed(&mut self, cx: &mut Context, from: SessionId, _: &mut (), input: &[u8]) -> Result<usize> {
+    ///         let Some(end) = input.iter().position(|byte| *byte == b'\n') else {
+    ///             return Ok(0);
+    ///         };
+    ///         let line = String::from_utf8_lossy(&input[..end]).into_owned();
+    ///         let work = cx.work(move || {
+    ///             let numbers = line.split_whitespace().filter_map(|word| word.parse::<u64>().ok());
+    ///             numbers.fold(0, u64::wrapping_add)
+    ///         })?;
+    ///         self.asked.insert(work, from);
+    ///         cx.pause(from)?; // One job a session at a time.
+    ///         Ok(end + 1)
+    ///     }
+    ///
+    ///     fn worked(&mut self, cx: &mut Context, work: WorkId, result: Result<Box<dyn Any + Send>>) {
+    ///         let sum = result.ok().and_then(|sum| sum.downcast::<u64>().ok());
+    ///         if let (Some(session), Some(sum)) = (self.asked.remove(&work), sum) {
+    ///             // Whoever has gone meanwhile, or does not read, misses it.
+    ///             let _ = cx.write(session, format!("{sum}\n").as_bytes());
+    ///             let _ = cx.resume(session);
+    ///         }
+    ///     }
+    /// }
+    /// # use polyport_plugin::testing::Setup;
+    /// # let mut host = Setup::of::<Adding>().start().unwrap();
+    /// # let peer = host.connect();
+    /// # host.send(peer, b"1 2 3\n4\n");
+    /// # while host.run_work() {}
+    /// # assert_eq!(host.received(peer), b"6\n4\n");
+    /// ```
     pub fn work<T: Any + Send>(
         &mut self,
         closure: impl FnOnce() -> T + Send + 'static,

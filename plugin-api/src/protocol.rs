@@ -189,6 +189,38 @@ impl<P: Default> Configure for P {
 
 /// What the sandbox of a plugin must allow. An entry `$name` stands for the value of that option;
 /// what is below a folder comes with it.
+///
+/// ```
+/// # use polyport_plugin::prelude::*;
+/// /// Greets with a file that the administrator names, and may read nothing else.
+/// struct Greeting(Vec<u8>);
+///
+/// impl Configure for Greeting {
+///     fn new(settings: &Settings, _: &mut Context) -> Result<Self, String> {
+///         let file = settings.text("file");
+///         std::fs::read(file).map(Greeting).map_err(|error| format!("file: {file}: {error}"))
+///     }
+/// }
+///
+/// impl Protocol for Greeting {
+///     type Session = ();
+///     const OPTIONS: &'static [Opt] = &[Opt::text(c"file", c"What everybody is greeted with.")];
+///     const NEEDS: Needs = Needs { files_read: &[c"$file"], ..Needs::NOTHING };
+///
+///     fn open(&mut self, cx: &mut Context, session: SessionId, _: &Facts) -> Result {
+///         cx.write(session, &self.0)
+///     }
+///
+///     fn feed(&mut self, _: &mut Context, _: SessionId, _: &mut (), input: &[u8]) -> Result<usize> {
+///         Ok(input.len()) // Nobody listens.
+///     }
+/// }
+/// # use polyport_plugin::testing::Setup;
+/// # let mut host = Setup::of::<Greeting>().set("file", "Cargo.toml").start().unwrap();
+/// # let peer = host.connect();
+/// # assert!(host.received(peer).starts_with(b"[package]"));
+/// # assert!(Setup::of::<Greeting>().set("file", "/nowhere").start().is_err());
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Needs {
     /// Absolute paths it reads, at most 15.

@@ -78,7 +78,7 @@ fn a_session_goes_on_counting_wherever_it_is_carried() {
     let mut host = setup.start().expect("no settings");
     host.connect();
     let refused = host.carry_changed(|bytes| bytes.truncate(3));
-    assert!(refused.is_err_and(|why| why.contains("format 1 is not known")));
+    assert!(refused.is_err_and(|why| why.contains("a version that is not known")));
 }
 
 #[test]
@@ -100,4 +100,35 @@ fn what_is_shouted_is_heard_in_all_workers_in_one_order() {
         (heard(&one, ann), heard(&other, bob)),
         (street.to_owned(), street.to_owned())
     );
+}
+
+#[test]
+fn each_call_that_may_be_refused_is_and_the_examples_bear_it() {
+    let path = file("refused", b"Good day\n");
+    let path = path.to_str().expect("UTF-8");
+    for (name, calls) in [
+        // Of each, what it asks for from `create` on, and then for one line.
+        ("greeting", "write"),
+        ("proving", "extension, submit, write"),
+        ("sending", "extension, send_file"),
+        ("carrying", "write"),
+        ("shouting", "extension, subscribe, publish, write"),
+        ("counting", "extension, define, define, write"),
+    ] {
+        let setup = match name {
+            "greeting" | "sending" => setup(name).set("file", path),
+            _ => setup(name),
+        };
+        let runs = setup.each_call_refused(|host, _| {
+            let Ok(peer) = host.try_connect(polyport_plugin::Address::Unix) else {
+                return;
+            };
+            host.send(peer, b"one\n");
+            while host.run_work() {}
+            let transcript = host.transcript();
+            let told = heard(host, peer);
+            assert!(!told.is_empty() || host.has_refused(), "{transcript}");
+        });
+        assert_eq!(runs, calls.split(", ").count() + 1, "{name}: {calls}");
+    }
 }

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// Bytes that a peer of a trial says at most.
 pub const TRIAL_BYTES_MAX: usize = 16 * 1024;
 
+/// What of a trial is known when its process has ended.
+pub const DIARY_BYTES: usize = 2048;
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trial {
     pub rule: Rule,
@@ -23,17 +26,21 @@ pub enum Rule {
     Ends,
     Drain,
     Noise,
+    Calls,
+    Options,
     Threads,
     Leaks,
 }
 
 impl Rule {
-    pub const ALL: [Rule; 7] = [
+    pub const ALL: [Rule; 9] = [
         Rule::Pieces,
         Rule::Full,
         Rule::Ends,
         Rule::Drain,
         Rule::Noise,
+        Rule::Calls,
+        Rule::Options,
         Rule::Threads,
         Rule::Leaks,
     ];
@@ -45,6 +52,8 @@ impl Rule {
             Rule::Ends => "ends",
             Rule::Drain => "drain",
             Rule::Noise => "noise",
+            Rule::Calls => "calls",
+            Rule::Options => "options",
             Rule::Threads => "threads",
             Rule::Leaks => "leaks",
         }
@@ -58,6 +67,12 @@ impl Rule {
             Rule::Ends => "bears a peer that finishes, vanishes or stops reading after any byte",
             Rule::Drain => "bears the worker's drain after any byte, and hours of silence",
             Rule::Noise => "neither panics nor breaks a rule on input that means nothing",
+            Rule::Calls => {
+                "goes on when the n-th call of the host is answered with no more, for every n"
+            }
+            Rule::Options => {
+                "starts, or says why not, with each value at the bounds of its options"
+            }
             Rule::Threads => "serves on whichever thread it was made, and calls from no other",
             Rule::Leaks => "gives all memory and descriptors back after hundreds of sessions",
         }

@@ -18,7 +18,7 @@ use super::extension::{self, table_of};
 use super::needs::{self, DeclaredNeeds};
 use super::options::DeclaredOption;
 use super::text::{NAME_BYTES_MAX, clean};
-use crate::plan::{Descriptor, Needs, REFUSAL_BYTES_MAX};
+use crate::plan::{Descriptor, Needs, OptionFacts, REFUSAL_BYTES_MAX};
 
 /// The first fields, which no minor and no major moves.
 const HEAD_BYTES: u32 = 16;
@@ -97,13 +97,14 @@ impl Admitted {
             bus: self.bus_sink.is_some(),
             peer_first: table.flags & abi::PEER_FIRST != 0,
             refusal: self.refusal.clone(),
-            options: self
-                .options
-                .iter()
-                .map(|option| option.facts.clone())
-                .collect(),
+            options: self.option_facts(),
             needs,
         }
+    }
+
+    pub(super) fn option_facts(&self) -> Vec<OptionFacts> {
+        let options = self.options.iter();
+        options.map(|option| option.facts.clone()).collect()
     }
 }
 

@@ -7,9 +7,15 @@
 //!
 //! Invariant: a trial answers with the first thing that went wrong, in words for the plugin's author.
 
+mod calls;
+mod leaks;
+mod options;
+
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Arc;
 use std::time::Duration;
 
 use polyport_plugin::testing::{FakeHost, Peer, Script, Setup, Split};
@@ -17,6 +23,7 @@ use polyport_plugin::{Address, Error, Table};
 
 use super::admit::Admitted;
 use crate::channel::{Rule, Trial};
+use crate::plan::OptionFacts;
 
 /// Places at which a conversation is cut, at most.
 const CUTS_MAX: usize = 24;
@@ -26,20 +33,15 @@ const REFUSALS_MAX: usize = 200;
 const JOBS_MAX: usize = 1_000;
 /// Bytes that a peer reads before it stops: some protocols never end by themselves.
 const APPETITE_BYTES: usize = 16 * 1024;
-/// Sessions before the memory is looked at first, so that what is made once has been made.
-const WARM_UP: usize = 10;
-/// Sessions in one round. What an allocator keeps for later grows in some rounds, a leak in each.
-const ROUND: usize = 60;
-const ROUNDS: usize = 4;
-/// No allocation takes less.
-const LEAKED_BYTES_LEAST: i64 = 16;
 
 pub(super) fn run(
     admitted: &Admitted,
     settings: &BTreeMap<String, serde_json::Value>,
     trial: &Trial,
+    diary: Option<File>,
 ) -> Result<(), String> {
-    let subject = Subject::new(admitted, settings);
+    let mut subject = Subject::new(admitted, settings);
+    subject.diary = diary.map(Arc::new);
     let each = |test: fn(&Subject, &[u8]) -> Result<(), String>| {
         trial
             .inputs
@@ -52,6 +54,8 @@ pub(super) fn run(
         Rule::Ends => each(Subject::ends),
         Rule::Drain => each(Subject::drain),
         Rule::Noise => subject.noise(),
+        Rule::Calls => each(Subject::calls),
+        Rule::Options => each(Subject::options),
         Rule::Threads => each(Subject::threads),
         Rule::Leaks => each(Subject::leaks),
     })
@@ -70,6 +74,9 @@ pub(super) fn in_words<T>(talk: impl FnOnce() -> Result<T, String>) -> Result<T,
 pub(super) struct Subject {
     table: Table,
     settings: Vec<(String, String)>,
+    options: Vec<OptionFacts>,
+    /// Where what happens is written down, for the case that the plugin ends this process.
+    diary: Option<Arc<File>>,
     pub(super) streams: bool,
     pub(super) blocking: bool,
     datagrams: bool,
@@ -106,6 +113,8 @@ impl Subject {
                 .iter()
                 .map(|(name, value)| (name.clone(), as_written(value)))
                 .collect(),
+            options: admitted.option_facts(),
+            diary: None,
             streams: table.feed.is_some(),
             blocking: serves(|table| table.serve.is_some()),
             datagrams: table.datagram.is_some() || serves(|table| table.serve_datagram.is_some()),
@@ -122,9 +131,12 @@ impl Subject {
 
     pub(super) fn setup_of_whole_answers(&self) -> Setup {
         let settings = self.settings.iter();
-        settings.fold(Setup::table(self.table), |setup, (name, text)| {
-            setup.set(name, text)
-        })
+        let setup = Setup::table(self.table);
+        let setup = match &self.diary {
+            Some(diary) => setup.diary(diary),
+            None => setup,
+        };
+        settings.fold(setup, |setup, (name, text)| setup.set(name, text))
     }
 
     // --- rules ---------------------------------------------------------------------------------
@@ -136,10 +148,11 @@ impl Subject {
         for split in cuts.chain([Split::EveryByte]) {
             let told = self.converse(self.setup().split(split), input)?;
             if is_steady && told != whole {
-                return Err(differs(
-                    &format!("the input came as {split:?}"),
-                    &whole,
-                    &told,
+                let what = format!("the input came as {split:?}");
+                return Err(format!(
+                    "{}\n  fix: what `feed` gets may be several messages, or half of one: answer all that \
+                     are whole, and consume no others",
+                    differs(&what, &whole, &told)
                 ));
             }
         }
@@ -155,7 +168,11 @@ impl Subject {
                 let told = self.converse(self.setup().split(split).full_at(n), input)?;
                 if is_steady && told != calm && told != Told::Nothing {
                     let what = format!("write {n} was answered PP_E_FULL ({split:?})");
-                    return Err(differs(&what, &calm, &told));
+                    return Err(format!(
+                        "{}\n  fix: give what `write` answered back as the answer of `feed`, which is made \
+                         again; change nothing that is remembered before the last write",
+                        differs(&what, &calm, &told)
+                    ));
                 }
             }
         }
@@ -257,45 +274,12 @@ impl Subject {
             thread.join().unwrap_or_else(|panic| Err(text_of(&*panic)))
         })?;
         match is_steady && here != there {
-            true => Err(differs("it ran on another thread", &here, &there)),
+            true => Err(format!(
+                "{}\n  fix: remember nothing in memory of a thread",
+                differs("it ran on another thread", &here, &there)
+            )),
             false => Ok(()),
         }
-    }
-
-    fn leaks(&self, input: &[u8]) -> Result<(), String> {
-        self.sessions(WARM_UP, input)?;
-        let descriptors = open_descriptors();
-        let mut leaked = i64::MAX;
-        for _ in 0..ROUNDS {
-            let before = allocated();
-            self.sessions(ROUND, input)?;
-            leaked = leaked.min(allocated() - before);
-        }
-        if leaked >= LEAKED_BYTES_LEAST * ROUND as i64 {
-            return Err(format!(
-                "{leaked} bytes more are allocated after each {ROUND} sessions, though they have ended \
-                 and their instances were destroyed\n  fix: free in `closed` what `open` has made, and \
-                 in `destroy` what `create` has made"
-            ));
-        }
-        let more = open_descriptors() - descriptors;
-        if more > 0 {
-            return Err(format!(
-                "{more} descriptors are still open after {} sessions have ended\n  fix: close them in \
-                 `closed` and `destroy`",
-                ROUND * ROUNDS
-            ));
-        }
-        Ok(())
-    }
-
-    /// On a thread of their own, which gives back at its end what malloc(3) keeps for it.
-    fn sessions(&self, count: usize, input: &[u8]) -> Result<(), String> {
-        let converse = || (0..count).try_for_each(|_| self.converse(self.setup(), input).map(drop));
-        std::thread::scope(|scope| {
-            let thread = scope.spawn(converse);
-            thread.join().unwrap_or_else(|panic| Err(text_of(&*panic)))
-        })
     }
 
     // --- conversations -------------------------------------------------------------------------
@@ -355,7 +339,7 @@ impl Subject {
         let mut host = self.start(setup)?;
         let served = host.serve(script);
         if served.answer == Err(Error::Panicked) {
-            return Err(fault_of(&mut host));
+            return Err(told(&host.take_faults(), &host));
         }
         finish(host)?;
         Ok(served.received)
@@ -389,16 +373,20 @@ impl Subject {
 /// Ends the world, which checks what is left behind; a panic of the plugin's is a fault.
 pub(super) fn finish(mut host: FakeHost) -> Result<(), String> {
     host.destroy();
-    match host.take_faults().is_empty() {
+    without_fault(&mut host)
+}
+
+/// Takes what was reported, or dropping the host would be a panic.
+fn without_fault(host: &mut FakeHost) -> Result<(), String> {
+    let faults = host.take_faults();
+    match faults.is_empty() {
         true => Ok(()),
-        false => Err(fault_of(&mut host)),
+        false => Err(told(&faults, host)),
     }
 }
 
-/// The transcript ends with what led to it; the fault is in there as well.
-fn fault_of(host: &mut FakeHost) -> String {
-    // Taken, or dropping the host would be a panic.
-    let faults = host.take_faults();
+/// The transcript ends with what led to it.
+fn told(faults: &[String], host: &FakeHost) -> String {
     let transcript = host.transcript();
     let lines: Vec<&str> = transcript.lines().collect();
     let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
@@ -478,18 +466,4 @@ fn text_of(panic: &(dyn Any + Send)) -> String {
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("the trial stopped without a word")
         .to_owned()
-}
-
-/// Bytes that malloc(3) has given out, in the whole process: plugins of every language use it.
-fn allocated() -> i64 {
-    // SAFETY: mallinfo2(3) takes nothing and returns numbers.
-    let facts = unsafe { libc::mallinfo2() };
-    (facts.uordblks + facts.hblkhd) as i64
-}
-
-/// Those that a probe may have at all are few.
-fn open_descriptors() -> i64 {
-    // SAFETY: fcntl(2): F_GETFD changes nothing, and a number that is not open is an error.
-    let is_open = |fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0;
-    (0..256).filter(|fd| is_open(*fd)).count() as i64
 }

@@ -14,10 +14,11 @@ use crate::channel::{Depth, ProbeBrief};
 use crate::plan::{Descriptor, Endpoint, Needs, Transport};
 
 /// Loads and admits; then, if it is to go as far, types the settings, closes the sandbox and asks
-/// the plugin's own `check`. `rendered` is where an answer goes that is asked for.
+/// the plugin's own `check`. `out` is where an answer goes that is asked for,
+/// or the diary of a trial.
 pub fn run(
     brief: &ProbeBrief,
-    rendered: Option<File>,
+    out: Option<File>,
     sandboxed: impl FnOnce(&Needs) -> Result<(), String>,
 ) -> Result<Descriptor, String> {
     let about = |error: LoadError| error.about(&brief.service, &brief.plan.plugin);
@@ -47,11 +48,14 @@ pub fn run(
     admitted.check(&chosen, &facts).map_err(about)?;
     let descriptor = admitted.descriptor(needs);
     refuse_unspoken(brief, &descriptor)?;
-    if let Depth::Conformance(trial) = &brief.depth {
-        conformance::run(&admitted, &brief.plan.settings, trial)?;
-    }
-    if let (Depth::Render(said), Some(out)) = (&brief.depth, rendered) {
-        render::run(&admitted, &brief.plan.settings, &endpoints, said, out)?;
+    match (&brief.depth, out) {
+        (Depth::Conformance(trial), diary) => {
+            conformance::run(&admitted, &brief.plan.settings, trial, diary)?;
+        }
+        (Depth::Render(said), Some(out)) => {
+            render::run(&admitted, &brief.plan.settings, &endpoints, said, out)?;
+        }
+        (Depth::Handshake | Depth::Settings | Depth::Render(_), _) => {}
     }
     Ok(descriptor)
 }

@@ -222,7 +222,17 @@ impl Preparation {
 
 /// What to say of a plugin whose probe ended without a verdict.
 pub(super) fn probe_died(service: &str, plugin: &Path, exit: Exit, patience_ms: u64) -> String {
-    let what = match exit {
+    let what = how_it_died(exit, patience_ms);
+    format!(
+        "services.{service}: plugin {path}: the plugin {what} while it was loaded and checked\n  \
+         fix: install an undamaged file, built for this system; `polyport plugins check {path}` \
+         repeats what was done",
+        path = plugin.display()
+    )
+}
+
+pub(super) fn how_it_died(exit: Exit, patience_ms: u64) -> String {
+    match exit {
         Exit::Signal(number) if number == Signal::SIGKILL as i32 => {
             format!(
                 "gave no answer within {} s, or used too much memory or time of the processor",
@@ -230,13 +240,7 @@ pub(super) fn probe_died(service: &str, plugin: &Path, exit: Exit, patience_ms: 
             )
         }
         exit => format!("ended its probe ({exit})"),
-    };
-    format!(
-        "services.{service}: plugin {path}: the plugin {what} while it was loaded and checked\n  \
-         fix: install an undamaged file, built for this system; `polyport plugins check {path}` \
-         repeats what was done",
-        path = plugin.display()
-    )
+    }
 }
 
 /// A descriptor is the probe's word, and so perhaps its plugin's, which can write to the channel

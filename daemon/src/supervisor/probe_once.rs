@@ -5,17 +5,21 @@
 //!
 //! Invariant: when it returns, the child is gone and reaped.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use super::children::{Children, Kind};
-use super::preparation::{PROBE_AT_START_MS, printable, probe_died};
-use crate::channel::{Brief, Depth, ProbeBrief, Report};
+use super::preparation::{PROBE_AT_START_MS, how_it_died, printable, probe_died};
+use crate::channel::{Brief, DIARY_BYTES, Depth, ProbeBrief, Report};
+use crate::lifecycle::Exit;
 use crate::plan::Descriptor;
+use crate::sys::shared_memory::SharedWords;
 use crate::sys::spawn::watch;
 
 /// Waits for the verdict, at most as long as a daemon that starts would.
@@ -25,11 +29,13 @@ pub fn probe_once(brief: ProbeBrief) -> Result<Descriptor, String> {
     let failed = |error: io::Error| format!("services.{service}: cannot probe: {error}");
     let mut children = Children::new().map_err(failed)?;
     let kind = Kind::Probe(service.clone());
-    // What it renders is for whoever reads us; a child's own standard output is its log.
     let out = match brief.depth {
+        // What it renders is for whoever reads us; a child's own standard output is its log.
         Depth::Render(_) => Some(io::stdout().as_fd().try_clone_to_owned().map_err(failed)?),
-        _ => None,
+        Depth::Conformance(_) => Some(SharedWords::file("diary", DIARY_BYTES).map_err(failed)?),
+        Depth::Handshake | Depth::Settings => None,
     };
+    let is_trial = matches!(brief.depth, Depth::Conformance(_));
     let handed: Vec<BorrowedFd<'_>> = out.iter().map(AsFd::as_fd).collect();
     let pid = children
         .start(kind, &Brief::Probe(brief), &handed, None)
@@ -41,7 +47,31 @@ pub fn probe_once(brief: ProbeBrief) -> Result<Descriptor, String> {
         .bury(pid)
         .expect("started above and not buried yet");
     let verdict = heard.map_err(failed)?;
-    verdict.unwrap_or_else(|| Err(probe_died(&service, &plugin, exit, PROBE_AT_START_MS)))
+    verdict.unwrap_or_else(|| {
+        Err(match out.filter(|_| is_trial) {
+            Some(diary) => trial_died(exit, diary.into()),
+            None => probe_died(&service, &plugin, exit, PROBE_AT_START_MS),
+        })
+    })
+}
+
+/// It was taken before, so this is for its author.
+fn trial_died(exit: Exit, diary: File) -> String {
+    let what = how_it_died(exit, PROBE_AT_START_MS);
+    let mut page = [0; DIARY_BYTES];
+    let written = diary.read_at(&mut page, 0).unwrap_or(0);
+    let text = String::from_utf8_lossy(&page[..written]).into_owned();
+    let text = text.trim_end_matches('\0').trim_end();
+    let lines: Vec<&str> = text.lines().collect();
+    // The plugin's own process wrote it, so it may be anything.
+    let shown = |c: char| if c.is_control() { '?' } else { c };
+    let last = lines[lines.len().saturating_sub(12)..].iter();
+    let last = last.map(|line| format!("\n  {}", line.chars().map(shown).collect::<String>()));
+    format!(
+        "the plugin {what}\n  what happened last:{}\n  fix: the last line is the call that has not \
+         returned; play the same in a test, under a sanitizer or a debugger",
+        last.collect::<String>()
+    )
 }
 
 /// Until it has said something, or is dead, or has had its time.

@@ -65,7 +65,7 @@ impl Protocol for Shout {
             (1, Ok(lines)) => Ok(Session {
                 lines: u32::from_le_bytes(lines),
             }),
-            _ => Err(format!("format {format} is not known")),
+            _ => Err("written by a version that is not known here".to_owned()),
         }
     }
 

@@ -6,7 +6,7 @@
 
 static const pp_host_api *api;
 
-#if defined(CASE_drain) || defined(CASE_ends) || defined(CASE_null)
+#if defined(CASE_drain) || defined(CASE_ends) || defined(CASE_null) || defined(CASE_unarmed)
 static void crash(void) { *(volatile int *)(uintptr_t)16 = 1; }
 #endif
 
@@ -48,6 +48,16 @@ static pp_status create(const pp_host_api *given, pp_host *host, const pp_settin
   (void)settings, (void)error;
   api = given;
   *instance = host;
+#if defined(CASE_unwoken)
+  pp_waker *waker = NULL;
+  (void)api->waker_new(host, &waker); /* which may answer that there are too many */
+  *(volatile char *)waker;
+  api->waker_free(waker);
+#elif defined(CASE_wordless)
+  return PP_VALUE(settings, 0)->number < 2 ? PP_E_CONFIG : PP_OK;
+#elif defined(CASE_divides)
+  return 100 / (int)PP_VALUE(settings, 0)->number < 0;
+#endif
   return PP_OK;
 }
 
@@ -73,6 +83,11 @@ static pp_status feed(void *host, pp_session session, void *state, const uint8_t
   return PP_OK;
 #elif defined(CASE_bound)
   return is_loader ? api->write(host, session, bytes, n, 0) : PP_E_FAIL;
+#elif defined(CASE_unarmed)
+  pp_timer timer;
+  if (api->timer_set(host, 1000, 0, &timer) != PP_OK) crash();
+  (void)api->timer_cancel(host, timer);
+  return api->write(host, session, bytes, n, 0);
 #elif defined(CASE_foreign)
   struct call call = {host, session, bytes, n};
   pthread_t thread;
@@ -86,6 +101,12 @@ static pp_status feed(void *host, pp_session session, void *state, const uint8_t
 #endif
 }
 
+#if defined(CASE_wordless) || defined(CASE_divides)
+static const pp_option options[] = {
+    {.name = "pace", .help = "How fast.", .default_text = "5", .min = 0, .max = 9, .kind = PP_KIND_INTEGER},
+};
+#endif
+
 static const pp_plugin plugin = {
     .magic = PP_MAGIC,
     .size = sizeof plugin,
@@ -98,6 +119,11 @@ static const pp_plugin plugin = {
     .feed = feed,
     .drain = drain,
     .closed = closed,
+#if defined(CASE_wordless) || defined(CASE_divides)
+    .options = options,
+    .option_count = 1,
+    .option_stride = sizeof(pp_option),
+#endif
 };
 
 const pp_plugin *polyport_plugin_v1(void) {

@@ -16,6 +16,7 @@ pub mod descriptor;
 pub mod engine;
 pub mod moved;
 pub mod plugin;
+pub mod remembered;
 pub mod spoken;
 pub mod world;
 pub mod written;
@@ -24,7 +25,7 @@ pub type Target = fn(&[u8]) -> bool;
 
 /// Named as their folders in `fuzz/corpus`. `written::settings`, `plugin::plugin` and
 /// `descriptor::descriptor` take a plugin as well.
-pub const ALL: [(&str, Target); 12] = [
+pub const ALL: [(&str, Target); 13] = [
     ("access_times", written::access_times),
     ("carried", moved::carried),
     ("channel_frame", spoken::channel_frame),
@@ -36,5 +37,6 @@ pub const ALL: [(&str, Target); 12] = [
     ("hub_frame", moved::hub_frame),
     ("network", written::network),
     ("proxy_header", spoken::proxy_header),
+    ("scoreboard", remembered::scoreboard),
     ("units", written::units),
 ];

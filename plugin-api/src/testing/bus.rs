@@ -151,6 +151,12 @@ impl FakeBus {
         }
     }
 
+    /// Somebody who is no host of this test says something, whatever it may be.
+    pub fn publish(&self, topic: &str, bytes: &[u8]) {
+        let mut world = self.world();
+        world.publish(topic.to_owned(), Vec::new(), bytes.to_vec());
+    }
+
     /// Somebody who is no host of this test has the key from now on.
     pub fn steal(&self, key: &str, value: &[u8]) {
         let mut world = self.world();

@@ -79,9 +79,14 @@ impl Ledger {
         length: u64,
     ) -> abi::Status {
         let in_memory = !self.cold_files;
+        let refused = self.refuses("send_file");
         let status = match (self.alive("send_file", session), file.map(File::from)) {
             (Err(status), _) => status,
             (Ok(output), _) if output.finished => abi::E_GONE,
+            (Ok(output), _) if refused => {
+                (output.refused, output.forced) = (Some(output.left()), true);
+                abi::E_FULL
+            }
             (Ok(_), None) => abi::E_ARG,
             (Ok(output), Some(file)) => output.take_file(file, offset, length, in_memory),
         };

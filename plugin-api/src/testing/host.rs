@@ -12,6 +12,7 @@ mod threads;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::faults::Refusals;
 use super::ledger::{Output, Sent, short, shown};
 use super::settings::milliseconds;
 use super::{Logged, Setup, Split};
@@ -52,12 +53,27 @@ pub struct FakeHost {
     destroyed: bool,
 }
 
+/// There is no instance; see [`Setup::try_start`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The plugin's reason, or why it cannot be asked.
+    pub why: String,
+    /// What its glue has reported: a panic in `create`.
+    pub fault: Option<String>,
+}
+
+impl From<String> for Refused {
+    fn from(why: String) -> Refused {
+        Refused { why, fault: None }
+    }
+}
+
 impl FakeHost {
-    pub(crate) fn start(setup: &Setup) -> Result<FakeHost, String> {
+    pub(crate) fn start(setup: &Setup) -> Result<FakeHost, Refused> {
         let mut plugin = Plugin::admit(setup.table, &setup.lacks)?;
         let settings = setup.lent_settings(&plugin)?;
         let ledger = Ledger::new(
-            setup.full_at,
+            Refusals::new(setup.full_at, setup.refused_at),
             setup.output_bytes_max,
             setup.sends_max,
             setup.work_max,
@@ -70,7 +86,11 @@ impl FakeHost {
         let shared = Shared::new(ledger, setup.host_table_bytes);
         shared.ledger().cold_files = setup.cold_files;
         shared.ledger().lacks.clone_from(&setup.lacks);
-        shared.ledger().note(format_args!("create"));
+        shared.ledger().diary = setup.diary.clone();
+        let written = setup.settings.iter();
+        let written = written.map(|(name, text)| format!(" {name}={}", shown(text.as_bytes())));
+        let written: String = written.collect();
+        shared.ledger().note(format_args!("create{written}"));
         shared.ledger().during = Some("create");
         let created = plugin.create(&shared, &settings);
         shared.ledger().during = None;
@@ -88,11 +108,11 @@ impl FakeHost {
             draining: false,
             destroyed: created.is_err(),
         };
-        if created.is_err() {
-            // The reason says it; there is no instance to complain about later.
-            host.take_faults();
+        if let Err(why) = created {
+            // There is no instance to complain about later.
+            let fault = host.take_faults().into_iter().next();
+            return Err(Refused { why, fault });
         }
-        created?;
         host.settle();
         Ok(host)
     }

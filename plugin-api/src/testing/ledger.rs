@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use super::Logged;
 use super::bus::Seat;
+use super::diary::Diary;
+use super::faults::Refusals;
 use super::files::Queued;
 use super::metrics::Metrics;
 use super::wakers::{FakeWaker, Inbox};
@@ -56,7 +58,7 @@ pub(crate) struct Ledger {
     broken: Vec<String>,
     transcript: String,
     timers_made: u64,
-    pub(crate) writes_left: Option<usize>,
+    pub(crate) refusals: Refusals,
     output_bytes_max: usize,
     /// Extensions that it does not offer.
     pub(crate) lacks: Vec<String>,
@@ -69,6 +71,7 @@ pub(crate) struct Ledger {
     pub(crate) jobs_max: Option<usize>,
     pub(crate) bus: Seat,
     pub(crate) metrics: Metrics,
+    pub(crate) diary: Diary,
 }
 
 #[derive(Default)]
@@ -127,7 +130,7 @@ pub(crate) struct Armed {
 
 impl Ledger {
     pub(crate) fn new(
-        full_at: Option<usize>,
+        refusals: Refusals,
         output_bytes_max: usize,
         sends_max: usize,
         jobs_max: usize,
@@ -152,7 +155,7 @@ impl Ledger {
             broken: Vec::new(),
             transcript: String::new(),
             timers_made: 0,
-            writes_left: full_at,
+            refusals,
             output_bytes_max,
             lacks: Vec::new(),
             cold_files: false,
@@ -161,6 +164,7 @@ impl Ledger {
             jobs_max: Some(jobs_max),
             bus,
             metrics: Metrics::default(),
+            diary: Diary::default(),
         }
     }
 
@@ -168,7 +172,7 @@ impl Ledger {
     pub(crate) fn continue_from(&mut self, before: &mut Ledger) {
         self.now_ms = before.now_ms;
         self.ended = before.ended.clone();
-        self.writes_left = before.writes_left.take();
+        self.refusals = std::mem::take(&mut before.refusals);
         self.sent = std::mem::take(&mut before.sent);
         let mut log = before.log.clone();
         log.append(&mut self.log);
@@ -181,6 +185,7 @@ impl Ledger {
     pub(crate) fn note(&mut self, line: std::fmt::Arguments<'_>) {
         let indent = if self.during.is_some() { "  " } else { "" };
         writeln!(self.transcript, "{indent}{line}").expect("a String takes everything");
+        self.diary.keep(&self.transcript);
     }
 
     pub(crate) fn broke(&mut self, rule: impl Into<String>) {
@@ -250,14 +255,8 @@ impl Ledger {
     }
 
     fn try_write(&mut self, session: abi::Session, bytes: &[u8], finish: bool) -> abi::Status {
-        let forced = match &mut self.writes_left {
-            // Nothing always fits.
-            Some(left) if *left > 0 && !bytes.is_empty() => {
-                *left -= 1;
-                *left == 0
-            }
-            _ => false,
-        };
+        // Nothing always fits.
+        let forced = !bytes.is_empty() && self.refusals.is_write_due();
         let max = self.output_bytes_max;
         let output = match self.alive("write", session) {
             Ok(output) if output.finished => return abi::E_GONE,
@@ -347,9 +346,10 @@ impl Ledger {
             None | Some(Address::Unix) => back,
             Some(to) => to,
         };
+        let refused = self.refuses("send");
         let status = if payload.len() > PAYLOAD_BYTES_MAX {
             abi::E_ARG
-        } else if self.sends_left == 0 {
+        } else if refused || self.sends_left == 0 {
             abi::E_FULL
         } else {
             abi::OK
@@ -407,9 +407,10 @@ impl Ledger {
     }
 
     pub(crate) fn submit(&mut self, job: FakeJob) -> abi::Status {
+        let refused = self.refuses("submit");
         let status = match self.jobs_max {
             None => abi::E_CANCELLED,
-            Some(max) if self.jobs.len() >= max => abi::E_BUSY,
+            Some(max) if refused || self.jobs.len() >= max => abi::E_BUSY,
             Some(_) => abi::OK,
         };
         self.note(format_args!("submit {}{}", job.token, refusal(status)));

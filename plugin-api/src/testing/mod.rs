@@ -34,6 +34,7 @@
 
 pub(crate) mod bus;
 mod conversation;
+mod diary;
 mod faults;
 pub(crate) mod files;
 pub(crate) mod host;
@@ -50,7 +51,7 @@ pub(crate) mod wakers;
 
 pub use bus::FakeBus;
 pub use conversation::Conversation;
-pub use host::{FakeHost, Peer};
+pub use host::{FakeHost, Peer, Refused};
 pub use ledger::Sent;
 pub use script::{Script, Served};
 pub use seeds::Dice;
@@ -86,6 +87,7 @@ pub struct Setup {
     raw_json: String,
     split: Split,
     full_at: Option<usize>,
+    refused_at: Option<usize>,
     pub(crate) carried_at: Option<usize>,
     input_bytes_max: usize,
     output_bytes_max: usize,
@@ -99,6 +101,7 @@ pub struct Setup {
     appetite: usize,
     bus: Option<FakeBus>,
     cold_files: bool,
+    diary: diary::Diary,
 }
 
 impl Setup {
@@ -123,6 +126,7 @@ impl Setup {
             raw_json: "{}".to_owned(),
             split: Split::Whole,
             full_at: None,
+            refused_at: None,
             carried_at: None,
             input_bytes_max: 64 * 1024,
             output_bytes_max: 64 * 1024,
@@ -136,6 +140,7 @@ impl Setup {
             appetite: usize::MAX,
             bus: None,
             cold_files: false,
+            diary: diary::Diary::default(),
         }
     }
 
@@ -160,6 +165,13 @@ impl Setup {
     /// Makes the n-th write of all find the output full; the first is 1.
     pub fn full_at(mut self, n: usize) -> Setup {
         self.full_at = Some(n);
+        self
+    }
+
+    /// Makes the n-th of those calls be refused that the host may answer with "no more"; the first is 1.
+    /// See [`each_call_refused`](Setup::each_call_refused).
+    pub fn refused_at(mut self, n: usize) -> Setup {
+        self.refused_at = Some(n);
         self
     }
 
@@ -250,6 +262,11 @@ impl Setup {
 
     /// Loads the plugin and makes an instance. The error is the reason of the refusal.
     pub fn start(&self) -> Result<FakeHost, String> {
+        self.try_start().map_err(|refused| refused.why)
+    }
+
+    /// The same, for who wants to tell a refusal from a panic.
+    pub fn try_start(&self) -> Result<FakeHost, Refused> {
         FakeHost::start(self)
     }
 

@@ -15,6 +15,7 @@ use crate::{Error, Result};
 pub struct Script {
     steps: VecDeque<Step>,
     takes: Option<usize>,
+    gone_at: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub struct Served {
     pub received: Vec<u8>,
     /// Whether the handler ended its side before it returned.
     pub finished_writing: bool,
+    /// How often the handler has used its stream.
+    pub calls: usize,
     /// What the plugin answered; the host finishes the stream after `Ok`, and also when the handler
     /// passes on that it was cancelled, timed out or left alone. Anything else is a reset.
     pub answer: Result,
@@ -75,6 +78,13 @@ impl Script {
         self
     }
 
+    /// It is found to have reset the connection by the n-th use of the stream, whatever that is; the
+    /// first is 1.
+    pub fn is_gone_at(mut self, n: usize) -> Script {
+        self.gone_at = Some(n);
+        self
+    }
+
     fn then(mut self, step: Step) -> Script {
         self.steps.push_back(step);
         self
@@ -85,6 +95,8 @@ impl Script {
 pub(crate) struct Play {
     steps: VecDeque<Step>,
     room: usize,
+    gone_at: Option<usize>,
+    pub(crate) calls: usize,
     pub(crate) received: Vec<u8>,
     pub(crate) finished_writing: bool,
 }
@@ -103,8 +115,18 @@ impl Play {
         Play {
             steps,
             room: script.takes.unwrap_or(usize::MAX),
+            gone_at: script.gone_at,
+            calls: 0,
             received: Vec::new(),
             finished_writing: false,
+        }
+    }
+
+    /// The handler uses its stream, in whatever way.
+    pub(crate) fn begin_call(&mut self) {
+        self.calls += 1;
+        if self.gone_at == Some(self.calls) {
+            self.steps.push_front(Step::Vanish);
         }
     }
 

@@ -141,7 +141,7 @@ impl Protocol for Echo {
                 allowed.len()
             }
         };
-        session.consumed += consumed as u64;
+        session.consumed = session.consumed.saturating_add(consumed as u64);
         if is_last {
             // A mode that has ended the session itself was first, with its own reason.
             let _ = cx.close(from, "max_bytes is reached");

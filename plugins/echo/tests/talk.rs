@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use polyport_echo::Echo;
-use polyport_plugin::End;
 use polyport_plugin::testing::{Conversation, Setup};
+use polyport_plugin::{Address, End};
 
 const PAUSE_MAX: Duration = Duration::from_secs(20);
 
@@ -38,4 +38,23 @@ fn the_peer_is_told_who_it_is_and_how_much_it_said() {
         .expect_end(End::Finished);
     let who = Setup::of::<Echo>().set("mode", "who");
     who.each_seed(0..100, &talk, PAUSE_MAX);
+}
+
+#[test]
+fn what_the_daemon_has_no_more_of_costs_a_session_at_most() {
+    for mode in ["stream", "line", "who", "daytime", "chargen"] {
+        let setup = Setup::of::<Echo>().set("mode", mode).appetite(1000);
+        let runs = setup.each_call_refused(|host, _| {
+            let Ok(peer) = host.try_connect(Address::Unix) else {
+                assert!(host.has_refused(), "{}", host.transcript());
+                return;
+            };
+            host.send(peer, b"one\r\n");
+            if host.end(peer).is_none() {
+                host.peer_finishes(peer);
+            }
+            assert!(!host.received(peer).is_empty(), "{}", host.transcript());
+        });
+        assert!(runs > 1, "{mode} asks for something");
+    }
 }

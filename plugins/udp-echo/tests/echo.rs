@@ -282,3 +282,16 @@ fn dangerous_settings_are_refused_with_a_remedy() {
         }
     }
 }
+
+#[test]
+fn a_datagram_for_which_there_is_no_room_is_lost_and_no_other() {
+    let peer = address("192.0.2.1:5000");
+    let runs = setup().each_call_refused(|host, _| {
+        for payload in [&b"one"[..], b"two", b"three"] {
+            let _ = host.datagram(peer, payload);
+        }
+        let lost = usize::from(host.has_refused());
+        assert!(host.take_sent().len() >= 3 - lost, "{}", host.transcript());
+    });
+    assert!(runs > 3, "{runs} runs");
+}

@@ -71,7 +71,12 @@ struct Workshop {
 impl Workshop {
     fn set_up(wish: Dev) -> Result<Workshop, String> {
         let folder = wish.folder.canonicalize();
-        let folder = folder.map_err(|error| format!("{}: {error}", wish.folder.display()))?;
+        let folder = folder.map_err(|error| {
+            let named = wish.folder.display();
+            format!(
+                "{named}: {error}; name a plugin's folder, `polyport new-plugin NAME` makes one"
+            )
+        })?;
         // The daemon takes no library that others than its owner could have written.
         let mask = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
         nix::sys::stat::umask(mask | nix::sys::stat::Mode::from_bits_truncate(0o022));

@@ -58,7 +58,10 @@ pub(super) fn run(wish: &NewPlugin) -> u8 {
     let files = sources::of(wish.lang, wish.style, &wish.name, &program());
     match lay_down(folder, &files) {
         Ok(()) => say(exit::DONE, &page(wish)),
-        Err(error) => complain(exit::FAILED, &error.to_string()),
+        Err(error) => {
+            let text = format!("{error}; go to a folder in which you may write");
+            complain(exit::FAILED, &text)
+        }
     }
 }
 
@@ -112,7 +115,8 @@ fn page(wish: &NewPlugin) -> String {
     format!(
         "made {name}: start reading at {name}/{source}\n  \
          make -C {name} test    builds and tests it\n  \
-         make -C {name} try     serves it; then, from elsewhere: {try_it}\n"
+         make -C {name} try     serves it; then, from elsewhere: {try_it}\n  \
+         make -C {name} dev     the same, and again whenever a file there changes\n"
     )
 }
 

@@ -21,6 +21,9 @@ pub(super) static BUS: abi::Bus1 = abi::Bus1 {
     unwatch: Some(unwatch),
 };
 
+/// Of which an instance may have so many.
+const LIMITED: [&str; 4] = ["publish", "subscribe", "claim", "watch"];
+
 /// Asks the bus; `early` calls may come in `create`.
 unsafe fn ask(
     host: *mut abi::Host,
@@ -34,7 +37,10 @@ unsafe fn ask(
             if !(early && ledger.during == Some("create")) {
                 ledger.in_callback(call);
             }
-            let status = wish(&ledger.bus).unwrap_or_else(|status| status);
+            let status = match LIMITED.contains(&call) && ledger.refuses(call) {
+                true => abi::E_FULL,
+                false => wish(&ledger.bus).unwrap_or_else(|status| status),
+            };
             ledger.note(format_args!("{call} -> {status}"));
             status
         })

@@ -31,6 +31,9 @@ unsafe extern "C" fn define(
         if what.is_null() || metric.is_null() {
             return abi::E_ARG;
         }
+        if ledger.refuses("define") {
+            return abi::E_FULL;
+        }
         // SAFETY: not null, and lent by the plugin with its size at its beginning.
         let Ok(what) = (unsafe { abi::read_sized(what) }) else {
             return abi::E_ARG;

@@ -175,7 +175,8 @@ unsafe extern "C" fn extension(host: *mut abi::Host, id: *const c_char) -> *cons
                 return ptr::null();
             }
             let id = CStr::from_ptr(id).to_bytes();
-            if ledger.lacks.iter().any(|lacking| lacking.as_bytes() == id) {
+            let lacks = ledger.lacks.iter().any(|it| it.as_bytes() == id);
+            if lacks || ledger.refuses("extension") {
                 ptr::null()
             } else if id == abi::EXT_WORK.as_bytes() {
                 (&raw const WORK).cast()
@@ -357,6 +358,9 @@ unsafe extern "C" fn timer_set(
     // SAFETY: see `ask`; the place is the plugin's until the call has returned.
     unsafe {
         ask(host, "timer_set", abi::E_THREAD, |ledger| {
+            if ledger.refuses("timer_set") {
+                return abi::E_FULL;
+            }
             let timer = ledger.timer_set(delay_ms, token);
             put(ledger, "timer_set", into, timer)
         })
@@ -377,6 +381,9 @@ unsafe extern "C" fn waker_new(host: *mut abi::Host, into: *mut *mut abi::Waker)
     // one count, which `Shared` takes back at the end if the plugin has freed the waker.
     unsafe {
         ask(host, "waker_new", abi::E_THREAD, |ledger| {
+            if ledger.refuses("waker_new") {
+                return abi::E_FULL;
+            }
             let waker = Arc::into_raw(ledger.waker_new());
             put(ledger, "waker_new", into, waker.cast_mut().cast())
         })

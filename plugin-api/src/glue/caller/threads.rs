@@ -49,11 +49,10 @@ impl LentStream {
         LentStream { shared, raw }
     }
 
-    /// The handler has returned: what the peer received, and whether the writing side was finished.
-    pub(crate) fn end(&self) -> (Vec<u8>, bool) {
+    /// The handler has returned: all that was played.
+    pub(crate) fn end(&self) -> Play {
         let play = self.shared.play.borrow_mut().take();
-        play.map(|play| (play.received, play.finished_writing))
-            .unwrap_or_default()
+        play.expect("a stream ends once")
     }
 }
 
@@ -116,7 +115,10 @@ unsafe fn play(
         return abi::E_THREAD;
     }
     match &mut *shared.play.borrow_mut() {
-        Some(play) => step(&shared.inbox, play).map_or_else(Error::status, |()| abi::OK),
+        Some(play) => {
+            play.begin_call();
+            step(&shared.inbox, play).map_or_else(Error::status, |()| abi::OK)
+        }
         None => {
             let rule = format!("{call} of a stream was called after serve had returned");
             shared.inbox.broke(&rule);

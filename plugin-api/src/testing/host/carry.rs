@@ -28,8 +28,8 @@ impl FakeHost {
     #[track_caller]
     pub fn carry_changed(&mut self, mut change: impl FnMut(&mut Vec<u8>)) -> Result<(), String> {
         let mut setup = self.setup.clone();
-        (setup.carried_at, setup.full_at) = (None, None);
-        let mut fresh = FakeHost::start(&setup)?;
+        (setup.carried_at, setup.full_at, setup.refused_at) = (None, None, None);
+        let mut fresh = setup.start()?;
         fresh.setup = self.setup.clone();
         fresh.steps = self.steps;
         fresh.draining = self.draining;

@@ -41,7 +41,7 @@ impl FakeHost {
         ledger.sessions.remove(&session);
         ledger.ended.insert(session);
         drop(ledger);
-        let (received, finished_writing) = stream.end();
+        let play = stream.end();
         self.streams.push(stream);
         self.check_status("serve", status);
         let answer = match faulted {
@@ -49,8 +49,9 @@ impl FakeHost {
             false => Error::check(status),
         };
         Served {
-            received,
-            finished_writing,
+            received: play.received,
+            finished_writing: play.finished_writing,
+            calls: play.calls,
             answer,
         }
     }

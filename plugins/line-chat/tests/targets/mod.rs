@@ -17,7 +17,8 @@ use polyport_plugin::testing::{FakeBus, FakeHost, Peer, Setup, Split};
 pub type Target = fn(&[u8]) -> bool;
 
 /// Named as their folders in `fuzz/corpus`.
-pub const ALL: [(&str, Target); 3] = [
+pub const ALL: [(&str, Target); 4] = [
+    ("chat_bus", bus),
     ("chat_carried", carried),
     ("chat_json", json),
     ("chat_session", session),
@@ -87,6 +88,35 @@ pub fn json(bytes: &[u8]) -> bool {
         said += u32::from(object["nick"] == "bob" && object["text"].is_string());
     }
     said > 0
+}
+
+/// What other workers say over the bus, which may be another version, or taken over: a message in the room,
+/// an order, or who holds a nick. Its first byte chooses.
+pub fn bus(bytes: &[u8]) -> bool {
+    let Some((what, message)) = bytes.split_first() else {
+        return false;
+    };
+    let bus = FakeBus::new();
+    let (mut chat, eve) = named(&Setup::of::<Chat>().bus(&bus), b"eve\n");
+    let before = chat.received(eve).len();
+    match what % 3 {
+        0 => bus.publish("room.lobby", message),
+        1 => bus.publish("orders", message),
+        _ => bus.steal("nick.bob", message),
+    }
+    chat.hear_bus();
+    let is_there = chat.end(eve).is_none();
+    let heard = text(&chat.received(eve)[before..]);
+    if is_there {
+        chat.send(eve, b"/who\n/topic\nhello\n");
+        chat.hear_bus();
+    }
+    let shown = text(chat.received(eve));
+    for line in shown.split("\r\n") {
+        assert!(!line.contains(char::is_control), "{line:?}");
+    }
+    assert!(chat.take_faults().is_empty());
+    !heard.is_empty()
 }
 
 /// A session from another worker, as that one wrote it down or claims to have.
