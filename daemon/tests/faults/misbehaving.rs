@@ -111,6 +111,23 @@ fn denies(scene: Scene) {
     scene.finish(&["worker died", "accept failed"]);
 }
 
+#[test]
+fn a_kernel_without_landlock_serves_nothing_that_requires_all_of_the_sandbox() {
+    let text = format!("[daemon]\nsandbox = \"required\"\n{}", good_service());
+    let daemon = without_landlock(|| Daemon::start("misbehaving-required", &text));
+    let status = daemon.wait_for("the service to fail", |status| {
+        status["services"]["good"]["failure"].is_string()
+    });
+    let failure = status["services"]["good"]["failure"].as_str();
+    let told = "the sandbox cannot be closed: landlock: not in this kernel\n  fix: use Linux 6.12 or newer";
+    assert!(
+        failure.is_some_and(|failure| failure.contains(told)),
+        "{status}"
+    );
+    assert_eq!(daemon.operate(&["status"]).status.code(), Some(7));
+    daemon.finish(&["the sandbox cannot be closed".to_owned()]);
+}
+
 /// What the daemon's own thread and its children see is a kernel that was built without it.
 fn without_landlock<T: Send>(start: impl FnOnce() -> T + Send) -> T {
     let filter = SeccompFilter::new(
