@@ -136,7 +136,9 @@ install:
 	    target/release/polyport completions $${shell%%:*} > target/completions || exit 1; \
 	    install -D -m 0644 target/completions $(sharedir)/$${shell##*:} || exit 1; \
 	done
-	for document in README.md SECURITY.md docs/operations.md docs/limits.md docs/writing-plugins.md docs/extensions.md docs/abi.md docs/bus.md docs/carry.md docs/sandbox.md; do \
+	for document in README.md SECURITY.md docs/operations.md docs/limits.md docs/sandbox.md \
+	    docs/gopher.md docs/line-chat.md docs/bus.md docs/carry.md docs/abi.md docs/writing-plugins.md \
+	    docs/extensions.md; do \
 	    install -D -m 0644 $$document $(docdir)/$${document##*/} || exit 1; \
 	done
 	test -e $(rotatedir)/polyport \

@@ -27,37 +27,52 @@ mv $out/polyport/usr/share/polyport/template $out/polyport-dev/usr/share/polypor
 control=$out/polyport/DEBIAN
 mkdir -p $control
 strip --strip-debug $out/polyport/usr/bin/polyport $out/polyport/usr/lib/polyport/plugins/*.so
-for script in postinst prerm postrm; do
+for script in preinst postinst prerm postrm; do
     install -m 0755 packaging/debian/$script $control/$script
 done
+install -D -m 0644 packaging/debian/lintian-overrides \
+    $out/polyport/usr/share/lintian/overrides/polyport
 (cd $out/polyport && find etc -type f -printf '/%p\n' | sort) > $control/conffiles
 # The oldest C library that has every symbol that is used.
 needs=$(objdump -T $out/polyport/usr/bin/polyport $out/polyport/usr/lib/polyport/plugins/*.so \
     | sed -n 's/.*GLIBC_\([0-9.]*\).*/\1/p' | sort -V | tail -n 1)
 
+maintainer='Polyport maintainers <maintainers@example.org>'
 describe() {
     package=$1 depends=$2 summary=$3
     doc=$out/$package/usr/share/doc/$package
-    install -D -m 0644 LICENSE $doc/copyright
+    install -D -m 0644 packaging/debian/copyright $doc/copyright
     gzip -9nc CHANGELOG.md > $doc/changelog.gz
+    gzip -9nc > $doc/changelog.Debian.gz <<END
+polyport ($version) unstable; urgency=medium
+
+  * Built from the sources; what is new in them is in changelog.gz.
+
+ -- $maintainer  $(date -u -R -d @$SOURCE_DATE_EPOCH)
+END
     size=$(du -sk --exclude=DEBIAN $out/$package | cut -f 1)
     cat > $out/$package/DEBIAN/control <<END
 Package: $package
 Version: $version
 Architecture: $architecture
-Maintainer: Polyport maintainers <maintainers@example.org>
+Maintainer: $maintainer
 Section: net
 Priority: optional
 Installed-Size: $size
-Depends: $depends
+Depends: $depends${recommends:+
+Recommends: $recommends}
 Description: $summary
  Polyport owns sockets, processes and limits; each service is a plugin that
  speaks one protocol.
 END
+    # For dpkg --verify.
+    (cd $out/$package && find * -path DEBIAN -prune -o -type f -print0 | sort -z \
+        | xargs -0 md5sum > DEBIAN/md5sums)
     dpkg-deb --root-owner-group -Zxz --build $out/$package $out >&2
 }
 
-describe polyport "libc6 (>= $needs), libgcc-s1, systemd (>= 252)" \
+recommends=logrotate \
+describe polyport "libc6 (>= $needs), libgcc-s1, systemd (>= 252), init-system-helpers (>= 1.65)" \
     "gateway daemon whose protocols are plugins"
 describe polyport-dev "libc6-dev" "header for plugins of the Polyport gateway"
 ls $out/*_"$version"_"$architecture".deb

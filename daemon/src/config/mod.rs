@@ -31,6 +31,6 @@ pub use layers::read;
 pub use rescue::run_dir;
 pub use sources::{BUILT_IN_FILE, Sources, Surroundings};
 pub use written::{
-    Access, Backend, Bus, Config, Daemon, Limits, Log, LogFormat, LogLevel, LogTarget,
+    Access, Backend, Bus, Config, Daemon, Facility, Limits, Log, LogFormat, LogLevel, LogTarget,
     SandboxPolicy, Service, Socket, Tls, WhenFailing, Workers,
 };

@@ -177,6 +177,18 @@ const GENERAL: &[Key] = &[
         "The log file when `target` is \"file\".",
     ),
     key(
+        "daemon.log.facility",
+        Kind::Choice {
+            words: &[
+                "daemon", "user", "local0", "local1", "local2", "local3", "local4", "local5",
+                "local6", "local7",
+            ],
+            refused: WORDS_ONLY,
+        },
+        Is(r#""daemon""#),
+        "The facility when `target` is \"syslog\", by which that daemon sorts what it gets.",
+    ),
+    key(
         "daemon.log.level",
         Kind::Choice {
             words: &["debug", "info", "warning", "error"],

@@ -118,6 +118,7 @@ pub enum SandboxPolicy {
 pub struct Log {
     pub target: LogTarget,
     pub file: Option<PathBuf>,
+    pub facility: Facility,
     pub level: LogLevel,
     pub format: LogFormat,
 }
@@ -129,6 +130,22 @@ pub enum LogTarget {
     Journal,
     Syslog,
     File,
+}
+
+/// Under which the syslog daemon files what it gets (syslog(3)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Facility {
+    User = 1,
+    Daemon = 3,
+    Local0 = 16,
+    Local1,
+    Local2,
+    Local3,
+    Local4,
+    Local5,
+    Local6,
+    Local7,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -10,10 +10,10 @@ use std::fmt::{self, Write};
 use tracing::Level;
 use tracing::field::{Field, Visit};
 
+use crate::plan::Facility;
+
 /// What of one text goes into a datagram; the rest is cut.
 pub(super) const DATAGRAM_BYTES_MAX: usize = 16 * 1024;
-/// System daemons (syslog(3)).
-const FACILITY: u8 = 3;
 /// What the journal takes as the name of a field.
 const FIELD_NAME_BYTES_MAX: usize = 64;
 
@@ -58,12 +58,12 @@ impl Entry<'_> {
 
     /// As syslog(3) sends it to the daemon of this machine, but for the time: that daemon has a clock
     /// too, and the time zone that the classic form is in.
-    pub(super) fn syslog(&self, pid: u32, json: bool) -> String {
+    pub(super) fn syslog(&self, facility: Facility, pid: u32, json: bool) -> String {
         let said = match json {
             true => self.document(None),
             false => self.said(),
         };
-        let priority = FACILITY * 8 + priority(self.level);
+        let priority = facility as u8 * 8 + priority(self.level);
         format!("<{priority}>polyport[{pid}]: {}", cut(&said))
     }
 
@@ -71,10 +71,11 @@ impl Entry<'_> {
     /// short form.
     pub(super) fn journal(&self) -> String {
         let mut text = format!(
-            "MESSAGE={}\nPRIORITY={}\nSYSLOG_FACILITY={FACILITY}\nSYSLOG_IDENTIFIER=polyport\n\
+            "MESSAGE={}\nPRIORITY={}\nSYSLOG_FACILITY={}\nSYSLOG_IDENTIFIER=polyport\n\
              POLYPORT_PROCESS={}\n",
             cut(&self.said()),
             priority(self.level),
+            Facility::Daemon as u8,
             escape(self.who),
         );
         let fields = self.parts.fields.iter();
@@ -236,8 +237,11 @@ mod tests {
         let entry = entry("w", &parts);
         let said = "w: said \\x1b[2J\\nfake peer=\"\\x9b1m \\\"x\\\"\" port=7";
         assert_eq!(entry.text("T"), format!("T info    {said}\n"));
-        assert_eq!(entry.syslog(9, false), format!("<30>polyport[9]: {said}"));
-        for json in [entry.json("T"), entry.syslog(9, true)] {
+        assert_eq!(
+            entry.syslog(Facility::Daemon, 9, false),
+            format!("<30>polyport[9]: {said}")
+        );
+        for json in [entry.json("T"), entry.syslog(Facility::Daemon, 9, true)] {
             assert!(!json.trim_end().contains(char::is_control), "{json:?}");
             let document = json.strip_prefix("<30>polyport[9]: ").unwrap_or(&json);
             assert!(serde_json::from_str::<serde_json::Value>(document).is_ok());
@@ -283,7 +287,7 @@ mod tests {
             message: "ä".repeat(DATAGRAM_BYTES_MAX),
             fields: Vec::new(),
         };
-        let text = entry("w", &parts).syslog(1, false);
+        let text = entry("w", &parts).syslog(Facility::User, 1, false);
         assert!(text.len() <= DATAGRAM_BYTES_MAX + 32 && text.ends_with('ä'));
     }
 }

@@ -22,7 +22,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::{Registry, reload};
 
-use crate::plan::{LogFormat, LogLevel, LogPlan, LogTarget};
+use crate::plan::{Facility, LogFormat, LogLevel, LogPlan, LogTarget};
 use line::{Entry, Parts};
 pub use line::{escape, timestamp};
 use outlet::Outlet;
@@ -32,6 +32,7 @@ pub use outlet::open;
 pub fn early() -> LogPlan {
     LogPlan {
         target: LogTarget::Stderr,
+        facility: Facility::Daemon,
         level: LogLevel::Info,
         format: LogFormat::Text,
     }

@@ -23,7 +23,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::line::Entry;
-use crate::plan::{LogFormat, LogPlan, LogTarget};
+use crate::plan::{Facility, LogFormat, LogPlan, LogTarget};
 
 /// Where a syslog daemon listens (syslog(3)).
 const SYSLOG: &str = "/dev/log";
@@ -36,7 +36,7 @@ pub fn open(plan: &LogPlan) -> io::Result<Option<File>> {
     let way = Way::of(plan);
     let (place, opened) = match (&plan.target, way) {
         (LogTarget::File(path), _) => (path.as_path(), append(path)),
-        (_, Way::Syslog) => (Path::new(SYSLOG), connect(SYSLOG)),
+        (_, Way::Syslog(_)) => (Path::new(SYSLOG), connect(SYSLOG)),
         (_, Way::Journal) => (Path::new(JOURNAL), connect(JOURNAL)),
         (_, Way::Lines) => return Ok(None),
     };
@@ -71,7 +71,7 @@ fn connect(path: &str) -> io::Result<File> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Lines,
-    Syslog,
+    Syslog(Facility),
     Journal,
 }
 
@@ -79,7 +79,7 @@ impl Way {
     fn of(plan: &LogPlan) -> Way {
         match plan.target {
             LogTarget::File(_) => Way::Lines,
-            LogTarget::Syslog => Way::Syslog,
+            LogTarget::Syslog => Way::Syslog(plan.facility),
             LogTarget::Journal => Way::Journal,
             // Whoever wants lines of JSON there gets them.
             LogTarget::Stderr if plan.format == LogFormat::Text && stderr_is_the_journal() => {
@@ -141,9 +141,9 @@ impl Outlet {
         };
         match self.way {
             Way::Lines => self.to_file(file, self.line(entry, time)),
-            Way::Syslog => {
+            Way::Syslog(facility) => {
                 let json = self.format == LogFormat::Json;
-                send(file, &entry.syslog(std::process::id(), json))
+                send(file, &entry.syslog(facility, std::process::id(), json))
             }
             Way::Journal => send(file, &entry.journal()),
         }

@@ -13,7 +13,7 @@ use crate::config::schema::{KEYS, Kind, Preset};
 use crate::control::client::Failure;
 use crate::control::{Request, RunningConfig};
 use crate::exit;
-use crate::plan;
+use crate::plan::{self, duration, size};
 use crate::terminal::say;
 
 #[derive(Debug, Subcommand)]
@@ -144,18 +144,20 @@ impl Row {
 /// What may be written, in words.
 pub(super) fn takes(kind: Kind) -> String {
     match kind {
-        Kind::Text => "text".to_owned(),
-        Kind::Path => "path".to_owned(),
-        Kind::Count { min, max } => format!("count, {min} to {max}"),
-        Kind::AutoOrCount { min, max } => format!("\"auto\" or count, {min} to {max}"),
+        Kind::Text => "a text".to_owned(),
+        Kind::Path => "a path".to_owned(),
+        Kind::Count { min, max } => format!("a number, {min} to {max}"),
+        Kind::AutoOrCount { min, max } => format!("\"auto\" or a number, {min} to {max}"),
         Kind::Boolean => "true or false".to_owned(),
-        Kind::Duration { min_ms, max_ms } => format!("duration, {min_ms}ms to {max_ms}ms"),
-        Kind::Microseconds { max_us } => format!("duration, 0 to {max_us}us"),
-        Kind::Size { min, max } => format!("size, {min} to {max} bytes"),
+        Kind::Duration { min_ms, max_ms } => {
+            format!("a duration, {} to {}", duration(min_ms), duration(max_ms))
+        }
+        Kind::Microseconds { max_us } => format!("a duration, 0 to {max_us}us"),
+        Kind::Size { min, max } => format!("a size, {} to {}", size(min), size(max)),
         Kind::Choice { words, .. } => format!("one of {}", words.join(", ")),
-        Kind::TextList { max } => format!("list of at most {max} texts"),
-        Kind::Line { max } => format!("text of at most {max} bytes"),
-        Kind::FreeTable => "table".to_owned(),
+        Kind::TextList { max } => format!("a list of at most {max} texts"),
+        Kind::Line { max } => format!("a text of at most {max} bytes"),
+        Kind::FreeTable => "a table".to_owned(),
     }
 }
 

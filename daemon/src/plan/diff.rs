@@ -101,6 +101,7 @@ fn of_daemon(old: &DaemonPlan, new: &DaemonPlan) -> Vec<String> {
         ("daemon.sandbox", old.sandbox != new.sandbox),
         ("daemon.log.target", old.log.target != new.log.target),
         ("daemon.log.format", old.log.format != new.log.format),
+        ("daemon.log.facility", old.log.facility != new.log.facility),
     ];
     named(&rows)
 }
@@ -179,7 +180,7 @@ impl fmt::Display for Step {
 mod tests {
     use super::*;
     use crate::plan::{
-        Access, BusPlan, Limits, LogFormat, LogLevel, LogPlan, LogTarget, SandboxPolicy,
+        Access, BusPlan, Facility, Limits, LogFormat, LogLevel, LogPlan, LogTarget, SandboxPolicy,
     };
     use crate::plan::{Address, SocketPlan, UnixName};
 
@@ -219,6 +220,7 @@ mod tests {
                 },
                 log: LogPlan {
                     target: LogTarget::Stderr,
+                    facility: Facility::Daemon,
                     level: LogLevel::Info,
                     format: LogFormat::Text,
                 },

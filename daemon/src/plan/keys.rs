@@ -81,6 +81,7 @@ fn of_daemon(daemon: &DaemonPlan, keys: &mut Keys) {
     keys.set("sandbox", json!(sandbox));
     keys.set("log.level", json!(log.level));
     keys.set("log.format", json!(log.format));
+    keys.set("log.facility", json!(log.facility));
     match &log.target {
         LogTarget::Stderr => keys.set("log.target", "stderr"),
         LogTarget::Journal => keys.set("log.target", "journal"),
@@ -224,7 +225,8 @@ fn of_socket(socket: &SocketPlan, keys: &mut Keys) {
     keys.set_if("socket.group", socket.file.gid);
 }
 
-fn duration(ms: u64) -> String {
+/// As it would be written: "90s".
+pub(crate) fn duration(ms: u64) -> String {
     const UNITS: [(u64, &str); 5] = [
         (86_400_000, "d"),
         (3_600_000, "h"),
@@ -235,7 +237,8 @@ fn duration(ms: u64) -> String {
     in_units(ms, &UNITS)
 }
 
-fn size(bytes: u64) -> String {
+/// As it would be written: "64KiB".
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [(u64, &str); 4] = [
         (1 << 30, "GiB"),
         (1 << 20, "MiB"),

@@ -26,13 +26,14 @@ mod network;
 mod resolve;
 mod socket;
 
-pub use crate::config::{LogFormat, LogLevel, SandboxPolicy, WhenFailing};
+pub use crate::config::{Facility, LogFormat, LogLevel, SandboxPolicy, WhenFailing};
 pub use bus::{BusPlan, NatsPlan, Tls};
 pub use descriptor::{Descriptor, Needs, OptionFacts, REFUSAL_BYTES_MAX};
 pub use diff::{Seen, Step, needs_restart, of_hub, steps};
 pub use facts::{Facts, Looked, UserNumbers};
 pub use hours::Hours;
 pub use keys::keys_of;
+pub(crate) use keys::{duration, size};
 pub use network::parse_network;
 pub use resolve::{plugin_file, resolve};
 pub use socket::{Group, Keepalive, SocketFile, SocketPlan};
@@ -114,6 +115,7 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPlan {
     pub target: LogTarget,
+    pub facility: Facility,
     pub level: LogLevel,
     pub format: LogFormat,
 }

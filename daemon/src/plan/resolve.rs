@@ -176,6 +176,7 @@ impl Resolving<'_> {
         };
         LogPlan {
             target,
+            facility: log.facility,
             level: log.level,
             format: log.format,
         }

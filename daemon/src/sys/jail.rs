@@ -5,13 +5,14 @@
 //! been the hole in more than one daemon. What a process may still ask of the kernel afterwards is
 //! `sandbox`'s business.
 //!
-//! Invariant: after it returns `Ok`, no capability is left in any set and root is out of reach,
-//! unless the daemon was told to keep root's identity.
+//! Invariant: after it returns `Ok`, no capability is left in any set, no program brings one back, and
+//! root is out of reach, unless the daemon was told to keep root's identity.
 
 use std::fmt;
 
 use caps::{CapSet, Capability};
 use nix::errno::Errno;
+use nix::sys::prctl;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid, setuid};
@@ -45,7 +46,7 @@ pub fn drop_identity(identity: Option<(u32, u32)>) -> Result<(), JailError> {
     };
 
     // 1. What exec could give back: taken first, because it needs CAP_SETPCAP. Without that
-    //    capability no_new_privs has to do, which the sandbox sets.
+    //    capability no_new_privs has to do, which is the last step.
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP).unwrap_or(false) {
         empty(CapSet::Bounding, "drop the bounding capabilities")?;
     }
@@ -66,6 +67,8 @@ pub fn drop_identity(identity: Option<(u32, u32)>) -> Result<(), JailError> {
     // 6. What this process has; permitted last, as it bounds the others.
     empty(CapSet::Effective, "drop the effective capabilities")?;
     empty(CapSet::Permitted, "drop the permitted capabilities")?;
+    // 7. What a program with another owner's rights would bring back, whatever the sandbox is set to.
+    prctl::set_no_new_privs().map_err(failed("no_new_privs"))?;
 
     prove(identity)
 }
@@ -87,6 +90,9 @@ fn prove(identity: Option<(u32, u32)>) -> Result<(), JailError> {
         if caps::read(None, set).map_or(true, |left| !left.is_empty()) {
             return open("prove the capabilities", "some are left");
         }
+    }
+    if prctl::get_no_new_privs() != Ok(true) {
+        return open("prove no_new_privs", "it is not set");
     }
     let Some((uid, gid)) = identity else {
         return Ok(());
@@ -163,7 +169,7 @@ mod tests {
         );
     }
 
-    fn no_capability_is_left() -> bool {
+    fn nothing_is_left() -> bool {
         [
             CapSet::Permitted,
             CapSet::Effective,
@@ -172,16 +178,17 @@ mod tests {
         ]
         .into_iter()
         .all(|set| caps::read(None, set).is_ok_and(|left| left.is_empty()))
+            && prctl::get_no_new_privs() == Ok(true)
     }
 
     #[test]
     fn capabilities_are_emptied_whatever_the_identity() {
         passes("kept identity", || {
-            drop_identity(None).is_ok() && no_capability_is_left()
+            drop_identity(None).is_ok() && nothing_is_left()
         });
         let own = (Uid::current().as_raw(), Gid::current().as_raw());
         passes("own identity", || {
-            drop_identity(Some(own)).is_ok() && no_capability_is_left()
+            drop_identity(Some(own)).is_ok() && nothing_is_left()
         });
     }
 
@@ -201,7 +208,7 @@ mod tests {
             let left = !Uid::current().is_root() || setuid(Uid::from_raw(65_534)).is_ok();
             left && apply_filter(&program).is_ok()
                 && drop_identity(None).is_ok()
-                && no_capability_is_left()
+                && nothing_is_left()
         });
     }
 
@@ -216,7 +223,7 @@ mod tests {
         }
         passes("root", || {
             drop_identity(Some(NOBODY)).is_ok()
-                && no_capability_is_left()
+                && nothing_is_left()
                 && Uid::effective().as_raw() == NOBODY.0
                 && nix::unistd::getgroups().is_ok_and(|groups| groups.is_empty())
                 && setuid(Uid::from_raw(0)) == Err(Errno::EPERM)

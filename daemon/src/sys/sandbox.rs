@@ -51,8 +51,9 @@ pub fn close(policy: SandboxPolicy, needs: &Needs, profile: Profile) -> Result<S
     let missing = |mechanism: &str, why: String| match required {
         false => Ok(format!("no {mechanism}")),
         true => Err(format!(
-            "the sandbox cannot be closed: {mechanism}: {why}\n  fix: use a newer kernel, or set \
-             daemon.sandbox = \"best-effort\""
+            "the sandbox cannot be closed: {mechanism}: {why}\n  fix: use Linux 6.12 or newer with seccomp \
+             and with Landlock in its list of security modules (lsm=), or set daemon.sandbox = \
+             \"best-effort\""
         )),
     };
     // Landlock first: its rules open files, which the filter is free to refuse.

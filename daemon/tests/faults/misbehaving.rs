@@ -3,6 +3,11 @@
 //!
 //! What a check and the hub are denied, in which no plugin runs, is tried beside the sandbox itself.
 
+use std::thread;
+
+use nix::libc;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+
 use super::scene::{Peer, Scene, config, good_service, service_table};
 use crate::support::daemon::Daemon;
 use crate::support::fixtures::build_fixture;
@@ -16,7 +21,7 @@ enum Answer {
 use Answer::{Killed, Refused};
 
 /// What is tried, the answer, and the call that the log names.
-const ATTEMPTS: [(&str, Answer, &str); 15] = [
+const ATTEMPTS: [(&str, Answer, &str); 18] = [
     ("setuid", Refused, "setuid"),
     ("bind", Refused, "socket"),
     ("execve", Refused, "execve"),
@@ -32,6 +37,10 @@ const ATTEMPTS: [(&str, Answer, &str); 15] = [
     ("code_later", Refused, "mprotect"),
     ("code_in_a_file", Refused, "mmap"),
     ("fork", Refused, "clone"),
+    // The same by side doors.
+    ("fast_open", Refused, "sendto"),
+    ("owner", Refused, "fcntl"),
+    ("say_to_a_path", Refused, "socketpair"),
 ];
 
 #[test]
@@ -60,6 +69,7 @@ fn a_probed_plugin_is_denied_what_it_does_not_need() {
     scene.finish(&["failed, and stays so"]);
 }
 
+/// On a kernel that has Landlock and on one that has not: the list of calls does it alone.
 #[test]
 fn a_serving_plugin_is_denied_what_it_does_not_need() {
     let plugin = build_fixture("misbehaves");
@@ -67,7 +77,14 @@ fn a_serving_plugin_is_denied_what_it_does_not_need() {
         .iter()
         .map(|(what, _, _)| service_table(what, &plugin, ""));
     let text = format!("[daemon]\n{}{}", good_service(), tables.collect::<String>());
-    let scene = Scene::of(Daemon::start("misbehaving-workers", &text));
+    denies(Scene::of(Daemon::start("misbehaving-workers", &text)));
+    let daemon = without_landlock(|| Daemon::start("misbehaving-no-landlock", &text));
+    let level = daemon.status()["services"]["open"]["sandbox"].clone();
+    assert_eq!(level, "seccomp, no landlock");
+    denies(Scene::of(daemon));
+}
+
+fn denies(scene: Scene) {
     for (what, answer, call) in ATTEMPTS {
         let mut peer = Peer::connect(scene.daemon.address(what, 0));
         peer.say(&format!("{what}\n"));
@@ -90,7 +107,43 @@ fn a_serving_plugin_is_denied_what_it_does_not_need() {
             }
         }
     }
-    scene.finish(&["worker died"]);
+    // One of them has shut its own listener.
+    scene.finish(&["worker died", "accept failed"]);
+}
+
+#[test]
+fn a_kernel_without_landlock_serves_nothing_that_requires_all_of_the_sandbox() {
+    let text = format!("[daemon]\nsandbox = \"required\"\n{}", good_service());
+    let daemon = without_landlock(|| Daemon::start("misbehaving-required", &text));
+    let status = daemon.wait_for("the service to fail", |status| {
+        status["services"]["good"]["failure"].is_string()
+    });
+    let failure = status["services"]["good"]["failure"].as_str();
+    let told = "the sandbox cannot be closed: landlock: not in this kernel\n  fix: use Linux 6.12 or newer";
+    assert!(
+        failure.is_some_and(|failure| failure.contains(told)),
+        "{status}"
+    );
+    assert_eq!(daemon.operate(&["status"]).status.code(), Some(7));
+    daemon.finish(&["the sandbox cannot be closed".to_owned()]);
+}
+
+/// What the daemon's own thread and its children see is a kernel that was built without it.
+fn without_landlock<T: Send>(start: impl FnOnce() -> T + Send) -> T {
+    let filter = SeccompFilter::new(
+        [(libc::SYS_landlock_create_ruleset, Vec::new())].into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::ENOSYS as u32),
+        std::env::consts::ARCH.try_into().expect("it is known"),
+    );
+    let program = BpfProgram::try_from(filter.expect("a filter")).expect("it fits");
+    thread::scope(|scope| {
+        let started = scope.spawn(|| {
+            apply_filter(&program).expect("closed");
+            start()
+        });
+        started.join().expect("no panic")
+    })
 }
 
 /// What is declared is granted, is shown, and is all that is granted.

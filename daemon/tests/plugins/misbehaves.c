@@ -15,6 +15,7 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static long opened(const char *path, int flags) {
@@ -55,6 +56,38 @@ static long code_in_a_file(void) {
   return done;
 }
 
+/* A listener that nobody listens at any more is a socket that may connect, by the way of TCP Fast Open. */
+static long connect_by_sending(void) {
+  struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(9)};
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  int listener = -1;
+  for (int fd = 3; fd < 64 && listener < 0; fd++) {
+    int listens = 0;
+    socklen_t length = sizeof listens;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 && listens) listener = fd;
+  }
+  shutdown(listener, SHUT_RDWR);
+  return sendto(listener, "x", 1, MSG_FASTOPEN, (const struct sockaddr *)&at, sizeof at);
+}
+
+/* Whoever a descriptor belongs to is signalled when it becomes ready. */
+static long signal_by_a_pipe(void) {
+  int ends[2];
+  if (pipe(ends) != 0) return 0;
+  long done = fcntl(ends[0], F_SETOWN, getppid());
+  if (done == 0) done = fcntl(ends[0], F_SETSIG, SIGKILL);
+  if (done == 0) done = fcntl(ends[0], F_SETFL, O_ASYNC | O_NONBLOCK);
+  if (done == 0) done = write(ends[1], "x", 1);
+  return done;
+}
+
+static long say_to_a_path(void) {
+  struct sockaddr_un at = {.sun_family = AF_UNIX, .sun_path = "/run/systemd/journal/socket"};
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) != 0) return -1;
+  return sendto(ends[0], "x", 1, 0, (const struct sockaddr *)&at, sizeof at);
+}
+
 static char *const nothing[] = {NULL};
 
 /* 0 if it worked, or errno. */
@@ -77,6 +110,9 @@ static int attempt(const char *what) {
   else if (!strcmp(what, "write")) done = opened("/etc/passwd", O_WRONLY);
   else if (!strcmp(what, "own")) done = opened("/usr/include/errno.h", O_RDONLY);
   else if (!strcmp(what, "fork")) done = fork();
+  else if (!strcmp(what, "fast_open")) done = connect_by_sending();
+  else if (!strcmp(what, "owner")) done = signal_by_a_pipe();
+  else if (!strcmp(what, "say_to_a_path")) done = say_to_a_path();
   else return ENOSYS;
   return done < 0 ? errno : 0;
 }

@@ -13,6 +13,7 @@ use crate::plan::LogLevel;
 fn plan(target: LogTarget) -> LogPlan {
     LogPlan {
         target,
+        facility: Facility::Local3,
         level: LogLevel::Info,
         format: LogFormat::Text,
     }
@@ -62,7 +63,7 @@ fn a_daemon_that_takes_no_more_costs_the_line_and_no_time() {
     assert!(taken > 0, "its queue takes some");
     let mut bytes = [0; 512];
     let length = daemon.recv(&mut bytes).expect("the first");
-    let expected = format!("<30>polyport[{}]: w: a line", std::process::id());
+    let expected = format!("<158>polyport[{}]: w: a line", std::process::id());
     assert_eq!(String::from_utf8_lossy(&bytes[..length]), expected);
     assert!(take(&outlet, "there is room again"));
 }

@@ -11,14 +11,17 @@ absolute path is taken as it is. A new file is put into service by `polyport rel
 has taken the place of another.";
 
 const TRUST: &str = "\
-The daemon takes a file only if it is regular, belongs to root or to the daemon's user, and can be \
-written by nobody else; the same holds for every folder above it, sticky ones excepted. It is copied into \
+The daemon takes a file only if it is regular, belongs to root, to the daemon's user or to the user of its \
+service, and can be written by nobody else; the same holds for every folder above it, sticky ones excepted. It is copied into \
 the state directory under a name made of its content, and the copy is what is tried and what serves: to \
-change the file does not change what runs.
+change the file does not change what runs. `services.*.sha256` pins the content; `polyport plugins verify` \
+says of each service's plugin whether its place is trusted and whether it is what is pinned, and runs none of its \
+code.
 
 A process of its own tries the plugin before it serves, and nothing but workers of its service run it \
 then. Both have no capability, no right to open, connect, bind, execute or signal beyond what the plugin has \
-declared, and lose these before the plugin's first session.";
+declared, and lose these before the plugin's first session. `polyport status` says how far each service's \
+workers are closed; `daemon.sandbox = \"log\"` tells what a plugin would have to declare.";
 
 const ENTRY: &str = "\
 The library exports one function, which returns a constant table. It imports nothing from the daemon. \
@@ -86,8 +89,14 @@ pub(super) fn page() -> String {
          polyport try ./finger.so --listen tcp://127.0.0.1:7079",
     );
     roff.see_also(
-        &[("polyport", 8), ("polyport.toml", 5), ("dlopen", 3)],
-        "How to write one is in writing-plugins.md.",
+        &[
+            ("polyport", 8),
+            ("polyport.toml", 5),
+            ("dlopen", 3),
+            ("seccomp", 2),
+            ("landlock", 7),
+        ],
+        "How to write one is in writing-plugins.md, what one may do in sandbox.md.",
     );
     roff.into_text()
 }

@@ -33,9 +33,17 @@ impl Roff {
     /// Blank lines in it begin new paragraphs.
     pub(super) fn paragraphs(&mut self, text: &str) {
         for paragraph in text.split("\n\n").filter(|text| !text.trim().is_empty()) {
-            self.text.push_str(".PP\n");
+            // A heading has begun one already.
+            if !self.is_below_heading() {
+                self.text.push_str(".PP\n");
+            }
             self.lines(paragraph);
         }
+    }
+
+    fn is_below_heading(&self) -> bool {
+        let last = self.text.lines().next_back().unwrap_or_default();
+        last.starts_with(".SH ") || last.starts_with(".SS ")
     }
 
     /// A term, and below it what it means.

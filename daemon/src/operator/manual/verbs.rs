@@ -118,7 +118,7 @@ pub(super) fn page() -> String {
         roff.term(path, text);
     }
     roff.see_also(
-        &[("polyport.toml", 5), ("polyport-plugins", 7), ("systemctl", 1)],
+        &[("polyport.toml", 5), ("polyport-plugins", 7), ("systemctl", 1), ("journalctl", 1)],
         "How to run it from day to day is in operations.md, beside the other documents of the package.",
     );
     roff.into_text()
@@ -141,15 +141,16 @@ fn count(command: &Command, shared: &mut Shared) {
 
 fn tell(roff: &mut Roff, verb: &Command, before: &str, shared: &Shared) {
     let name = format!("{before} {}", verb.get_name());
-    if verb.has_subcommands() {
-        for verb in visible(verb) {
-            tell(roff, verb, &name, shared);
-        }
-        // What it does without a word behind it.
-        if verb.is_subcommand_required_set() {
-            return;
-        }
+    // What it does without a word behind it comes first, if that is anything.
+    if !(verb.has_subcommands() && verb.is_subcommand_required_set()) {
+        tell_one(roff, verb, &name, shared);
     }
+    for verb in visible(verb) {
+        tell(roff, verb, &name, shared);
+    }
+}
+
+fn tell_one(roff: &mut Roff, verb: &Command, name: &str, shared: &Shared) {
     let positionals = verb.get_positionals();
     let usage: Vec<String> = positionals.map(|word| format!(" {word}")).collect();
     roff.subheading(&format!("{name}{} [OPTION...]", usage.concat()));
@@ -193,7 +194,7 @@ fn meaning(option: &Arg) -> String {
             .first()
             .filter(|it| !it.is_empty())
         {
-            text.push_str(&format!(" Default: {}.", value.to_string_lossy()));
+            text.push_str(&format!(" Default: `{}`.", value.to_string_lossy()));
         }
     }
     text

@@ -50,9 +50,43 @@ const OPTIONS_OF_PEERS: When = &[
     &[Equals(1, libc::IPPROTO_TCP as u64)],
     &[Equals(1, libc::IPPROTO_UDP as u64)],
 ];
-const UNIX_PAIR: When = &[&[Equals(0, libc::AF_UNIX as u64)]];
 /// Above it are flags.
 const SOCKET_KIND: u64 = 0xf;
+/// A pair of datagrams could be told to send to anybody's path (unix(7)).
+const UNIX_PAIR: When = &[
+    &[
+        Equals(0, libc::AF_UNIX as u64),
+        Masked(1, SOCKET_KIND, libc::SOCK_STREAM as u64),
+    ],
+    &[
+        Equals(0, libc::AF_UNIX as u64),
+        Masked(1, SOCKET_KIND, libc::SOCK_SEQPACKET as u64),
+    ],
+];
+/// With MSG_FASTOPEN to send is to connect (tcp(7)), and a listener that was shut can do that.
+const SENDTO_PLAIN: When = &[&[Lacks(3, libc::MSG_FASTOPEN as u64)]];
+const SENDMSG_PLAIN: When = &[&[Lacks(2, libc::MSG_FASTOPEN as u64)]];
+const SENDMMSG_PLAIN: When = &[&[Lacks(3, libc::MSG_FASTOPEN as u64)]];
+/// Not among them are those by which a descriptor signals whoever it is told to, and a lease, which
+/// holds up who opens the file.
+const FCNTL_OF_ITSELF: When = &[
+    &[Equals(1, libc::F_DUPFD as u64)],
+    &[Equals(1, libc::F_DUPFD_CLOEXEC as u64)],
+    &[Equals(1, libc::F_GETFD as u64)],
+    &[Equals(1, libc::F_SETFD as u64)],
+    &[Equals(1, libc::F_GETFL as u64)],
+    &[Equals(1, libc::F_SETFL as u64)],
+    &[Equals(1, libc::F_GETLK as u64)],
+    &[Equals(1, libc::F_SETLK as u64)],
+    &[Equals(1, libc::F_SETLKW as u64)],
+    &[Equals(1, libc::F_OFD_GETLK as u64)],
+    &[Equals(1, libc::F_OFD_SETLK as u64)],
+    &[Equals(1, libc::F_OFD_SETLKW as u64)],
+    &[Equals(1, libc::F_GETPIPE_SZ as u64)],
+    &[Equals(1, libc::F_SETPIPE_SZ as u64)],
+    &[Equals(1, libc::F_GET_SEALS as u64)],
+    &[Equals(1, libc::F_ADD_SEALS as u64)],
+];
 const PLAIN_SOCKET: When = &[
     &[
         Equals(0, libc::AF_INET as u64),
@@ -171,7 +205,7 @@ pub(super) const ALLOWED: &[Line] = lines! {
     Everybody SYS_close_range "gives descriptors back";
     Everybody SYS_dup "a descriptor twice";
     Everybody SYS_dup3 "a descriptor twice";
-    Everybody SYS_fcntl "flags and locks of a descriptor";
+    Everybody SYS_fcntl [FCNTL_OF_ITSELF] "flags and locks of a descriptor";
     Everybody SYS_flock "a lock on a file";
     Everybody SYS_ioctl [HARMLESS_IOCTL] "how much waits, and blocking or not";
     Everybody SYS_pipe2 "wake-ups within the process";
@@ -187,9 +221,9 @@ pub(super) const ALLOWED: &[Line] = lines! {
     Everybody SYS_recvfrom "input of a peer";
     Everybody SYS_recvmsg "input of a peer, and descriptors from the supervisor";
     Everybody SYS_recvmmsg "datagrams";
-    Everybody SYS_sendto "output to a peer";
-    Everybody SYS_sendmsg "output to a peer, and sessions to a successor";
-    Everybody SYS_sendmmsg "datagrams";
+    Everybody SYS_sendto [SENDTO_PLAIN] "output to a peer";
+    Everybody SYS_sendmsg [SENDMSG_PLAIN] "output to a peer, and sessions to a successor";
+    Everybody SYS_sendmmsg [SENDMMSG_PLAIN] "datagrams";
     Everybody SYS_shutdown "the end of a stream";
     Everybody SYS_getsockname "who a socket is";
     Everybody SYS_getpeername "who a peer is";

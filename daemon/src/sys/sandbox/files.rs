@@ -18,12 +18,7 @@ use super::Profile;
 use crate::plan::Needs;
 
 pub(super) fn close(needs: &Needs, profile: Profile, required: bool) -> Result<String, String> {
-    let level = if required {
-        CompatLevel::HardRequirement
-    } else {
-        CompatLevel::BestEffort
-    };
-    let status = ruleset(needs, profile, level).map_err(|error| error.to_string())?;
+    let status = ruleset(needs, profile).map_err(|error| error.to_string())?;
     let known = match status.landlock {
         LandlockStatus::Available { effective_abi, .. } => effective_abi as i32,
         LandlockStatus::NotEnabled => return Err("not enabled when this kernel started".into()),
@@ -31,18 +26,19 @@ pub(super) fn close(needs: &Needs, profile: Profile, required: bool) -> Result<S
     };
     match status.ruleset {
         RulesetStatus::FullyEnforced => Ok(format!("landlock {known}")),
+        RulesetStatus::PartiallyEnforced if required => Err(format!(
+            "this kernel knows a part of it only: {known} of {}",
+            KNOWN as i32
+        )),
         RulesetStatus::PartiallyEnforced => Ok(format!("landlock {known} (partly)")),
         RulesetStatus::NotEnforced => Err("nothing of it is enforced".into()),
     }
 }
 
-fn ruleset(
-    needs: &Needs,
-    profile: Profile,
-    level: CompatLevel,
-) -> Result<RestrictionStatus, RulesetError> {
-    // What Linux 6.12 offers; an older kernel enforces the part that it knows.
-    const KNOWN: ABI = ABI::V6;
+/// What Linux 6.12 offers; an older kernel enforces the part that it knows.
+const KNOWN: ABI = ABI::V6;
+
+fn ruleset(needs: &Needs, profile: Profile) -> Result<RestrictionStatus, RulesetError> {
     let connects = needs.connect && matches!(profile, Profile::Worker | Profile::Hub);
     let mut network = AccessNet::from_all(KNOWN);
     let mut scopes = Scope::from_all(KNOWN);
@@ -53,7 +49,7 @@ fn ruleset(
         scopes.remove(Scope::AbstractUnixSocket);
     }
     let mut rules = Ruleset::default()
-        .set_compatibility(level)
+        .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(KNOWN))?
         .handle_access(network)?
         .scope(scopes)?
@@ -87,7 +83,7 @@ fn grant(
     let access = if path.is_dir() {
         access
     } else {
-        access & AccessFs::from_file(ABI::V6)
+        access & AccessFs::from_file(KNOWN)
     };
     rules.add_rule(PathBeneath::new(fd, access))
 }

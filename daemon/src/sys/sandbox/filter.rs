@@ -2,7 +2,8 @@
 //!
 //! Several programs, because each has one answer besides "allow"; the strictest answer of them
 //! counts (seccomp(2)). The kernel remembers which calls all of them always allow, and does not run
-//! them for those.
+//! them for those. Of the rest only sending is made for every message, so each program knows at its
+//! first steps that it is not about that, and one is about nothing else.
 //!
 //! Invariant: a call that no line grants is not made.
 
@@ -59,7 +60,17 @@ pub(super) fn close(
         SeccompAction::KillProcess,
     )?);
     programs.push(compile(absent, SeccompAction::Allow, enosys)?);
-    programs.push(allow_list(needs, profile, refuse)?);
+    let (sending, other): (Vec<&Line>, Vec<&Line>) =
+        granted(needs, profile).partition(|line| SENDING.contains(&line.call));
+    let allowing = |lines: Vec<&'static Line>| {
+        let lines = table(lines.into_iter())?;
+        compile(lines, refuse.clone(), SeccompAction::Allow)
+    };
+    // After the last one no other can be applied.
+    programs.push(allowing(other)?);
+    let others = programs.into_iter().map(|p| judging(Judged::Other, p));
+    let mut programs = vec![judging(Judged::Sending, allowing(sending)?)];
+    programs.extend(others);
     programs.iter().try_for_each(|program| {
         match reach {
             Reach::Process => apply_filter_all_threads(program),
@@ -74,7 +85,8 @@ pub(super) fn close(
 pub(super) fn listen(needs: &Needs, profile: Profile) -> Result<OwnedFd, String> {
     // The compiler of programs has no word for this answer, so another one holds its place.
     const PLACE: u32 = 0x706f;
-    let mut program = allow_list(needs, profile, SeccompAction::Trace(PLACE))?;
+    let granted = table(granted(needs, profile))?;
+    let mut program = compile(granted, SeccompAction::Trace(PLACE), SeccompAction::Allow)?;
     let place = u32::from(SeccompAction::Trace(PLACE));
     for step in &mut program {
         let returns = u32::from(step.code) == libc::BPF_RET | libc::BPF_K;
@@ -116,15 +128,36 @@ fn install_listening(program: &mut BpfProgram) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-fn allow_list(
-    needs: &Needs,
-    profile: Profile,
-    refuse: SeccompAction,
-) -> Result<BpfProgram, String> {
-    let granted = ALLOWED
+fn granted(needs: &Needs, profile: Profile) -> impl Iterator<Item = &'static Line> {
+    ALLOWED
         .iter()
-        .filter(|line| line.to.is_granted(needs, profile));
-    compile(table(granted)?, refuse, SeccompAction::Allow)
+        .filter(move |line| line.to.is_granted(needs, profile))
+}
+
+/// Calls that are made for every message and cannot be allowed whatever their arguments.
+const SENDING: [libc::c_long; 3] = [libc::SYS_sendto, libc::SYS_sendmsg, libc::SYS_sendmmsg];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judged {
+    Sending,
+    Other,
+}
+
+/// What the program is not to judge it allows, before its first step. The program itself begins with
+/// the architecture: whose numbers mean something else is ended by the one that judges them.
+fn judging(judged: Judged, program: BpfProgram) -> BpfProgram {
+    let mut steps = vec![step(LOAD, 0, 0, NUMBER)];
+    for (left, call) in (0..SENDING.len() as u8).rev().zip(SENDING) {
+        // Over the calls that are left, to the answer behind them or over that too.
+        let (is, is_not) = match judged {
+            Judged::Sending => (left + 1, 0),
+            Judged::Other => (left, u8::from(left == 0)),
+        };
+        steps.push(step(IF_EQUAL, is, is_not, call as u32));
+    }
+    steps.push(step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW));
+    steps.extend(program);
+    steps
 }
 
 type Table = BTreeMap<i64, Vec<SeccompRule>>;
@@ -180,24 +213,32 @@ fn rule(tests: &[Test]) -> Result<SeccompRule, seccompiler::BackendError> {
 #[cfg(target_arch = "x86_64")]
 fn other_tables() -> [BpfProgram; 1] {
     const X32_SYSCALL_BIT: u32 = 0x4000_0000;
-    let step = |code: u32, jt, jf, k| sock_filter {
-        code: code as u16,
-        jt,
-        jf,
-        k,
-    };
     let at_least = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
-    let returns = libc::BPF_RET | libc::BPF_K;
     [vec![
-        // The number is the first word of seccomp_data (seccomp(2)).
-        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        step(LOAD, 0, 0, NUMBER),
         step(at_least, 0, 1, X32_SYSCALL_BIT),
-        step(returns, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
-        step(returns, 0, 0, libc::SECCOMP_RET_ALLOW),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
     ]]
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 fn other_tables() -> [BpfProgram; 0] {
     []
+}
+
+const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+const IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+/// The number of the call is the first word of seccomp_data (seccomp(2)).
+const NUMBER: u32 = 0;
+
+/// The jumps count steps after the next one (bpf(4)).
+fn step(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
+    sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    }
 }

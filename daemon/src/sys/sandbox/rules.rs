@@ -196,8 +196,24 @@ pub(super) const KILLED: &[Line] = lines! {
     Everybody SYS_ioperm "ports of the machine";
 };
 
+const OPENING_BY_MESSAGE: When = &[&[Test::Has(2, libc::MSG_FASTOPEN as u64)]];
+const OPENING: When = &[&[Test::Has(3, libc::MSG_FASTOPEN as u64)]];
+/// The same numbers on every architecture (fcntl(2)).
+const SIGNALLING: When = &[
+    &[Test::Equals(1, libc::F_SETOWN as u64)],
+    // F_SETOWN_EX, F_SETSIG
+    &[Test::Equals(1, 15)],
+    &[Test::Equals(1, 10)],
+];
+const OF_DATAGRAMS: When = &[&[Test::Masked(1, 0xf, libc::SOCK_DGRAM as u64)]];
+
 #[rustfmt::skip]
 pub(super) const REFUSED: &[Line] = lines! {
+    Everybody SYS_sendto [OPENING] "with MSG_FASTOPEN to send is to connect";
+    Everybody SYS_sendmsg [OPENING_BY_MESSAGE] "with MSG_FASTOPEN to send is to connect";
+    Everybody SYS_sendmmsg [OPENING] "with MSG_FASTOPEN to send is to connect";
+    Everybody SYS_fcntl [SIGNALLING] "a descriptor signals nobody else, and holds up nobody who opens a file";
+    Everybody SYS_socketpair [OF_DATAGRAMS] "datagrams could be sent to anybody's path";
     Everybody SYS_setuid "its identity was given up for good";
     Everybody SYS_setgid "its identity was given up for good";
     Everybody SYS_setreuid "its identity was given up for good";

@@ -208,6 +208,30 @@ fn a_need_grants_what_it_says_to_a_worker_and_no_more() {
     );
     let shared = attempt!(libc::SYS_shmget, 0, 4096, 0o600);
     let unknown = attempt!(900);
+    let open_to = attempt!(libc::SYS_sendto, -1, NULL, 0, libc::MSG_FASTOPEN, NULL, 0);
+    let open_msg = attempt!(libc::SYS_sendmsg, -1, NULL, libc::MSG_FASTOPEN);
+    let open_mmsg = attempt!(libc::SYS_sendmmsg, -1, NULL, 0, libc::MSG_FASTOPEN);
+    let send_to = attempt!(libc::SYS_sendto, -1, NULL, 0, libc::MSG_NOSIGNAL, NULL, 0);
+    let send_msg = attempt!(libc::SYS_sendmsg, -1, NULL, libc::MSG_NOSIGNAL);
+    let send_mmsg = attempt!(libc::SYS_sendmmsg, -1, NULL, 0, libc::MSG_NOSIGNAL);
+    let owner = attempt!(libc::SYS_fcntl, -1, libc::F_SETOWN, 1);
+    let lease = attempt!(libc::SYS_fcntl, -1, libc::F_SETLEASE, libc::F_RDLCK);
+    let flags = attempt!(libc::SYS_fcntl, -1, libc::F_GETFL);
+    let pair = attempt!(
+        libc::SYS_socketpair,
+        libc::AF_UNIX,
+        libc::SOCK_SEQPACKET,
+        0,
+        NULL
+    );
+    let datagrams = attempt!(
+        libc::SYS_socketpair,
+        libc::AF_UNIX,
+        libc::SOCK_DGRAM,
+        0,
+        NULL
+    );
+    let no_kind = attempt!(libc::SYS_socketpair, libc::AF_UNIX, libc::SOCK_RAW, 0, NULL);
     type Granted<'a> = (&'a str, fn() -> i64, &'a Needs, Profile, Outcome);
     let rows: &[Granted<'_>] = &[
         ("execve", execve, &exec, Worker, Errno(libc::EFAULT)),
@@ -251,6 +275,31 @@ fn a_need_grants_what_it_says_to_a_worker_and_no_more() {
         ("kill everybody", kill_all, &none, Worker, REFUSED),
         ("an option of packets", filter, &none, Worker, REFUSED),
         ("memory by a key", shared, &none, Worker, REFUSED),
+        ("send", send_to, &none, Worker, Errno(libc::EBADF)),
+        ("send", send_msg, &none, Worker, Errno(libc::EBADF)),
+        ("send", send_mmsg, &none, Worker, Errno(libc::EBADF)),
+        ("connect by sending", open_to, &none, Worker, REFUSED),
+        ("connect by sending", open_msg, &none, Probe, REFUSED),
+        (
+            "connect by sending",
+            open_mmsg,
+            &none,
+            Profile::Hub,
+            REFUSED,
+        ),
+        (
+            "a descriptor's flags",
+            flags,
+            &none,
+            Worker,
+            Errno(libc::EBADF),
+        ),
+        ("a descriptor's owner", owner, &none, Worker, REFUSED),
+        ("a descriptor's owner", owner, &exec, Worker, REFUSED),
+        ("a lease", lease, &writes, Worker, REFUSED),
+        ("a pair", pair, &none, Worker, Errno(libc::EFAULT)),
+        ("a pair of datagrams", datagrams, &none, Worker, REFUSED),
+        ("a pair of datagrams", no_kind, &none, Worker, REFUSED),
         ("a call of a later kernel", unknown, &none, Worker, REFUSED),
         ("getpid", attempt!(libc::SYS_getpid), &none, Probe, Allowed),
     ];
