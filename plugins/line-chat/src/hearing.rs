@@ -54,7 +54,7 @@ impl Chat {
                 if let (Ok(_), Some((room, said))) =
                     (&result, pending.as_ref().and_then(|it| it.line.as_ref()))
                 {
-                    self.record.note(cx, room, said, unix_ms());
+                    self.record.note(cx, room, said);
                 }
                 if let Some(Pending {
                     line: Some(_),
@@ -208,7 +208,7 @@ impl Chat {
             .flatten()
             .find(|it| it.session == session);
         if let Some(member) = member
-            && !member.ignores(&entry.folded)
+            && !entry.is_ignored_by(member)
         {
             let mut form = member.form;
             if form.times == crate::format::Times::Off {

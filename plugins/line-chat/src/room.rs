@@ -25,18 +25,14 @@ pub(crate) struct Entry {
     pub(crate) sequence: u64,
     pub(crate) time_ms: u64,
     pub(crate) said: Said,
-    /// Its speaker, folded.
-    pub(crate) folded: String,
 }
 
 impl Entry {
     pub(crate) fn new(sequence: u64, time_ms: u64, said: Said) -> Entry {
-        let folded = names::fold(&said.nick);
         Entry {
             sequence,
             time_ms,
             said,
-            folded,
         }
     }
 
@@ -45,15 +41,20 @@ impl Entry {
             kind: self.said.kind,
             room,
             sequence: self.sequence,
-            nick: &self.said.nick,
-            text: &self.said.text,
+            nick: self.said.nick(),
+            text: self.said.text(),
         };
         line(notice, form, with_room, self.time_ms)
     }
 
     /// Whether this member is to see it.
     pub(crate) fn is_for(&self, member: &Member) -> bool {
-        (member.echo || self.said.from != *member.id) && !member.ignores(&self.folded)
+        (member.echo || self.said.from() != &*member.id) && !self.is_ignored_by(member)
+    }
+
+    pub(crate) fn is_ignored_by(&self, member: &Member) -> bool {
+        // Nearly nobody ignores anybody.
+        !member.ignored.is_empty() && member.ignores(&names::fold(self.said.nick()))
     }
 }
 
