@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::deadlines::{Deadlines, What};
 use super::desk::{Ask, Piece};
 use super::lists::Lists;
-use super::output::{Spares, Splices, take_whole};
+use super::output::{Lines, Spares, Splices, take_whole};
 use super::session::{Closing, End, Protocol, Token};
 use super::streams::Streams;
 
@@ -34,6 +34,7 @@ impl<P: Protocol> Streams<P> {
             to: self.lent_to.filter(|lent_to| callee == Some(*lent_to)),
             buffer: &self.buffer,
             copied: desk.bytes(),
+            lines: desk.said_to_several().then(Lines::default),
             splices: &mut self.splices,
             spares: &mut self.spares,
         };
@@ -90,6 +91,8 @@ struct Lending<'a> {
     to: Option<Token>,
     buffer: &'a [u8],
     copied: &'a [u8],
+    /// If the same was said to several.
+    lines: Option<Lines>,
     splices: &'a mut Splices,
     spares: &'a mut Spares,
 }
@@ -175,12 +178,19 @@ fn write<S>(
         to,
         buffer,
         copied,
+        lines,
         splices,
         spares,
         whole: _,
     } = lending;
     let output = &mut connection.output;
     match piece {
+        Piece::Copied(range)
+            if *to != Some(session)
+                && let Some(lines) = lines =>
+        {
+            output.push_line(copied, range, lines, spares);
+        }
         Piece::Copied(range) => output.push(&copied[range.clone()], spares),
         Piece::Lent(range) if *to == Some(session) => {
             output.splice(range.clone(), buffer, splices, spares);

@@ -331,7 +331,7 @@ impl Chat {
         let Some(ban) = self.rules.banned(folded, ip, now_ms) else {
             return false;
         };
-        let left = clock::lasted(ban.until_ms - now_ms);
+        let left = clock::left(ban.until_ms - now_ms);
         let text = format!("you are banned for another {left}: {}", ban.why);
         self.tell(cx, seat, "error", &text);
         self.leave(cx, seat, "banned");

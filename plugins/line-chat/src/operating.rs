@@ -131,7 +131,7 @@ impl Chat {
     fn list_bans(&mut self, cx: &mut Context, seat: u32) {
         let now_ms = unix_ms();
         self.rules.expire(now_ms);
-        let left = |until_ms: u64| clock::lasted(until_ms.saturating_sub(now_ms));
+        let left = |until_ms: u64| clock::left(until_ms.saturating_sub(now_ms));
         let mut rows: Vec<String> = self
             .rules
             .bans()
@@ -168,7 +168,7 @@ impl Chat {
             Order::Ban { .. } => self.send_banned_away(cx),
             Order::Mute { nick, until_ms } => {
                 if let Some(&seat) = self.nicks.get(nick) {
-                    let left = clock::lasted(until_ms.saturating_sub(unix_ms()));
+                    let left = clock::left(until_ms.saturating_sub(unix_ms()));
                     self.tell(cx, seat, "notice", &format!("you are muted for {left}"));
                 }
             }

@@ -133,7 +133,7 @@ fn each_line_is_answered() {
         ("/kick rob", "-- that is for operators"), ("/op wrong", "-- that is no operator's password"),
         ("/op correct horse", "you are an operator"), ("/help", "/ban NICK"),
         ("/kick eve", "-- there is no eve here"), ("/ban eve 1h rude", "done"), ("/bans", "eve is banned by Rob for"),
-        ("/unban eve", "done"), ("/bans", "nobody is banned"), ("/mute rob 5m", "-- you are muted for"),
+        ("/unban eve", "done"), ("/bans", "nobody is banned"), ("/mute rob 5m", "-- you are muted for 5m"),
         ("hello", "-- you are muted: nobody hears you"), ("/unmute rob", "-- you may speak again"),
         ("/lock den key", "done"), ("/limit den 3", "done"), ("/unlock den", "done"), ("/announce soon", "-- Rob announces: soon"),
         ("/limit den", "-- /limit ROOM COUNT"),

@@ -30,7 +30,7 @@ pub(in crate::engine) fn take_whole<S>(
     let session = only_writer(desk)?;
     let connection = connections.get_mut(session)?;
     let output = &mut connection.output;
-    let is_unused = output.queue.capacity() == 0 && output.ranges.is_none();
+    let is_unused = output.is_bare();
     let fits = desk.bytes.capacity() <= 2 * length;
     if !is_unused || !fits || !connection.accepts_writes() {
         return None;
