@@ -69,12 +69,18 @@ impl Chat {
                     cx.add(outcome, 1);
                     cx.record(self.counts.bus_ms, now_ms(cx).saturating_sub(*said_ms));
                 }
-                if result.is_err()
-                    && let Some(pending) = pending
+                if let Some(pending) = pending
                     && let Some(session) = pending.session
                     && let Some(seat) = self.seat_of(pending.seat, session)
                 {
-                    self.tell(cx, seat, "error", "not sent: there are too many rooms");
+                    match result {
+                        Err(_) => {
+                            self.tell(cx, seat, "error", "not sent: there are too many rooms")
+                        }
+                        // It has been obeyed here, and whoever comes anywhere finds it.
+                        Ok(_) if pending.is_order => self.tell(cx, seat, "reply", "done"),
+                        Ok(_) => {}
+                    }
                 }
             }
             Event::Lease {

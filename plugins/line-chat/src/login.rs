@@ -9,6 +9,7 @@ use polyport_plugin::prelude::*;
 use crate::command::{self, Command};
 use crate::format::Notice;
 use crate::member::{Stage, Wanted, secret};
+use crate::operating::because;
 use crate::presence::{PREFIX, Person};
 use crate::{
     Chat, GHOSTS_MAX, Ghost, RESUME_MS, clock, is_away, json, names, now_ms, telling, unix_ms,
@@ -332,7 +333,8 @@ impl Chat {
             return false;
         };
         let left = clock::left(ban.until_ms - now_ms);
-        let text = format!("you are banned for another {left}: {}", ban.why);
+        let what = format!("you are banned for another {left}");
+        let text = because(&what, &ban.why);
         self.tell(cx, seat, "error", &text);
         self.leave(cx, seat, "banned");
         true

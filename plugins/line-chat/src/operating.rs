@@ -36,7 +36,6 @@ impl Chat {
                     format_args!("an operator of the chat orders {order:?}"),
                 );
                 self.give(cx, seat, &order);
-                self.tell(cx, seat, "reply", "done");
             }
             Ok(None) => self.list_bans(cx, seat),
             Err(why) => self.tell(cx, seat, "error", &why),
@@ -116,6 +115,7 @@ impl Chat {
                         line: None,
                         number,
                         said_ms: now_ms(cx),
+                        is_order: !matches!(order, Order::Topic { .. }),
                     },
                 );
             }
@@ -137,10 +137,9 @@ impl Chat {
             .bans()
             .map(|(whom, ban)| {
                 format!(
-                    "{whom} is banned by {} for {}: {}",
+                    "{whom} is banned by {} for {}",
                     ban.by,
-                    left(ban.until_ms),
-                    ban.why
+                    because(&left(ban.until_ms), &ban.why)
                 )
             })
             .collect();
@@ -205,12 +204,16 @@ impl Chat {
     }
 
     fn send_away(&mut self, cx: &mut Context, seat: u32, what: &str, why: &str) {
-        let reason = if why.is_empty() {
-            what.to_owned()
-        } else {
-            format!("{what}: {why}")
-        };
+        let reason = because(what, why);
         self.tell(cx, seat, "notice", &format!("you were {reason}"));
         self.leave(cx, seat, &reason);
+    }
+}
+
+/// What happens, and why, if that was said.
+pub(crate) fn because(what: &str, why: &str) -> String {
+    match why {
+        "" => what.to_owned(),
+        why => format!("{what}: {why}"),
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Pending {
     pub(crate) line: Option<(Rc<str>, Said)>,
     pub(crate) number: u64,
     pub(crate) said_ms: u64,
+    /// Of an operator, who is told once it is done.
+    pub(crate) is_order: bool,
 }
 
 #[derive(Debug)]
