@@ -49,9 +49,11 @@ impl Entry {
 
     /// Whether this member is to see it.
     pub(crate) fn is_for(&self, member: &Member) -> bool {
-        (member.echo || self.said.from() != &*member.id) && !self.is_ignored_by(member)
+        let is_heard = member.echo || *self.said.from() != *member.id;
+        is_heard && !self.is_ignored_by(member)
     }
 
+    #[inline]
     pub(crate) fn is_ignored_by(&self, member: &Member) -> bool {
         // Nearly nobody ignores anybody.
         !member.ignored.is_empty() && member.ignores(&names::fold(self.said.nick()))
@@ -111,11 +113,13 @@ impl Room {
         counted: bool,
     ) {
         let mut made: [Option<String>; FORMS] = [const { None }; FORMS];
+        let from = entry.said.from();
         for number in &self.members {
             let Some(member) = members.get_mut(*number as usize).and_then(Option::as_mut) else {
                 continue;
             };
-            let wanted = entry.is_for(member);
+            let is_heard = member.echo || *from != *member.id;
+            let wanted = is_heard && !entry.is_ignored_by(member);
             let current = member.current;
             let Some(at) = member
                 .stays
