@@ -12,6 +12,7 @@ use crate::calls;
 use crate::datagrams::{self, Flows};
 use crate::fetcher::{Fetcher, Page};
 use crate::generator::{self, Load};
+use crate::lines;
 use crate::process;
 use crate::servers::Server;
 use crate::tally::Tally;
@@ -95,6 +96,13 @@ const fn datagrams(
     }
 }
 
+impl Workload {
+    /// Whether a server that echoes lines can answer it.
+    pub(crate) fn is_of_lines(&self) -> bool {
+        matches!(self.requests, Requests::Streams(load) if lines::are_lines(load.bytes))
+    }
+}
+
 /// How long and how often.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
@@ -118,14 +126,14 @@ pub(crate) struct Turn {
 /// Turns of all rounds by server, in the order of the servers.
 pub(crate) fn compare(
     requests: Requests,
-    servers: &[Server],
+    servers: &[&Server],
     pace: Pace,
 ) -> io::Result<Vec<Vec<Turn>>> {
     let mut turns: Vec<Vec<Turn>> = servers.iter().map(|_| Vec::new()).collect();
     for round in 0..pace.rounds {
         for nth in 0..servers.len() {
             let whose = (round + nth) % servers.len();
-            turns[whose].push(turn(requests, &servers[whose], pace)?);
+            turns[whose].push(turn(requests, servers[whose], pace)?);
         }
     }
     Ok(turns)

@@ -20,7 +20,8 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 
-use crate::tally::{PATTERN_PERIOD, Tally, only_on_loopback, pattern};
+use crate::lines::Requests;
+use crate::tally::{Tally, only_on_loopback};
 
 const EVENTS_MAX: usize = 1024;
 const READ_BYTES: usize = 64 * 1024;
@@ -45,7 +46,7 @@ pub(crate) struct Generator {
     seats: Vec<Option<Seat>>,
     /// Connections made so far.
     connects: usize,
-    pattern: Box<[u8]>,
+    requests: Requests,
     buffer: Box<[u8]>,
 }
 
@@ -73,7 +74,7 @@ impl Generator {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             seats: Vec::with_capacity(load.connections),
             connects: 0,
-            pattern: pattern(load.bytes * load.pipelined),
+            requests: Requests::of(load.bytes, load.bytes * load.pipelined),
             buffer: vec![0; READ_BYTES].into_boxed_slice(),
         };
         for nth in 0..load.connections {
@@ -114,7 +115,7 @@ impl Generator {
         let Some(seat) = &mut self.seats[nth] else {
             return Ok(());
         };
-        let burst = &self.pattern[seat.from..seat.from + length];
+        let burst = self.requests.burst(seat.from, length);
         let step = match seat.send(burst) {
             Step::Waiting if events.intersects(!EpollFlags::EPOLLOUT) => {
                 seat.receive(burst, &mut self.buffer)
@@ -128,8 +129,8 @@ impl Generator {
                 tally.requests += self.load.pipelined as u64;
                 tally.took(now.duration_since(seat.since));
                 if !self.load.churn {
-                    seat.begin((seat.from + length + 1) % PATTERN_PERIOD, now);
-                    let burst = &self.pattern[seat.from..seat.from + length];
+                    seat.begin(self.requests.next(seat.from + length), now);
+                    let burst = self.requests.burst(seat.from, length);
                     if let Step::Broken(why) = seat.send(burst) {
                         tally.fail(why);
                         self.seats[nth] = None;
@@ -173,7 +174,7 @@ impl Generator {
             answered: 0,
             since,
         };
-        seat.begin(self.connects * 7919 % PATTERN_PERIOD, since);
+        seat.begin(self.requests.first(self.connects), since);
         Ok(seat)
     }
 }

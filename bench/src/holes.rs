@@ -141,7 +141,8 @@ fn compare(workloads: &[&Workload], before: Option<&Path>, pace: Pace) -> io::Re
     );
     for workload in workloads {
         eprintln!("{} ...", workload.title);
-        let turns = comparison::compare(workload.requests, &servers, pace)?;
+        let turns =
+            comparison::compare(workload.requests, &servers.iter().collect::<Vec<_>>(), pace)?;
         for (server, own) in servers.iter().zip(&turns) {
             println!("{}", row(workload, server, own, &servers, &turns));
         }

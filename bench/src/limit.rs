@@ -14,7 +14,10 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
+use nix::sys::socket::{
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrIn, bind, listen, recv, send,
+    setsockopt, socket, sockopt,
+};
 
 const EVENTS_MAX: usize = 1024;
 const READ_BYTES: usize = 64 * 1024;
@@ -23,6 +26,22 @@ struct Connection {
     socket: TcpStream,
     /// Read but not yet taken back by the peer; empty unless a send was cut short.
     owed: Vec<u8>,
+}
+
+/// Two listeners on one port, between which the kernel divides those who connect.
+pub(crate) fn pair() -> io::Result<[TcpListener; 2]> {
+    let first = sharing(0)?;
+    let second = sharing(first.local_addr()?.port())?;
+    Ok([first, second])
+}
+
+fn sharing(port: u16) -> io::Result<TcpListener> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+    setsockopt(&socket, sockopt::ReusePort, &true)?;
+    bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, port))?;
+    listen(&socket, Backlog::MAXALLOWABLE)?;
+    Ok(socket.into())
 }
 
 /// Echoes until the event queue fails or the process ends.

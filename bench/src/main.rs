@@ -23,6 +23,7 @@ mod holes;
 mod idle;
 mod life;
 mod limit;
+mod lines;
 mod operating;
 mod peers;
 mod process;
@@ -32,6 +33,7 @@ mod servers;
 mod spread;
 mod table;
 mod tally;
+mod tokio_echo;
 
 use std::env;
 use std::fs;
@@ -167,9 +169,28 @@ fn serve_limit(arguments: &[String]) -> io::Result<()> {
         println!("{}", listener.local_addr()?.port());
         match gopher_limit::serve(&listener, Path::new(root))? {}
     }
+    match arguments {
+        [word] if word == servers::TOKIO_STREAMS_WORD => {
+            let listener = TcpListener::bind("127.0.0.1:0")?;
+            println!("{}", listener.local_addr()?.port());
+            match tokio_echo::serve_streams(listener)? {}
+        }
+        [word] if word == servers::TOKIO_DATAGRAMS_WORD => {
+            let socket = UdpSocket::bind("127.0.0.1:0")?;
+            println!("{}", socket.local_addr()?.port());
+            match tokio_echo::serve_datagrams(socket)? {}
+        }
+        _ => {}
+    }
     let asked = |kind: &Limit| arguments == [kind.word()];
     let kind = Limit::ALL.into_iter().find(asked);
     let kind = kind.ok_or_else(|| io::Error::other("there is no such limit"))?;
+    if kind == Limit::Pair {
+        let [first, second] = limit::pair()?;
+        println!("{}", first.local_addr()?.port());
+        thread::spawn(move || limit::serve(&second));
+        match limit::serve(&first)? {}
+    }
     if matches!(kind, Limit::Streams | Limit::Rooms) {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         println!("{}", listener.local_addr()?.port());

@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::servers::{Directory, Server};
+use crate::servers::{Directory, Server, TOKIO_DATAGRAMS_WORD, TOKIO_STREAMS_WORD};
 
 /// Connections queue up in every server alike, and no handler costs more than it must.
 const PYTHON_STREAMS: &str = "\
@@ -61,6 +61,56 @@ service echo
 }
 ";
 
+/// Its proxying cannot answer; a service in its own Lua can, a line at a time.
+const HAPROXY_LUA: &str = "\
+core.register_service('echo', 'tcp', function(applet)
+    local line = applet:getline()
+    while line ~= nil and #line > 0 do
+        applet:send(line)
+        line = applet:getline()
+    end
+end)
+";
+
+const HAPROXY: &str = "\
+global
+    maxconn 4000
+    nbthread 1
+    lua-load LUA
+    tune.lua.session-timeout 0
+    tune.lua.service-timeout 0
+defaults
+    mode tcp
+    timeout client 1h
+    timeout server 1h
+    timeout connect 1s
+frontend echo
+    bind 127.0.0.1:PORT backlog 4096
+    tcp-request content use-service lua.echo
+";
+
+/// A thread for each connection that is being answered, as the event module has them.
+const APACHE: &str = "\
+ServerRoot DIRECTORY
+ServerName localhost
+PidFile DIRECTORY/pid
+DefaultRuntimeDir DIRECTORY
+Mutex sem
+ErrorLog /dev/null
+LoadModule mpm_event_module MODULES/mod_mpm_event.so
+LoadModule echo_module MODULES/mod_echo.so
+ServerLimit 1
+StartServers 1
+ThreadLimit 2048
+ThreadsPerChild 2048
+MaxRequestWorkers 2048
+ListenBacklog 4096
+Timeout 3600
+Listen 127.0.0.1:PORT
+ProtocolEcho On
+";
+const APACHE_MODULES: &str = "/usr/lib/apache2/modules";
+
 /// What there is of a kind, and a sentence for each that is left out.
 #[derive(Default)]
 pub(crate) struct Peers {
@@ -71,32 +121,39 @@ pub(crate) struct Peers {
 impl Peers {
     pub(crate) fn for_streams() -> Peers {
         let mut peers = Peers::default();
-        peers.take("python3", || python("Python threads", PYTHON_STREAMS));
-        peers.take("socat", socat);
-        peers.take("ncat", ncat);
-        peers.take("xinetd", xinetd);
-        peers.leave_out("haproxy echoes only by a script in Lua, which is not the peer's own work");
-        peers.leave_out("apache2: its mod_echo answers lines, and not those of 16 KiB");
-        peers.leave_out("tokio would put its packages into the daemon's lock file");
+        peers.take("python3", "python3", || {
+            python("Python threads", PYTHON_STREAMS)
+        });
+        peers.take("socat", "socat", socat);
+        peers.take("ncat", "ncat", ncat);
+        peers.take("xinetd", "xinetd", xinetd);
+        peers.take("haproxy", "haproxy", haproxy);
+        peers.take("apache2", "apache2-bin", apache);
+        peers.start("tokio", || Server::by_tokio(TOKIO_STREAMS_WORD));
         peers
     }
 
     pub(crate) fn for_datagrams() -> Peers {
         let mut peers = Peers::default();
-        peers.take("python3", || python("Python", PYTHON_DATAGRAMS));
+        peers.take("python3", "python3", || python("Python", PYTHON_DATAGRAMS));
+        peers.start("tokio", || Server::by_tokio(TOKIO_DATAGRAMS_WORD));
         peers
             .leave_out("xinetd loses datagrams of a window, so that its figures would say nothing");
         peers.leave_out("socat and ncat start a process for each flow or datagram");
         peers
     }
 
-    fn take(&mut self, program: &str, start: impl FnOnce() -> io::Result<Server>) {
-        if !is_installed(program) {
-            return self.leave_out(&format!("{program}: the Debian package {program} has it"));
+    fn take(&mut self, program: &str, package: &str, start: impl FnOnce() -> io::Result<Server>) {
+        match is_installed(program) {
+            true => self.start(program, start),
+            false => self.leave_out(&format!("{program}: the Debian package {package} has it")),
         }
+    }
+
+    fn start(&mut self, name: &str, start: impl FnOnce() -> io::Result<Server>) {
         match start() {
             Ok(server) => self.servers.push(server),
-            Err(error) => self.leave_out(&format!("{program}: {error}")),
+            Err(error) => self.leave_out(&format!("{name}: {error}")),
         }
     }
 
@@ -136,6 +193,40 @@ fn ncat() -> io::Result<Server> {
         command.arg(port.to_string());
         command
     })
+}
+
+fn haproxy() -> io::Result<Server> {
+    let directory = Directory::new("haproxy")?;
+    let (file, lua) = (
+        directory.path().join("haproxy.cfg"),
+        directory.path().join("echo.lua"),
+    );
+    fs::write(&lua, HAPROXY_LUA)?;
+    let mut server = Server::on_free_port("haproxy", |port| {
+        let text = HAPROXY.replace("LUA", &lua.to_string_lossy());
+        // Without the file it does not start, which is noticed.
+        let _ = fs::write(&file, text.replace("PORT", &port.to_string()));
+        let mut command = Command::new("/usr/sbin/haproxy");
+        command.arg("-db").arg("-f").arg(&file);
+        command
+    })?;
+    (server.directory, server.wants_lines) = (Some(directory), true);
+    Ok(server)
+}
+
+fn apache() -> io::Result<Server> {
+    let directory = Directory::new("apache2")?;
+    let file = directory.path().join("apache2.conf");
+    let mut server = Server::on_free_port("apache2", |port| {
+        let text = APACHE.replace("DIRECTORY", &directory.path().to_string_lossy());
+        let text = text.replace("MODULES", APACHE_MODULES);
+        let _ = fs::write(&file, text.replace("PORT", &port.to_string()));
+        let mut command = Command::new("/usr/sbin/apache2");
+        command.arg("-DFOREGROUND").arg("-f").arg(&file);
+        command
+    })?;
+    (server.directory, server.wants_lines) = (Some(directory), true);
+    Ok(server)
 }
 
 /// Its own echo, not a program that it starts.

@@ -26,6 +26,9 @@ pub(crate) const ALL_CORES: &[usize] = &[0, GENERATOR_CORE];
 pub(crate) const LIMIT_VERB: &str = "serve-limit";
 /// Which limit it is then: that of gopher; a folder follows.
 pub(crate) const HOLE_WORD: &str = "hole";
+/// What makes it a peer: an echo by tokio.
+pub(crate) const TOKIO_STREAMS_WORD: &str = "tokio-streams";
+pub(crate) const TOKIO_DATAGRAMS_WORD: &str = "tokio-datagrams";
 /// No start and no end takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(2);
@@ -34,14 +37,17 @@ const PAUSE: Duration = Duration::from_millis(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     Streams,
+    /// Two of them, each a thread with a listener of its own on the same port, on all cores.
+    Pair,
     Datagrams,
     Segments,
     Rooms,
 }
 
 impl Limit {
-    pub(crate) const ALL: [Limit; 4] = [
+    pub(crate) const ALL: [Limit; 5] = [
         Limit::Streams,
+        Limit::Pair,
         Limit::Datagrams,
         Limit::Segments,
         Limit::Rooms,
@@ -50,6 +56,7 @@ impl Limit {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Limit::Streams => "streams",
+            Limit::Pair => "pair",
             Limit::Datagrams => "datagrams",
             Limit::Segments => "segments",
             Limit::Rooms => "rooms",
@@ -62,6 +69,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddrV4,
     /// It is asked by HTTP.
     pub(crate) is_web: bool,
+    /// It echoes a line once all of it is there, and nothing else.
+    pub(crate) wants_lines: bool,
     child: Child,
     /// Kept open, as writing to a closed one would end the server.
     _said: Option<BufReader<ChildStdout>>,
@@ -74,7 +83,11 @@ impl Server {
     pub(crate) fn limit(name: &'static str, kind: Limit) -> io::Result<Server> {
         let mut command = Command::new(env::current_exe()?);
         command.args([LIMIT_VERB, kind.word()]);
-        Server::saying_its_port(name, command)
+        let cores = match kind {
+            Limit::Pair => ALL_CORES,
+            _ => SERVERS_CORES,
+        };
+        Server::saying(name, command, cores, port_of_loopback)
     }
 
     /// This program, as the limit of gopher, with this folder.
@@ -82,6 +95,13 @@ impl Server {
         let mut command = Command::new(env::current_exe()?);
         command.args([LIMIT_VERB, HOLE_WORD]).arg(root);
         Server::saying_its_port(name, command)
+    }
+
+    /// This program, as a peer.
+    pub(crate) fn by_tokio(word: &str) -> io::Result<Server> {
+        let mut command = Command::new(env::current_exe()?);
+        command.args([LIMIT_VERB, word]);
+        Server::saying_its_port("tokio", command)
     }
 
     /// Starts what `command` makes of a port that was free a moment ago, and waits until it listens.
@@ -97,6 +117,7 @@ impl Server {
             name,
             address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, free.port()),
             is_web: false,
+            wants_lines: false,
             child: spawn(&mut command, SERVERS_CORES)?,
             _said: None,
             directory: None,
@@ -118,6 +139,7 @@ impl Server {
             name,
             address: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
             is_web: false,
+            wants_lines: false,
             child,
             _said: None,
             directory: None,
@@ -134,10 +156,7 @@ impl Server {
     }
 
     pub(crate) fn saying_its_port(name: &'static str, command: Command) -> io::Result<Server> {
-        Server::saying(name, command, SERVERS_CORES, |line| {
-            let port = line.parse().ok()?;
-            Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
-        })
+        Server::saying(name, command, SERVERS_CORES, port_of_loopback)
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -155,6 +174,11 @@ impl Drop for Server {
             let _ = self.child.wait();
         }
     }
+}
+
+fn port_of_loopback(line: &str) -> Option<SocketAddrV4> {
+    let port = line.parse().ok()?;
+    Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
 }
 
 fn spawn(command: &mut Command, cores: &[usize]) -> io::Result<Child> {

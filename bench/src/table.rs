@@ -59,6 +59,7 @@ pub(crate) fn streams(
         daemon::start("Polyport", life::ONE)?,
         daemon::start("Polyport, 2 workers", TWO)?,
         daemon::start_on_all_cores("Polyport, 2 workers, 2 cores", TWO)?,
+        Server::limit("limit, 2 threads, 2 cores", Limit::Pair)?,
     ];
     servers.extend(company.another_build(life::ONE)?);
     let peers = company.peers(Peers::for_streams);
@@ -123,8 +124,10 @@ fn compare(
     let mut notes = Vec::new();
     for workload in workloads {
         eprintln!("{} ...", workload.title);
-        let turns = comparison::compare(workload.requests, servers, pace)?;
-        for (server, of_server) in servers.iter().zip(&turns) {
+        let fits = |server: &&Server| workload.is_of_lines() || !server.wants_lines;
+        let servers: Vec<&Server> = servers.iter().filter(fits).collect();
+        let turns = comparison::compare(workload.requests, &servers, pace)?;
+        for (server, of_server) in servers.into_iter().zip(&turns) {
             let calls = match &uncounted {
                 None => count_calls(workload, server, pace),
                 Some(_) => None,

@@ -10,9 +10,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use folder::Folder;
-use polyport::engine::desk::{Ask, Piece};
+use polyport::engine::desk::Ask;
+use polyport::engine::piece::Piece;
+use polyport::engine::protocol::Protocol;
 use polyport::engine::replies::{Flow, FlowPeer};
-use polyport::engine::session::{Closing, DatagramFacts, End, Facts, Fed, Party, Protocol, Token};
+use polyport::engine::session::{Closing, DatagramFacts, End, Facts, Fed, Party, Token};
 use polyport::plan::{LogLevel, Needs};
 use polyport::plugin_host::{Admitted, Instance, InstanceFacts, LoadError, Surroundings};
 use polyport::scoreboard::{BYTES, Callback, Counter, Scoreboard};

@@ -9,11 +9,13 @@ mod folder;
 use std::collections::BTreeMap;
 
 use folder::Folder;
-use polyport::engine::desk::{Ask, Piece};
+use polyport::engine::desk::Ask;
 use polyport::engine::handler::{ByteStream, Halt, JobEnd};
 use polyport::engine::outbox::SENDS_MAX;
+use polyport::engine::piece::Piece;
+use polyport::engine::protocol::Protocol;
 use polyport::engine::replies::{Flow, FlowPeer};
-use polyport::engine::session::{DatagramFacts, End, Facts, Party, Protocol, Token};
+use polyport::engine::session::{DatagramFacts, End, Facts, Party, Token};
 use polyport::plan::LogLevel;
 use polyport::plugin_host::{Instance, InstanceFacts, Surroundings};
 use polyport::scoreboard::{BYTES, Scoreboard};

@@ -7,11 +7,18 @@
 
 use super::connection::Connection;
 use super::deadlines::{Deadlines, What};
-use super::desk::{Ask, Piece};
+use super::desk::Ask;
+use super::lines::Lines;
 use super::lists::Lists;
-use super::output::{Lines, Spares, Splices, take_whole};
-use super::session::{Closing, End, Protocol, Token};
+use super::output::{Spares, Splices};
+use super::piece::Piece;
+use super::protocol::Protocol;
+use super::session::{Closing, End, Token};
 use super::streams::Streams;
+
+mod whole;
+
+use whole::take_whole;
 
 impl<P: Protocol> Streams<P> {
     /// Carries out what was asked for during the last call, which was one about `callee`'s session.

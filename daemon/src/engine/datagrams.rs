@@ -6,7 +6,8 @@
 //! Invariant: nothing is lent outside the call that it is lent for.
 
 use super::outbox::Outbox;
-use super::session::{DatagramFacts, Protocol};
+use super::protocol::Protocol;
+use super::session::DatagramFacts;
 use super::streams::Streams;
 
 impl<P: Protocol> Streams<P> {

@@ -8,14 +8,13 @@
 //! Invariant: `ledger` holds exactly the sessions that are open; what an ask names was alive when
 //! it was taken.
 
-use std::ops::Range;
-
 use slotmap::SlotMap;
 
 use super::files::{FILE_RANGES_MAX, FileRange, HeldFile, Ranges};
 use super::handler::{Errand, Job, JobEnd, JobToken};
 use super::outbox::Outbox;
 use super::output::Output;
+use super::piece::Piece;
 use super::roll::Beside;
 use super::session::{Closing, TimerToken, Token};
 
@@ -79,27 +78,6 @@ pub enum Ask {
     },
 }
 
-/// Where the bytes of a write are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// In the lent input.
-    Lent(Range<usize>),
-    /// In the desk's own bytes.
-    Copied(Range<usize>),
-}
-
-impl Piece {
-    pub fn len(&self) -> usize {
-        match self {
-            Piece::Lent(range) | Piece::Copied(range) => range.len(),
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
 /// What the desk must know of a session to answer a write.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -124,7 +102,7 @@ pub struct Desk {
     output_bytes_max: usize,
     timers: SlotMap<TimerToken, u64>,
     asks: Vec<Ask>,
-    pub(super) bytes: Vec<u8>,
+    bytes: Vec<u8>,
     /// Some of them were said more than once.
     said_to_several: bool,
     faults: Vec<String>,
@@ -225,6 +203,16 @@ impl Desk {
     /// The copied bytes that the asks refer to.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Whether their memory is not much larger than they are.
+    pub(super) fn is_well_filled(&self) -> bool {
+        self.bytes.capacity() <= 2 * self.bytes.len()
+    }
+
+    /// The copied bytes, for whoever keeps them; the next go into `spare`, which is empty.
+    pub(super) fn swap_bytes(&mut self, spare: Vec<u8>) -> Vec<u8> {
+        std::mem::replace(&mut self.bytes, spare)
     }
 
     /// Faults that the plugin reported itself (panics its glue caught), since last asked.

@@ -8,7 +8,8 @@
 //! Invariant: where this way can be taken, the long one would send the same bytes and leave the same
 //! behind.
 
-use super::session::{Protocol, Token};
+use super::protocol::Protocol;
+use super::session::Token;
 use super::streams::{After, Streams};
 
 impl<P: Protocol> Streams<P> {

@@ -12,9 +12,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use super::session::{End, Protocol, Token};
-use super::streams::{After, Streams};
-
 /// One session has no more ranges queued than this; another is refused as full.
 pub const FILE_RANGES_MAX: usize = 32;
 
@@ -128,7 +125,7 @@ impl Ranges {
     }
 
     /// What is next, if it is neither bytes nor waited for.
-    fn piece(&self, room: usize) -> Option<FilePiece<'_>> {
+    pub(super) fn piece(&self, room: usize) -> Option<FilePiece<'_>> {
         let front = self.queue.front()?;
         if front.before > 0 || self.awaited || room == 0 {
             return None;
@@ -143,7 +140,12 @@ impl Ranges {
         })
     }
 
-    fn found(&mut self, ready: u64) {
+    /// A thread reads what comes next; until then nothing is sent.
+    pub(super) fn wait(&mut self) {
+        self.awaited = true;
+    }
+
+    pub(super) fn found(&mut self, ready: u64) {
         self.awaited = false;
         if let Some(front) = self.queue.front_mut() {
             (front.ready, front.untried) = (ready.min(front.range.length), false);
@@ -162,64 +164,5 @@ impl Ranges {
         if front.range.length == 0 {
             self.queue.pop_front();
         }
-    }
-}
-
-impl<P: Protocol> Streams<P> {
-    /// What is to be sent of a file now; none while bytes come first, it rests or it is read.
-    pub fn file_piece(&self, token: Token) -> Option<FilePiece<'_>> {
-        let connection = self.connections.get(token)?;
-        let pace = connection.pace.as_ref();
-        let room = pace.map_or(usize::MAX, |pace| pace.output.allowance());
-        connection.output.ranges()?.piece(room)
-    }
-
-    /// So many bytes of the file's piece are in memory now, counted from what is sent next.
-    pub fn file_found(&mut self, token: Token, ready: u64, now_ms: u64) {
-        let Some(connection) = self.connections.get_mut(token) else {
-            return;
-        };
-        let Some(ranges) = connection.output.ranges_mut() else {
-            return;
-        };
-        if ranges.is_awaited() {
-            // The peer has its time anew: it could not take what nobody had.
-            connection.file_read(&self.spans, now_ms);
-        }
-        if let Some(ranges) = self.connections[token].output.ranges_mut() {
-            ranges.found(ready);
-        }
-        self.rearm(token);
-    }
-
-    /// The file's piece is being read; nothing is sent until it is found.
-    pub fn file_awaited(&mut self, token: Token) {
-        let connection = self.connections.get_mut(token);
-        if let Some(ranges) = connection.and_then(|it| it.output.ranges_mut()) {
-            ranges.awaited = true;
-        }
-    }
-
-    /// The socket took so many bytes of the file's piece.
-    pub fn file_sent(&mut self, token: Token, bytes: usize, now_ms: u64) -> After {
-        if let Some(connection) = self.connections.get_mut(token) {
-            connection.output.file_sent(bytes as u64);
-        }
-        self.account(token, bytes, now_ms)
-    }
-
-    /// The file holds less than was promised, or cannot be read: the peer must notice.
-    pub fn file_failed(&mut self, token: Token, now_ms: u64) {
-        if self.connections.contains(token) {
-            self.tally.files_short += 1;
-            self.close(token, End::File, true);
-            self.end_sessions(now_ms);
-        }
-    }
-
-    /// Whether all that is queued is bytes: a connection that waits for a file stays where it is.
-    pub fn holds_no_file(&self, token: Token) -> bool {
-        let connection = self.connections.get(token);
-        connection.is_none_or(|connection| connection.output.ranges().is_none())
     }
 }

@@ -9,7 +9,8 @@
 use super::carried::{Carried, CarriedFacts};
 use super::connection::Connection;
 use super::handover::WAITING_BYTES_MAX;
-use super::session::{End, Facts, Protocol, Token};
+use super::protocol::Protocol;
+use super::session::{End, Facts, Token};
 use super::streams::Streams;
 
 /// Why a session that was to be taken was not.

@@ -8,17 +8,11 @@
 //! Invariant: the protocol sees exactly the bytes behind the header.
 
 use super::limits::Passed;
+use super::lists::Introduced;
+use super::protocol::Protocol;
 use super::proxy::{self, Parsed};
-use super::session::{End, Facts, Party, Protocol, Token};
+use super::session::{End, Facts, Token};
 use super::streams::Streams;
-
-/// A header is complete: the worker answers with `introduce` or `turn_away`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Introduced {
-    pub token: Token,
-    /// Peer and local end; `None` leaves them as the socket has them.
-    pub ends: Option<(Party, Party)>,
-}
 
 /// A connection that is served elsewhere from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,8 @@
 
 use super::connection::Connection;
 use super::limits::Passed;
-use super::session::{End, Protocol, Token};
+use super::protocol::Protocol;
+use super::session::{End, Token};
 use super::streams::Streams;
 
 impl<P: Protocol> Streams<P> {

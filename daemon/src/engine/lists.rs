@@ -6,8 +6,7 @@
 use std::collections::VecDeque;
 
 use super::connection::Connection;
-use super::introducing::Introduced;
-use super::session::{End, Token};
+use super::session::{End, Party, Token};
 
 #[derive(Debug, Default)]
 pub(super) struct Lists {
@@ -29,6 +28,14 @@ pub struct Parted {
     pub token: Token,
     pub why: End,
     pub reset: bool,
+}
+
+/// A header is complete: the worker answers with `introduce` or `turn_away`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Introduced {
+    pub token: Token,
+    /// Peer and local end; `None` leaves them as the socket has them.
+    pub ends: Option<(Party, Party)>,
 }
 
 impl Lists {

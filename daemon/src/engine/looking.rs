@@ -3,7 +3,8 @@
 //! Invariant: looking changes nothing.
 
 use super::limits::Passed;
-use super::session::{End, Protocol, Token};
+use super::protocol::Protocol;
+use super::session::{End, Token};
 use super::streams::Streams;
 
 /// How a connection is at one moment.

@@ -1,6 +1,6 @@
 //! The engine: what happens to connections, decided without a socket, a clock or a pointer.
 //!
-//! [`Streams`] is its whole face towards the worker, [`session::Protocol`] and [`desk::Desk`] are
+//! [`Streams`] is its whole face towards the worker, [`protocol::Protocol`] and [`desk::Desk`] are
 //! its face towards a plugin, [`handler`] where that one may block. Everything is a function of what
 //! it was told and of `now`, so that it
 //! can be tested in simulated worlds.
@@ -17,6 +17,7 @@ mod deadlines;
 pub mod desk;
 mod echo;
 pub mod files;
+mod filing;
 mod giving;
 pub mod handler;
 pub mod handover;
@@ -24,12 +25,15 @@ mod introducing;
 mod kept;
 mod limiting;
 mod limits;
+mod lines;
 mod lists;
 mod looking;
 mod networks;
 pub mod outbox;
 mod output;
 mod pending;
+pub mod piece;
+pub mod protocol;
 pub mod proxy;
 pub mod rates;
 pub mod replies;
@@ -47,9 +51,9 @@ mod simulation;
 
 pub use connection::{DRAIN_PAUSE_MS, LINGER_BYTES_MAX, LINGER_MS};
 pub use giving::NotTaken;
-pub use introducing::{GivenAway, Introduced};
+pub use introducing::GivenAway;
 pub use limits::{HEADER_MS, Pace, Passed, Way};
-pub use lists::Parted;
+pub use lists::{Introduced, Parted};
 pub use looking::Seen;
 pub use networks::source_of;
 pub use output::{PIECES_MAX, Pieces};

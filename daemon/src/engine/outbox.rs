@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use super::desk::Piece;
+use super::piece::Piece;
 use super::replies::{FlowPeer, Replies};
 
 /// Datagrams sent in one batch.

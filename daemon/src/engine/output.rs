@@ -17,10 +17,6 @@ use super::files::{FILE_RANGES_MAX, FileRange, Ranges};
 pub(super) use super::spares::Spares;
 
 mod line;
-mod whole;
-
-pub(super) use line::Lines;
-pub(super) use whole::take_whole;
 
 /// Slices offered to one system call.
 pub const PIECES_MAX: usize = 16;
@@ -64,6 +60,12 @@ impl Output {
     /// Nothing is queued, and no memory is held for it.
     pub(super) fn is_bare(&self) -> bool {
         self.queue.capacity() == 0 && self.line.is_none() && self.ranges.is_none()
+    }
+
+    /// All that is said, of one of which nothing was: it waits where it lies.
+    pub(super) fn begin_with(&mut self, bytes: Vec<u8>) {
+        debug_assert!(self.is_bare(), "nothing is lost");
+        self.queue = bytes;
     }
 
     pub(super) fn takes_ranges(&self) -> bool {

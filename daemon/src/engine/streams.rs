@@ -22,8 +22,9 @@ use super::limits::{Passed, Spans};
 use super::lists::{Lists, Parted};
 use super::output::{Pieces, Spares, Splices, Watermarks};
 use super::pending::Pending;
+use super::protocol::{BusNews, Protocol};
 use super::roll::Roll;
-use super::session::{BusNews, End, Facts, Protocol, Token};
+use super::session::{End, Facts, Token};
 use crate::plan::Limits;
 
 /// What one read may bring.

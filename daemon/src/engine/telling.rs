@@ -9,7 +9,8 @@ use super::connection::{Connection, Next, State};
 use super::deadlines::{NEVER, What};
 use super::lists::Parted;
 use super::output::Splices;
-use super::session::{End, Fed, Protocol, Token};
+use super::protocol::Protocol;
+use super::session::{End, Fed, Token};
 use super::streams::Streams;
 
 impl<P: Protocol> Streams<P> {

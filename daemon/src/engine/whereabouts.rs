@@ -11,7 +11,8 @@ use std::mem::offset_of;
 use std::ptr;
 
 use super::connection::Connection;
-use super::session::{Protocol, Token};
+use super::protocol::Protocol;
+use super::session::Token;
 use super::streams::Streams;
 
 /// Lines of a connection that a round touches, and the desk's.

@@ -28,11 +28,10 @@ use super::waker::{WakeQueue, WakeSource};
 use super::work::{Jobs, Owed};
 use crate::engine::desk::Desk;
 use crate::engine::handler::{JobEnd, JobToken, SharedHandler};
+use crate::engine::protocol::{BusNews, Protocol};
 use crate::engine::replies::REPLIES;
 use crate::engine::roll::Beside;
-use crate::engine::session::{
-    BusNews, DatagramFacts, End, Facts, Fed, Protocol, TimerToken, Token,
-};
+use crate::engine::session::{DatagramFacts, End, Facts, Fed, TimerToken, Token};
 use crate::hub::client::Client;
 use crate::plan::LogLevel;
 use crate::scoreboard::{Callback, Counter, Scoreboard, Slot};

@@ -8,7 +8,7 @@
 use super::listener::Accepted;
 use super::turn::Worker;
 use super::{Orders, Wakes};
-use crate::engine::session::Protocol;
+use crate::engine::protocol::Protocol;
 use crate::scoreboard::Counter;
 
 /// Connections accepted from one listener in one turn.

@@ -13,7 +13,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::turn::Worker;
 use super::{Orders, Wakes};
-use crate::engine::session::{BusNews, Protocol};
+use crate::engine::protocol::{BusNews, Protocol};
 use crate::hub::wire::{FRAME_BYTES_MAX, next_frame};
 
 /// What an event of the bus is about.

@@ -10,7 +10,8 @@
 use super::turn::Worker;
 use super::{Orders, Wakes};
 use crate::engine::After;
-use crate::engine::session::{Protocol, Token};
+use crate::engine::protocol::Protocol;
+use crate::engine::session::Token;
 
 impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     /// What is left to do by others is returned.

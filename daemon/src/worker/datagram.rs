@@ -19,17 +19,16 @@ use super::gate::Gate;
 use super::sending::Sending;
 use crate::channel::ListenerBrief;
 use crate::engine::Streams;
+use crate::engine::protocol::Protocol;
 use crate::engine::rates::Rates;
 use crate::engine::replies::{Flow, FlowPeer};
-use crate::engine::session::{DatagramFacts, Party, Protocol};
+use crate::engine::session::{DatagramFacts, Party};
 use crate::plan::Limits;
 use crate::scoreboard::{Counter, Scoreboard};
 use crate::sys::datagram::{Arrival, BATCH, Inbox, Name, drops, has_ways};
 
 /// Batches received from one listener in one turn.
 const BATCHES_MAX: usize = 4;
-/// A batch of so many is followed by a further one in the same turn.
-const SEVERAL: usize = 2;
 /// How often a socket is asked what it has lost, beside when very many wait in it. The kernel would tell
 /// with each datagram (SO_RXQ_OVFL), at one or two percent of what a small one costs.
 const LOSSES_EVERY_MS: u64 = 100;
@@ -179,9 +178,7 @@ impl Datagrams {
                     }
                     self.flush(around);
                     self.listeners[nth].count_losses(came == BATCH, around);
-                    // Where several came at once, more have come meanwhile, more often than not: to ask
-                    // the socket costs less than a turn.
-                    if came < SEVERAL {
+                    if came < BATCH {
                         return;
                     }
                 }

@@ -16,7 +16,8 @@ use super::stream::Stream;
 use super::turn::Worker;
 use super::{Orders, Wakes};
 use crate::channel::{Ban, Report};
-use crate::engine::session::{Facts, Party, Protocol, Token};
+use crate::engine::protocol::Protocol;
+use crate::engine::session::{Facts, Party, Token};
 use crate::scoreboard::Counter;
 
 /// What is kept of a connection whose proxy has not said for whom it speaks.

@@ -19,7 +19,8 @@ use super::turn::Worker;
 use super::{Orders, Wakes};
 use crate::engine::After;
 use crate::engine::files::{FilePiece, HeldFile};
-use crate::engine::session::{Protocol, Token};
+use crate::engine::protocol::Protocol;
+use crate::engine::session::Token;
 use crate::sys::file::read_in_memory;
 
 /// Bytes looked for, or read, in one go.

@@ -10,7 +10,7 @@ use super::listener::Listener;
 use super::turn::{DATAGRAM_LISTENERS, LISTENERS, Worker};
 use super::{Orders, Wakes};
 use crate::channel::ListenerBrief;
-use crate::engine::session::Protocol;
+use crate::engine::protocol::Protocol;
 
 impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     pub(super) fn borrow_listener(&mut self, from: u16, brief: ListenerBrief, fd: OwnedFd) {

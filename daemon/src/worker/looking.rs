@@ -16,7 +16,8 @@ use super::stream::Stream;
 use super::turn::Worker;
 use super::{Orders, Wakes};
 use crate::channel::{ConnectionsOrder, OpenConnection, OpenConnections, Report, handed};
-use crate::engine::session::{Protocol, Token};
+use crate::engine::protocol::Protocol;
+use crate::engine::session::Token;
 use crate::sys::socket_option;
 
 impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {

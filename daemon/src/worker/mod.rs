@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::channel::{Ban, ListenerBrief, Order, Report};
-use crate::engine::session::Protocol;
+use crate::engine::protocol::Protocol;
 use crate::plan::{Access, Limits};
 use crate::scoreboard::Scoreboard;
 use crate::scoreboard::sources::Sources;

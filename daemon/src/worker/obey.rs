@@ -10,7 +10,7 @@
 use super::turn::Worker;
 use super::{NextOrder, Orders, Outcome, Wakes, share_of};
 use crate::channel::{Adjustment, Order};
-use crate::engine::session::Protocol;
+use crate::engine::protocol::Protocol;
 use crate::log;
 use crate::plan::Limits;
 

@@ -13,9 +13,8 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use super::Wakes;
 use crate::channel;
 use crate::engine::desk::{Desk, Said};
-use crate::engine::session::{
-    Closing, DatagramFacts, End, Facts, Fed, Protocol, TimerToken, Token,
-};
+use crate::engine::protocol::Protocol;
+use crate::engine::session::{Closing, DatagramFacts, End, Facts, Fed, TimerToken, Token};
 use crate::scoreboard::{Counter, Scoreboard};
 
 pub(super) struct StandIn {

@@ -16,7 +16,8 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
 use crate::channel::{ListenerBrief, Order, Report};
-use crate::engine::session::{End, Protocol};
+use crate::engine::protocol::Protocol;
+use crate::engine::session::End;
 use crate::plan::{Access, Address, Limits, ThreadLimits};
 use crate::scoreboard::sources::{SourceTable, Sources};
 use crate::scoreboard::{self, Counter, Scoreboard};

@@ -7,7 +7,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use polyport::engine::desk::{Desk, Refusal, Said};
-use polyport::engine::session::{Closing, End, Facts, Fed, Protocol, TimerToken, Token};
+use polyport::engine::protocol::Protocol;
+use polyport::engine::session::{Closing, End, Facts, Fed, TimerToken, Token};
 
 use super::world::{Ledger, World};
 

@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use polyport::channel::StoredPlugin;
-use polyport::engine::desk::{Ask, Desk, Piece};
-use polyport::engine::session::{End, Facts, Fed, Protocol, TimerToken, Token};
+use polyport::engine::desk::{Ask, Desk};
+use polyport::engine::piece::Piece;
+use polyport::engine::protocol::Protocol;
+use polyport::engine::session::{End, Facts, Fed, TimerToken, Token};
 use polyport::plan::LogLevel;
 use polyport::plugin_host::{Instance, InstanceFacts, Surroundings, load};
 use polyport::scoreboard::{BYTES, Scoreboard};

@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use polyport::engine::session::{End, Facts, Fed, Protocol, Token};
+use polyport::engine::protocol::Protocol;
+use polyport::engine::session::{End, Facts, Fed, Token};
 use polyport::engine::{After, Parted, READ_BYTES, Streams};
 use polyport::plan::Limits;
 

@@ -26,7 +26,7 @@ pub(crate) struct Request {
     pub(crate) selector: Vec<u8>,
     pub(crate) search: Option<Vec<u8>>,
     pub(crate) manner: Manner,
-    pub(crate) here: Here,
+    pub(crate) here: Arc<Here>,
     pub(crate) host: Option<String>,
 }
 

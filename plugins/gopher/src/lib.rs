@@ -44,6 +44,7 @@ pub mod url;
 use answer::{NotNow, Reply, Request, answer};
 use counts::Counts;
 use lookup::Patience;
+use menu::Here;
 use request::Said;
 use sending::{Next, Sending};
 use site::Site;
@@ -58,6 +59,9 @@ pub struct Gopher {
     waiting: HashMap<Request, Vec<SessionId>>,
     /// Replies that did not fit at once.
     sending: HashMap<SessionId, Sending>,
+    /// What menus name, as a peer came to this address of ours: the last one, which is nearly always
+    /// that of the next.
+    here: Option<(Address, Arc<Here>)>,
     /// Timers of peers that take their time to ask.
     slow: HashMap<u64, SessionId>,
     timers: u64,
@@ -101,6 +105,7 @@ impl Configure for Gopher {
             jobs: HashMap::new(),
             waiting: HashMap::new(),
             sending: HashMap::new(),
+            here: None,
             slow: HashMap::new(),
             timers: 0,
         })
@@ -208,20 +213,31 @@ impl Protocol for Gopher {
 }
 
 impl Gopher {
-    fn said(&self, session: &Session, input: &[u8], has_ended: bool) -> Said {
+    fn said(&mut self, session: &Session, input: &[u8], has_ended: bool) -> Said {
+        let here = self.here(session.local);
         let site = &self.site;
-        let host = site.host_at(session.local);
-        let here = || site.here(session.local, host);
         match request::said(&site.choices, here, input, has_ended) {
             Said::Asked(mut request, named) => {
                 let named = named.and_then(|field| vhosts::of_http(site, &field));
-                request.host = named.or(host).map(str::to_owned);
+                let host = named.or(site.host_at(session.local));
+                request.host = host.map(str::to_owned);
                 if named.is_some() {
-                    request.here = site.here(session.local, named);
+                    request.here = Arc::new(site.here(session.local, named));
                 }
                 Said::Asked(request, None)
             }
             said => said,
+        }
+    }
+
+    fn here(&mut self, local: Address) -> Arc<Here> {
+        match &self.here {
+            Some((address, here)) if *address == local => Arc::clone(here),
+            _ => {
+                let here = Arc::new(self.site.here(local, self.site.host_at(local)));
+                self.here = Some((local, Arc::clone(&here)));
+                here
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 //! Pure but for the settings. Invariant: a request is complete, or the peer has finished, or it is
 //! longer than allowed; until one of these there is no answer.
 
+use std::sync::Arc;
+
 use crate::answer::{Manner, Request};
 use crate::gopherplus::{self, Ask};
 use crate::http::{self, HEAD_BYTES_MAX};
@@ -23,12 +25,7 @@ pub(crate) enum Said {
 }
 
 /// `has_ended`: there will be no more.
-pub(crate) fn said(
-    choices: &Choices,
-    here: impl FnOnce() -> Here,
-    input: &[u8],
-    has_ended: bool,
-) -> Said {
+pub(crate) fn said(choices: &Choices, here: Arc<Here>, input: &[u8], has_ended: bool) -> Said {
     if choices.http != Http::Off {
         match http::parsed(input) {
             http::Parsed::NotHttp => {}
@@ -46,7 +43,7 @@ pub(crate) fn said(
                     selector: asked.selector,
                     search: asked.search,
                     manner: Manner::Http { body: asked.body },
-                    here: here(),
+                    here,
                     host: None,
                 };
                 return Said::Asked(request, asked.host);
@@ -92,11 +89,13 @@ pub(crate) fn said(
             "control characters",
         );
     };
-    let is_search = selector::path(fields.selector)
-        .is_some_and(|path| !path.is_empty() && selector::path(&choices.search) == Some(path));
+    let is_search = || {
+        let search = selector::path(&choices.search).filter(|path| !path.is_empty());
+        search.is_some() && selector::path(fields.selector) == search
+    };
     let (search, word) = match fields.second {
         // On a search the second field is what is searched for, whatever it looks like.
-        Some(_) if is_search || fields.third.is_some() => (fields.second, fields.third),
+        Some(_) if fields.third.is_some() || is_search() => (fields.second, fields.third),
         Some(second) if gopherplus::ask(second).is_some() => (None, fields.second),
         second => (second, None),
     };
@@ -107,7 +106,7 @@ pub(crate) fn said(
         selector: fields.selector.to_vec(),
         search: search.map(<[u8]>::to_vec),
         manner: plus.map_or(Manner::Gopher, Manner::Plus),
-        here: here(),
+        here,
         host: None,
     };
     Said::Asked(request, None)

@@ -11,9 +11,9 @@ use polyport_plugin::prelude::*;
 use crate::answer::{Body, Reply};
 use crate::text::Lines;
 
-/// Bytes of one write: a larger one might be more than the whole of `limits.output`, and then end
-/// the session. All writes of one call leave together.
-const WRITE_BYTES_MAX: usize = 1024;
+/// Bytes of the first write of a call: a larger one might be more than the whole of `limits.output`, and
+/// then end the session. All writes of one call leave together.
+const WRITE_BYTES: usize = 1024;
 
 #[derive(Debug)]
 pub(crate) struct Sending {
@@ -86,8 +86,11 @@ impl Sending {
                 Err(error) => return Err(error),
             }
         }
+        // What this call has queued is within the limit, so as many bytes at once are so too.
+        let from = self.at;
         while self.at < self.bytes.len() {
-            let end = self.bytes.len().min(self.at + WRITE_BYTES_MAX);
+            let length = WRITE_BYTES.max(self.at - from);
+            let end = self.bytes.len().min(self.at + length);
             match cx.write(id, &self.bytes[self.at..end]) {
                 Ok(()) => self.at = end,
                 Err(Error::Full) => return Ok(Next::Wait),

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::engine::desk::{Desk, Said};
-use crate::engine::session::{End, Facts, Fed, Protocol, TimerToken, Token};
+use crate::engine::protocol::Protocol;
+use crate::engine::session::{End, Facts, Fed, TimerToken, Token};
 use crate::engine::streams::{After, Streams};
 use crate::plan::Limits;
 

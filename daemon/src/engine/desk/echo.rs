@@ -4,7 +4,8 @@
 
 use std::ops::Range;
 
-use super::{Ask, Desk, Piece};
+use super::{Ask, Desk};
+use crate::engine::piece::Piece;
 use crate::engine::session::Token;
 
 impl Desk {

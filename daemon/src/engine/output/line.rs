@@ -5,27 +5,9 @@
 //! one after the other.
 
 use std::ops::Range;
-use std::rc::Rc;
 
 use super::{Output, Spares};
-
-/// The copy of what was said last to several sessions.
-#[derive(Debug, Default)]
-pub(in crate::engine) struct Lines(Option<(Range<usize>, Rc<[u8]>)>);
-
-impl Lines {
-    /// These bytes of what was said during a call.
-    fn line(&mut self, said: &[u8], range: &Range<usize>) -> Rc<[u8]> {
-        match &self.0 {
-            Some((of, line)) if of == range => Rc::clone(line),
-            _ => {
-                let line: Rc<[u8]> = said[range.clone()].into();
-                self.0 = Some((range.clone(), Rc::clone(&line)));
-                line
-            }
-        }
-    }
-}
+use crate::engine::lines::Lines;
 
 impl Output {
     /// Says bytes that others are told as well.

@@ -6,7 +6,8 @@ use slotmap::{Key, KeyData};
 
 use crate::engine::desk::{Desk, Refusal, Said};
 use crate::engine::files::HeldFile;
-use crate::engine::session::{Closing, End, Facts, Fed, Party, Protocol, TimerToken, Token};
+use crate::engine::protocol::Protocol;
+use crate::engine::session::{Closing, End, Facts, Fed, Party, TimerToken, Token};
 
 pub(super) const RECORD: usize = 100;
 

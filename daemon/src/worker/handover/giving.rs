@@ -19,7 +19,8 @@ use crate::engine::handover::{
     Answer, Answers, BATCH_BYTES_ENOUGH, BATCH_BYTES_MAX, BATCH_SESSIONS_MAX, BATCHES_MAX, Batch,
     Message, SILENCE_MS,
 };
-use crate::engine::session::{Protocol, Token};
+use crate::engine::protocol::Protocol;
+use crate::engine::session::Token;
 use crate::scoreboard::Counter;
 use crate::sys::heap;
 

@@ -18,7 +18,8 @@ use super::line::{Heard, Line};
 use crate::engine::NotTaken;
 use crate::engine::carried::Carried;
 use crate::engine::handover::{Answer, Answers, Batch, Message, SILENCE_MS};
-use crate::engine::session::{Party, Protocol, Token};
+use crate::engine::protocol::Protocol;
+use crate::engine::session::{Party, Token};
 use crate::scoreboard::Counter;
 use crate::sys::heap;
 

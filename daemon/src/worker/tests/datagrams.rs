@@ -15,7 +15,8 @@ use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg, setsockopt, 
 use super::{PATIENCE, TestOrders, TestWakes, limits, noise};
 use crate::channel::ListenerBrief;
 use crate::engine::desk::Desk;
-use crate::engine::session::{DatagramFacts, End, Facts, Fed, Party, Protocol, TimerToken, Token};
+use crate::engine::protocol::Protocol;
+use crate::engine::session::{DatagramFacts, End, Facts, Fed, Party, TimerToken, Token};
 use crate::plan::{Access, Address, Limits, UnixName};
 use crate::scoreboard::sources::{SourceTable, Sources};
 use crate::scoreboard::{self, Counter, Scoreboard};

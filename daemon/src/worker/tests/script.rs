@@ -3,9 +3,8 @@
 use std::sync::mpsc::Sender;
 
 use crate::engine::desk::{Desk, Said};
-use crate::engine::session::{
-    Closing, Credentials, End, Facts, Fed, Party, Protocol, TimerToken, Token,
-};
+use crate::engine::protocol::Protocol;
+use crate::engine::session::{Closing, Credentials, End, Facts, Fed, Party, TimerToken, Token};
 
 pub(super) const CHUNK: usize = 10_000;
 

@@ -11,7 +11,8 @@ use crate::engine::desk::Desk;
 use crate::engine::handler::{
     ByteStream, Errand, Halt, Handler, JobEnd, JobToken, Served, SharedHandler,
 };
-use crate::engine::session::{End, Facts, Fed, Protocol, TimerToken, Token};
+use crate::engine::protocol::Protocol;
+use crate::engine::session::{End, Facts, Fed, TimerToken, Token};
 use crate::plan::Limits;
 
 pub(super) type Verdict = Result<(), End>;

@@ -6,11 +6,10 @@
 //!
 //! Invariant: what is queued afterwards is what copying would have queued.
 
-use std::mem;
-
-use super::Spares;
 use crate::engine::connection::Connection;
-use crate::engine::desk::{Ask, Desk, Piece};
+use crate::engine::desk::{Ask, Desk};
+use crate::engine::output::Spares;
+use crate::engine::piece::Piece;
 use crate::engine::roll::Roll;
 use crate::engine::session::Token;
 
@@ -18,7 +17,7 @@ use crate::engine::session::Token;
 const WHOLE_BYTES_MIN: usize = 4096;
 
 /// The session whose output has all asked-for bytes now, if there is one.
-pub(in crate::engine) fn take_whole<S>(
+pub(super) fn take_whole<S>(
     desk: &mut Desk,
     connections: &mut Roll<Connection<S>>,
     spares: &mut Spares,
@@ -29,13 +28,11 @@ pub(in crate::engine) fn take_whole<S>(
     }
     let session = only_writer(desk)?;
     let connection = connections.get_mut(session)?;
-    let output = &mut connection.output;
-    let is_unused = output.is_bare();
-    let fits = desk.bytes.capacity() <= 2 * length;
-    if !is_unused || !fits || !connection.accepts_writes() {
+    let output = &connection.output;
+    if !output.is_bare() || !desk.is_well_filled() || !connection.accepts_writes() {
         return None;
     }
-    connection.output.queue = mem::replace(&mut desk.bytes, spares.take());
+    connection.output.begin_with(desk.swap_bytes(spares.take()));
     Some(session)
 }
 
@@ -67,6 +64,7 @@ mod tests {
     use super::*;
     use crate::engine::desk::Said;
     use crate::engine::limits::Spans;
+    use crate::engine::output::Splices;
     use crate::plan::Limits;
 
     const LONG: usize = WHOLE_BYTES_MIN;
@@ -111,8 +109,10 @@ mod tests {
             assert_eq!(taker, changes.then_some(tokens[0]), "{said:?}");
             if changes {
                 let whole: usize = said.iter().map(|(_, bytes)| bytes).sum();
-                assert_eq!(connections[tokens[0]].output.queue, vec![b'a'; whole]);
-                assert!(desk.bytes.is_empty());
+                let output = &connections[tokens[0]].output;
+                let pieces = output.pieces(&Splices::default(), b"");
+                assert_eq!(pieces.as_slice()[0][..], vec![b'a'; whole]);
+                assert!(desk.bytes().is_empty());
             }
         }
     }
