@@ -4,7 +4,8 @@
 #   scripts/cluster.sh FOLDER [PORT [PLACE]]
 #
 # FOLDER has the program and the plugins. The nodes listen on PORT + 1 to PORT + 3, the server on PORT.
-# What they write lies in PLACE. Ctrl-C ends all of them, the server last.
+# What they write lies in PLACE. Ctrl-C ends all of them, the server last. A node that ends before, as one
+# that somebody kills to see what the others make of it, is started again after a while.
 set -eu
 
 folder=$1
@@ -18,17 +19,23 @@ command -v nats-server >/dev/null 2>&1 || {
 }
 mkdir -p "$place/nats"
 
-nodes=
+pid1= pid2= pid3=
 server=
 end() {
     trap '' INT TERM
-    for pid in $nodes; do kill -TERM "$pid" 2>/dev/null || true; done
-    for pid in $nodes; do wait "$pid" 2>/dev/null || true; done
+    for pid in $pid1 $pid2 $pid3; do kill -TERM "$pid" 2>/dev/null || true; done
+    for pid in $pid1 $pid2 $pid3; do wait "$pid" 2>/dev/null || true; done
     [ -z "$server" ] || kill -TERM "$server" 2>/dev/null || true
     [ -z "$server" ] || wait "$server" 2>/dev/null || true
 }
 all_live() {
-    for pid in $nodes $server; do kill -0 "$pid" 2>/dev/null || return 1; done
+    for pid in $pid1 $pid2 $pid3 $server; do kill -0 "$pid" 2>/dev/null || return 1; done
+}
+start() {
+    setsid "$folder/polyport" run -c "$place/node$1/polyport.toml" --set daemon.plugin_dir="$folder" \
+        --set daemon.run_dir="$place/node$1" --set daemon.state_dir="$place/node$1/state" \
+        2>>"$place/node$1/log" &
+    eval "pid$1=$!"
 }
 trap 'end; exit 0' INT TERM
 trap end EXIT
@@ -52,10 +59,12 @@ listen = ["tcp://127.0.0.1:$((port + node))"]
 workers = 1
 [services.chat.limits]
 idle = "0s"
+[services.chat.socket]
+keepalive = true
+keepalive_idle = "60s"
 TOML
-    setsid "$folder/polyport" run -c "$here/polyport.toml" --set daemon.plugin_dir="$folder" \
-        --set daemon.run_dir="$here" --set daemon.state_dir="$here/state" 2>"$here/log" &
-    nodes="$nodes $!"
+    : > "$here/log"
+    start "$node"
 done
 
 # A node that cannot serve ends; the control socket of one that serves answers.
@@ -76,10 +85,18 @@ for node in 1 2 3; do
     echo "  node $node   nc 127.0.0.1 $((port + node))"
 done
 echo "what they log lies in $place"
-# One that ends by itself ends all.
-while all_live; do
+while kill -0 "$server" 2>/dev/null; do
+    for node in 1 2 3; do
+        eval "pid=\$pid$node"
+        if ! kill -0 "$pid" 2>/dev/null; then
+            echo "node $node has ended, and is started again in 5 s; see $place/node$node/log"
+            sleep 5 &
+            wait $! || true
+            start "$node"
+        fi
+    done
     sleep 1 &
     wait $! || true
 done
-echo "one of them has ended; see $place" >&2
+echo "the NATS server has ended; see $place/nats.log" >&2
 exit 1

@@ -24,6 +24,8 @@ const EVENTS_MAX: usize = 1024;
 const READ_BYTES: usize = 64 * 1024;
 /// Of a message, without what a server puts around it.
 const TEXT_BYTES: usize = 64;
+/// Members that come in at the same time: fewer than any server has places for those who are new.
+const TOGETHER: usize = 100;
 /// Said between two looks at the clock, all of which are heard before the next.
 const MESSAGES_EACH: u64 = 100;
 
@@ -103,7 +105,8 @@ impl Dialect {
 }
 
 impl Generator {
-    /// All members, and then the speaker, come in one after the other.
+    /// Many members come in at the same time, for one of the servers lets in whoever waits once a second; the
+    /// speaker comes last.
     pub(crate) fn new(
         server: SocketAddrV4,
         dialect: Dialect,
@@ -113,8 +116,13 @@ impl Generator {
         only_on_loopback(server)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let mut members = Vec::with_capacity(room.members);
-        for number in 0..room.members {
-            let socket = enter(server, dialect, &format!("m{nth}x{number}"), false)?;
+        let names = (0..room.members).map(|number| format!("m{nth}x{number}"));
+        let names: Vec<String> = names.collect();
+        let mut sockets = Vec::with_capacity(room.members);
+        for names in names.chunks(TOGETHER) {
+            sockets.extend(enter(server, dialect, names, false)?);
+        }
+        for (number, socket) in sockets.into_iter().enumerate() {
             let event = EpollEvent::new(EpollFlags::EPOLLIN, number as u64);
             epoll.add(socket.as_fd(), event)?;
             members.push(Member {
@@ -123,7 +131,8 @@ impl Generator {
                 heard: 0,
             });
         }
-        let speaker = enter(server, dialect, &format!("s{nth}"), true)?;
+        let name = [format!("s{nth}")];
+        let speaker = enter(server, dialect, &name, true)?.remove(0);
         Ok(Generator {
             dialect,
             room,
@@ -251,34 +260,52 @@ fn find(line: &[u8], mark: &[u8]) -> Option<usize> {
     windows.position(|window| window == mark)
 }
 
-/// Connects and is in the room when it returns.
+/// Connects, and all of them are in the room when it returns. Each step is taken by all before the next.
 fn enter(
     server: SocketAddrV4,
     dialect: Dialect,
-    name: &str,
+    names: &[String],
     speaks: bool,
-) -> io::Result<TcpStream> {
-    let mut socket = TcpStream::connect(server)?;
-    socket.set_nodelay(true)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    for (words, wanted) in dialect.steps(name, speaks) {
-        socket.write_all(words.as_bytes())?;
-        let (mut heard, mut buffer) = (Vec::new(), [0; 4096]);
-        while find(&heard, wanted.as_bytes()).is_none() {
-            let read = socket.read(&mut buffer)?;
-            if read == 0 {
-                let heard = String::from_utf8_lossy(&heard).into_owned();
-                return Err(io::Error::other(format!("{name} was sent away: {heard}")));
-            }
-            heard.extend_from_slice(&buffer[..read]);
-            if let Some(at) = find(&heard, b"PING :").filter(|_| dialect == Dialect::Irc) {
-                let cookie: Vec<u8> = heard.split_off(at);
-                let text = String::from_utf8_lossy(&cookie).replacen("PING", "PONG", 1);
-                socket.write_all(text.as_bytes())?;
-            }
+) -> io::Result<Vec<TcpStream>> {
+    let mut sockets = Vec::with_capacity(names.len());
+    for _ in names {
+        let socket = TcpStream::connect(server)?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        sockets.push(socket);
+    }
+    let steps: Vec<_> = names
+        .iter()
+        .map(|name| dialect.steps(name, speaks))
+        .collect();
+    for step in 0..steps.iter().map(Vec::len).max().unwrap_or(0) {
+        for (socket, steps) in sockets.iter_mut().zip(&steps) {
+            socket.write_all(steps[step].0.as_bytes())?;
+        }
+        for ((socket, steps), name) in sockets.iter_mut().zip(&steps).zip(names) {
+            wait_for(socket, dialect, steps[step].1, name)?;
         }
     }
-    Ok(socket)
+    Ok(sockets)
+}
+
+/// What else is said meanwhile is skipped, but for the question whether somebody is there.
+fn wait_for(socket: &mut TcpStream, dialect: Dialect, wanted: &str, name: &str) -> io::Result<()> {
+    let (mut heard, mut buffer) = (Vec::new(), [0; 4096]);
+    while find(&heard, wanted.as_bytes()).is_none() {
+        let read = socket.read(&mut buffer)?;
+        if read == 0 {
+            let heard = String::from_utf8_lossy(&heard).into_owned();
+            return Err(io::Error::other(format!("{name} was sent away: {heard}")));
+        }
+        heard.extend_from_slice(&buffer[..read]);
+        if let Some(at) = find(&heard, b"PING :").filter(|_| dialect == Dialect::Irc) {
+            let cookie: Vec<u8> = heard.split_off(at);
+            let text = String::from_utf8_lossy(&cookie).replacen("PING", "PONG", 1);
+            socket.write_all(text.as_bytes())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 use super::connection::Connection;
 use super::deadlines::{Deadlines, What};
 use super::desk::Ask;
+use super::lines::Lines;
 use super::lists::Lists;
 use super::output::{Spares, Splices};
 use super::piece::Piece;
@@ -40,6 +41,7 @@ impl<P: Protocol> Streams<P> {
             to: self.lent_to.filter(|lent_to| callee == Some(*lent_to)),
             buffer: &self.buffer,
             copied: desk.bytes(),
+            lines: desk.said_to_several().then(Lines::default),
             splices: &mut self.splices,
             spares: &mut self.spares,
         };
@@ -96,6 +98,8 @@ struct Lending<'a> {
     to: Option<Token>,
     buffer: &'a [u8],
     copied: &'a [u8],
+    /// If the same was said to several.
+    lines: Option<Lines>,
     splices: &'a mut Splices,
     spares: &'a mut Spares,
 }
@@ -181,12 +185,19 @@ fn write<S>(
         to,
         buffer,
         copied,
+        lines,
         splices,
         spares,
         whole: _,
     } = lending;
     let output = &mut connection.output;
     match piece {
+        Piece::Copied(range)
+            if *to != Some(session)
+                && let Some(lines) = lines =>
+        {
+            output.push_line(copied, range, lines, spares);
+        }
         Piece::Copied(range) => output.push(&copied[range.clone()], spares),
         Piece::Lent(range) if *to == Some(session) => {
             output.splice(range.clone(), buffer, splices, spares);

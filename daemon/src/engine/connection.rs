@@ -224,6 +224,12 @@ impl<S> Connection<S> {
         self.goes_on() && self.output.is_bare() && !self.stalled && !self.away
     }
 
+    /// The same of a line that many are told, and that is all there is to say.
+    pub(super) fn only_line(&self) -> Option<&[u8]> {
+        let line = self.output.whole_line()?;
+        (self.goes_on() && !self.stalled && !self.away).then_some(line)
+    }
+
     pub(super) fn echoed(&mut self, now_ms: u64) {
         self.active_ms = now_ms;
         self.until.stall_ms = NEVER;

@@ -20,6 +20,7 @@ use super::session::{Closing, TimerToken, Token};
 
 mod carry;
 mod echo;
+mod several;
 mod whereabouts;
 
 /// One instance has no more timers than this; arming another is refused as full.
@@ -102,6 +103,8 @@ pub struct Desk {
     timers: SlotMap<TimerToken, u64>,
     asks: Vec<Ask>,
     bytes: Vec<u8>,
+    /// Some of them were said more than once.
+    said_to_several: bool,
     faults: Vec<String>,
     /// Sessions whose first refusal since the last clearing this is.
     refusals: Vec<Token>,
@@ -225,6 +228,7 @@ impl Desk {
     pub fn clear(&mut self) {
         self.asks.clear();
         self.bytes.clear();
+        self.said_to_several = false;
         self.refusals.clear();
         // A burst's memory is not kept for the quiet time after it.
         if self.bytes.capacity() > 1 << 20 {
@@ -317,11 +321,7 @@ impl Desk {
         if length > 0 {
             let piece = match said {
                 Said::Lent(start, end) => Piece::Lent(start..end),
-                Said::Bytes(bytes) => {
-                    let start = self.bytes.len();
-                    self.bytes.extend_from_slice(bytes);
-                    Piece::Copied(start..self.bytes.len())
-                }
+                Said::Bytes(bytes) => Piece::Copied(self.copy(session, bytes)),
             };
             self.asks.push(Ask::Write { session, piece });
         }

@@ -1,4 +1,5 @@
-//! The shortest way: what was read is sent from where it lies, whole, and nothing else plays a part.
+//! The shortest way: what was read, or what many are told, is sent from where it lies, whole, and nothing
+//! else plays a part.
 //!
 //! Nearly every round of a busy connection is one of these, and each step of the long way, in
 //! `carrying`, `streams` and `output`, would only find out anew that there is nothing to do. Nothing is
@@ -30,11 +31,14 @@ impl<P: Protocol> Streams<P> {
         true
     }
 
-    /// What is to be sent, if it is one part of the input and all there is. Then `pieces` need not be
-    /// asked for.
+    /// What is to be sent, if it is one part of the input or one line, and all there is. Then `pieces`
+    /// need not be asked for.
     pub fn echo(&self, token: Token) -> Option<&[u8]> {
-        let range = self.splices.only().filter(|_| self.has_lent(token))?;
         let connection = self.connections.get(token)?;
+        if !self.has_lent(token) {
+            return connection.only_line();
+        }
+        let range = self.splices.only()?;
         connection.only_echoes().then(|| &self.buffer[range])
     }
 
@@ -49,13 +53,19 @@ impl<P: Protocol> Streams<P> {
 
     /// What follows if that was such an echo, and all of it.
     fn echo_left(&mut self, token: Token, bytes: usize, now_ms: u64) -> Option<After> {
-        let range = self.splices.only().filter(|_| self.has_lent(token))?;
+        let is_lent = self.has_lent(token);
         let connection = self.connections.get_mut(token)?;
-        if range.len() != bytes || !connection.only_echoes() {
-            return None;
+        if !is_lent {
+            connection.only_line().filter(|line| line.len() == bytes)?;
+            connection.output.line_taken(bytes);
+        } else {
+            let range = self.splices.only()?;
+            if range.len() != bytes || !connection.only_echoes() {
+                return None;
+            }
+            self.splices.clear();
+            self.lent_to = None;
         }
-        self.splices.clear();
-        self.lent_to = None;
         connection.echoed(now_ms);
         connection.touched = false;
         self.lists.touched.pop_if(|touched| *touched == token);

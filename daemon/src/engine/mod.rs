@@ -25,6 +25,7 @@ mod introducing;
 mod kept;
 mod limiting;
 mod limits;
+mod lines;
 mod lists;
 mod looking;
 mod networks;

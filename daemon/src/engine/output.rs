@@ -5,14 +5,18 @@
 //! that flush does not get rid of is copied behind it. Nothing here decides when to flush or to stop:
 //! it only says whether the fill level is past a watermark.
 //!
-//! Invariant: `pieces` is exactly what was said and not yet taken, in the order it was said.
+//! Invariant: `pieces` is exactly what was said and not yet taken, in the order it was said. A line that
+//! many are told is all there is of an output, or it is in the queue.
 
 use std::io::IoSlice;
 use std::ops::Range;
+use std::rc::Rc;
 use std::slice;
 
 use super::files::{FILE_RANGES_MAX, FileRange, Ranges};
 pub(super) use super::spares::Spares;
+
+mod line;
 
 /// Slices offered to one system call.
 pub const PIECES_MAX: usize = 16;
@@ -24,6 +28,8 @@ const SPLICE_BYTES_MIN: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Output {
     queue: Vec<u8>,
+    /// In place of the queue, what others are told as well.
+    line: Option<Rc<[u8]>>,
     /// Where the bytes not yet taken begin.
     head: usize,
     /// Ranges of files between the bytes; most outputs have none.
@@ -39,7 +45,8 @@ impl Output {
 
     /// What takes memory.
     pub(super) fn bytes(&self) -> usize {
-        self.queue.len() - self.head
+        let line = self.line.as_ref().map_or(0, |line| line.len());
+        self.queue.len() + line - self.head
     }
 
     pub(super) fn ranges(&self) -> Option<&Ranges> {
@@ -52,7 +59,7 @@ impl Output {
 
     /// Nothing is queued, and no memory is held for it.
     pub(super) fn is_bare(&self) -> bool {
-        self.queue.capacity() == 0 && self.ranges.is_none()
+        self.queue.capacity() == 0 && self.line.is_none() && self.ranges.is_none()
     }
 
     /// All that is said, of one of which nothing was: it waits where it lies.
@@ -75,6 +82,7 @@ impl Output {
         splices: &mut Splices,
         spares: &mut Spares,
     ) {
+        self.own_line(spares);
         if !splices.is_empty() {
             self.taken(0, splices, lent, spares);
         }
@@ -93,6 +101,7 @@ impl Output {
     }
 
     pub(super) fn push(&mut self, bytes: &[u8], spares: &mut Spares) {
+        self.own_line(spares);
         if self.queue.capacity() == 0 {
             self.queue = spares.take();
         } else if self.head > self.queue.len() / 2
@@ -115,6 +124,7 @@ impl Output {
         if self.ranges.is_some() {
             return self.push(&lent[range], spares);
         }
+        self.own_line(spares);
         let at = self.bytes();
         if let Some(last) = splices.0.last_mut()
             && last.at == at
@@ -142,6 +152,9 @@ impl Output {
         splices: &Splices,
         lent: &'a [u8],
     ) -> Pieces<'a> {
+        if let Some(line) = &self.line {
+            return Pieces::one(&line[self.head..], room);
+        }
         let queue = &self.queue[self.head..];
         if self.ranges.is_some() {
             return self.pieces_before_files(queue, room);
@@ -193,6 +206,9 @@ impl Output {
             splices.0.clear();
             return;
         }
+        if self.line.is_some() {
+            return self.line_taken(n);
+        }
         if splices.0.is_empty() {
             self.head += n;
             if let Some(ranges) = &mut self.ranges {
@@ -236,6 +252,7 @@ impl Output {
 
     pub(super) fn discard(&mut self, spares: &mut Spares) {
         spares.give(std::mem::take(&mut self.queue));
+        self.line = None;
         self.head = 0;
         self.ranges = None;
     }

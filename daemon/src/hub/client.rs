@@ -13,7 +13,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
 use super::core::{SUBSCRIPTIONS_MAX, WATCHES_MAX};
-use super::wire::{Ask, Message, Start, VERSION};
+use super::wire::{Ask, ID_BYTES_MAX, Message, Start, VERSION};
 
 /// Messages of one worker that wait for the hub's answer, and their bytes.
 pub const WAITING_MAX: usize = 1000;
@@ -122,8 +122,8 @@ pub(super) struct Subscription {
 pub(super) struct Waiting {
     pub(super) token: u64,
     pub(super) topic: Rc<str>,
-    pub(super) id: Box<[u8]>,
-    pub(super) bytes: Box<[u8]>,
+    pub(super) id: Rc<[u8]>,
+    pub(super) bytes: Rc<[u8]>,
 }
 
 #[derive(Debug)]
@@ -131,8 +131,8 @@ pub(super) struct Unstored {
     pub(super) topic: Rc<str>,
     pub(super) sequence: u64,
     pub(super) time_ms: u64,
-    pub(super) id: Box<[u8]>,
-    pub(super) bytes: Box<[u8]>,
+    pub(super) id: Rc<[u8]>,
+    pub(super) bytes: Rc<[u8]>,
 }
 
 #[derive(Debug)]
@@ -176,26 +176,31 @@ impl Client {
             return Err(Refusal::Full);
         }
         self.published += 1;
+        let mut buffer = [0; ID_BYTES_MAX];
+        let number = self.published.to_le_bytes();
         let id = match id {
-            [] => {
-                let number = self.published.to_le_bytes();
-                [&[OWN_ID][..], &self.seed.to_le_bytes(), &number].concat()
-            }
-            id => [&[PLUGIN_ID], id].concat(),
+            [] => joined(&mut buffer, OWN_ID, &[&self.seed.to_le_bytes(), &number]),
+            id => joined(&mut buffer, PLUGIN_ID, &[id]),
         };
         if self.up {
             let ask = Ask::Publish {
                 token,
                 topic,
-                id: &id,
+                id,
                 bytes,
             };
             ask.write(&mut self.output);
         }
         self.waiting_bytes += weight;
+        let before = self.waiting.back().map(|it| &it.topic);
+        let before = before.or(self.unstored.back().map(|it| &it.topic));
+        let topic = match before.filter(|before| ***before == *topic) {
+            Some(before) => Rc::clone(before),
+            None => topic.into(),
+        };
         self.waiting.push_back(Waiting {
             token,
-            topic: topic.into(),
+            topic,
             id: id.into(),
             bytes: bytes.into(),
         });
@@ -386,6 +391,17 @@ impl Client {
     pub fn sent(&mut self, bytes: usize) {
         self.output.drain(..bytes);
     }
+}
+
+/// All of it behind the mark, where it has room: an id is no longer than `ID_BYTES_MAX`.
+fn joined<'a>(buffer: &'a mut [u8; ID_BYTES_MAX], mark: u8, parts: &[&[u8]]) -> &'a [u8] {
+    buffer[0] = mark;
+    let mut end = 1;
+    for part in parts {
+        buffer[end..end + part.len()].copy_from_slice(part);
+        end += part.len();
+    }
+    &buffer[..end]
 }
 
 impl Subscription {

@@ -53,7 +53,7 @@ pub(super) const NOBODY: MemberId = MemberId(0);
 pub struct Hub<S> {
     pub(super) store: S,
     pub(super) services: Vec<Service>,
-    pub(super) topics: HashMap<usize, Topic>,
+    pub(super) topics: BTreeMap<usize, Topic>,
     pub(super) topics_made: usize,
     pub(super) members: BTreeMap<MemberId, Member>,
     pub(super) members_made: u64,
@@ -87,7 +87,7 @@ pub(super) struct Member {
     pub(super) welcome: bool,
     pub(super) resumed: bool,
     pub(super) is_awaited: bool,
-    pub(super) subscriptions: HashMap<u64, Subscription>,
+    pub(super) subscriptions: BTreeMap<u64, Subscription>,
     pub(super) watches: HashMap<u64, Watch>,
     pub(super) hungry: VecDeque<u64>,
     /// Messages were sent that may not be stored yet.
@@ -126,7 +126,7 @@ impl<S: Store> Hub<S> {
         Hub {
             store,
             services: Vec::new(),
-            topics: HashMap::new(),
+            topics: BTreeMap::new(),
             topics_made: 0,
             members: BTreeMap::new(),
             members_made: 0,

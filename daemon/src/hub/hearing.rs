@@ -137,12 +137,19 @@ impl Client {
             return;
         }
         self.unstored_bytes += message.bytes.len();
+        // Nearly always one's own is the first that waits for its number: both are kept once.
+        let own = self.waiting.front();
+        let own = own.filter(|own| *own.id == *message.id && *own.bytes == *message.bytes);
+        let (id, bytes) = match own {
+            Some(own) => (Rc::clone(&own.id), Rc::clone(&own.bytes)),
+            None => (message.id.into(), message.bytes.into()),
+        };
         self.unstored.push_back(Unstored {
             topic,
             sequence: message.sequence,
             time_ms: message.time_ms,
-            id: message.id.into(),
-            bytes: message.bytes.into(),
+            id,
+            bytes,
         });
         while self.unstored.len() > UNSTORED_MAX || self.unstored_bytes > UNSTORED_BYTES_MAX {
             let Some(oldest) = self.unstored.pop_front() else {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::scene::{is_done, scale};
+use crate::scene::{is_done, resident_kib, scale};
 use crate::support::daemon::Daemon;
 
 /// Until the last of very many is answered.
@@ -199,5 +199,34 @@ fn a_storm_of_joins_lets_everybody_in_once_and_delays_nobody_for_ever() {
         }
     }
     drop(witness);
+    daemon.finish(&[]);
+}
+
+#[test]
+fn a_line_without_end_costs_no_memory_and_delays_nobody() {
+    const PIECE: usize = 1 << 20;
+    let pieces = scale(2, 1024);
+    let daemon = Daemon::start("storm-line", &config(0));
+    let mut witness = Session::begin(&daemon, 0);
+    let mut endless = Session::begin(&daemon, 1);
+    let workers = || {
+        let pids = daemon.worker_pids("chat").into_iter();
+        pids.map(resident_kib).sum::<u64>()
+    };
+    let before = workers();
+    for nth in 0..pieces {
+        endless.say(&"x".repeat(PIECE));
+        if nth.is_multiple_of(8) || nth == 1 {
+            witness.say("/uptime\n");
+            witness.until(|line| line.contains("up for "));
+        }
+    }
+    let more = workers().saturating_sub(before);
+    assert!(more < 2048, "{more} KiB more for {pieces} MiB");
+    endless.say("\n/uptime\n");
+    endless
+        .until(|line| line.contains("that line is longer than 1024 characters, and was not said"));
+    endless.until(|line| line.contains("up for "));
+    drop((witness, endless));
     daemon.finish(&[]);
 }

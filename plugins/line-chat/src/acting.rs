@@ -244,7 +244,7 @@ impl Chat {
         let Some(member) = self.member(seat) else {
             return;
         };
-        let (session, from, own) = (member.session, member.nick.to_string(), member.folded());
+        let (session, from) = (member.session, member.nick.to_string());
         let folded = names::fold(to);
         let Some(person) = self
             .presence
@@ -253,7 +253,7 @@ impl Chat {
         else {
             return self.tell(cx, seat, "error", &format!("there is no {to} here"));
         };
-        if self.rules.muted(&own, unix_ms()) {
+        if self.rules.muted(&from) {
             return self.tell(cx, seat, "error", "you are muted: nobody hears you");
         }
         for piece in mail::pieces(text) {

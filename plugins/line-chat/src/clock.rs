@@ -60,6 +60,11 @@ pub(crate) fn lasted(ms: u64) -> String {
     }
 }
 
+/// The same for what is still to come: a second that has begun counts, or ten minutes would be nine at once.
+pub(crate) fn left(ms: u64) -> String {
+    lasted(ms.div_ceil(1000) * 1000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +98,8 @@ mod tests {
         assert_eq!(lasted(90_061_000), "1d 1h");
         assert_eq!(lasted(3_660_000), "1h 1m");
         assert_eq!(lasted(61_000), "1m");
+        assert_eq!(left(599_999), "10m");
+        assert_eq!(left(3_599_001), "1h 0m");
+        assert_eq!((left(0), left(1)), ("0s".to_owned(), "1s".to_owned()));
     }
 }

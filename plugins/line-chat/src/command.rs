@@ -136,6 +136,11 @@ pub(crate) const OPERATORS_HELP: &[(&str, &str)] = &[
     ("/announce TEXT", "tell everybody"),
 ];
 
+/// Whether it is said as it stands, whatever is set: no command, key or object begins so.
+pub(crate) fn is_plain(line: &str) -> bool {
+    line.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
 /// What the line asks for, or what to tell whoever wrote it. `talker_keys` are those of old talkers.
 pub(crate) fn parse(line: &str, talker_keys: bool) -> Result<Command, String> {
     if line.trim().is_empty() {
@@ -316,6 +321,8 @@ mod tests {
             ("/q bye now", Quit("bye now".into())),
         ];
         for (line, expected) in rows {
+            let is_said = expected == say(line);
+            assert!(is_said || !is_plain(line), "{line}");
             assert_eq!(parse(line, true), Ok(expected), "{line}");
         }
         assert_eq!(parse(":waves", false), Ok(say(":waves")));

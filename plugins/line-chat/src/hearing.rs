@@ -54,7 +54,7 @@ impl Chat {
                 if let (Ok(_), Some((room, said))) =
                     (&result, pending.as_ref().and_then(|it| it.line.as_ref()))
                 {
-                    self.record.note(cx, room, said, unix_ms());
+                    self.record.note(cx, room, said);
                 }
                 if let Some(Pending {
                     line: Some(_),
@@ -69,12 +69,18 @@ impl Chat {
                     cx.add(outcome, 1);
                     cx.record(self.counts.bus_ms, now_ms(cx).saturating_sub(*said_ms));
                 }
-                if result.is_err()
-                    && let Some(pending) = pending
+                if let Some(pending) = pending
                     && let Some(session) = pending.session
                     && let Some(seat) = self.seat_of(pending.seat, session)
                 {
-                    self.tell(cx, seat, "error", "not sent: there are too many rooms");
+                    match result {
+                        Err(_) => {
+                            self.tell(cx, seat, "error", "not sent: there are too many rooms")
+                        }
+                        // It has been obeyed here, and whoever comes anywhere finds it.
+                        Ok(_) if pending.is_order => self.tell(cx, seat, "reply", "done"),
+                        Ok(_) => {}
+                    }
                 }
             }
             Event::Lease {
@@ -208,7 +214,7 @@ impl Chat {
             .flatten()
             .find(|it| it.session == session);
         if let Some(member) = member
-            && !member.ignores(&entry.folded)
+            && !entry.is_ignored_by(member)
         {
             let mut form = member.form;
             if form.times == crate::format::Times::Off {

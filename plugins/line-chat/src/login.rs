@@ -9,6 +9,7 @@ use polyport_plugin::prelude::*;
 use crate::command::{self, Command};
 use crate::format::Notice;
 use crate::member::{Stage, Wanted, secret};
+use crate::operating::because;
 use crate::presence::{PREFIX, Person};
 use crate::{
     Chat, GHOSTS_MAX, Ghost, RESUME_MS, clock, is_away, json, names, now_ms, telling, unix_ms,
@@ -331,8 +332,9 @@ impl Chat {
         let Some(ban) = self.rules.banned(folded, ip, now_ms) else {
             return false;
         };
-        let left = clock::lasted(ban.until_ms - now_ms);
-        let text = format!("you are banned for another {left}: {}", ban.why);
+        let left = clock::left(ban.until_ms - now_ms);
+        let what = format!("you are banned for another {left}");
+        let text = because(&what, &ban.why);
         self.tell(cx, seat, "error", &text);
         self.leave(cx, seat, "banned");
         true

@@ -1,7 +1,8 @@
 //! What is said in a room, as it travels and waits in history.
 //!
-//! A few fields with TABs between them: text that was sanitised has none. Invariant: what
-//! [`Said::decode`] takes is safe to show, whoever wrote it: another version may share the topic.
+//! A few fields with TABs between them: text that was sanitised has none. It is kept as it travels, in one
+//! piece, for there are many. Invariant: what [`Said::decode`] takes is safe to show, whoever wrote it:
+//! another version may share the topic.
 
 use crate::sanitise;
 
@@ -17,19 +18,41 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Said {
     pub(crate) kind: Kind,
-    /// Which session said it: it does not hear itself.
-    pub(crate) from: String,
-    pub(crate) nick: String,
-    pub(crate) text: String,
+    fields: Box<str>,
+    nick_at: usize,
+    text_at: usize,
 }
 
 impl Said {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let kind = match self.kind {
-            Kind::Text => 't',
-            Kind::Action => 'a',
+    pub(crate) fn new(kind: Kind, from: &str, nick: &str, text: &str) -> Said {
+        let letter = match kind {
+            Kind::Text => "t\t",
+            Kind::Action => "a\t",
         };
-        format!("{kind}\t{}\t{}\t{}", self.from, self.nick, self.text).into_bytes()
+        let nick_at = letter.len() + from.len() + 1;
+        Said {
+            kind,
+            fields: [letter, from, "\t", nick, "\t", text].concat().into(),
+            nick_at,
+            text_at: nick_at + nick.len() + 1,
+        }
+    }
+
+    /// Which session said it: it does not hear itself.
+    pub(crate) fn from(&self) -> &str {
+        &self.fields[2..self.nick_at - 1]
+    }
+
+    pub(crate) fn nick(&self) -> &str {
+        &self.fields[self.nick_at..self.text_at - 1]
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.fields[self.text_at..]
+    }
+
+    pub(crate) fn encoded(&self) -> &[u8] {
+        self.fields.as_bytes()
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Said> {
@@ -40,13 +63,12 @@ impl Said {
             "a" => Kind::Action,
             _ => return None,
         };
-        let mut field = || fields.next().map(sanitise::clean);
-        Some(Said {
-            kind,
-            from: field()?,
-            nick: field()?,
-            text: field()?,
-        })
+        let (from, nick, text) = (fields.next()?, fields.next()?, fields.next()?);
+        if [from, nick, text].into_iter().all(sanitise::is_clean) {
+            return Some(Said::new(kind, from, nick, text));
+        }
+        let [from, nick, text] = [from, nick, text].map(sanitise::clean);
+        Some(Said::new(kind, &from, &nick, &text))
     }
 }
 
@@ -56,17 +78,18 @@ mod tests {
 
     #[test]
     fn what_is_said_survives_the_way_and_nothing_else_does() {
-        let said = Said {
-            kind: Kind::Action,
-            from: "a1".to_owned(),
-            nick: "bob".to_owned(),
-            text: "waves".to_owned(),
-        };
-        assert_eq!(Said::decode(&said.encode()), Some(said));
+        let said = Said::new(Kind::Action, "a1", "bob", "waves");
+        assert_eq!(
+            (said.from(), said.nick(), said.text()),
+            ("a1", "bob", "waves")
+        );
+        assert_eq!(Said::decode(said.encoded()), Some(said));
         for strange in [&b""[..], b"t", b"t\ta\tb", b"x\ta\tb\tc", b"\xFF"] {
             assert_eq!(Said::decode(strange), None);
         }
-        let rude = Said::decode(b"t\ta\tbob\thi\x1B[2J\tthere").expect("it has all fields");
-        assert_eq!(rude.text, "hi there");
+        let rude = Said::decode(b"t\ta\tb\x07ob\thi\x1B[2J\tthere").expect("it has all fields");
+        assert_eq!((rude.nick(), rude.text()), ("bob", "hi there"));
+        let other = Said::decode("t\ta\tbób\tпривет".as_bytes()).expect("it has all fields");
+        assert_eq!((other.nick(), other.text()), ("bób", "привет"));
     }
 }

@@ -36,7 +36,6 @@ impl Chat {
                     format_args!("an operator of the chat orders {order:?}"),
                 );
                 self.give(cx, seat, &order);
-                self.tell(cx, seat, "reply", "done");
             }
             Ok(None) => self.list_bans(cx, seat),
             Err(why) => self.tell(cx, seat, "error", &why),
@@ -116,6 +115,7 @@ impl Chat {
                         line: None,
                         number,
                         said_ms: now_ms(cx),
+                        is_order: !matches!(order, Order::Topic { .. }),
                     },
                 );
             }
@@ -131,16 +131,15 @@ impl Chat {
     fn list_bans(&mut self, cx: &mut Context, seat: u32) {
         let now_ms = unix_ms();
         self.rules.expire(now_ms);
-        let left = |until_ms: u64| clock::lasted(until_ms.saturating_sub(now_ms));
+        let left = |until_ms: u64| clock::left(until_ms.saturating_sub(now_ms));
         let mut rows: Vec<String> = self
             .rules
             .bans()
             .map(|(whom, ban)| {
                 format!(
-                    "{whom} is banned by {} for {}: {}",
+                    "{whom} is banned by {} for {}",
                     ban.by,
-                    left(ban.until_ms),
-                    ban.why
+                    because(&left(ban.until_ms), &ban.why)
                 )
             })
             .collect();
@@ -168,7 +167,7 @@ impl Chat {
             Order::Ban { .. } => self.send_banned_away(cx),
             Order::Mute { nick, until_ms } => {
                 if let Some(&seat) = self.nicks.get(nick) {
-                    let left = clock::lasted(until_ms.saturating_sub(unix_ms()));
+                    let left = clock::left(until_ms.saturating_sub(unix_ms()));
                     self.tell(cx, seat, "notice", &format!("you are muted for {left}"));
                 }
             }
@@ -205,12 +204,16 @@ impl Chat {
     }
 
     fn send_away(&mut self, cx: &mut Context, seat: u32, what: &str, why: &str) {
-        let reason = if why.is_empty() {
-            what.to_owned()
-        } else {
-            format!("{what}: {why}")
-        };
+        let reason = because(what, why);
         self.tell(cx, seat, "notice", &format!("you were {reason}"));
         self.leave(cx, seat, &reason);
+    }
+}
+
+/// What happens, and why, if that was said.
+pub(crate) fn because(what: &str, why: &str) -> String {
+    match why {
+        "" => what.to_owned(),
+        why => format!("{what}: {why}"),
     }
 }

@@ -47,6 +47,15 @@ impl Person {
         )
     }
 
+    /// The rooms of a value that was decoded before, and made sense.
+    fn rooms_of(bytes: &[u8]) -> impl Iterator<Item = &str> {
+        let field = bytes
+            .split(|byte| *byte == b'\t')
+            .nth(7)
+            .unwrap_or_default();
+        std::str::from_utf8(field).unwrap_or_default().split(',')
+    }
+
     pub(crate) fn decode(bytes: &[u8]) -> Option<Person> {
         let text = std::str::from_utf8(bytes).ok()?;
         let fields: Vec<String> = text.split('\t').map(sanitise::clean).collect();
@@ -161,6 +170,13 @@ impl Presence {
 
     pub(crate) fn count(&self, room: &str) -> usize {
         self.counts.get(room).copied().unwrap_or(0)
+    }
+
+    /// The same for one of them, whose own coming may not have gone round yet.
+    pub(crate) fn count_with(&self, folded: &str, room: &str) -> usize {
+        let own = self.people.get(folded).map(|value| &**value);
+        let is_counted = own.is_some_and(|own| Person::rooms_of(own).any(|it| it == room));
+        self.count(room) + usize::from(!is_counted)
     }
 
     /// Rooms that somebody is in, by name.

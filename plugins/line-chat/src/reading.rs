@@ -8,8 +8,9 @@ use polyport_plugin::prelude::*;
 
 use crate::line::{Half, Line};
 use crate::member::Stage;
+use crate::message::Kind;
 use crate::telnet::Heard;
-use crate::{Chat, is_away, json, now_ms, sanitise};
+use crate::{Chat, command, is_away, json, now_ms, sanitise};
 
 impl Chat {
     /// Bytes that are done with.
@@ -129,12 +130,12 @@ impl Chat {
             Line::End => self.leave(cx, seat, ""),
             Line::TooLong => self.too_long(cx, seat),
             Line::Whole(bytes) => {
-                let (text, latin1) = sanitise::line(&bytes);
+                let (text, latin1) = sanitise::line(bytes);
                 if latin1 && !std::mem::replace(&mut member.latin1, true) {
                     let text = "your text is not UTF-8; it is read as Latin-1";
                     self.tell(cx, seat, "notice", text);
                 }
-                if text.chars().count() > line_max {
+                if text.len() > line_max && text.chars().count() > line_max {
                     self.too_long(cx, seat);
                 } else {
                     self.act_on(cx, seat, &text);
@@ -166,10 +167,13 @@ impl Chat {
         if self.member(seat).is_some_and(|member| !member.is_named()) {
             return self.greeted(cx, seat, text);
         }
+        if command::is_plain(text) {
+            return self.say(cx, seat, Kind::Text, text, None);
+        }
         let talker_keys = self.choices.talker_keys;
         let parsed = match json::parse(text) {
             Some(parsed) if self.member(seat).is_some_and(|member| member.form.json) => parsed,
-            _ => crate::command::parse(text, talker_keys).map(|command| (command, None)),
+            _ => command::parse(text, talker_keys).map(|command| (command, None)),
         };
         match parsed {
             Ok((command, room)) => self.act(cx, seat, command, room),

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 use polyport_plugin::prelude::*;
 
-use crate::clock;
 use crate::message::{Kind, Said};
+use crate::{clock, unix_ms};
 
 /// Bytes that may wait to be written.
 const WAITING_BYTES_MAX: usize = 1 << 20;
@@ -42,12 +42,13 @@ impl Record {
         }
     }
 
-    pub(crate) fn note(&mut self, cx: &mut Context, room: &str, said: &Said, time_ms: u64) {
+    pub(crate) fn note(&mut self, cx: &mut Context, room: &str, said: &Said) {
         let Some(folder) = &self.folder else {
             return;
         };
+        let time_ms = unix_ms();
         let file = folder.join(room).join(clock::day(time_ms) + ".log");
-        let (time, nick, text) = (clock::iso(time_ms), &said.nick, &said.text);
+        let (time, nick, text) = (clock::iso(time_ms), said.nick(), said.text());
         let line = match said.kind {
             Kind::Text => format!("{time} <{nick}> {text}\n"),
             Kind::Action => format!("{time} * {nick} {text}\n"),

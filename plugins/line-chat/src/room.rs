@@ -25,18 +25,14 @@ pub(crate) struct Entry {
     pub(crate) sequence: u64,
     pub(crate) time_ms: u64,
     pub(crate) said: Said,
-    /// Its speaker, folded.
-    pub(crate) folded: String,
 }
 
 impl Entry {
     pub(crate) fn new(sequence: u64, time_ms: u64, said: Said) -> Entry {
-        let folded = names::fold(&said.nick);
         Entry {
             sequence,
             time_ms,
             said,
-            folded,
         }
     }
 
@@ -45,15 +41,22 @@ impl Entry {
             kind: self.said.kind,
             room,
             sequence: self.sequence,
-            nick: &self.said.nick,
-            text: &self.said.text,
+            nick: self.said.nick(),
+            text: self.said.text(),
         };
         line(notice, form, with_room, self.time_ms)
     }
 
     /// Whether this member is to see it.
     pub(crate) fn is_for(&self, member: &Member) -> bool {
-        (member.echo || self.said.from != *member.id) && !member.ignores(&self.folded)
+        let is_heard = member.echo || *self.said.from() != *member.id;
+        is_heard && !self.is_ignored_by(member)
+    }
+
+    #[inline]
+    pub(crate) fn is_ignored_by(&self, member: &Member) -> bool {
+        // Nearly nobody ignores anybody.
+        !member.ignored.is_empty() && member.ignores(&names::fold(self.said.nick()))
     }
 }
 
@@ -110,11 +113,13 @@ impl Room {
         counted: bool,
     ) {
         let mut made: [Option<String>; FORMS] = [const { None }; FORMS];
+        let from = entry.said.from();
         for number in &self.members {
             let Some(member) = members.get_mut(*number as usize).and_then(Option::as_mut) else {
                 continue;
             };
-            let wanted = entry.is_for(member);
+            let is_heard = member.echo || *from != *member.id;
+            let wanted = is_heard && !entry.is_ignored_by(member);
             let current = member.current;
             let Some(at) = member
                 .stays

@@ -109,9 +109,7 @@ impl Chat {
         }
         let rules = self.rules.of_room(name);
         // Its own coming may not have gone round yet.
-        let own = self.presence.named(&member.folded());
-        let is_counted = own.is_some_and(|own| own.rooms.iter().any(|it| **it == **name));
-        let count = self.presence.count(name) + usize::from(!is_counted);
+        let count = self.presence.count_with(&member.folded(), name);
         let mut text = format!("you are in #{name} ({count} here)");
         if !rules.topic.is_empty() {
             text += &format!("; topic: {}", rules.topic);
@@ -260,7 +258,6 @@ impl Chat {
         text: &str,
         room: Option<String>,
     ) {
-        let now_ms = unix_ms();
         let Some(member) = self.member(seat) else {
             return;
         };
@@ -277,19 +274,14 @@ impl Chat {
                 "you are in no such room; /join one first",
             );
         };
-        let said = Said {
-            kind,
-            from: member.id.to_string(),
-            nick: member.nick.to_string(),
-            text: text.to_owned(),
-        };
-        let (session, folded) = (member.session, member.folded());
-        if self.rules.muted(&folded, now_ms) {
+        let said = Said::new(kind, &member.id, &member.nick, text);
+        let session = member.session;
+        if self.rules.muted(said.nick()) {
             cx.add(self.counts.messages_refused, 1);
             return self.tell(cx, seat, "error", "you are muted: nobody hears you");
         }
         let (number, id) = self.waiting.next();
-        match cx.publish(&topic(&name), id.as_bytes(), &said.encode()) {
+        match cx.publish(&topic(&name), id.as_bytes(), said.encoded()) {
             Ok(publish) => {
                 if self.is_alone {
                     self.waiting.show(number);
@@ -305,6 +297,7 @@ impl Chat {
                         line,
                         number,
                         said_ms: crate::now_ms(cx),
+                        is_order: false,
                     },
                 );
             }
@@ -376,12 +369,8 @@ impl Chat {
     pub(crate) fn tell_change(&mut self, cx: &mut Context, change: &Change) {
         match change {
             Change::Joined { nick, room, count } => {
-                let notice = Notice::Joined {
-                    nick,
-                    room,
-                    count: *count,
-                };
-                self.tell_room(cx, &[room], nick, notice);
+                let count = *count;
+                self.tell_room(cx, &[room], nick, Notice::Joined { nick, room, count });
             }
             Change::Left { nick, room, why } => {
                 self.tell_room(cx, &[room], nick, Notice::Left { nick, room, why });
@@ -430,9 +419,17 @@ impl Chat {
                 let Some(member) = member else {
                     continue;
                 };
-                let is_self = names::fold(&member.nick) == about && is_presence;
+                let own = names::fold(&member.nick);
+                let is_self = own == about && is_presence;
                 let hidden = is_self || (is_presence && member.quiet) || member.ignores(&about);
                 if !hidden && !told.contains(seat) {
+                    let notice = match notice {
+                        Notice::Joined { nick, room, .. } => {
+                            let count = self.presence.count_with(&own, room);
+                            Notice::Joined { nick, room, count }
+                        }
+                        other => other,
+                    };
                     telling::show(cx, member, notice);
                     if rooms.len() > 1 {
                         told.push(*seat);
@@ -445,5 +442,5 @@ impl Chat {
 
 /// The topic of a room.
 pub(crate) fn topic(room: &str) -> String {
-    format!("room.{room}")
+    ["room.", room].concat()
 }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::{names, sanitise};
+use crate::{names, sanitise, unix_ms};
 
 /// The topic of orders.
 pub(crate) const TOPIC: &str = "orders";
@@ -214,10 +214,11 @@ impl Rules {
             .map(|(_, ban)| ban)
     }
 
-    pub(crate) fn muted(&self, nick: &str, now_ms: u64) -> bool {
-        self.mutes
-            .get(nick)
-            .is_some_and(|until_ms| *until_ms > now_ms)
+    /// Whether whoever is called that may not be heard.
+    pub(crate) fn muted(&self, nick: &str) -> bool {
+        // Nearly always nobody is, and then neither the time nor the folded nick is needed.
+        let until_ms = || self.mutes.get(&names::fold(nick));
+        !self.mutes.is_empty() && until_ms().is_some_and(|until_ms| *until_ms > unix_ms())
     }
 
     pub(crate) fn bans(&self) -> impl Iterator<Item = (&str, &Ban)> {

@@ -11,20 +11,28 @@ use unicode_width::UnicodeWidthChar;
 const MARKS_MAX: usize = 4;
 
 /// The text of a line, and whether it was no UTF-8 and so was read as Latin-1.
-pub(crate) fn line(bytes: &[u8]) -> (String, bool) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => (clean(text), false),
-        Err(_) => {
-            let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
+pub(crate) fn line(bytes: Vec<u8>) -> (String, bool) {
+    match String::from_utf8(bytes) {
+        Ok(text) if is_clean(&text) => (text, false),
+        Ok(text) => (clean(&text), false),
+        Err(error) => {
+            let bytes = error.into_bytes();
+            let text: String = bytes.into_iter().map(char::from).collect();
             (clean(&text), true)
         }
     }
 }
 
+/// Whether it is plain ASCII, from which nothing would be taken: most lines are, and each is looked at in
+/// every worker that hears it. All bytes are looked at, which the compiler does many at a time.
+pub(crate) fn is_clean(text: &str) -> bool {
+    let plain = |so_far, byte: &u8| so_far & matches!(byte, b' '..=b'~');
+    text.as_bytes().iter().fold(true, plain)
+}
+
 /// The same for what is text already, as what JSON has unfolded.
 pub(crate) fn clean(text: &str) -> String {
-    // Most lines are no more than that, and each is cleaned in every worker that hears it.
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    if is_clean(text) {
         return text.to_owned();
     }
     let mut cleaned = String::with_capacity(text.len());
@@ -192,9 +200,9 @@ mod tests {
 
     #[test]
     fn what_is_no_utf8_is_latin1() {
-        assert_eq!(line(b"caf\xE9"), ("café".to_owned(), true));
-        assert_eq!(line("café".as_bytes()), ("café".to_owned(), false));
-        assert_eq!(line(b"a\x9B31m\xFF"), ("aÿ".to_owned(), true));
-        assert_eq!(line(b"\xED\xA0\x80"), ("í\u{A0}".to_owned(), true));
+        assert_eq!(line(b"caf\xE9".to_vec()), ("café".to_owned(), true));
+        assert_eq!(line("café".as_bytes().to_vec()), ("café".to_owned(), false));
+        assert_eq!(line(b"a\x9B31m\xFF".to_vec()), ("aÿ".to_owned(), true));
+        assert_eq!(line(b"\xED\xA0\x80".to_vec()), ("í\u{A0}".to_owned(), true));
     }
 }

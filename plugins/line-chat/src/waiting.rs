@@ -4,7 +4,8 @@
 //! worker at once, and not a second time when the bus brings them. Invariant: as many wait as the
 //! daemon takes for the bus, for each is told of once by it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashSet, VecDeque};
+use std::fmt::Write;
 use std::rc::Rc;
 
 use polyport_plugin::{SessionId, bus::PublishId};
@@ -18,13 +19,15 @@ pub(crate) struct Pending {
     pub(crate) line: Option<(Rc<str>, Said)>,
     pub(crate) number: u64,
     pub(crate) said_ms: u64,
+    /// Of an operator, who is told once it is done.
+    pub(crate) is_order: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Waiting {
     node: String,
     number: u64,
-    pending: BTreeMap<PublishId, Pending>,
+    pending: VecDeque<(PublishId, Pending)>,
     /// Numbers of those that were shown already.
     shown: HashSet<u64>,
 }
@@ -34,7 +37,7 @@ impl Waiting {
         Waiting {
             node: node.to_owned(),
             number: 0,
-            pending: BTreeMap::new(),
+            pending: VecDeque::new(),
             shown: HashSet::new(),
         }
     }
@@ -42,15 +45,20 @@ impl Waiting {
     /// The number of the next message, and its id on the bus.
     pub(crate) fn next(&mut self) -> (u64, String) {
         self.number += 1;
-        (self.number, format!("{}.{}", self.node, self.number))
+        let mut id = String::with_capacity(self.node.len() + 21);
+        // Writing to a String does not fail.
+        let _ = write!(id, "{}.{}", self.node, self.number);
+        (self.number, id)
     }
 
     pub(crate) fn add(&mut self, publish: PublishId, pending: Pending) {
-        self.pending.insert(publish, pending);
+        self.pending.push_back((publish, pending));
     }
 
+    /// Nearly always it is the first of them, for the bus answers in order.
     pub(crate) fn published(&mut self, publish: PublishId) -> Option<Pending> {
-        self.pending.remove(&publish)
+        let at = self.pending.iter().position(|(it, _)| *it == publish)?;
+        self.pending.remove(at).map(|(_, pending)| pending)
     }
 
     pub(crate) fn show(&mut self, number: u64) {
@@ -60,7 +68,7 @@ impl Waiting {
     /// Those that nobody was shown yet, in their order; they count as shown from now on.
     pub(crate) fn show_all(&mut self) -> Vec<(Rc<str>, Said)> {
         let mut lines = Vec::new();
-        for pending in self.pending.values() {
+        for (_, pending) in &self.pending {
             if let Some(line) = &pending.line
                 && self.shown.insert(pending.number)
             {

@@ -133,8 +133,9 @@ fn each_line_is_answered() {
         ("/kick rob", "-- that is for operators"), ("/op wrong", "-- that is no operator's password"),
         ("/op correct horse", "you are an operator"), ("/help", "/ban NICK"),
         ("/kick eve", "-- there is no eve here"), ("/ban eve 1h rude", "done"), ("/bans", "eve is banned by Rob for"),
-        ("/unban eve", "done"), ("/bans", "nobody is banned"), ("/mute rob 5m", "-- you are muted for"),
-        ("hello", "-- you are muted: nobody hears you"), ("/unmute rob", "-- you may speak again"),
+        ("/unban eve", "done"), ("/ban eve 2h", "done"), ("/bans", "eve is banned by Rob for 2h 0m\r\n"), ("/unban eve", "done"),
+        ("/bans", "nobody is banned"), ("/mute rob 5m", "-- you are muted for 5m"),
+        ("hello", "-- you are muted: nobody hears you"), ("/unmute rob", "-- you may speak again\r\ndone"),
         ("/lock den key", "done"), ("/limit den 3", "done"), ("/unlock den", "done"), ("/announce soon", "-- Rob announces: soon"),
         ("/limit den", "-- /limit ROOM COUNT"),
     ];

@@ -390,3 +390,40 @@ fn bans_hold_in_every_worker_and_in_one_that_starts_later() {
     .into();
     assert_eq!(nicks.len(), 2);
 }
+
+#[test]
+fn who_comes_at_the_same_time_as_others_counts_himself() {
+    let bus = FakeBus::new();
+    let mut workers = [worker(&bus), worker(&bus)];
+    let [carol, alice, eve] = ["carol", "alice", "eve"].map(|nick| {
+        let peer = workers[1].connect();
+        say(&mut workers[1], peer, nick);
+        peer
+    });
+    let bob = workers[0].connect();
+    say(&mut workers[0], bob, "bob");
+    settle(&mut workers);
+    say(&mut workers[1], carol, "/join den");
+    settle(&mut workers);
+    // Both ask before either has heard of the other; bob's worker is the first to say so.
+    bus.lose();
+    say(&mut workers[0], bob, "/join den");
+    say(&mut workers[1], alice, "/join den");
+    bus.restore();
+    settle(&mut workers);
+    let counts = |host: &FakeHost, peer| {
+        let text = shown(host, peer);
+        let lines = text.lines().filter(|line| line.contains("#den ("));
+        lines.map(str::to_owned).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(
+        counts(&workers[1], alice),
+        "-- you are in #den (2 here); -- bob joined #den (3 here)"
+    );
+    assert_eq!(
+        counts(&workers[1], carol),
+        "-- you are in #den (1 here); -- bob joined #den (2 here); -- alice joined #den (3 here)"
+    );
+    assert_eq!(counts(&workers[1], eve), "");
+    assert!(counts(&workers[0], bob).ends_with("alice joined #den (3 here)"));
+}

@@ -3,17 +3,30 @@
 //! Invariant: whatever a socket takes, the rest is what was said.
 
 use super::*;
+use crate::engine::lines::Lines;
 
 enum Say {
     Copy(&'static [u8]),
     Lend(Range<usize>),
+    /// What others are told as well.
+    Line(&'static [u8]),
 }
 
 /// Said in this order, taken so many at the first flush: the rest follows in order.
 #[test]
 fn what_is_said_leaves_in_order_wherever_the_socket_stops() {
     let lent: Vec<u8> = (0..5000u32).map(|i| (i % 251) as u8).collect();
-    let scripts: [&[Say]; 5] = [
+    let scripts: [&[Say]; 10] = [
+        &[Say::Line(b"line")],
+        &[Say::Line(b"line"), Say::Line(b"another")],
+        &[Say::Copy(b"head"), Say::Line(b"line"), Say::Copy(b"tail")],
+        &[Say::Line(b"line"), Say::Lend(0..2000)],
+        &[
+            Say::Line(b"line"),
+            Say::Copy(b"x"),
+            Say::Lend(0..5),
+            Say::Line(b"y"),
+        ],
         &[Say::Lend(0..5000)],
         &[Say::Copy(b"head"), Say::Lend(0..2000), Say::Copy(b"tail")],
         &[
@@ -39,7 +52,7 @@ fn what_is_said_leaves_in_order_wherever_the_socket_stops() {
         let mut expected = Vec::new();
         for say in *script {
             match say {
-                Say::Copy(bytes) => expected.extend_from_slice(bytes),
+                Say::Copy(bytes) | Say::Line(bytes) => expected.extend_from_slice(bytes),
                 Say::Lend(range) => expected.extend_from_slice(&lent[range.clone()]),
             }
         }
@@ -50,6 +63,10 @@ fn what_is_said_leaves_in_order_wherever_the_socket_stops() {
             for say in *script {
                 match say {
                     Say::Copy(bytes) => output.push(bytes, &mut spares),
+                    Say::Line(bytes) => {
+                        let lines = &mut Lines::default();
+                        output.push_line(bytes, &(0..bytes.len()), lines, &mut spares);
+                    }
                     Say::Lend(range) => {
                         output.splice(range.clone(), &lent, &mut splices, &mut spares);
                     }
@@ -63,6 +80,11 @@ fn what_is_said_leaves_in_order_wherever_the_socket_stops() {
             let flat: Vec<u8> = rest.as_slice().iter().flat_map(|p| p.to_vec()).collect();
             assert_eq!(flat, expected[first..], "row {row}: rest after {first}");
             assert_eq!(output.queued(), expected.len() - first);
+            output.push(b"more", &mut spares);
+            output.taken(expected.len() - first, &mut splices, &[], &mut spares);
+            let rest = output.pieces(&splices, &[]);
+            let flat: Vec<u8> = rest.as_slice().iter().flat_map(|p| p.to_vec()).collect();
+            assert_eq!(flat, b"more", "row {row}: behind the rest after {first}");
         }
     }
 }

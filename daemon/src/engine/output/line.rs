@@ -1,0 +1,50 @@
+//! A line that many are told: one copy of it for all whose output has nothing else.
+//!
+//! Nearly all of them take it at once, so it is in no queue; an output to which anything is added gets a
+//! copy of its own first. Invariant: a line is shared only if the same bytes were said to several sessions,
+//! one after the other.
+
+use std::ops::Range;
+
+use super::{Output, Spares};
+use crate::engine::lines::Lines;
+
+impl Output {
+    /// Says bytes that others are told as well.
+    pub(in crate::engine) fn push_line(
+        &mut self,
+        said: &[u8],
+        range: &Range<usize>,
+        lines: &mut Lines,
+        spares: &mut Spares,
+    ) {
+        if self.is_bare() {
+            self.line = Some(lines.line(said, range));
+        } else {
+            self.push(&said[range.clone()], spares);
+        }
+    }
+
+    /// The line, if nothing of it was taken: then it is all there is.
+    pub(in crate::engine) fn whole_line(&self) -> Option<&[u8]> {
+        self.line.as_deref().filter(|_| self.head == 0)
+    }
+
+    /// What follows it needs a queue.
+    pub(super) fn own_line(&mut self, spares: &mut Spares) {
+        if let Some(line) = self.line.take() {
+            self.queue = spares.take();
+            self.queue.extend_from_slice(&line[self.head..]);
+            self.head = 0;
+        }
+    }
+
+    /// The peer's side has taken so many bytes of it.
+    pub(in crate::engine) fn line_taken(&mut self, n: usize) {
+        self.head += n;
+        if self.bytes() == 0 {
+            self.line = None;
+            self.head = 0;
+        }
+    }
+}
