@@ -1,9 +1,9 @@
-//! From the tables of `rules` and `allowed` to programs that the kernel runs before each call.
+//! From the tables of `rules` and `allowed` to the program that the kernel runs before each call.
 //!
-//! Several programs, because each has one answer besides "allow"; the strictest answer of them
-//! counts (seccomp(2)). The kernel remembers which calls all of them always allow, and does not run
-//! them for those. Of the rest only sending is made for every message, so each program knows at its
-//! first steps that it is not about that, and one is about nothing else.
+//! It is several, each of which has one answer besides "allow", one behind the other: the first that does
+//! not allow a call has the word. The kernel remembers which calls are always allowed, and does not run
+//! it for those (seccomp(2)). Of the rest only sending is made for every message, so that is found out by
+//! the first steps, and judged by the next.
 //!
 //! Invariant: a call that no line grants is not made.
 
@@ -53,31 +53,22 @@ pub(super) fn close(
     let absent = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let enosys = SeccompAction::Errno(libc::ENOSYS as u32);
     let killed = table(KILLED.iter())?;
-    let mut programs = Vec::from(other_tables());
-    programs.push(compile(
-        killed,
-        SeccompAction::Allow,
-        SeccompAction::KillProcess,
-    )?);
-    programs.push(compile(absent, SeccompAction::Allow, enosys)?);
+    let killed = compile(killed, SeccompAction::Allow, SeccompAction::KillProcess)?;
+    let absent = compile(absent, SeccompAction::Allow, enosys)?;
     let (sending, other): (Vec<&Line>, Vec<&Line>) =
         granted(needs, profile).partition(|line| SENDING.contains(&line.call));
     let allowing = |lines: Vec<&'static Line>| {
         let lines = table(lines.into_iter())?;
         compile(lines, refuse.clone(), SeccompAction::Allow)
     };
-    // After the last one no other can be applied.
-    programs.push(allowing(other)?);
-    let others = programs.into_iter().map(|p| judging(Judged::Other, p));
-    let mut programs = vec![judging(Judged::Sending, allowing(sending)?)];
-    programs.extend(others);
-    programs.iter().try_for_each(|program| {
-        match reach {
-            Reach::Process => apply_filter_all_threads(program),
-            Reach::Thread => apply_filter(program),
-        }
-        .map_err(|error| error.to_string())
-    })
+    let mut others = Vec::from(other_tables());
+    others.extend([killed, absent, allowing(other)?]);
+    let program = in_front(&allowing(sending)?, in_turn(others));
+    match reach {
+        Reach::Process => apply_filter_all_threads(&program),
+        Reach::Thread => apply_filter(&program),
+    }
+    .map_err(|error| error.to_string())
 }
 
 /// Nothing is refused; what would be is told to whoever reads the descriptor, and waits for that.
@@ -137,27 +128,33 @@ fn granted(needs: &Needs, profile: Profile) -> impl Iterator<Item = &'static Lin
 /// Calls that are made for every message and cannot be allowed whatever their arguments.
 const SENDING: [libc::c_long; 3] = [libc::SYS_sendto, libc::SYS_sendmsg, libc::SYS_sendmmsg];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Judged {
-    Sending,
-    Other,
+/// Each judges what those before it allow.
+fn in_turn(programs: Vec<BpfProgram>) -> BpfProgram {
+    let behind = programs.len();
+    let mut all = BpfProgram::new();
+    for (program, left) in programs.into_iter().zip((0..behind).rev()) {
+        let length = program.len();
+        for (at, one) in program.into_iter().enumerate() {
+            let allows = u32::from(one.code) == RETURN && one.k == libc::SECCOMP_RET_ALLOW;
+            let goes_on = step(JUMP, 0, 0, (length - at - 1) as u32);
+            all.push(if allows && left > 0 { goes_on } else { one });
+        }
+    }
+    all
 }
 
-/// What the program is not to judge it allows, before its first step. The program itself begins with
-/// the architecture: whose numbers mean something else is ended by the one that judges them.
-fn judging(judged: Judged, program: BpfProgram) -> BpfProgram {
-    let mut steps = vec![step(LOAD, 0, 0, NUMBER)];
+/// What sends is judged by `sending` alone, which begins with the architecture: whose numbers mean something
+/// else is ended there as well.
+fn in_front(sending: &[sock_filter], others: BpfProgram) -> BpfProgram {
+    let mut all = vec![step(LOAD, 0, 0, NUMBER)];
     for (left, call) in (0..SENDING.len() as u8).rev().zip(SENDING) {
-        // Over the calls that are left, to the answer behind them or over that too.
-        let (is, is_not) = match judged {
-            Judged::Sending => (left + 1, 0),
-            Judged::Other => (left, u8::from(left == 0)),
-        };
-        steps.push(step(IF_EQUAL, is, is_not, call as u32));
+        // Over the calls that are left, and over the jump behind them.
+        all.push(step(IF_EQUAL, left + 1, 0, call as u32));
     }
-    steps.push(step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW));
-    steps.extend(program);
-    steps
+    all.push(step(JUMP, 0, 0, sending.len() as u32));
+    all.extend_from_slice(sending);
+    all.extend(others);
+    all
 }
 
 type Table = BTreeMap<i64, Vec<SeccompRule>>;
@@ -229,6 +226,7 @@ fn other_tables() -> [BpfProgram; 0] {
 
 const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
 const IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+const JUMP: u32 = libc::BPF_JMP | libc::BPF_JA;
 const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
 /// The number of the call is the first word of seccomp_data (seccomp(2)).
 const NUMBER: u32 = 0;
