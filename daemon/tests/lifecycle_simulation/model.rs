@@ -189,9 +189,7 @@ impl Small {
             return vec![News::Spawned { pid: 7 }, News::NotSpawned { error: text() }];
         }
         let mut news = vec![died(Exit::Code(0), None)];
-        if process.drained {
-            news.push(News::Gives);
-        }
+        news.extend(process.drained.then_some(News::Gives));
         if !process.ready {
             news.push(News::Ready);
         }
