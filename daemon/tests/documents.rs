@@ -27,6 +27,7 @@ fn the_readme_quotes_the_smallest_plugins_byte_for_byte() {
 fn the_tutorial_and_the_page_of_extensions_quote_the_code_that_their_tests_run() {
     let finger = [
         ("rust", "finger.rs"),
+        ("rust", "../tests/talks/finger.rs"),
         ("rust", "finger_blocking.rs"),
         ("c", "finger.c"),
     ];

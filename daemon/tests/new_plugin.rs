@@ -34,6 +34,38 @@ fn a_new_plugin_in_c_builds_passes_its_test_and_serves() {
 }
 
 #[test]
+fn the_tutorial_can_be_followed_in_c() {
+    let place = Directory::new("new-plugin-tutorial");
+    let mut begin = polyport();
+    begin.args(["new-plugin", "finger", "--lang", "c"]);
+    begin.current_dir(place.path());
+    succeeds(begin);
+    let folder = place.path().join("finger");
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugin-api/examples/finger.c");
+    std::fs::copy(ours, folder.join("finger.c")).expect("copied");
+    std::fs::remove_file(folder.join("test.c")).expect("it was made");
+    let mut make = Command::new("make");
+    make.arg("test").current_dir(&folder);
+    for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL"] {
+        make.env_remove(name);
+    }
+    succeeds(make);
+    let service = folder.join("finger.toml");
+    let text = std::fs::read_to_string(&service).expect("it was made");
+    let changed = text.replace("greeting = \"Hello\"", "people = [\"ann: Ann Smith\"]");
+    assert_ne!(changed, text);
+    std::fs::write(&service, changed).expect("written");
+    let mut check = polyport();
+    check.args(["check", "-c", "finger.toml", "--set"]);
+    check.arg(format!(
+        "daemon.plugin_dir={}",
+        folder.join("build").display()
+    ));
+    check.current_dir(&folder);
+    succeeds(check);
+}
+
+#[test]
 fn what_is_there_is_left_alone() {
     let place = Directory::new("new-plugin-there");
     std::fs::write(place.path().join("mine"), "precious").expect("written");

@@ -8,6 +8,12 @@ mod compiler;
 #[path = "../examples/finger.rs"]
 mod finger;
 mod queries;
+/// The test that the tutorial has, by the names that it has in an author's folder.
+#[path = "talks/finger.rs"]
+mod talk;
+
+extern crate self as polyport_finger;
+pub use finger::polyport_plugin_v1;
 
 #[test]
 fn both_answer_alike_however_the_query_arrives() {
