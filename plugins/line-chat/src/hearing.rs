@@ -73,13 +73,14 @@ impl Chat {
                     && let Some(session) = pending.session
                     && let Some(seat) = self.seat_of(pending.seat, session)
                 {
-                    match result {
-                        Err(_) => {
-                            self.tell(cx, seat, "error", "not sent: there are too many rooms")
-                        }
+                    if result.is_err() {
+                        self.tell(cx, seat, "error", "not sent: there are too many rooms");
+                    } else if pending.is_order {
                         // It has been obeyed here, and whoever comes anywhere finds it.
-                        Ok(_) if pending.is_order => self.tell(cx, seat, "reply", "done"),
-                        Ok(_) => {}
+                        self.tell(cx, seat, "reply", "done");
+                    }
+                    if pending.is_order {
+                        self.order_is_over(cx, seat);
                     }
                 }
             }

@@ -30,6 +30,8 @@ pub(crate) enum Stage {
     Slow,
     /// Its password is being looked at.
     Proving,
+    /// What it has ordered is on its way round the bus.
+    Ordering,
     /// Has left; only its output is still on its way.
     Left,
 }
@@ -141,7 +143,8 @@ impl Member {
     pub(crate) fn is_held(&self) -> bool {
         match self.stage {
             Stage::Nick | Stage::Talking => false,
-            Stage::Claiming | Stage::Entering | Stage::Slow | Stage::Proving | Stage::Left => true,
+            Stage::Claiming | Stage::Entering | Stage::Slow => true,
+            Stage::Proving | Stage::Ordering | Stage::Left => true,
         }
     }
 

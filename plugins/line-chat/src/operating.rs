@@ -106,7 +106,14 @@ impl Chat {
         let (number, id) = self.waiting.next();
         match cx.publish(rules::TOPIC, id.as_bytes(), &order.encode()) {
             Ok(publish) => {
-                let session = self.member(seat).map(|member| member.session);
+                let is_order = !matches!(order, Order::Topic { .. });
+                let member = self.member(seat);
+                let session = member.map(|member| {
+                    if is_order {
+                        member.stage = Stage::Ordering;
+                    }
+                    member.session
+                });
                 self.waiting.add(
                     publish,
                     Pending {
@@ -115,7 +122,7 @@ impl Chat {
                         line: None,
                         number,
                         said_ms: now_ms(cx),
-                        is_order: !matches!(order, Order::Topic { .. }),
+                        is_order,
                     },
                 );
             }
@@ -125,6 +132,16 @@ impl Chat {
                 "error",
                 "not sent: too many lines wait for the link",
             ),
+        }
+    }
+
+    /// What an operator has ordered is done, or cannot be for now: what was said behind it is looked at.
+    pub(crate) fn order_is_over(&mut self, cx: &mut Context, seat: u32) {
+        if let Some(member) = self.member(seat)
+            && member.stage == Stage::Ordering
+        {
+            member.stage = Stage::Talking;
+            self.go_on(cx, seat);
         }
     }
 

@@ -328,6 +328,9 @@ impl Chat {
         cx.set(self.counts.links_lost, 1);
         self.tell_all(cx, "link", "link lost, local only");
         self.let_carried_go_on(cx);
+        for seat in self.seats() {
+            self.order_is_over(cx, seat);
+        }
         for (room, said) in self.waiting.show_all() {
             self.tell_alone(cx, &room, said);
         }

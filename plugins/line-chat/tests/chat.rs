@@ -155,6 +155,19 @@ fn each_line_is_answered() {
 }
 
 #[test]
+fn what_an_operator_orders_is_done_before_what_he_says_behind_it() {
+    let mut chat = Worker::start(Setup::of::<Chat>().set("op_passwords", "correct horse"));
+    let bob = chat.join("bob");
+    chat.ask(bob, "/op correct horse");
+    let shown = chat.ask(bob, "/ban eve 1h\n/bans\n/unban eve\n/bans\n/quit");
+    assert_eq!(
+        shown,
+        "done\r\neve is banned by bob for 1h 0m\r\ndone\r\nnobody is banned or muted\r\n"
+    );
+    assert_eq!(chat.host.end(bob), Some(End::Finished));
+}
+
+#[test]
 fn a_nick_is_asked_for_until_it_is_good() {
     let mut chat = plain();
     chat.join("bob");
