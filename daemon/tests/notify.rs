@@ -335,6 +335,50 @@ fn a_refused_start_says_why_before_it_ends() {
     assert_eq!(child.wait().expect("ended").code(), Some(78));
 }
 
+/// The manager passes over a message that is longer than it reads (systemd has 4096 bytes), and with the
+/// STATUS its READY would be lost: the start and the reload would seem to hang.
+#[test]
+fn a_status_is_cut_before_the_manager_passes_over_the_message() {
+    let manager = Manager::new("notify-long");
+    let (tcp, _) = ports();
+    let echo = service("echo", "echo", &format!("tcp://127.0.0.1:{tcp}"));
+    let gone: String = (0..200)
+        .map(|nth| {
+            service(
+                &format!("gone-{nth}"),
+                "nobody-has-this",
+                "tcp://127.0.0.1:0",
+            )
+        })
+        .collect();
+    manager.configure(&(echo + &gone));
+    let child = manager.start(&[]);
+    let ready = loop {
+        let text = manager.hear().text;
+        if !text.starts_with("FDSTORE=1") {
+            break text;
+        }
+    };
+    let expected =
+        "READY=1\nSTATUS=Serving 1 of 201 services with 1 workers; failed: services.gone-0: ";
+    assert!(ready.starts_with(expected), "{ready}");
+    assert!(ready.len() <= 4096 && ready.ends_with("…\n"), "{ready}");
+
+    let nonsense: String = (0..200)
+        .map(|nth| format!("nonsense_{nth} = 1\n"))
+        .collect();
+    manager.configure(&format!("[services.echo]\n{nonsense}"));
+    signal(&child, Signal::SIGHUP);
+    assert!(manager.hear().text.starts_with("RELOADING=1\n"));
+    let ended = manager.hear().text;
+    assert!(
+        ended.starts_with("READY=1\nSTATUS=Serving 1 of "),
+        "{ended}"
+    );
+    assert!(ended.len() <= 4096 && ended.ends_with("…\n"), "{ended}");
+    manager.stop(child);
+}
+
 /// The manager holds the sockets while nobody serves, and whoever comes meanwhile waits there. Those
 /// who were being served are: their workers live on until they have drained.
 #[test]

@@ -5,7 +5,7 @@
 //! it dies with whatever stops the passes.
 //!
 //! Invariant: each RELOADING is followed by a READY, whatever came of the change; after STOPPING
-//! there is neither.
+//! there is neither. No message is longer than the manager reads.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -20,6 +20,8 @@ const EXTEND_MS: u64 = 20_000;
 const STATUS_MS: u64 = 1_000;
 /// How long the end waits for the manager to have read what came before.
 const BARRIER_MS: u16 = 1_000;
+/// The manager passes over a message of more than 4096 bytes, whatever else is in it.
+const STATUS_BYTES_MAX: usize = 2_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -225,5 +227,14 @@ fn wait_until_read() -> io::Result<()> {
 
 fn one_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    lines.join("; ")
+    let mut line = lines.join("; ");
+    if line.len() > STATUS_BYTES_MAX {
+        let mut end = STATUS_BYTES_MAX;
+        while !line.is_char_boundary(end) {
+            end -= 1;
+        }
+        line.truncate(end);
+        line.push('…');
+    }
+    line
 }

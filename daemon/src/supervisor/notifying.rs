@@ -54,9 +54,15 @@ fn status(views: &[ServiceView], last: Option<&ReloadOutcome>) -> String {
         views.len(),
         workers.count()
     );
-    let failed = views.iter().filter_map(|view| view.failure.as_deref());
-    for failure in failed {
+    for view in views {
+        let Some(failure) = &view.failure else {
+            continue;
+        };
         text.push_str("\nfailed: ");
+        // A probe's verdict names the key, a worker's last words do not know it.
+        if !failure.starts_with("services.") {
+            text.push_str(&format!("{}: ", view.name));
+        }
         text.push_str(failure);
     }
     if let Some(refused) = last.filter(|outcome| outcome.exit != exit::DONE) {
