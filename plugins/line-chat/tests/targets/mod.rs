@@ -36,6 +36,7 @@ pub fn session(bytes: &[u8]) -> bool {
     let (heard, shown) = talk(Split::Whole, said);
     let (heard_in_pieces, shown_in_pieces) = talk(split, said);
     let same = |one: &[u8], other: &[u8]| without_luck(one) == without_luck(other);
+    let (heard, heard_in_pieces) = (without_lists(&heard), without_lists(&heard_in_pieces));
     assert!(same(&heard, &heard_in_pieces), "cut: {split:?}");
     assert!(
         same(shown.as_bytes(), shown_in_pieces.as_bytes()),
@@ -61,6 +62,21 @@ fn talk(split: Split, said: &[u8]) -> (Vec<u8>, String) {
         assert!(!line.contains(is_bare), "{line:?}");
     }
     (chat.received(peer).to_vec(), shown)
+}
+
+/// Without the lines that say who is there: they follow the bus, which may be slower than a peer that says
+/// all it has to say at once.
+fn without_lists(heard: &[u8]) -> Vec<u8> {
+    let is_list = |line: &[u8]| {
+        let has = |part: &[u8]| line.windows(part.len()).any(|it| it == part);
+        line.starts_with(b" ") || line.starts_with(b"#") || has(b" here") || has(b"\"reply\"")
+    };
+    let lines = heard.split_inclusive(|byte| *byte == b'\n');
+    lines
+        .filter(|line| !is_list(line))
+        .flatten()
+        .copied()
+        .collect()
 }
 
 /// Without numbers of guests, tokens and times of day, which are other ones in each run.
