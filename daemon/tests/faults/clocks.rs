@@ -40,6 +40,11 @@ fn a_wall_clock_that_jumps_ends_bans_and_touches_nobody_who_is_served() {
     let mut peer = Peer::connect(daemon.address("good", 0));
     peer.echoes("before\n");
     for (nth, aside_s) in [10 * YEAR_S, -10 * YEAR_S, 0].into_iter().enumerate() {
+        // Those who were replaced are gone.
+        daemon.wait_for("two workers", |status| {
+            let workers = status["services"]["good"]["workers"].as_array();
+            workers.is_some_and(|all| all.len() == 2)
+        });
         let pids = daemon.worker_pids("good");
         let banned = daemon.operate(&["ban", "192.0.2.9", "--for", "1h"]);
         assert!(banned.status.success(), "{banned:?}");
