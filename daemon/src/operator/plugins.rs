@@ -273,7 +273,8 @@ pub(super) fn find(plugin: &str, sources: &CheckBrief) -> Result<PathBuf, Failur
     let plan = plan::run_check(sources).map_err(|complaints| Failure {
         exit: exit::REJECTED,
         text: format!(
-            "{plugin} is no file here, and the plugin folder is not known:\n{}",
+            "{plugin} is no file here{}, and the configured plugin folder is not known:\n{}",
+            unconfigured::elsewhere(sources),
             lines(&complaints)
         ),
     })?;

@@ -13,15 +13,30 @@ use crate::plan::{Descriptor, plugin_file};
 /// The plugin of that name in a folder where plugins are put: beside this program, where cargo puts
 /// them, or where an installation with this prefix does.
 pub(super) fn find(plugin: &str, sources: &CheckBrief) -> Option<PathBuf> {
+    find_in(plugin, &folders(sources)?)
+}
+
+/// Where else it was looked for, to be said behind "here".
+pub(super) fn elsewhere(sources: &CheckBrief) -> String {
+    folders(sources).map_or_else(String::new, |[beside, installed]| {
+        format!(", nor in {} or {}", beside.display(), installed.display())
+    })
+}
+
+fn folders(sources: &CheckBrief) -> Option<[PathBuf; 2]> {
     if sources.file.is_some() || Path::new(BUILT_IN_FILE).exists() {
         return None;
     }
     let program = std::env::current_exe().ok()?;
-    find_beside(plugin, program.parent()?)
+    Some(folders_beside(program.parent()?))
 }
 
-fn find_beside(plugin: &str, folder: &Path) -> Option<PathBuf> {
-    let folders = [folder.to_owned(), folder.join("../lib/polyport/plugins")];
+fn folders_beside(folder: &Path) -> [PathBuf; 2] {
+    let prefix = folder.parent().unwrap_or(folder);
+    [folder.to_owned(), prefix.join("lib/polyport/plugins")]
+}
+
+fn find_in(plugin: &str, folders: &[PathBuf]) -> Option<PathBuf> {
     let mut files = folders
         .iter()
         .map(|folder| plugin_file(folder, plugin, Path::exists));
@@ -141,9 +156,9 @@ mod tests {
         std::fs::create_dir_all(&installed).expect("a folder");
         std::fs::write(installed.join("one.so"), "").expect("a file");
         std::fs::write(folder.join("bin/libpolyport_the_other.so"), "").expect("a file");
-        let bin = folder.join("bin");
-        assert!(find_beside("one", &bin).is_some_and(|file| file.ends_with("one.so")));
-        assert!(find_beside("the-other", &bin).is_some());
-        assert_eq!(find_beside("none", &bin), None);
+        let places = folders_beside(&folder.join("bin"));
+        assert!(find_in("one", &places).is_some_and(|file| file.ends_with("one.so")));
+        assert!(find_in("the-other", &places).is_some());
+        assert_eq!(find_in("none", &places), None);
     }
 }

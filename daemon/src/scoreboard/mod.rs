@@ -2,13 +2,13 @@
 //!
 //! One memory file per worker: a header, one 64-byte slot per thread, counters, a crash area. The worker
 //! writes with plain relaxed stores and no system call; the supervisor reads whenever it likes, also
-//! after the worker's death: then behind the counters lies what it wrote down while it crashed. Nothing read from it is trusted: every word is a number to be shown or
-//! compared, never an index or a length.
+//! after the worker's death: then behind the counters lies what it wrote down while it crashed. Nothing
+//! read from it is trusted: every word is a number to be shown or compared, never an index or a length.
 //!
 //! Threads that serve count their bytes in their own slots; reading a counter adds them up.
 //!
-//! Invariant: one writer per word, but for the few of `soft`. A slot's `sequence` changes whenever a callback is entered or
-//! left, so "the same odd sequence for so long" means "stuck in that callback".
+//! Invariant: one writer per word, but for the few of `soft`. A slot's `sequence` changes whenever a
+//! callback is entered or left, so "the same odd sequence for so long" means "stuck in that callback".
 
 pub mod blame;
 mod counter;

@@ -1,8 +1,9 @@
 //! A stream socket: the only place that reads from, writes to or resets one.
 //!
 //! Sockets stay in blocking mode and every call says "do not wait" itself: accepting then costs one
-//! call and not two; only one that sends a file is switched over, once. Remembered here is what the edge-triggered event queue said and will not say
-//! again; what it means for the connection is the engine's business.
+//! call and not two; only one that sends a file is switched over, once. Remembered here is what the
+//! edge-triggered event queue said and will not say again; what it means for the connection is the
+//! engine's business.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 

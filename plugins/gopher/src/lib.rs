@@ -65,6 +65,8 @@ pub struct Gopher {
     /// Timers of peers that take their time to ask.
     slow: HashMap<u64, SessionId>,
     timers: u64,
+    /// Once is enough of a host without threads.
+    has_warned: bool,
     counts: Counts,
 }
 
@@ -108,6 +110,7 @@ impl Configure for Gopher {
             here: None,
             slow: HashMap::new(),
             timers: 0,
+            has_warned: false,
         })
     }
 
@@ -295,7 +298,7 @@ impl Gopher {
                 cx.add(self.counts.read, 1);
             }
             Err(error) => {
-                if error == Error::Unsupported {
+                if error == Error::Unsupported && !std::mem::replace(&mut self.has_warned, true) {
                     let text = "this host has no polyport.work/1, so everybody is told that it is \
                                 busy; run it in a daemon that offers it";
                     cx.warning(text);

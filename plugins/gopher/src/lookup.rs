@@ -65,6 +65,19 @@ impl Stamp {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn of_times(modified_ns: i128, changed_ns: i128) -> Stamp {
+        Stamp {
+            device: 1,
+            inode: 2,
+            modified_ns,
+            changed_ns,
+            size: 3,
+            owner: 4,
+            mode: 0o100_644,
+        }
+    }
+
     pub(crate) fn is_folder(&self) -> bool {
         FileType::from_raw_mode(self.mode) == FileType::Directory
     }
@@ -79,6 +92,11 @@ impl Stamp {
 
     pub(crate) fn modified_ns(&self) -> i128 {
         self.modified_ns
+    }
+
+    /// Of its content, its owner or its mode; of two times the later one, for the first can be set.
+    pub(crate) fn last_change_ns(&self) -> i128 {
+        self.modified_ns.max(self.changed_ns)
     }
 }
 

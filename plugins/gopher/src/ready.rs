@@ -2,8 +2,7 @@
 //!
 //! Nothing here waits for a disk: a file that is not in memory is not kept. Invariant: what is kept was
 //! read when its stamp was old enough for any change behind it to leave another one. A program that writes
-//! through a shared mapping, or sets the time of a file back in the moment of two changes, may leave none: what
-//! is kept is then served for `cache_time` at most.
+//! through a shared mapping may leave none: what is kept is then served for `cache_time` at most.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use crate::site::Site;
 pub(crate) fn is_settled(stamp: &Stamp, moment: SystemTime) -> bool {
     let since_1970 = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
     let moment_ns = i128::try_from(since_1970.as_nanos()).unwrap_or(i128::MAX);
-    moment_ns - stamp.modified_ns() > i128::from(SETTLED_MS) * 1_000_000
+    moment_ns - stamp.last_change_ns() > i128::from(SETTLED_MS) * 1_000_000
 }
 
 /// A small file that is asked for again and leaves as it is: kept like a menu, if it is in memory.
@@ -39,4 +38,31 @@ pub(crate) fn ready_file(
         made_from: vec![(path.to_vec(), *stamp)],
         outcome: "a file",
     })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_just_changed_is_not_settled_whatever_its_time_says() {
+        let moment_ms = 1_000_000;
+        let moment = UNIX_EPOCH + std::time::Duration::from_millis(moment_ms);
+        for (modified_ago_ms, changed_ago_ms, settled) in [
+            (51, 51, true),
+            (50, 51, false),
+            (51, 50, false),
+            // Set back in the moment of the change, or by a clock that runs ahead.
+            (900_000, 1, false),
+            (-60_000, 1000, false),
+        ] {
+            let at = |ago_ms: i64| i128::from(moment_ms as i64 - ago_ms) * 1_000_000;
+            let stamp = Stamp::of_times(at(modified_ago_ms), at(changed_ago_ms));
+            assert_eq!(
+                is_settled(&stamp, moment),
+                settled,
+                "{modified_ago_ms} {changed_ago_ms}"
+            );
+        }
+    }
 }

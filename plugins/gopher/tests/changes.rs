@@ -69,12 +69,7 @@ fn a_menu_that_has_just_changed_is_not_kept() {
 #[test]
 fn a_small_file_is_ready_until_it_changes() {
     let hole = Hole::of(&[("x.txt", b"as it was")]);
-    let before = SystemTime::now() - Duration::from_secs(60);
-    let age = || {
-        let file = fs::File::open(hole.path(b"x.txt")).expect("it is there");
-        file.set_modified(before).expect("it is ours");
-    };
-    age();
+    hole.age("x.txt");
     let setup = hole.setup().set("world_readable", "true");
     let mut host = setup.start().expect("good settings");
     // The answers, and whether a file was opened for them.
@@ -90,12 +85,13 @@ fn a_small_file_is_ready_until_it_changes() {
     assert_eq!(asked_thrice(&mut host), read_twice("as it was"));
     // Of the same length and of the same age: only the kernel's own note tells.
     hole.put(b"x.txt", b"as it is.");
-    age();
+    hole.age("x.txt");
     assert_eq!(asked_thrice(&mut host), read_twice("as it is."));
     let mode = |mode| fs::Permissions::from_mode(mode);
     fs::set_permissions(hole.path(b"x.txt"), mode(0o600)).expect("it is ours");
     assert_eq!(text(&ask(&mut host, "/x.txt\r\n")), NOT_HERE);
     fs::set_permissions(hole.path(b"x.txt"), mode(0o644)).expect("it is ours");
+    hole.age("x.txt");
     assert_eq!(asked_thrice(&mut host), read_twice("as it is."));
     fs::remove_file(hole.path(b"x.txt")).expect("it was there");
     assert_eq!(text(&ask(&mut host, "/x.txt\r\n")), NOT_HERE);

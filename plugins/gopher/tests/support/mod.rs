@@ -4,12 +4,18 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use polyport_gopher::Gopher;
 use polyport_plugin::testing::{FakeHost, Peer, Setup};
+
+const LONG_AGO: Duration = Duration::from_secs(1_000_000_000);
+/// Longer than what has just changed is not kept.
+const A_WHILE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A folder that is gone when the test is over.
 pub(crate) struct Hole {
@@ -58,11 +64,23 @@ impl Hole {
         mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o644), 0).expect("a FIFO");
     }
 
-    /// As if nothing had changed for a while, so that menus are kept.
+    /// Modified at a moment long ago, and returns once its last change, which is this, is one of a while
+    /// ago, so that what is made of it is kept.
     pub(crate) fn age(&self, path: &str) {
-        let folder = fs::File::open(self.path(path.as_bytes())).expect("it is there");
-        let before = SystemTime::now() - Duration::from_secs(60);
-        folder.set_modified(before).expect("it is ours");
+        let file = fs::File::open(self.path(path.as_bytes())).expect("it is there");
+        file.set_modified(SystemTime::UNIX_EPOCH + LONG_AGO)
+            .expect("it is ours");
+        let facts = file.metadata().expect("it is open");
+        let changed = Duration::new(facts.ctime() as u64, facts.ctime_nsec() as u32);
+        let is_old = || {
+            let age = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + changed);
+            age.is_ok_and(|age| age > A_WHILE)
+        };
+        let begun = Instant::now();
+        while !is_old() {
+            assert!(begun.elapsed() < PATIENCE, "the clock stands still");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     pub(crate) fn setup(&self) -> Setup {
