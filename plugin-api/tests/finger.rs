@@ -51,7 +51,7 @@ fn a_query_without_an_end_and_a_list_without_names_are_refused() {
 
 fn setups() -> [Setup; 2] {
     [
-        Setup::table(finger::polyport_plugin_v1()),
+        Setup::table(polyport_plugin_v1()),
         Setup::table(c_examples::load("finger")),
     ]
 }
