@@ -1,5 +1,5 @@
 //! Workers that are killed in quick succession: the supervisor neither keeps anything of the dead nor
-//! misses one, and has little work with each.
+//! misses one. How much work it has with each is printed, for docs/performance.md.
 //!
 //! In the soak there are 20,000, or as many as POLYPORT_DEATHS says: a million take hours. What is
 //! held is looked at several times on the way, so that a little that each leaves behind would be seen
@@ -17,9 +17,6 @@ use crate::support::daemon::{Daemon, wait_stopped};
 #[test]
 fn the_supervisor_keeps_nothing_of_the_dead() {
     const GROWTH_KIB_MAX: u64 = 1024;
-    /// A worker that keeps dying is followed by at most twenty a minute; all that work is to be less
-    /// than a hundredth of a processor.
-    const DEATH_MS_MAX: u64 = 60_000 / 100 / 20;
     const LOOKS: usize = 4;
     /// Of more than twenty in a second a pool lets the next wait ever longer.
     const BEAT: Duration = Duration::from_millis(100);
@@ -62,10 +59,6 @@ fn the_supervisor_keeps_nothing_of_the_dead() {
     let deaths = (cycles * services) as u64;
     let worked_ms = processor_ms(daemon.pid()) - worked_ms;
     println!("{deaths} deaths took {worked_ms} ms of the supervisor, its answers among it");
-    assert!(
-        worked_ms / deaths < DEATH_MS_MAX,
-        "{worked_ms} ms for {deaths} deaths"
-    );
     daemon.finish(&["echo-".to_owned()]);
 }
 
