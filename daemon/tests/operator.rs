@@ -413,7 +413,7 @@ fn keys_and_completions_need_no_configuration() {
     );
     said("config schema")
         .exits(DONE)
-        .has(&["services.*.plugin\n    text; required\n"]);
+        .has(&["services.*.plugin\n    a text; required\n"]);
     for shell in ["bash", "zsh", "fish"] {
         said(&format!("completions {shell}"))
             .exits(DONE)
