@@ -133,10 +133,11 @@ pub enum LogTarget {
 }
 
 /// Under which the syslog daemon files what it gets (syslog(3)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Facility {
     User = 1,
+    #[default]
     Daemon = 3,
     Local0 = 16,
     Local1,

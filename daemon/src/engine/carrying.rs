@@ -39,6 +39,7 @@ impl<P: Protocol> Streams<P> {
         let mut lending = Lending {
             whole,
             to: self.lent_to.filter(|lent_to| callee == Some(*lent_to)),
+            spliced: self.lent_to.filter(|_| !self.splices.is_empty()),
             buffer: &self.buffer,
             copied: desk.bytes(),
             lines: desk.said_to_several().then(Lines::default),
@@ -96,12 +97,21 @@ struct Lending<'a> {
     whole: Option<Token>,
     /// Whose output may be spliced from the buffer: it is flushed right after.
     to: Option<Token>,
+    /// Whose output is so already: what else it is told goes behind that.
+    spliced: Option<Token>,
     buffer: &'a [u8],
     copied: &'a [u8],
     /// If the same was said to several.
     lines: Option<Lines>,
     splices: &'a mut Splices,
     spares: &'a mut Spares,
+}
+
+impl Lending<'_> {
+    /// Whether the splices are this session's, or will be.
+    fn is_of(&self, session: Token) -> bool {
+        self.to == Some(session) || self.spliced == Some(session)
+    }
 }
 
 fn carry_out_one<S>(
@@ -129,7 +139,7 @@ fn carry_out_one<S>(
                     spares,
                     ..
                 } = lending;
-                if lending.to == Some(session) {
+                if lending.is_of(session) {
                     let output = &mut connection.output;
                     output.push_range(range.clone(), buffer, splices, spares);
                 } else {
@@ -181,8 +191,10 @@ fn write<S>(
     connection: &mut Connection<S>,
     lending: &mut Lending<'_>,
 ) {
+    let splices_are_its_own = lending.is_of(session);
     let Lending {
         to,
+        spliced: _,
         buffer,
         copied,
         lines,
@@ -192,10 +204,7 @@ fn write<S>(
     } = lending;
     let output = &mut connection.output;
     match piece {
-        Piece::Copied(range)
-            if *to != Some(session)
-                && let Some(lines) = lines =>
-        {
+        Piece::Copied(range) if !splices_are_its_own && let Some(lines) = lines => {
             output.push_line(copied, range, lines, spares);
         }
         Piece::Copied(range) => output.push(&copied[range.clone()], spares),

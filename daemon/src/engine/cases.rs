@@ -2,8 +2,8 @@
 //! moves, a socket that takes what the case lets it.
 
 use super::desk::{Refusal, Said};
-use super::session::{End, Fed, Token};
-use super::streams::{After, READ_BYTES};
+use super::session::{Closing, End, Fed, Token};
+use super::streams::{After, READ_BYTES, Streams};
 
 mod ending;
 mod files;
@@ -31,6 +31,39 @@ fn an_echo_is_sent_from_the_buffer_it_was_read_into_and_costs_no_memory() {
     assert_eq!(connection.kept.capacity(), 0);
     assert_eq!(streams.deadlines.len(), 0);
     assert!(streams.lists.touched.capacity() < 10);
+}
+
+#[test]
+fn what_is_said_to_several_in_the_midst_of_an_echo_goes_behind_it() {
+    let mut streams = play(|play, session, input| {
+        let kicked = play.others[0];
+        play.desk.close(kicked, Closing::Abort).expect("it is open");
+        echo(play, session, input)
+    });
+    streams.protocol.on_closed = |play, _| {
+        for told in [play.others[1], play.others[2]] {
+            let said = play.desk.write(told, Said::Bytes(b"bye"), false);
+            said.expect("there is room");
+        }
+    };
+    let [speaker, kicked, other] = [(); 3].map(|()| open(&mut streams, 0));
+    streams.protocol.others = vec![kicked, speaker, other];
+    hear(&mut streams, speaker, b"hello");
+    let heard = |streams: &Streams<Play>, token| -> Vec<u8> {
+        let pieces = streams.pieces(token);
+        pieces
+            .as_slice()
+            .iter()
+            .flat_map(|piece| piece.to_vec())
+            .collect()
+    };
+    assert_eq!(heard(&streams, speaker), b"hellobye");
+    take(&mut streams, speaker, 8, 0);
+    assert_eq!(heard(&streams, other), b"bye");
+    take(&mut streams, other, 3, 0);
+    streams.protocol.feed = swallow;
+    hear(&mut streams, other, b"a secret");
+    assert!(heard(&streams, other).is_empty() && heard(&streams, speaker).is_empty());
 }
 
 #[test]

@@ -153,6 +153,10 @@ impl Output {
         lent: &'a [u8],
     ) -> Pieces<'a> {
         if let Some(line) = &self.line {
+            debug_assert!(
+                splices.is_empty(),
+                "what is lent goes before a line, and then it is in the queue"
+            );
             return Pieces::one(&line[self.head..], room);
         }
         let queue = &self.queue[self.head..];

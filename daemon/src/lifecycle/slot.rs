@@ -255,6 +255,18 @@ impl Slot {
                 self.hurried = Hurried::by(leave, *at_ms);
                 self.drain(leave, kill_by_ms, moment);
             }
+            // As fast already, unless it got on: whoever is to go fast waits for nobody's progress.
+            Phase::Draining {
+                kill_at_ms: Some(at_ms),
+                fault: None,
+            } if self
+                .hurried
+                .is_some_and(|it| it.would_outlast(leave, kill_by_ms)) =>
+            {
+                let at_ms = *at_ms;
+                self.hurried = None;
+                self.drain(leave, at_ms, moment);
+            }
             // Going at least as fast already.
             Phase::Draining { .. } => {}
             Phase::Gone { retry_at_ms } => *retry_at_ms = None,
@@ -296,6 +308,7 @@ impl Slot {
         debug_assert!(self.is_gone(), "a slot holds one process at a time");
         self.worker.incarnation += 1;
         self.ready_at_ms = None;
+        self.hurried = None;
         self.parked = parked;
         if self.stand_in != stand_in {
             // Of this kind none has failed yet.

@@ -115,6 +115,8 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPlan {
     pub target: LogTarget,
+    /// Plans of before there was a choice have none.
+    #[serde(default)]
     pub facility: Facility,
     pub level: LogLevel,
     pub format: LogFormat,

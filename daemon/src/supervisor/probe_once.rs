@@ -68,8 +68,8 @@ fn trial_died(exit: Exit, diary: File) -> String {
     let last = lines[lines.len().saturating_sub(12)..].iter();
     let last = last.map(|line| format!("\n  {}", line.chars().map(shown).collect::<String>()));
     format!(
-        "the plugin {what}\n  what happened last:{}\n  fix: the last line is the call that has not \
-         returned; play the same in a test, under a sanitizer or a debugger",
+        "the plugin {what}\n  what happened last:{}\n  fix: the last line is what was done last, and the last that is not indented the call that has \
+         not returned; play the same in a test, under a sanitizer or a debugger",
         last.collect::<String>()
     )
 }

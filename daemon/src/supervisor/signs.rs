@@ -76,7 +76,12 @@ impl Signs {
                 news.push(News::Soft { sources });
             }
             let given = board.read(Counter::CarriedOut);
-            if self.given.insert(worker, given).unwrap_or(0) != given {
+            // The first look, of one that was adopted with another program, finds what was told before.
+            if self
+                .given
+                .insert(worker, given)
+                .is_some_and(|before| before != given)
+            {
                 news.push(News::Gives);
             }
         }

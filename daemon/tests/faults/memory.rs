@@ -70,9 +70,13 @@ impl Group {
     fn make() -> Result<Group, String> {
         let name = format!("polyport-test-{}", std::process::id());
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let first = own.lines().find_map(|line| line.split_once(":memory:"));
-        let (folder, limit) = match first {
-            Some((_, own)) => {
+        let of_memory = own.lines().find_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let is_of_memory = fields.next()?.split(',').any(|it| it == "memory");
+            fields.next().filter(|_| is_of_memory)
+        });
+        let (folder, limit) = match of_memory {
+            Some(own) => {
                 let own = own.trim_start_matches('/');
                 let hierarchy = Path::new("/sys/fs/cgroup/memory").join(own);
                 (hierarchy.join(name), "memory.limit_in_bytes")

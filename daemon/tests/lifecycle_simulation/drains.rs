@@ -23,12 +23,15 @@ impl World {
     ) -> bool {
         let over_ms = self.now_ms + grace_ms;
         if let Some(drain) = self.process(worker).drain {
+            let latest_ms = drain
+                .hurried
+                .map_or(drain.over_ms, |(latest_ms, _)| latest_ms);
             self.rule(
-                over_ms < drain.over_ms,
+                over_ms < latest_ms,
                 "whoever drains is told so again to be quicker only",
             );
             self.process(worker).drain = Some(Drain {
-                over_ms,
+                over_ms: over_ms.min(drain.over_ms),
                 hurried: hurried.then_some((drain.over_ms, grace_ms)),
                 gives: drain.gives,
             });

@@ -106,10 +106,11 @@ impl Chat {
         let (number, id) = self.waiting.next();
         match cx.publish(rules::TOPIC, id.as_bytes(), &order.encode()) {
             Ok(publish) => {
-                let is_order = !matches!(order, Order::Topic { .. });
+                let (is_order, is_alone) = (!matches!(order, Order::Topic { .. }), self.is_alone);
                 let member = self.member(seat);
                 let session = member.map(|member| {
-                    if is_order {
+                    // Without the link it is done once that is back, for which nobody is held.
+                    if is_order && !is_alone {
                         member.stage = Stage::Ordering;
                     }
                     member.session

@@ -310,6 +310,29 @@ fn a_bus_that_is_away_is_told_of_and_nothing_is_shown_twice_when_it_is_back() {
 }
 
 #[test]
+fn an_order_given_without_the_link_holds_nobody_up_and_is_done_once_it_is_back() {
+    let bus = FakeBus::new();
+    let mut a = worker(&bus);
+    let bob = a.connect();
+    say(&mut a, bob, "bob");
+    say(&mut a, bob, "/op correct horse");
+    bus.lose();
+    a.hear_bus();
+    a.advance(Duration::from_secs(3));
+    say(&mut a, bob, "/ban eve 5m");
+    say(&mut a, bob, "/bans");
+    assert!(
+        shown(&a, bob).ends_with("nobody is banned or muted\r\n"),
+        "{}",
+        shown(&a, bob)
+    );
+    bus.restore();
+    a.hear_bus();
+    say(&mut a, bob, "/bans");
+    assert!(shown(&a, bob).contains("eve is banned by bob"));
+}
+
+#[test]
 fn whoever_has_a_token_comes_back_and_whoever_lost_a_race_is_a_guest() {
     let bus = FakeBus::new();
     let (mut a, mut b) = (worker(&bus), worker(&bus));

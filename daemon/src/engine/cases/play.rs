@@ -15,6 +15,9 @@ pub(super) struct Play {
     pub(super) feed: Feed,
     pub(super) on_writable: fn(&mut Play, Token),
     pub(super) on_timer: fn(&mut Play),
+    pub(super) on_closed: fn(&mut Play, Token),
+    /// Whom the case tells something beside the one that is fed.
+    pub(super) others: Vec<Token>,
     /// Keeps a session open after the peer's FIN.
     pub(super) stays: bool,
     pub(super) fed: Vec<Vec<u8>>,
@@ -48,6 +51,7 @@ impl Protocol for Play {
 
     fn closed(&mut self, session: Token, (): (), why: End) {
         self.closed.push((session, why));
+        (self.on_closed)(self, session);
     }
 
     fn timer(&mut self, _: TimerToken, _: u64) {
@@ -90,6 +94,8 @@ pub(super) fn play_with(feed: Feed, limits: Limits) -> Streams<Play> {
         feed,
         on_writable: |_, _| {},
         on_timer: |_| {},
+        on_closed: |_, _| {},
+        others: Vec::new(),
         stays: false,
         fed: Vec::new(),
         told: Vec::new(),

@@ -3,7 +3,8 @@
 //! Handing over is the shortest way out, and how long it takes is the machine's affair: on a busy one
 //! it is longer than any fixed time that would be short enough for a worker that does not get on. So
 //! each time more sessions were adopted its time begins anew, within what it was given before it was
-//! hurried. One that gives nothing has the time that it was hurried with, once.
+//! hurried. One that gives nothing has the time that it was hurried with, once. The worker goes by the same
+//! rule, in `worker/handover/giving.rs`.
 //!
 //! Invariant: its end comes later by progress only, and never later than it was first told.
 
@@ -28,6 +29,11 @@ impl Hurried {
             kill_after_ms: leave.kill_after_ms,
             until_ms,
         })
+    }
+
+    /// Whether by its progress it could be there longer than it is to be now.
+    pub(super) fn would_outlast(self, leave: Leave, kill_by_ms: u64) -> bool {
+        !leave.hurried && kill_by_ms < self.until_ms
     }
 }
 

@@ -234,6 +234,23 @@ fn a_hurried_worker_has_its_time_anew_with_all_that_it_hands_over() {
             (9_999, Event::Tick, &[]),
             (10_000, Event::Tick, &["kill a1"]),
         ],
+        // Nor in its last moments, in which it is as quick as a fast stop already.
+        &[
+            (
+                4_100,
+                STOP_FAST,
+                &[
+                    "abandon: the daemon is stopping",
+                    "drain a1 1000",
+                    "drain a1@2 1000",
+                    "retired a@3",
+                ],
+            ),
+            (5_000, gives("a1"), &[]),
+            (6_009, Event::Tick, &[]),
+            (6_010, Event::Tick, &["kill a1"]),
+            (6_100, Event::Tick, &["kill a1@2"]),
+        ],
         // Whoever is to stop at once waits for nobody.
         &[
             (4_000, gives("a1"), &[]),

@@ -240,3 +240,14 @@ fn step(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
         k,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of them only the first program is asked.
+    #[test]
+    fn what_sends_is_judged_by_its_lines_alone() {
+        assert!(KILLED.iter().all(|line| !SENDING.contains(&line.call)));
+    }
+}

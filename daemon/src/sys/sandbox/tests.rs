@@ -365,10 +365,13 @@ fn a_watched_process_is_refused_nothing_and_told_what_would_be() {
 #[test]
 fn the_calls_of_another_abi_are_no_way_around() {
     let x32_getpid = attempt!(0x4000_0000 + libc::SYS_getpid);
-    assert_eq!(
-        outcome(&Needs::default(), Profile::Worker, x32_getpid),
-        Outcome::Killed
-    );
+    let x32_sendto = attempt!(0x4000_0000 + libc::SYS_sendto, -1, NULL, 0, 0, NULL, 0);
+    for call in [x32_getpid, x32_sendto] {
+        assert_eq!(
+            outcome(&Needs::default(), Profile::Worker, call),
+            Outcome::Killed
+        );
+    }
 }
 
 #[test]
