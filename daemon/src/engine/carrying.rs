@@ -133,13 +133,14 @@ fn carry_out_one<S>(
         }
         Ask::File { range, .. } => {
             if connection.accepts_writes() {
+                let splices_are_its_own = lending.is_of(session);
                 let Lending {
                     buffer,
                     splices,
                     spares,
                     ..
                 } = lending;
-                if lending.is_of(session) {
+                if splices_are_its_own {
                     let output = &mut connection.output;
                     output.push_range(range.clone(), buffer, splices, spares);
                 } else {
