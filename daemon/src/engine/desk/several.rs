@@ -1,6 +1,6 @@
 //! What is said to one session after the other, as a line of a room is: it lies on the desk once.
 //!
-//! Invariant: the same bytes were said right before, to another session.
+//! Invariant: a range is shared only if the same bytes were said right before, to another session.
 
 use std::ops::Range;
 

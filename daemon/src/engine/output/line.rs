@@ -1,8 +1,8 @@
 //! A line that many are told: one copy of it for all whose output has nothing else.
 //!
 //! Nearly all of them take it at once, so it is in no queue; an output to which anything is added gets a
-//! copy of its own first. Invariant: a line is shared only if the same bytes were said to several sessions,
-//! one after the other.
+//! copy of its own first. In a call that said something to several, whatever else it said is such a line
+//! too. Invariant: the bytes of a line never change.
 
 use std::ops::Range;
 
