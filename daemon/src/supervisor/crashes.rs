@@ -104,7 +104,7 @@ impl Crashes {
     ) -> Option<(Blame, Cause)> {
         let (told, hung) = (self.told.remove(&worker), self.hung.remove(&worker));
         let edition = service.editions.get(&worker.generation);
-        let left = self.examine(child, exit, hung, edition);
+        let left = self.examine(child, exit, hung, edition, now_ms);
         let asked_for = match exit {
             Exit::Code(0) => left.blame.is_none(),
             Exit::Code(_) => false,
@@ -139,6 +139,7 @@ impl Crashes {
         exit: Exit,
         hung: bool,
         edition: Option<&Edition>,
+        now_ms: u64,
     ) -> Left {
         let Some(board) = &child.scoreboard else {
             return Left {
@@ -159,7 +160,7 @@ impl Crashes {
             convicted: child.offence.is_some(),
             // The one thread that is watched.
             hung: hung.then_some(0),
-            out_of_memory: exit == Exit::Signal(SIGKILL) && self.out_of_memory.took_one(),
+            out_of_memory: exit == Exit::Signal(SIGKILL) && self.out_of_memory.took_one(now_ms),
             record: record.as_ref(),
             slots: &slots,
         };

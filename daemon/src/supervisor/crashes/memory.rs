@@ -1,16 +1,24 @@
 //! Whether the kernel has killed somebody here because memory ran out, as its control group counts it.
 //!
 //! The count is of the whole group; in both versions of control groups it is a line of the same form. It
-//! is read only when somebody has died of SIGKILL, and a growth is given to that one; where there is
-//! no such count, memory never ran out.
+//! is read only when somebody has died of SIGKILL, and a growth is given to that one, or to as many as it
+//! says and die of SIGKILL shortly after; where there is no such count, memory never ran out.
 
 use std::fs;
 use std::path::PathBuf;
+
+/// Of several whom the kernel takes at once the last ones are gone a little later: they have memory to
+/// give back.
+const TOGETHER_MS: u64 = 5_000;
 
 #[derive(Debug)]
 pub(super) struct OutOfMemory {
     events: Option<PathBuf>,
     seen: u64,
+    /// Counted, and nobody's so far.
+    left: u64,
+    /// Until then.
+    until_ms: u64,
 }
 
 impl OutOfMemory {
@@ -19,21 +27,36 @@ impl OutOfMemory {
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let mut counts = groups.lines().filter_map(count_of);
         let events = counts.find(|path| path.exists());
-        let mut watched = OutOfMemory { events, seen: 0 };
-        watched.took_one();
+        let mut watched = OutOfMemory {
+            events,
+            seen: 0,
+            left: 0,
+            until_ms: 0,
+        };
+        watched.look(0);
+        watched.left = 0;
         watched
     }
 
-    /// Whether the count has grown since it was last asked.
-    pub(super) fn took_one(&mut self) -> bool {
+    /// Whether the kernel has taken somebody whom nobody was told of yet.
+    pub(super) fn took_one(&mut self, now_ms: u64) -> bool {
+        self.look(now_ms);
+        let took = self.left > 0 && now_ms <= self.until_ms;
+        self.left = if took { self.left - 1 } else { 0 };
+        took
+    }
+
+    fn look(&mut self, now_ms: u64) {
         let text = self
             .events
             .as_ref()
             .and_then(|path| fs::read_to_string(path).ok());
         let count = text.as_deref().and_then(kills).unwrap_or(self.seen);
-        let grown = count > self.seen;
+        if count > self.seen {
+            self.left += count - self.seen;
+            self.until_ms = now_ms.saturating_add(TOGETHER_MS);
+        }
         self.seen = count;
-        grown
     }
 }
 
@@ -96,18 +119,28 @@ mod tests {
         let mut watched = OutOfMemory {
             events: Some(file.clone()),
             seen: 2,
+            left: 0,
+            until_ms: 0,
         };
-        assert!(!watched.took_one(), "there is no such file");
-        for (text, expected) in [
-            ("low 0\noom 9\noom_kill 2\noom_group_kill 0\n", false),
-            ("low 0\noom 9\noom_kill 3\noom_group_kill 0\n", true),
-            ("low 0\noom 9\noom_kill 3\noom_group_kill 0\n", false),
-            ("nothing of the kind", false),
-            ("oom_kill 4\n", true),
-            ("oom_kill_disable 0\nunder_oom 0\noom_kill 5\n", true),
+        assert!(!watched.took_one(1), "there is no such file");
+        for (now_ms, text, expected) in [
+            (2, "low 0\noom 9\noom_kill 2\noom_group_kill 0\n", false),
+            (3, "low 0\noom 9\noom_kill 3\noom_group_kill 0\n", true),
+            (3, "low 0\noom 9\noom_kill 3\noom_group_kill 0\n", false),
+            (4, "nothing of the kind", false),
+            (5, "oom_kill 4\n", true),
+            (6, "oom_kill_disable 0\nunder_oom 0\noom_kill 5\n", true),
+            // Two at once, and a third whom somebody else killed.
+            (7, "oom_kill 7\n", true),
+            (TOGETHER_MS + 7, "oom_kill 7\n", true),
+            (TOGETHER_MS + 7, "oom_kill 7\n", false),
+            // Whom else it was, died as no worker.
+            (10_000, "oom_kill 9\n", true),
+            (10_001 + TOGETHER_MS, "oom_kill 9\n", false),
+            (10_001 + TOGETHER_MS, "oom_kill 9\n", false),
         ] {
             fs::write(&file, text).expect("written");
-            assert_eq!(watched.took_one(), expected, "{text:?}");
+            assert_eq!(watched.took_one(now_ms), expected, "{now_ms} {text:?}");
         }
         fs::remove_file(&file).expect("removed");
     }
