@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use async_nats::jetstream::{self, consumer, kv};
+use async_nats::jetstream::{self, kv};
 use futures_util::StreamExt;
 
 use crate::support::daemon::PATIENCE;
@@ -67,16 +67,14 @@ impl Server {
         self.outside(async |context| {
             let stream = context.get_stream(format!("polyport-{service}")).await;
             let stream = stream.expect("the stream of a service");
-            let config = consumer::pull::OrderedConfig::default();
-            let consumer = stream.create_consumer(config).await.expect("a consumer");
-            let mut left = stream.cached_info().state.messages;
-            let mut messages = consumer.messages().await.expect("messages");
+            // One by one: a consumer of a server that has just come back may never begin.
+            let state = stream.cached_info().state.clone();
             let mut found = Vec::new();
-            while left > 0 {
-                let message = messages.next().await.expect("one more").expect("a message");
+            for sequence in state.first_sequence..=state.last_sequence {
+                let message = stream.get_raw_message(sequence).await;
+                let message = message.expect("nothing was taken out of it");
                 let text = String::from_utf8_lossy(&message.payload).into_owned();
                 found.push((message.subject.to_string(), text));
-                left -= 1;
             }
             found
         })
