@@ -60,7 +60,8 @@ fn a_storm_of_reloads_over_idle_connections_holds_two_generations_and_one_more_p
         "{all}"
     );
     assert!(peak.supervisor <= steady.supervisor + ROUNDING_KIB, "{all}");
-    assert!(peak.trials <= trials + ROUNDING_KIB, "{all}");
+    // Of a change and of the next one, which may be met at once, and are the sooner the more there are.
+    assert!(peak.trials <= 2 * trials + ROUNDING_KIB, "{all}");
     assert!(last.all() <= steady.all() + ROUNDING_KIB, "{all}");
     drop(idle);
     daemon.finish(&[]);
