@@ -186,6 +186,14 @@ fn gives(place: &str) -> Event {
     Event::Worker(worker(place), News::Gives)
 }
 
+/// What a fast stop brings, in the midst of that.
+const STOPPED_FAST: &[&str] = &[
+    "abandon: the daemon is stopping",
+    "drain a1 1000",
+    "drain a1@2 1000",
+    "retired a@3",
+];
+
 #[test]
 fn a_hurried_worker_has_its_time_anew_with_all_that_it_hands_over() {
     let stories: &[&[Row]] = &[
@@ -236,16 +244,7 @@ fn a_hurried_worker_has_its_time_anew_with_all_that_it_hands_over() {
         ],
         // Nor in its last moments, in which it is as quick as a fast stop already.
         &[
-            (
-                4_100,
-                STOP_FAST,
-                &[
-                    "abandon: the daemon is stopping",
-                    "drain a1 1000",
-                    "drain a1@2 1000",
-                    "retired a@3",
-                ],
-            ),
+            (4_100, STOP_FAST, STOPPED_FAST),
             (5_000, gives("a1"), &[]),
             (6_009, Event::Tick, &[]),
             (6_010, Event::Tick, &["kill a1"]),
@@ -254,16 +253,7 @@ fn a_hurried_worker_has_its_time_anew_with_all_that_it_hands_over() {
         // Whoever is to stop at once waits for nobody.
         &[
             (4_000, gives("a1"), &[]),
-            (
-                4_100,
-                STOP_FAST,
-                &[
-                    "abandon: the daemon is stopping",
-                    "drain a1 1000",
-                    "drain a1@2 1000",
-                    "retired a@3",
-                ],
-            ),
+            (4_100, STOP_FAST, STOPPED_FAST),
             (5_000, gives("a1"), &[]),
             (6_099, Event::Tick, &[]),
             (6_100, Event::Tick, &["kill a1", "kill a1@2"]),
