@@ -5,26 +5,19 @@
 //!
 //! Invariant: of one payload of one source no more than `repeats` pass within the window.
 
+use crate::repeats::Repeats;
 use crate::table::Table;
 
-const WINDOW_MS: u64 = 2000;
-const PAYLOADS: usize = 4096;
 const MUTED: usize = 1024;
 
 #[derive(Debug)]
 pub(crate) struct Guard {
     repeats: u32,
     mute_ms: u64,
-    payloads: Table<Repeats>,
+    payloads: Repeats,
     muted: Table<Mute>,
     /// Nobody is muted for longer.
     all_heard_ms: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Repeats {
-    since_ms: u64,
-    count: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,7 +39,7 @@ impl Guard {
         (repeats > 0).then(|| Guard {
             repeats,
             mute_ms,
-            payloads: Table::new(PAYLOADS),
+            payloads: Repeats::new(),
             muted: Table::new(MUTED),
             all_heard_ms: 0,
         })
@@ -60,18 +53,11 @@ impl Guard {
                 return Opinion::Muted;
             }
         }
-        let seen = self.payloads.hear(source.rotate_left(32) ^ payload, now_ms);
-        if seen.count == 0 || now_ms.saturating_sub(seen.since_ms) >= WINDOW_MS {
-            *seen = Repeats {
-                since_ms: now_ms,
-                count: 0,
-            };
-        }
-        seen.count += 1;
-        if seen.count <= self.repeats {
+        let count = self.payloads.hear(source.rotate_left(32) ^ payload, now_ms);
+        if *count <= self.repeats {
             return Opinion::Fine;
         }
-        seen.count = 0;
+        *count = 0;
         let until_ms = now_ms + self.mute_ms;
         self.muted.hear(source, now_ms).until_ms = until_ms;
         self.all_heard_ms = self.all_heard_ms.max(until_ms);

@@ -18,6 +18,7 @@ mod fingerprint;
 mod guard;
 mod options;
 mod rates;
+mod repeats;
 mod rules;
 mod summary;
 mod table;
