@@ -31,6 +31,8 @@ pub(super) struct Sending {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sent {
     pub(super) datagrams: u64,
+    /// Of which a run takes one.
+    pub(super) sends: u64,
     pub(super) bytes: u64,
     pub(super) dropped: u64,
     pub(super) icmp_errors: u64,
@@ -55,6 +57,7 @@ impl Sending {
                 Ok(messages) => {
                     let end = self.ends[messages - 1];
                     sent.datagrams += (end - at) as u64;
+                    sent.sends += messages as u64;
                     let bytes: usize = sends[at..end].iter().map(|send| send.piece.len()).sum();
                     sent.bytes += bytes as u64;
                     end

@@ -200,6 +200,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             || self.bus.readable
             || self.orders_waiting
             || !self.ready.is_empty()
+            || self.datagrams.is_busy()
             || self.handover.can_go_on();
         let wait_ms = if at_once { 0 } else { self.quiet_ms() };
         let timeout = EpollTimeout::try_from(wait_ms).expect("WAIT_MS_MAX fits");
@@ -263,7 +264,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     }
 
     /// Datagrams, with what of the worker they need.
-    fn with_datagrams(&mut self, work: fn(&mut Datagrams, &mut Around<'_, P>)) {
+    fn with_datagrams<R>(&mut self, work: fn(&mut Datagrams, &mut Around<'_, P>) -> R) {
         let mut around = Around {
             epoll: &self.epoll,
             streams: &mut self.streams,
@@ -272,7 +273,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             gate: &mut self.gate,
             now_ms: self.now_ms,
         };
-        work(&mut self.datagrams, &mut around);
+        _ = work(&mut self.datagrams, &mut around);
     }
 
     pub(super) fn make_ready(&mut self, token: Token) {

@@ -24,6 +24,8 @@ use crate::sys::shared_memory::SharedWords;
 use crate::sys::socket_option::set_int;
 use crate::worker::{Outcome, Share, serve};
 
+mod busy;
+
 /// What the protocol was told of.
 #[derive(Debug, PartialEq, Eq)]
 struct Told {
