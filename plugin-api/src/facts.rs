@@ -20,8 +20,8 @@ impl Address {
     pub(crate) fn from_raw(raw: &abi::Address) -> Address {
         match raw.family {
             abi::FAMILY_IPV4 => {
-                let [a, b, c, d, ..] = raw.ip;
-                let ip = Ipv4Addr::new(a, b, c, d);
+                // As a word, which is how the host has written it.
+                let ip = Ipv4Addr::from((u128::from_le_bytes(raw.ip) as u32).to_le_bytes());
                 Address::Ip(SocketAddrV4::new(ip, raw.port).into())
             }
             abi::FAMILY_IPV6 => {

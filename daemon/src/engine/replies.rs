@@ -16,8 +16,9 @@ const SLOTS: usize = REPLIES + BATCH;
 /// The longest name of a Unix socket, as unix(7) has it.
 pub const UNIX_NAME_BYTES_MAX: usize = 108;
 
-/// One datagram's way: the socket, our end of it and the peer's.
+/// One datagram's way: the socket, our end of it and the peer's. Each has a line of the caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(64))]
 pub struct Flow {
     /// Which of the worker's datagram listeners it came to.
     pub listener: u32,
@@ -37,6 +38,8 @@ pub enum FlowPeer {
     /// A Unix socket without a name: nothing can be sent to it.
     Nameless,
 }
+
+const _: () = assert!(size_of::<Flow>() == 64);
 
 #[derive(Debug, Default)]
 pub struct Replies {

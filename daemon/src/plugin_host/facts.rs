@@ -2,7 +2,7 @@
 //!
 //! Invariant: what a table points to belongs to the facts that it was made from.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use polyport_plugin::abi;
 
@@ -36,33 +36,34 @@ pub(super) fn datagram(facts: &DatagramFacts<'_>) -> abi::Datagram {
     }
 }
 
-/// An IPv4 peer of a dual-stack listener is shown as IPv4.
+/// An IPv4 peer of a dual-stack listener is shown as IPv4. The address is one word until the end: of an
+/// array that is made in one of several ways, compilers move each byte by itself, for every datagram.
 fn address(party: Party) -> abi::Address {
-    match party {
-        Party::Unix => abi::Address {
-            family: abi::FAMILY_UNIX,
-            ..abi::Address::default()
+    let (family, port, scope, ip) = match party {
+        Party::Unix => (abi::FAMILY_UNIX, 0, 0, 0),
+        Party::Internet(socket) => match socket.ip().to_canonical() {
+            IpAddr::V4(ip) => {
+                let ip = u32::from_le_bytes(ip.octets());
+                (abi::FAMILY_IPV4, socket.port(), 0, u128::from(ip))
+            }
+            IpAddr::V6(ip) => {
+                let ip = u128::from_le_bytes(ip.octets());
+                (abi::FAMILY_IPV6, socket.port(), scope(socket), ip)
+            }
         },
-        Party::Internet(SocketAddr::V4(socket)) => v4(*socket.ip(), socket.port()),
-        Party::Internet(SocketAddr::V6(socket)) => match socket.ip().to_canonical() {
-            IpAddr::V4(ip) => v4(ip, socket.port()),
-            IpAddr::V6(ip) => abi::Address {
-                family: abi::FAMILY_IPV6,
-                port: socket.port(),
-                scope: socket.scope_id(),
-                ip: ip.octets(),
-            },
-        },
+    };
+    abi::Address {
+        family,
+        port,
+        scope,
+        ip: ip.to_le_bytes(),
     }
 }
 
-fn v4(ip: Ipv4Addr, port: u16) -> abi::Address {
-    let [a, b, c, d] = ip.octets();
-    abi::Address {
-        family: abi::FAMILY_IPV4,
-        port,
-        scope: 0,
-        ip: [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+fn scope(socket: SocketAddr) -> u32 {
+    match socket {
+        SocketAddr::V4(_) => 0,
+        SocketAddr::V6(socket) => socket.scope_id(),
     }
 }
 

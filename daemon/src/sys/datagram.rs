@@ -70,6 +70,13 @@ pub struct Arrival<'a> {
     /// It was longer than that.
     pub truncated: bool,
     pub from: Name<'a>,
+    /// What the kernel said beside it; see `way`.
+    notes: &'a [u8],
+}
+
+/// By which way a datagram came, as far as that was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way {
     /// Where it was sent to, as its header has it.
     pub to: Option<IpAddr>,
     /// What an answer should leave from.
@@ -185,18 +192,13 @@ impl Inbox {
         let length = (header.msg_len as usize).min(PAYLOAD_BYTES);
         let name_length = (header.msg_hdr.msg_namelen as usize).min(NAME_BYTES);
         let control_length = header.msg_hdr.msg_controllen.min(CONTROL_BYTES);
-        let mut arrival = Arrival {
+        Arrival {
             payload: &self.bytes()[at..at + length],
             at,
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             from: name(&place.name[..name_length]),
-            to: None,
-            source: None,
-        };
-        for message in Controls(&place.control[..control_length]) {
-            arrival.hear(message);
+            notes: &place.control[..control_length],
         }
-        arrival
     }
 }
 
@@ -210,6 +212,16 @@ impl Drop for Inbox {
 }
 
 impl Arrival<'_> {
+    pub fn way(&self) -> Way {
+        let mut way = Way::default();
+        for message in Controls(self.notes) {
+            way.hear(message);
+        }
+        way
+    }
+}
+
+impl Way {
     fn hear(&mut self, message: Control<'_>) {
         match (message.level, message.kind) {
             // struct in_pktinfo: interface, address to answer from, address in the header.
@@ -293,7 +305,6 @@ impl<'a> Batch<'a> {
             self.sender.places.push(Place::EMPTY);
         }
         let place = &mut self.sender.places[nth];
-        place.name.fill(0);
         let name_length = put_name(&mut place.name, to, v6);
         let mut controls = Written {
             bytes: &mut place.control,

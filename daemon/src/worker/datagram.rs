@@ -30,7 +30,7 @@ use crate::engine::replies::{Flow, FlowPeer};
 use crate::engine::session::{DatagramFacts, Party};
 use crate::plan::Limits;
 use crate::scoreboard::{Counter, Scoreboard};
-use crate::sys::datagram::{Arrival, BATCH, Inbox, Name, drops, has_ways};
+use crate::sys::datagram::{Arrival, BATCH, Inbox, Name, Way, drops, has_ways};
 
 /// Batches received from one listener in one turn.
 const BATCHES_MAX: usize = 4;
@@ -256,11 +256,12 @@ impl Datagrams {
                 .over_datagram_rate(now_ms, &listener.brief, peer);
             return;
         }
-        let (flow, name) = flow(nth, &arrival);
+        let way = arrival.way();
+        let (flow, name) = flow(nth, &arrival, way);
         let facts = DatagramFacts {
             peer,
-            local: local(&arrival, &listener.brief),
-            to_many: to_many(&arrival),
+            local: local(way, &listener.brief),
+            to_many: to_many(way),
             reply: around.streams.outbox().replies.note(flow, name),
             endpoint: &listener.brief.endpoint,
         };
@@ -389,7 +390,7 @@ fn is_loopback(peer: Party) -> bool {
     }
 }
 
-fn flow<'a>(nth: usize, arrival: &Arrival<'a>) -> (Flow, &'a [u8]) {
+fn flow<'a>(nth: usize, arrival: &Arrival<'a>, way: Way) -> (Flow, &'a [u8]) {
     let (peer, name) = match arrival.from {
         Name::Internet(peer) => (FlowPeer::Internet(peer), &[][..]),
         Name::Unix([]) => (FlowPeer::Nameless, &[][..]),
@@ -397,16 +398,16 @@ fn flow<'a>(nth: usize, arrival: &Arrival<'a>) -> (Flow, &'a [u8]) {
     };
     let flow = Flow {
         listener: nth as u32,
-        interface: arrival.source.map_or(0, |source| source.interface),
-        local: arrival.source.and_then(|source| source.address),
+        interface: way.source.map_or(0, |source| source.interface),
+        local: way.source.and_then(|source| source.address),
         peer,
     };
     (flow, name)
 }
 
 /// The address in the datagram's header, where the socket is told it, with the listener's port.
-fn local(arrival: &Arrival<'_>, brief: &ListenerBrief) -> Party {
-    match (brief.local.socket(), arrival.to) {
+fn local(way: Way, brief: &ListenerBrief) -> Party {
+    match (brief.local.socket(), way.to) {
         (Some(bound), Some(to)) => SocketAddr::new(to, bound.port()).into(),
         (Some(bound), None) => bound.into(),
         (None, _) => Party::Unix,
@@ -414,11 +415,11 @@ fn local(arrival: &Arrival<'_>, brief: &ListenerBrief) -> Party {
 }
 
 /// What the kernel would not answer from is no address of one machine.
-fn to_many(arrival: &Arrival<'_>) -> bool {
-    let Some(to) = arrival.to.map(|to| to.to_canonical()) else {
+fn to_many(way: Way) -> bool {
+    let Some(to) = way.to.map(|to| to.to_canonical()) else {
         return false;
     };
-    let ours = arrival.source.and_then(|source| source.address);
+    let ours = way.source.and_then(|source| source.address);
     match to {
         IpAddr::V6(to) => to.is_multicast(),
         IpAddr::V4(Ipv4Addr::BROADCAST) => true,

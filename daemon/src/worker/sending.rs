@@ -172,17 +172,19 @@ fn run_of(outbox: &Outbox, sends: &[Outgoing]) -> usize {
     run
 }
 
-/// To one peer by one way; of many flows nearly every next one has another peer, so that is asked first.
+/// To one peer by one way; of many flows nearly every next one has another port, so that is asked first.
 fn go_alike(outbox: &Outbox, one: &Outgoing, other: &Outgoing) -> bool {
     let (first, second) = (way(outbox, one), way(outbox, other));
-    internet_end(one, first) == internet_end(other, second)
+    let (to, also_to) = (internet_end(one, first), internet_end(other, second));
+    to.map(SocketAddr::port) == also_to.map(SocketAddr::port)
+        && to == also_to
         && first.listener == second.listener
         && first.interface == second.interface
         && first.local == second.local
 }
 
-fn internet_end(send: &Outgoing, flow: &Flow) -> Option<SocketAddr> {
-    match (send.to, flow.peer) {
+fn internet_end<'a>(send: &'a Outgoing, flow: &'a Flow) -> Option<&'a SocketAddr> {
+    match (&send.to, &flow.peer) {
         (Some(to), _) | (None, FlowPeer::Internet(to)) => Some(to),
         (None, FlowPeer::Unix | FlowPeer::Nameless) => None,
     }

@@ -50,35 +50,46 @@ fn unix_name(bytes: &[u8]) -> &[u8] {
     }
 }
 
+/// How many bytes of `into` are the name now; those behind them are left as they were.
 pub(super) fn put_name(into: &mut [u8; NAME_BYTES], name: Name<'_>, v6: bool) -> usize {
-    let mut put = |at: usize, bytes: &[u8]| into[at..at + bytes.len()].copy_from_slice(bytes);
-    let family = |family: i32| (family as u16).to_ne_bytes();
     match name {
         Name::Internet(SocketAddr::V4(to)) if !v6 => {
-            put(0, &family(libc::AF_INET));
-            put(2, &to.port().to_be_bytes());
-            put(4, &to.ip().octets());
-            size_of::<libc::sockaddr_in>()
+            let mut raw = [0; size_of::<libc::sockaddr_in>()];
+            raw[..2].copy_from_slice(&family(libc::AF_INET));
+            raw[2..4].copy_from_slice(&to.port().to_be_bytes());
+            raw[4..8].copy_from_slice(&to.ip().octets());
+            put(into, &raw)
         }
         Name::Internet(to) => {
             let (ip, scope) = match to {
                 SocketAddr::V4(to) => (to.ip().to_ipv6_mapped(), 0),
                 SocketAddr::V6(to) => (*to.ip(), to.scope_id()),
             };
-            put(0, &family(libc::AF_INET6));
-            put(2, &to.port().to_be_bytes());
-            put(8, &ip.octets());
-            put(24, &scope.to_ne_bytes());
-            size_of::<libc::sockaddr_in6>()
+            let mut raw = [0; size_of::<libc::sockaddr_in6>()];
+            raw[..2].copy_from_slice(&family(libc::AF_INET6));
+            raw[2..4].copy_from_slice(&to.port().to_be_bytes());
+            raw[8..24].copy_from_slice(&ip.octets());
+            raw[24..].copy_from_slice(&scope.to_ne_bytes());
+            put(into, &raw)
         }
         Name::Unix(path) => {
             let path = &path[..path.len().min(NAME_BYTES - 3)];
-            put(0, &family(libc::AF_UNIX));
-            put(2, path);
             let ending = usize::from(path.first().is_some_and(|byte| *byte != 0));
+            into[..2].copy_from_slice(&family(libc::AF_UNIX));
+            into[2..2 + path.len()].copy_from_slice(path);
+            into[2 + path.len()] = 0;
             (2 + path.len() + ending).min(size_of::<libc::sockaddr_un>())
         }
     }
+}
+
+fn family(family: i32) -> [u8; 2] {
+    (family as u16).to_ne_bytes()
+}
+
+fn put<const N: usize>(into: &mut [u8; NAME_BYTES], raw: &[u8; N]) -> usize {
+    into[..N].copy_from_slice(raw);
+    N
 }
 
 // --- control messages as bytes -----------------------------------------------------------------
@@ -204,7 +215,8 @@ mod tests {
             (Name::Unix(&[b'x'; 108]), false, Name::Unix(&[b'x'; 108])),
         ];
         for (written, v6, expected) in cases {
-            let mut bytes = [0; NAME_BYTES];
+            // What was there before is no part of it.
+            let mut bytes = [7; NAME_BYTES];
             let length = put_name(&mut bytes, written, v6);
             assert_eq!(name(&bytes[..length]), expected, "{written:?}");
         }
