@@ -141,10 +141,12 @@ fn source(flow: &Flow, to: Name<'_>) -> Option<Source> {
     let Name::Internet(to) = to else {
         return None;
     };
+    if flow.local.is_none() && flow.interface == 0 {
+        return None;
+    }
     let v4 = |ip: IpAddr| ip.to_canonical().is_ipv4();
     let fits = flow.local.is_none_or(|local| v4(local) == v4(to.ip()));
-    let known = flow.local.is_some() || flow.interface != 0;
-    (fits && known).then_some(Source {
+    fits.then_some(Source {
         address: flow.local,
         interface: flow.interface,
     })
@@ -157,11 +159,11 @@ fn run_of(outbox: &Outbox, sends: &[Outgoing]) -> usize {
     if size == 0 || size > SEGMENT_BYTES_MAX || sends.len() < 2 {
         return 1;
     }
-    let longest = SEGMENTS_MAX.min(PAYLOAD_BYTES_MAX / size);
     let mut run = 1;
-    for send in sends[1..].iter().take(longest - 1) {
+    for send in sends[1..].iter().take(SEGMENTS_MAX - 1) {
         let length = send.piece.len();
-        if length == 0 || length > size || !go_alike(outbox, &sends[0], send) {
+        let fits = (1..=size).contains(&length) && (run + 1) * size <= PAYLOAD_BYTES_MAX;
+        if !fits || !go_alike(outbox, &sends[0], send) {
             break;
         }
         run += 1;
