@@ -212,6 +212,7 @@ impl Drop for Inbox {
 }
 
 impl Arrival<'_> {
+    #[inline]
     pub fn way(&self) -> Way {
         let mut way = Way::default();
         for message in Controls(self.notes) {

@@ -174,25 +174,34 @@ impl Datagrams {
         }
     }
 
-    /// Receives and answers what waits.
+    /// Receives and answers what waits. As long as one of those that are busy has something, all stay so:
+    /// to look at an empty one costs less than to leave the queue anew.
     pub(super) fn receive<P: Protocol>(&mut self, around: &mut Around<'_, P>) {
+        let mut is_quiet = true;
         for nth in 0..self.listeners.len() {
             let listener = &mut self.listeners[nth];
             if std::mem::take(&mut listener.waiting) || listener.place == Place::Busy {
-                self.receive_from(nth, around);
+                let came = self.receive_from(nth, around);
+                is_quiet &= !came || self.listeners[nth].place != Place::Busy;
+            }
+        }
+        if is_quiet {
+            for listener in &mut self.listeners {
+                listener.rest(around);
             }
         }
     }
 
-    fn receive_from<P: Protocol>(&mut self, nth: usize, around: &mut Around<'_, P>) {
-        for _ in 0..BATCHES_MAX {
+    /// Whether anything came.
+    fn receive_from<P: Protocol>(&mut self, nth: usize, around: &mut Around<'_, P>) -> bool {
+        for batch in 0..BATCHES_MAX {
             let Some(inbox) = &mut self.inbox else {
-                return;
+                return false;
             };
             let listener = &self.listeners[nth];
             let notes = listener.brief.local.socket().is_some_and(has_ways);
             match inbox.receive(listener.socket.as_fd(), notes) {
-                Ok(0) => return self.listeners[nth].rest(around),
+                Ok(0) => return batch > 0,
                 Ok(came) => {
                     for at in 0..came {
                         self.take(nth, at, around);
@@ -202,7 +211,7 @@ impl Datagrams {
                     listener.count_sends(sends, around);
                     listener.count_losses(came == BATCH, around);
                     if came < BATCH {
-                        return;
+                        return true;
                     }
                 }
                 Err(errno) if is_of_the_way(errno) => {
@@ -216,10 +225,11 @@ impl Datagrams {
                     around
                         .complaints
                         .receive_failed(around.now_ms, brief, errno);
-                    return;
+                    return true;
                 }
             }
         }
+        true
     }
 
     /// One datagram of the batch: counted, and told to the protocol unless a rule is against it.

@@ -6,7 +6,9 @@
 //!
 //! Invariant: in a row, whoever was heard of last stands first, and who stood last makes room.
 
-pub(crate) const WINDOW_MS: u64 = 2000;
+use std::mem;
+
+const WINDOW_MS: u64 = 2000;
 /// A power of two, since the lowest bits of a key choose.
 const ROWS: usize = 1024;
 const PLACES: usize = 5;
@@ -52,9 +54,10 @@ impl Repeats {
             };
         }
         heard.count += 1;
-        let last = known.unwrap_or(PLACES - 1);
-        places.copy_within(..last, 1);
-        places[0] = heard;
+        // Each moves by one, up to where it stood itself, or out of the row.
+        for place in &mut places[..=known.unwrap_or(PLACES - 1)] {
+            mem::swap(place, &mut heard);
+        }
         &mut places[0].count
     }
 }

@@ -38,8 +38,13 @@ fn whoever_is_busy_is_read_unasked_and_watched_again_once_nothing_waits() {
         running.told();
     }
     assert!(!is_watched(inode), "it left with the first batch");
+    // The batch in which it stands was not full: this one is of the next turn.
+    peers[0].send_to(b"wait", local).expect("it is taken");
     running.go.send(()).expect("it waits for that");
-    for peer in &peers {
+    running.told();
+    assert!(!is_watched(inode), "something waited in it");
+    running.go.send(()).expect("it waits for that");
+    for peer in peers.iter().chain(&peers[..1]) {
         hear(peer);
     }
     let begun = Instant::now();
