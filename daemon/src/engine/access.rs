@@ -48,6 +48,11 @@ impl Access {
         }
     }
 
+    /// Whoever comes is let in: nobody is listed, and it is always open.
+    pub fn admits_all(&self) -> bool {
+        self.others && self.networks.is_empty() && self.times.is_empty()
+    }
+
     /// `utc_s` is asked only if it matters: seconds since 1970.
     pub fn admit(&self, peer: Party, utc_s: impl FnOnce() -> u64) -> Result<(), Denied> {
         let Some(address) = address_of(peer) else {

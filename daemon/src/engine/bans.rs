@@ -39,6 +39,10 @@ impl Bans {
         self.until_ms.remove(network);
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.until_ms.is_empty()
+    }
+
     pub fn includes(&self, peer: Party, now_ms: u64) -> bool {
         match peer {
             Party::Internet(socket) if !self.until_ms.is_empty() => self
