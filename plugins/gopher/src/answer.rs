@@ -202,7 +202,7 @@ fn show(
     if stamp.is_folder() {
         return match patience {
             Patience::None => Err(Miss::NotNow),
-            Patience::Enough => show_folder(site, request, tree, path, key),
+            Patience::Enough => show_folder(site, request, tree, (path, stamp), key),
         };
     }
     site.cache().keep(key, Kept::File, Instant::now());
@@ -238,11 +238,11 @@ fn show_folder(
     site: &Site,
     request: &Request,
     tree: &Tree,
-    path: &[u8],
+    (path, stamp): (&[u8], Stamp),
     key: Vec<u8>,
 ) -> Result<Reply, Miss> {
     let begun = SystemTime::now();
-    let built = build::menu(site, tree, path)?;
+    let built = build::menu(site, tree, path, stamp)?;
     let bytes: Arc<Vec<u8>> = match request.manner {
         Manner::Plus(Ask::Item) => {
             let name = match selector::name(path) {
@@ -250,7 +250,7 @@ fn show_folder(
                 name => name,
             };
             let item = Item::local(b'1', name, tree.selector(path));
-            about(site, request, &item, (tree, path, &built.made_from[0].1))
+            about(site, request, &item, (tree, path, &stamp))
         }
         Manner::Plus(Ask::All) => gopherplus::blocks(site, tree, &built.items, &request.here),
         manner => written(site, request, &built.items, path, manner),

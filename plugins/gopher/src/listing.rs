@@ -45,7 +45,7 @@ pub(crate) fn entries(
     path: &[u8],
     order: Order,
     measured: bool,
-) -> Result<Vec<Entry>, Miss> {
+) -> Result<impl ExactSizeIterator<Item = Entry> + use<>, Miss> {
     let (folder, _) = disk.folder(path)?;
     let inside = Disk {
         folder: disk.folder,
@@ -93,7 +93,7 @@ pub(crate) fn entries(
     Ok(sorted(entries, Order { reverse, ..order }))
 }
 
-fn sorted(mut entries: Vec<Entry>, order: Order) -> Vec<Entry> {
+fn sorted(mut entries: Vec<Entry>, order: Order) -> impl ExactSizeIterator<Item = Entry> + use<> {
     let mut keys = Vec::with_capacity(entries.len() * 24);
     let mut places: Vec<Place> = Vec::with_capacity(entries.len());
     for (nth, entry) in entries.iter().enumerate() {
@@ -130,14 +130,13 @@ fn sorted(mut entries: Vec<Entry>, order: Order) -> Vec<Entry> {
         let by = if order.reverse { by.reverse() } else { by };
         one.behind.cmp(&other.behind).then(by)
     });
-    let take = |place: Place| {
+    places.into_iter().map(move |place| {
         let entry = &mut entries[place.nth];
         Entry {
             name: std::mem::take(&mut entry.name),
             ..*entry
         }
-    };
-    places.into_iter().map(take).collect()
+    })
 }
 
 /// An entry while it is sorted.
@@ -232,10 +231,8 @@ mod tests {
                 folders_first,
                 reverse,
             };
-            let entries = sorted(all.to_vec(), order);
-            let names: Vec<_> = entries
-                .iter()
-                .map(|it| String::from_utf8_lossy(&it.name))
+            let names: Vec<_> = sorted(all.to_vec(), order)
+                .map(|it| String::from_utf8_lossy(&it.name).into_owned())
                 .collect();
             assert_eq!(names.join(" "), expected, "{order:?}");
         }
@@ -297,9 +294,7 @@ mod tests {
                 folders_first: true,
                 reverse: false,
             };
-            let found = sorted(entries.collect(), order)
-                .into_iter()
-                .map(|it| it.name);
+            let found = sorted(entries.collect(), order).map(|it| it.name);
             let found: Vec<Vec<u8>> = found.collect();
             expected.sort_by(|one, other| natural(one, other));
             assert!(found == expected, "behind {before:?}");
