@@ -99,36 +99,36 @@ fn sorted(mut entries: Vec<Entry>, order: Order) -> impl ExactSizeIterator<Item 
     for (nth, entry) in entries.iter().enumerate() {
         let start = keys.len();
         push_key(&mut keys, &entry.name);
-        places.push(Place {
-            front: 0,
-            behind: order.folders_first && !entry.is_folder,
-            key: start..keys.len(),
-            nth,
-        });
+        let (rank, key) = (0, start..keys.len());
+        places.push(Place { rank, key, nth });
     }
     let same = shared(&places, &keys);
     for place in &mut places {
-        place.front = front(&keys[place.key.clone()][same..]);
+        let entry = &entries[place.nth];
+        let first = match order.sort {
+            Sort::Natural => front(&keys[place.key.clone()][same..]),
+            Sort::Name => front(&entry.name),
+            // The newest and the largest are what one looks for.
+            Sort::Time => !(entry.modified_s as u64 ^ 1 << 63),
+            Sort::Size => !entry.size,
+        };
+        let first = if order.reverse { !first } else { first };
+        let is_behind = order.folders_first && !entry.is_folder;
+        place.rank = u128::from(is_behind) << 64 | u128::from(first);
     }
     // Names differ, so no two are equal.
     places.sort_unstable_by(|one, other| {
-        let (left, right) = (&entries[one.nth], &entries[other.nth]);
-        let by = match order.sort {
-            Sort::Natural => Ordering::Equal,
-            Sort::Name => left.name.cmp(&right.name),
-            // The newest and the largest are what one looks for.
-            Sort::Time => right.modified_s.cmp(&left.modified_s),
-            Sort::Size => right.size.cmp(&left.size),
-        };
-        let natural = || {
-            let by_front = one.front.cmp(&other.front);
-            by_front
+        one.rank.cmp(&other.rank).then_with(|| {
+            let (left, right) = (&entries[one.nth].name, &entries[other.nth].name);
+            let by_name = match order.sort {
+                Sort::Name => left.cmp(right),
+                Sort::Natural | Sort::Time | Sort::Size => Ordering::Equal,
+            };
+            let by = by_name
                 .then_with(|| keys[one.key.clone()].cmp(&keys[other.key.clone()]))
-                .then_with(|| left.name.cmp(&right.name))
-        };
-        let by = by.then_with(natural);
-        let by = if order.reverse { by.reverse() } else { by };
-        one.behind.cmp(&other.behind).then(by)
+                .then_with(|| left.cmp(right));
+            if order.reverse { by.reverse() } else { by }
+        })
     });
     places.into_iter().map(move |place| {
         let entry = &mut entries[place.nth];
@@ -141,10 +141,8 @@ fn sorted(mut entries: Vec<Entry>, order: Order) -> impl ExactSizeIterator<Item 
 
 /// An entry while it is sorted.
 struct Place {
-    /// Of its key, what most often decides.
-    front: u64,
-    /// The others come first.
-    behind: bool,
+    /// What most often decides: its group, and the first of what entries are compared by.
+    rank: u128,
     key: Range<usize>,
     nth: usize,
 }
@@ -173,17 +171,18 @@ fn front(key: &[u8]) -> u64 {
 /// compare as the names are to; of names that differ they may be the same.
 fn push_key(keys: &mut Vec<u8>, name: &[u8]) {
     let mut rest = name;
-    while let Some(first) = rest.first() {
-        if first.is_ascii_digit() {
+    while !rest.is_empty() {
+        let digit = rest.iter().position(u8::is_ascii_digit);
+        let (letters, behind) = rest.split_at(digit.unwrap_or(rest.len()));
+        keys.extend(letters.iter().map(u8::to_ascii_lowercase));
+        rest = behind;
+        if digit.is_some() {
             let (digits, behind) = number(rest);
             keys.push(b'0');
             // The kernel's record of an entry is not longer.
             keys.extend_from_slice(&(digits.len() as u16).to_be_bytes());
             keys.extend_from_slice(digits);
             rest = behind;
-        } else {
-            keys.push(first.to_ascii_lowercase());
-            rest = &rest[1..];
         }
     }
 }
@@ -298,6 +297,51 @@ mod tests {
             let found: Vec<Vec<u8>> = found.collect();
             expected.sort_by(|one, other| natural(one, other));
             assert!(found == expected, "behind {before:?}");
+        }
+    }
+
+    #[test]
+    fn every_order_is_what_comparing_entry_by_entry_gives() {
+        let mut state = 7_u64;
+        let mut below = |limit: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) % limit
+        };
+        let all: Vec<Entry> = (0..300)
+            .map(|nth| Entry {
+                name: format!("{}{}-{nth}", ["a", "B", "b", ""][nth % 4], below(9)).into_bytes(),
+                is_folder: below(2) == 0,
+                size: [0, 1, u64::MAX, below(3)][below(4) as usize],
+                modified_s: [i64::MIN, -1, 0, i64::MAX][below(4) as usize],
+            })
+            .collect();
+        for nth in 0..16 {
+            let order = Order {
+                sort: [Sort::Natural, Sort::Name, Sort::Time, Sort::Size][nth / 4],
+                folders_first: nth % 2 == 0,
+                reverse: nth % 4 < 2,
+            };
+            let mut expected = all.clone();
+            expected.sort_by(|one, other| {
+                let folders = other.is_folder.cmp(&one.is_folder);
+                let by = match order.sort {
+                    Sort::Natural => Ordering::Equal,
+                    Sort::Name => one.name.cmp(&other.name),
+                    Sort::Time => other.modified_s.cmp(&one.modified_s),
+                    Sort::Size => other.size.cmp(&one.size),
+                };
+                let by = by.then_with(|| natural(&one.name, &other.name));
+                let by = if order.reverse { by.reverse() } else { by };
+                if order.folders_first {
+                    folders.then(by)
+                } else {
+                    by
+                }
+            });
+            let found: Vec<Entry> = sorted(all.clone(), order).collect();
+            assert!(found == expected, "{order:?}");
         }
     }
 }

@@ -52,10 +52,8 @@ const EXTENSION_BYTES_MAX: usize = 8;
 
 /// An extension in small letters, as one number: a listing asks for very many.
 fn word(extension: &[u8]) -> Option<u64> {
-    let mut lower = [0; EXTENSION_BYTES_MAX];
-    lower.get_mut(..extension.len())?.copy_from_slice(extension);
-    lower.make_ascii_lowercase();
-    Some(u64::from_ne_bytes(lower))
+    let push = |word: u64, byte: &u8| word << 8 | u64::from(byte.to_ascii_lowercase());
+    (extension.len() <= EXTENSION_BYTES_MAX).then(|| extension.iter().fold(0, push))
 }
 
 static BY_EXTENSION: LazyLock<Vec<(u64, Type)>> = LazyLock::new(|| {
