@@ -76,15 +76,17 @@ fn files_of_every_size_leave_between_the_bytes_around_them() {
     let scene = Scene::new("sizes", "");
     for bytes in [0, 1, 4095, 4096, 16383, 16384, 16385, 102_400, 10 << 20] {
         let content = scene.file("some", bytes);
-        let orders = format!("say before\nfile some 0 {bytes}\nsay after\nclose\n");
         let expected = [&b"before\n"[..], &content, b"after\n"].concat();
-        assert!(scene.answer(&orders) == expected, "{bytes} bytes");
-        let orders = format!("file some 0 {bytes}\nclose\n");
-        assert!(scene.answer(&orders) == content, "{bytes} bytes alone");
-        if bytes > 2 {
-            let orders = format!("file some 1 {}\nclose\n", bytes - 2);
-            let inner = &content[1..bytes - 1];
-            assert!(scene.answer(&orders) == inner, "{bytes} bytes but two");
+        for order in ["file", "memory"] {
+            let orders = format!("say before\n{order} some 0 {bytes}\nsay after\nclose\n");
+            assert!(scene.answer(&orders) == expected, "{order}: {bytes} bytes");
+            let orders = format!("{order} some 0 {bytes}\nclose\n");
+            assert!(scene.answer(&orders) == content, "{order}: {bytes} alone");
+            if bytes > 2 {
+                let orders = format!("{order} some 1 {}\nclose\n", bytes - 2);
+                let inner = &content[1..bytes - 1];
+                assert!(scene.answer(&orders) == inner, "{order}: {bytes} but two");
+            }
         }
     }
     scene.end();
@@ -112,8 +114,10 @@ fn what_is_no_range_of_a_regular_file_is_refused() {
     scene.file("some", 100);
     fs::create_dir(scene.folder.join("folder")).expect("the folder is ours");
     for range in ["some 0 101", "some 101 0", "some 50 18446744073709551615"] {
-        let heard = scene.answer(&format!("file {range}\nclose\n"));
-        assert_eq!(heard, b"refused\n", "{range}");
+        for order in ["file", "memory"] {
+            let heard = scene.answer(&format!("{order} {range}\nclose\n"));
+            assert_eq!(heard, b"refused\n", "{order} {range}");
+        }
     }
     assert_eq!(scene.answer("file folder 0 1\nclose\n"), b"refused\n");
     scene.end();

@@ -5,7 +5,8 @@
 //! once the range has left or the connection is over. The worker looks into it, says which part it
 //! found in memory, and sends that part; while the rest is being read the connection waits alone.
 //!
-//! Invariant: the range in front is the only one of which anything was found in memory or has left.
+//! Invariant: the range in front is the only one of which anything was found in memory or has left, but for
+//! files that are nowhere else: they need no looking into.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -17,22 +18,36 @@ pub const FILE_RANGES_MAX: usize = 32;
 
 /// A file that a protocol handed in. It is let go of with the last one that holds it.
 #[derive(Clone)]
-pub struct HeldFile(Arc<dyn Any + Send + Sync>);
+pub struct HeldFile {
+    file: Arc<dyn Any + Send + Sync>,
+    of_memory: bool,
+}
 
 impl HeldFile {
     pub fn new<F: Any + Send + Sync>(file: F) -> HeldFile {
-        HeldFile(Arc::new(file))
+        HeldFile {
+            file: Arc::new(file),
+            of_memory: false,
+        }
+    }
+
+    /// One that is nowhere but in memory, so that all of it is there.
+    pub fn of_memory<F: Any + Send + Sync>(file: F) -> HeldFile {
+        HeldFile {
+            of_memory: true,
+            ..HeldFile::new(file)
+        }
     }
 
     /// What was handed in, if that is what it was.
     pub fn as_kind<F: Any>(&self) -> Option<&F> {
-        self.0.downcast_ref()
+        self.file.downcast_ref()
     }
 }
 
 impl PartialEq for HeldFile {
     fn eq(&self, other: &HeldFile) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.file, &other.file)
     }
 }
 
@@ -91,11 +106,12 @@ impl Ranges {
     pub(super) fn push(&mut self, range: FileRange, bytes_queued: usize) {
         let between: usize = self.queue.iter().map(|queued| queued.before).sum();
         self.left += range.length;
+        let of_memory = range.file.of_memory;
         self.queue.push_back(Queued {
             before: bytes_queued - between,
+            ready: if of_memory { range.length } else { 0 },
+            untried: !of_memory,
             range,
-            ready: 0,
-            untried: true,
         });
     }
 

@@ -1,7 +1,8 @@
 //! `polyport.file/1` from the daemon's side: a range of a file is taken from a callback.
 //!
 //! A small one that lies in memory is copied among the written bytes, so that it leaves in one call
-//! with what was said around it. Any other is queued with its descriptor, and the worker sends it.
+//! with what was said around it. Any other is queued with its descriptor, and the worker sends it; of one
+//! that was made in memory and is nowhere else this is said, so that nobody looks for it.
 //!
 //! Invariant: a descriptor is the daemon's from the moment that its range was taken, and not before.
 
@@ -14,7 +15,7 @@ use super::host_api::{refused, status, token_from};
 use crate::engine::desk::{Desk, Said};
 use crate::engine::files::{FILE_RANGES_MAX, HeldFile};
 use crate::engine::session::Token;
-use crate::sys::file::read_in_memory;
+use crate::sys::file::{is_of_memory, read_in_memory};
 
 /// Up to here copying is cheaper than another call for the file alone.
 const COPIED_BYTES_MAX: u64 = 16 * 1024;
@@ -79,7 +80,11 @@ fn take(
             return Ok(());
         }
     }
-    desk.send_file(session, offset, length, || HeldFile::new(own(fd)))
+    let held = || match is_of_memory(facts.st_dev) {
+        true => HeldFile::of_memory(own(fd)),
+        false => HeldFile::new(own(fd)),
+    };
+    desk.send_file(session, offset, length, held)
         .map_err(refused)
 }
 

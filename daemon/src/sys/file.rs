@@ -3,8 +3,11 @@
 //! Nothing here opens a file or remembers one.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::LazyLock;
 
 use nix::errno::Errno;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::fstat;
 
 /// Reads at `offset` what can be had at once. EAGAIN: a disk or another machine has to be asked for
 /// the first byte already. EOPNOTSUPP: this file system cannot say.
@@ -21,6 +24,17 @@ pub fn read_in_memory(file: impl AsFd, buffer: &mut [u8], offset: u64) -> nix::R
     Errno::result(read).map(|bytes| bytes as usize)
 }
 
+/// Whether what lies on this device was made with memfd_create(2): nothing of it is ever to be waited for,
+/// though kernels up to now answer EOPNOTSUPP when they are asked.
+pub fn is_of_memory(device: libc::dev_t) -> bool {
+    // One for all such files of the system.
+    static DEVICE: LazyLock<Option<libc::dev_t>> = LazyLock::new(|| {
+        let file = memfd_create(c"probe", MFdFlags::MFD_CLOEXEC).ok()?;
+        fstat(&file).ok().map(|facts| facts.st_dev)
+    });
+    *DEVICE == Some(device)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -30,8 +44,7 @@ mod tests {
     #[test]
     fn what_was_just_written_is_in_memory_and_what_follows_is_nothing() {
         let mut file = std::fs::File::from(
-            nix::sys::memfd::memfd_create(c"probe", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)
-                .expect("a memory file"),
+            memfd_create(c"probe", MFdFlags::MFD_CLOEXEC).expect("a memory file"),
         );
         file.write_all(b"here").expect("it is ours");
         let mut buffer = [0; 8];
@@ -44,5 +57,18 @@ mod tests {
             read_in_memory(&file, &mut buffer, u64::MAX),
             Err(Errno::EOVERFLOW)
         );
+    }
+
+    #[test]
+    fn a_memory_file_is_known_by_its_device_and_no_other_file_is() {
+        let is_it = |file: std::fs::File| is_of_memory(fstat(file).expect("it is open").st_dev);
+        let memory = memfd_create(c"another", MFdFlags::MFD_CLOEXEC).expect("a memory file");
+        assert!(is_it(memory.into()));
+        for path in ["/dev/null", "/proc/self/exe", "/"] {
+            assert!(
+                !is_it(std::fs::File::open(path).expect("Linux has it")),
+                "{path}"
+            );
+        }
     }
 }

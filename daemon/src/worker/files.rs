@@ -128,8 +128,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             Ok(Took::Bytes(sent)) => {
                 *room -= sent;
                 let after = self.streams.file_sent(token, sent, self.now_ms);
-                self.end_output(token, after);
-                Step::On
+                match self.end_output(token, after) {
+                    After::SendFile => Step::On,
+                    _ if self.streams.queued(token) == 0 => Step::Stop,
+                    _ => Step::Bytes,
+                }
             }
             Ok(Took::End) => {
                 self.fail_file(token, "it became shorter");

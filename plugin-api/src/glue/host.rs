@@ -19,8 +19,9 @@ const EXT_FILE: &CStr = c"polyport.file/1";
 pub(crate) struct Host {
     raw: *mut abi::Host,
     api: abi::HostApi,
-    /// Fetched once, for it is used for every message.
+    /// Fetched once, for they are used for every message.
     pub(super) metrics: Option<abi::Metrics1>,
+    file: Option<abi::File1>,
 }
 
 impl Host {
@@ -42,9 +43,12 @@ impl Host {
             raw,
             api,
             metrics: None,
+            file: None,
         };
         // SAFETY: the answer to this id is such a table.
         host.metrics = unsafe { host.extension(super::metrics::EXT_METRICS) }.ok();
+        // SAFETY: the same.
+        host.file = unsafe { host.extension(EXT_FILE) }.ok();
         Some(host)
     }
 
@@ -185,9 +189,8 @@ impl Host {
         offset: u64,
         length: u64,
     ) -> Result {
-        // SAFETY: the answer to this id is such a table.
-        let table = unsafe { self.extension::<abi::File1>(EXT_FILE) }?;
-        let send = table.send.ok_or(Error::Unsupported)?;
+        let send = self.file.as_ref().and_then(|table| table.send);
+        let send = send.ok_or(Error::Unsupported)?;
         // SAFETY: `raw` is valid; the descriptor is open, and ours to give away.
         let status = unsafe { send(self.raw, session, file.as_raw_fd(), offset, length) };
         Error::check(status)?;

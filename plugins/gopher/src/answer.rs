@@ -8,7 +8,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use crate::cache::{Kept, Ready};
+use crate::cache::{Content, Kept, Ready};
 use crate::gopherplus::{self, Ask, UNTIL_DOT, UNTIL_END};
 use crate::lookup::{Miss, Patience, Stamp};
 use crate::menu::{self, Here, Item, Style};
@@ -49,7 +49,7 @@ pub(crate) struct Reply {
 
 #[derive(Debug)]
 pub(crate) enum Body {
-    Bytes(Arc<[u8]>),
+    Bytes(Arc<Vec<u8>>),
     File(File, u64),
     Lines(Lines),
 }
@@ -179,10 +179,10 @@ fn show(
                     now => is_fresh &= now == Ok(*stamp),
                 }
             }
-            if is_fresh {
+            if is_fresh && let Some(body) = ready.content.body() {
                 return Ok(Reply {
                     outcome: ready.outcome,
-                    ..ready_menu(request, Arc::clone(&ready.bytes), Vec::new())
+                    ..ready_menu(request, body, ready.content.length(), Vec::new())
                 });
             }
         }
@@ -202,7 +202,7 @@ fn show(
     if stamp.is_folder() {
         return match patience {
             Patience::None => Err(Miss::NotNow),
-            Patience::Enough => show_folder(site, request, tree, path, key),
+            Patience::Enough => show_folder(site, request, tree, (path, stamp), key),
         };
     }
     site.cache().keep(key, Kept::File, Instant::now());
@@ -238,35 +238,41 @@ fn show_folder(
     site: &Site,
     request: &Request,
     tree: &Tree,
-    path: &[u8],
+    (path, stamp): (&[u8], Stamp),
     key: Vec<u8>,
 ) -> Result<Reply, Miss> {
     let begun = SystemTime::now();
-    let built = build::menu(site, tree, path)?;
-    let bytes: Arc<[u8]> = match request.manner {
+    let built = build::menu(site, tree, path, stamp)?;
+    let bytes: Arc<Vec<u8>> = match request.manner {
         Manner::Plus(Ask::Item) => {
             let name = match selector::name(path) {
                 b"" => request.here.host.as_bytes(),
                 name => name,
             };
             let item = Item::local(b'1', name, tree.selector(path));
-            about(site, request, &item, (tree, path, &built.made_from[0].1))
+            about(site, request, &item, (tree, path, &stamp))
         }
         Manner::Plus(Ask::All) => gopherplus::blocks(site, tree, &built.items, &request.here),
         manner => written(site, request, &built.items, path, manner),
     }
     .into();
     let mut stamps = built.made_from.iter().map(|(_, stamp)| stamp);
-    if stamps.all(|stamp| is_settled(stamp, begun)) {
+    if site.choices.cache > bytes.len() && stamps.all(|stamp| is_settled(stamp, begun)) {
         let ready = Ready {
-            bytes: Arc::clone(&bytes),
+            content: Content::of(&bytes),
             made_from: built.made_from,
             outcome: "a menu",
         };
         site.cache()
             .keep(key, Kept::Ready(Arc::new(ready)), Instant::now());
     }
-    Ok(ready_menu(request, bytes, built.warnings))
+    let length = bytes.len();
+    Ok(ready_menu(
+        request,
+        Body::Bytes(bytes),
+        length,
+        built.warnings,
+    ))
 }
 
 fn written(site: &Site, request: &Request, items: &[Item], path: &[u8], manner: Manner) -> Vec<u8> {
@@ -281,20 +287,22 @@ fn written(site: &Site, request: &Request, items: &[Item], path: &[u8], manner: 
     }
 }
 
-fn ready_menu(request: &Request, bytes: Arc<[u8]>, warnings: Vec<String>) -> Reply {
-    let reply = match request.manner {
-        Manner::Gopher => bytes_reply(Vec::new(), bytes, "a menu"),
-        Manner::Plus(_) => bytes_reply(UNTIL_DOT.to_vec(), bytes, "a menu"),
-        Manner::Http { body } => {
-            let head = page::head(200, bytes.len());
-            let bytes = if body { bytes } else { Arc::new([]) };
-            bytes_reply(head, bytes, "a menu")
-        }
+fn ready_menu(request: &Request, menu: Body, length: usize, warnings: Vec<String>) -> Reply {
+    let (head, body) = match request.manner {
+        Manner::Gopher => (Vec::new(), menu),
+        Manner::Plus(_) => (UNTIL_DOT.to_vec(), menu),
+        Manner::Http { body: true } => (page::head(200, length), menu),
+        Manner::Http { body: false } => (page::head(200, length), Body::Bytes(Arc::default())),
     };
-    Reply { warnings, ..reply }
+    Reply {
+        head,
+        body,
+        outcome: "a menu",
+        warnings,
+    }
 }
 
-fn bytes_reply(head: Vec<u8>, bytes: Arc<[u8]>, outcome: &'static str) -> Reply {
+fn bytes_reply(head: Vec<u8>, bytes: Arc<Vec<u8>>, outcome: &'static str) -> Reply {
     Reply {
         head,
         body: Body::Bytes(bytes),
@@ -368,7 +376,7 @@ fn show_file(
             head.extend_from_slice(b"\r\n");
             Ok(match body {
                 true => as_is(head, file),
-                false => bytes_reply(head, Arc::new([]), "the head of a file"),
+                false => bytes_reply(head, Arc::default(), "the head of a file"),
             })
         }
     }
@@ -425,9 +433,10 @@ fn made_up(
                 }
                 manner => written(site, request, &items, b"", manner),
             };
+            let length = found.len();
             return Ok(Reply {
                 outcome: "a search",
-                ..ready_menu(request, found.into(), Vec::new())
+                ..ready_menu(request, Body::Bytes(found.into()), length, Vec::new())
             });
         }
     }
@@ -476,7 +485,7 @@ pub(crate) fn refusal(site: &Site, request: &Request, status: u16, why: &'static
         Manner::Plus(_) => {
             let code = if status == 404 { 1 } else { 2 };
             let error = gopherplus::error(code, &site.choices.admin, text);
-            bytes_reply(error, Arc::new([]), why)
+            bytes_reply(error, Arc::default(), why)
         }
         Manner::Http { .. } => own_page(request, status, page::message("Not here", text), why),
     }

@@ -38,9 +38,9 @@ pub(crate) struct Built {
     pub(crate) warnings: Vec<String>,
 }
 
-pub(crate) fn menu(site: &Site, tree: &Tree, path: &[u8]) -> Result<Built, Miss> {
+/// Of the folder that had this stamp a moment ago.
+pub(crate) fn menu(site: &Site, tree: &Tree, path: &[u8], stamp: Stamp) -> Result<Built, Miss> {
     let disk = tree.disk(site.choices.rules, Patience::Enough);
-    let stamp = disk.look(path)?;
     let mut builder = Builder {
         site,
         tree,

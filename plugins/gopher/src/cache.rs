@@ -4,9 +4,10 @@
 //! made from; whoever takes it out compares these with what is there now. What was made right after a
 //! change is not kept, for a further change might leave the same stamp.
 //!
-//! Invariant: the bytes kept never exceed the limit; the oldest entries go first.
+//! Invariant: the bytes and the files kept never exceed their limits; the oldest entries go first.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,9 @@ pub(crate) const SETTLED_MS: u64 = 50;
 /// A longer file is not kept: sending it costs more than opening it.
 pub(crate) const KEPT_FILE_BYTES_MAX: u64 = 16 * 1024;
 
+/// Each file in memory takes a descriptor.
+const MEMORY_FILES_MAX: usize = 256;
+
 #[derive(Clone, Debug)]
 pub(crate) enum Kept {
     /// The path is a regular file.
@@ -29,17 +33,35 @@ pub(crate) enum Kept {
 
 #[derive(Debug)]
 pub(crate) struct Ready {
-    pub(crate) bytes: Arc<[u8]>,
+    pub(crate) content: Content,
     /// Paths of the same tree, and what they were.
     pub(crate) made_from: Vec<(Vec<u8>, Stamp)>,
     /// For the log.
     pub(crate) outcome: &'static str,
 }
 
+#[derive(Debug)]
+pub(crate) enum Content {
+    Bytes(Arc<Vec<u8>>),
+    /// A file in memory of so many bytes, which leaves without a copy.
+    File(File, u64),
+}
+
+impl Content {
+    pub(crate) fn length(&self) -> usize {
+        match self {
+            Content::Bytes(bytes) => bytes.len(),
+            // It was made of bytes.
+            Content::File(_, length) => *length as usize,
+        }
+    }
+}
+
 pub(crate) struct Cache {
     bytes_max: usize,
     age_max: Duration,
     bytes: usize,
+    files: usize,
     entries: HashMap<Vec<u8>, Entry>,
     /// By age; numbers are never used again.
     order: BTreeMap<u64, Vec<u8>>,
@@ -53,12 +75,23 @@ struct Entry {
     bytes: usize,
 }
 
+impl Kept {
+    /// How many it holds in memory.
+    fn files(&self) -> usize {
+        match self {
+            Kept::Ready(ready) => usize::from(matches!(ready.content, Content::File(..))),
+            Kept::File => 0,
+        }
+    }
+}
+
 impl Cache {
     pub(crate) fn new(bytes_max: usize, age_max: Duration) -> Cache {
         Cache {
             bytes_max,
             age_max,
             bytes: 0,
+            files: 0,
             entries: HashMap::new(),
             order: BTreeMap::new(),
             next: 0,
@@ -80,14 +113,15 @@ impl Cache {
                     .made_from
                     .iter()
                     .map(|(path, _)| path.len() + ENTRY_BYTES);
-                ready.bytes.len() + paths.sum::<usize>()
+                ready.content.length() + paths.sum::<usize>()
             }
         };
         let bytes = 2 * key.len() + content + ENTRY_BYTES;
         if bytes > self.bytes_max {
             return;
         }
-        while self.bytes + bytes > self.bytes_max {
+        let files = kept.files();
+        while self.bytes + bytes > self.bytes_max || self.files + files > MEMORY_FILES_MAX {
             let Some(oldest) = self.order.first_key_value().map(|(_, key)| key.clone()) else {
                 break;
             };
@@ -96,6 +130,7 @@ impl Cache {
         let number = self.next;
         self.next += 1;
         self.bytes += bytes;
+        self.files += files;
         self.order.insert(number, key.clone());
         let entry = Entry {
             kept,
@@ -110,6 +145,7 @@ impl Cache {
         if let Some(entry) = self.entries.remove(key) {
             self.order.remove(&entry.number);
             self.bytes -= entry.bytes;
+            self.files -= entry.kept.files();
         }
     }
 }
@@ -120,7 +156,7 @@ mod tests {
 
     fn menu(bytes: usize) -> Kept {
         Kept::Ready(Arc::new(Ready {
-            bytes: vec![b'x'; bytes].into(),
+            content: Content::Bytes(vec![b'x'; bytes].into()),
             made_from: Vec::new(),
             outcome: "a menu",
         }))
@@ -152,5 +188,25 @@ mod tests {
         cache.keep(b"a".to_vec(), Kept::File, start);
         assert!(cache.kept(b"a", start + Duration::from_secs(9)).is_some());
         assert!(cache.kept(b"a", start + Duration::from_secs(10)).is_none());
+    }
+
+    #[test]
+    fn no_more_files_than_allowed_are_held() {
+        let start = Instant::now();
+        let mut cache = Cache::new(usize::MAX, Duration::from_secs(10));
+        for nth in 0..MEMORY_FILES_MAX + 2 {
+            let ready = Ready {
+                content: Content::File(File::open("/dev/null").expect("Linux has it"), 20_000),
+                made_from: Vec::new(),
+                outcome: "a menu",
+            };
+            let key = nth.to_string().into_bytes();
+            cache.keep(key.clone(), Kept::Ready(Arc::new(ready)), start);
+            assert!(cache.kept(&key, start).is_some());
+        }
+        assert_eq!(cache.entries.len(), MEMORY_FILES_MAX);
+        assert!(cache.kept(b"1", start).is_none() && cache.kept(b"2", start).is_some());
+        cache.keep(b"bytes".to_vec(), menu(100), start);
+        assert_eq!(cache.entries.len(), MEMORY_FILES_MAX + 1);
     }
 }

@@ -1,15 +1,21 @@
-//! What may be kept ready: an answer of which every later change can be told.
+//! What may be kept ready: an answer of which every later change can be told; and in which form.
+//!
+//! A long answer is kept as a file in memory, which the daemon sends without a copy, and of which however many
+//! slow peers share one.
 //!
 //! Nothing here waits for a disk: a file that is not in memory is not kept. Invariant: what is kept was
 //! read when its stamp was old enough for any change behind it to leave another one. A program that writes
 //! through a shared mapping may leave none: what is kept is then served for `cache_time` at most.
 
 use std::fs::File;
+use std::io::Write;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::answer::{Manner, Request};
-use crate::cache::{KEPT_FILE_BYTES_MAX, Kept, Ready, SETTLED_MS};
+use rustix::fs::{MemfdFlags, memfd_create};
+
+use crate::answer::{Body, Manner, Request};
+use crate::cache::{Content, KEPT_FILE_BYTES_MAX, Kept, Ready, SETTLED_MS};
 use crate::lookup::{self, Stamp};
 use crate::settings::Text;
 use crate::site::Site;
@@ -34,10 +40,36 @@ pub(crate) fn ready_file(
         return None;
     }
     Some(Kept::Ready(Arc::new(Ready {
-        bytes: lookup::in_memory(file, stamp.size as usize)?.into(),
+        content: Content::Bytes(lookup::in_memory(file, stamp.size as usize)?.into()),
         made_from: vec![(path.to_vec(), *stamp)],
         outcome: "a file",
     })))
+}
+
+impl Content {
+    /// Where no file in memory can be made, the bytes are kept as they are.
+    pub(crate) fn of(bytes: &Arc<Vec<u8>>) -> Content {
+        // What is shorter is copied by whoever sends it.
+        let is_long = bytes.len() as u64 > KEPT_FILE_BYTES_MAX;
+        match is_long.then(|| memory_file(bytes)) {
+            Some(Ok(file)) => Content::File(file, bytes.len() as u64),
+            Some(Err(_)) | None => Content::Bytes(Arc::clone(bytes)),
+        }
+    }
+
+    /// For one peer; nothing if no descriptor is left.
+    pub(crate) fn body(&self) -> Option<Body> {
+        match self {
+            Content::Bytes(bytes) => Some(Body::Bytes(Arc::clone(bytes))),
+            Content::File(file, length) => Some(Body::File(file.try_clone().ok()?, *length)),
+        }
+    }
+}
+
+fn memory_file(bytes: &[u8]) -> std::io::Result<File> {
+    let mut file = File::from(memfd_create("gopher-menu", MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    Ok(file)
 }
 
 #[cfg(test)]

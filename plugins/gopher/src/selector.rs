@@ -44,6 +44,13 @@ pub(crate) fn is_control(byte: u8) -> bool {
     byte < 0x20 || byte == 0x7f
 }
 
+/// All are looked at, which takes less than stopping at the first: hardly ever is there one.
+fn has_control(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .fold(false, |has, byte| has | is_control(*byte))
+}
+
 /// One way to read a selector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
@@ -144,7 +151,7 @@ fn hexadecimal(digit: u8) -> Option<u8> {
 /// As a field of a menu: control bytes, which would break the line, are percent-encoded, and so is
 /// a `%` where decoding would otherwise give another name.
 pub fn encoded(bytes: &[u8]) -> Cow<'_, [u8]> {
-    if !bytes.iter().any(|byte| is_control(*byte)) {
+    if !has_control(bytes) {
         return bytes.into();
     }
     let mut encoded = Vec::with_capacity(bytes.len() + 8);
@@ -160,7 +167,7 @@ pub fn encoded(bytes: &[u8]) -> Cow<'_, [u8]> {
 
 /// For people: what a terminal might obey is shown as `?`.
 pub fn shown(bytes: &[u8]) -> Cow<'_, [u8]> {
-    if !bytes.iter().any(|byte| is_control(*byte)) {
+    if !has_control(bytes) {
         return bytes.into();
     }
     let replaced = |byte: &u8| if is_control(*byte) { b'?' } else { *byte };

@@ -19,7 +19,7 @@ const WRITE_BYTES: usize = 1024;
 pub(crate) struct Sending {
     /// Small: the line or the few lines that a manner puts in front.
     head: Vec<u8>,
-    bytes: Arc<[u8]>,
+    bytes: Option<Arc<Vec<u8>>>,
     /// Bytes of `bytes` that are queued.
     at: usize,
     file: Option<(File, u64)>,
@@ -41,17 +41,17 @@ impl Sending {
     pub(crate) fn of(reply: Reply) -> Sending {
         let mut sending = Sending {
             head: reply.head,
-            ..Sending::of_bytes(Arc::default(), reply.outcome)
+            ..Sending::of_bytes(None, reply.outcome)
         };
         match reply.body {
-            Body::Bytes(bytes) => sending.bytes = bytes,
+            Body::Bytes(bytes) => sending.bytes = Some(bytes),
             Body::File(file, length) => sending.file = Some((file, length)),
             Body::Lines(lines) => sending.lines = Some(lines),
         }
         sending
     }
 
-    fn of_bytes(bytes: Arc<[u8]>, outcome: &'static str) -> Sending {
+    fn of_bytes(bytes: Option<Arc<Vec<u8>>>, outcome: &'static str) -> Sending {
         Sending {
             head: Vec::new(),
             bytes,
@@ -67,14 +67,14 @@ impl Sending {
     pub(crate) fn of_refusal(bytes: Vec<u8>, why: &'static str) -> Sending {
         Sending {
             refused: true,
-            ..Sending::of_bytes(bytes.into(), why)
+            ..Sending::of_bytes(Some(bytes.into()), why)
         }
     }
 
     pub(crate) fn of_piece(bytes: Vec<u8>, lines: Option<Lines>) -> Sending {
         Sending {
             lines,
-            ..Sending::of_bytes(bytes.into(), "a text")
+            ..Sending::of_bytes(Some(bytes.into()), "a text")
         }
     }
 
@@ -88,10 +88,11 @@ impl Sending {
         }
         // What this call has queued is within the limit, so as many bytes at once are so too.
         let from = self.at;
-        while self.at < self.bytes.len() {
+        let bytes = self.bytes.as_deref().map_or(&[][..], Vec::as_slice);
+        while self.at < bytes.len() {
             let length = WRITE_BYTES.max(self.at - from);
-            let end = self.bytes.len().min(self.at + length);
-            match cx.write(id, &self.bytes[self.at..end]) {
+            let end = bytes.len().min(self.at + length);
+            match cx.write(id, &bytes[self.at..end]) {
                 Ok(()) => self.at = end,
                 Err(Error::Full) => return Ok(Next::Wait),
                 Err(error) => return Err(error),

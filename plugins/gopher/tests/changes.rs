@@ -56,6 +56,35 @@ fn a_menu_is_ready_until_something_in_it_changes() {
 }
 
 #[test]
+fn a_long_menu_that_is_ready_leaves_as_a_file_and_is_the_same() {
+    let hole = Hole::of(&[]);
+    for nth in 0..400 {
+        hole.put(format!("long/{nth}-{}.txt", "x".repeat(20)).as_bytes(), b"");
+    }
+    hole.age("long");
+    let mut host = hole.host();
+    for (request, has_body) in [
+        ("/long\r\n", true),
+        ("/long\t+\r\n", true),
+        ("/long\t$\r\n", true),
+        ("GET /long HTTP/1.0\r\n\r\n", true),
+        ("HEAD /long HTTP/1.0\r\n\r\n", false),
+    ] {
+        let mut answer_and_files = || {
+            let peer = host.connect();
+            host.send(peer, request.as_bytes());
+            while host.run_work() {}
+            (answer(&mut host, peer), host.sent_files(peer).len())
+        };
+        let (made, _) = answer_and_files();
+        assert_eq!(made.len() > 16 * 1024, has_body, "{request:?}");
+        for _ in 0..2 {
+            assert_eq!(answer_and_files(), (made.clone(), usize::from(has_body)));
+        }
+    }
+}
+
+#[test]
 fn a_menu_that_has_just_changed_is_not_kept() {
     let hole = Hole::of(&[("sub/a.txt", b"")]);
     let ahead = SystemTime::now() + Duration::from_secs(60);

@@ -68,6 +68,26 @@ fn files_and_bytes_leave_in_the_order_in_which_they_were_said() {
 }
 
 #[test]
+fn what_is_nowhere_but_in_memory_is_not_looked_for() {
+    fn sends_memory(play: &mut Play, session: Token, input: &[u8]) -> Fed {
+        let file = || HeldFile::of_memory("a file in memory");
+        let sent = play.desk.send_file(session, 10, 2000, file);
+        assert_eq!(sent, Ok(()), "for {input:?}");
+        Fed::Took(input.len())
+    }
+    let mut streams = play(sends_memory);
+    let token = open(&mut streams, 0);
+    hear(&mut streams, token, b"?");
+    for (sent, left) in [(0, 2000), (700, 1300), (1300, 0)] {
+        streams.file_sent(token, sent, 0);
+        let piece = streams.file_piece(token);
+        let ready = piece.map_or(0, |piece| piece.ready);
+        assert_eq!(ready, left);
+    }
+    assert!(streams.holds_no_file(token));
+}
+
+#[test]
 fn the_last_packet_before_a_file_waits_for_it_and_no_other() {
     let mut streams = play(sends);
     let token = open(&mut streams, 0);

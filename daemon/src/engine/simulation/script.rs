@@ -77,7 +77,10 @@ impl Script {
         let offset = self.random.below(50) as usize;
         let range = content[offset..offset + length].to_vec();
         let (offset, length) = (offset as u64, length as u64);
-        let file = || HeldFile::new(content);
+        let file = || match offset % 2 {
+            0 => HeldFile::new(content),
+            _ => HeldFile::of_memory(content),
+        };
         // A refusal is one of too many.
         if self.desk.send_file(session, offset, length, file).is_ok() {
             self.said.entry(session).or_default().extend(range);

@@ -6,9 +6,11 @@
 
 use std::any::Any;
 use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use polyport_plugin::prelude::*;
+use rustix::fs::{MemfdFlags, memfd_create};
 
 struct Sends {
     root: PathBuf,
@@ -26,7 +28,14 @@ impl Sends {
         let words: Vec<&str> = order.split(' ').collect();
         match words[..] {
             ["say", word] => cx.write(from, format!("{word}\n").as_bytes()),
-            ["file", name, offset, length] => self.send(cx, from, name, (offset, length)),
+            ["file", name, offset, length] => {
+                let file = File::open(self.root.join(name)).map_err(|_| Error::Failed)?;
+                send(cx, from, file, (offset, length))
+            }
+            ["memory", name, offset, length] => {
+                let copy = self.in_memory(name).map_err(|_| Error::Failed)?;
+                send(cx, from, copy, (offset, length))
+            }
             // Reads a pipe to its end, on a thread that can do nothing else meanwhile.
             ["hold", name] => {
                 let pipe = self.root.join(name);
@@ -36,19 +45,19 @@ impl Sends {
         }
     }
 
-    fn send(
-        &self,
-        cx: &mut Context,
-        from: SessionId,
-        name: &str,
-        (offset, length): (&str, &str),
-    ) -> Result {
-        let file = File::open(self.root.join(name)).map_err(|_| Error::Failed)?;
-        let number = |text: &str| text.parse().map_err(|_| Error::Failed);
-        match cx.send_file(from, file, number(offset)?, number(length)?) {
-            Err(Error::Argument) => cx.write(from, b"refused\n"),
-            other => other,
-        }
+    /// What is in a file, as a file that is in memory and nowhere else.
+    fn in_memory(&self, name: &str) -> io::Result<File> {
+        let mut copy = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
+        copy.write_all(&fs::read(self.root.join(name))?)?;
+        Ok(copy)
+    }
+}
+
+fn send(cx: &mut Context, to: SessionId, file: File, (offset, length): (&str, &str)) -> Result {
+    let number = |text: &str| text.parse().map_err(|_| Error::Failed);
+    match cx.send_file(to, file, number(offset)?, number(length)?) {
+        Err(Error::Argument) => cx.write(to, b"refused\n"),
+        other => other,
     }
 }
 
