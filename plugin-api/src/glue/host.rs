@@ -19,8 +19,9 @@ const EXT_FILE: &CStr = c"polyport.file/1";
 pub(crate) struct Host {
     raw: *mut abi::Host,
     api: abi::HostApi,
-    /// Fetched once, for it is used for every message.
+    /// Fetched once, for they are used for every message.
     pub(super) metrics: Option<abi::Metrics1>,
+    pub(super) bus: Option<abi::Bus1>,
 }
 
 impl Host {
@@ -42,9 +43,12 @@ impl Host {
             raw,
             api,
             metrics: None,
+            bus: None,
         };
         // SAFETY: the answer to this id is such a table.
         host.metrics = unsafe { host.extension(super::metrics::EXT_METRICS) }.ok();
+        // SAFETY: and to this one.
+        host.bus = unsafe { host.extension(super::bus::EXT_BUS) }.ok();
         Some(host)
     }
 
