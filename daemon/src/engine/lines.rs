@@ -1,24 +1,48 @@
 //! What was said to several sessions, one after the other: each piece of it has one copy for all.
 //!
-//! Who takes part in it is decided by the desk, and what becomes of it by the output. Invariant: a copy
-//! holds the bytes of its range.
+//! Those who have the line before it still to come get one copy of both, so that a burst is shared as its
+//! lines are. Who takes part is decided by the desk, and what becomes of it by the output. Invariant: a copy
+//! holds the bytes of its range, behind those of the line that it was asked for.
 
 use std::ops::Range;
 use std::rc::Rc;
 
 /// The copy of what was said last to several sessions.
 #[derive(Debug, Default)]
-pub(super) struct Lines(Option<(Range<usize>, Rc<[u8]>)>);
+pub(super) struct Lines {
+    said: Option<(Range<usize>, Rc<[u8]>)>,
+    /// A line, and what was said last behind it.
+    joined: Option<(Rc<[u8]>, Rc<[u8]>)>,
+}
 
 impl Lines {
     /// These bytes of what was said during a call.
     pub(super) fn line(&mut self, said: &[u8], range: &Range<usize>) -> Rc<[u8]> {
-        match &self.0 {
+        match &self.said {
             Some((of, line)) if of == range => Rc::clone(line),
             _ => {
                 let line: Rc<[u8]> = said[range.clone()].into();
-                self.0 = Some((range.clone(), Rc::clone(&line)));
+                self.said = Some((range.clone(), Rc::clone(&line)));
+                self.joined = None;
                 line
+            }
+        }
+    }
+
+    /// The same behind a line that was said before.
+    pub(super) fn behind(
+        &mut self,
+        before: &Rc<[u8]>,
+        said: &[u8],
+        range: &Range<usize>,
+    ) -> Rc<[u8]> {
+        let line = self.line(said, range);
+        match &self.joined {
+            Some((of, joined)) if Rc::ptr_eq(of, before) => Rc::clone(joined),
+            _ => {
+                let joined: Rc<[u8]> = [&**before, &*line].concat().into();
+                self.joined = Some((Rc::clone(before), Rc::clone(&joined)));
+                joined
             }
         }
     }

@@ -29,7 +29,7 @@ use super::{Orders, Outcome, Share, Wakes};
 use crate::engine::protocol::Protocol;
 use crate::engine::roll::Beside;
 use crate::engine::session::Token;
-use crate::engine::{After, Passed, Streams};
+use crate::engine::{Passed, Streams};
 use crate::log;
 use crate::plan::{Limits, Transport};
 use crate::scoreboard::{Counter, Scoreboard};
@@ -377,55 +377,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.part();
     }
 
-    // --- flush ---------------------------------------------------------------------------------
-
-    /// What lies in the read buffer leaves before the next read needs it.
-    fn flush_lent(&mut self, token: Token) {
-        if self.streams.has_lent(token) {
-            self.flush(token);
-        } else {
-            self.part();
-        }
-    }
-
-    fn flush_touched(&mut self) {
-        while let Some(token) = self.streams.pop_touched() {
-            self.flush(token);
-        }
-        while let Some(token) = self.streams.pop_resumed() {
-            if let Some(stream) = self.sockets.get_mut(token) {
-                stream.resumed = true;
-                self.make_ready(token);
-            }
-        }
-    }
-
-    pub(super) fn flush(&mut self, token: Token) {
-        if self.flush_bytes(token) == After::SendFile {
-            self.send_files(token);
-        }
-        self.part();
-    }
-
-    pub(super) fn flush_bytes(&mut self, token: Token) -> After {
-        let Some(stream) = self.sockets.get_mut(token) else {
-            return After::Nothing;
-        };
-        let sent = match self.streams.echo(token) {
-            Some(echo) => stream.send_piece(echo),
-            None => stream.send(&self.streams.pieces(token)),
-        };
-        match sent {
-            Ok(sent) => {
-                let after = self.streams.sent(token, sent, self.now_ms);
-                self.end_output(token, after)
-            }
-            Err(_) => {
-                self.streams.lost(token, self.now_ms);
-                After::Nothing
-            }
-        }
-    }
+    // --- part ----------------------------------------------------------------------------------
 
     /// Closes the sockets of connections that are over.
     pub(super) fn part(&mut self) {
