@@ -399,16 +399,29 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     // --- count ---------------------------------------------------------------------------------
 
     fn publish(&mut self) {
+        let (bytes_in, bytes_out) = self.streams.take_bytes();
+        for (counter, amount) in [
+            (Counter::BytesIn, bytes_in),
+            (Counter::BytesOut, bytes_out),
+            (Counter::LogLost, log::take_lost()),
+        ] {
+            if amount > 0 {
+                self.scoreboard.add(counter, amount);
+            }
+        }
+        if self.streams.has_tally() {
+            self.publish_tally();
+        }
+    }
+
+    fn publish_tally(&mut self) {
         let tally = self.streams.take_tally();
         let counts = [
-            (Counter::BytesIn, tally.bytes_in),
-            (Counter::BytesOut, tally.bytes_out),
             (Counter::PluginFaults, tally.faults),
             (Counter::FilesShort, tally.files_short),
             (Counter::ClosedIdle, tally.closed_idle),
             (Counter::ClosedLimit, tally.closed_limit),
             (Counter::DatagramsFailed, tally.datagrams_failed),
-            (Counter::LogLost, log::take_lost()),
         ];
         for (counter, amount) in counts {
             if amount > 0 {
