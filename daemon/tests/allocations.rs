@@ -341,17 +341,15 @@ fn an_echo_of_a_datagram_takes_no_memory() {
     running.stop();
 }
 
-/// What an own message and its line cost; who hears it costs nothing.
+/// What is taken for a line is for the line itself, on its way to the bus and from there.
 #[test]
 fn a_line_of_a_room_takes_as_much_memory_for_few_as_for_many() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     let running = Running::new("line-chat", listener.into(), Address::Tcp(address));
     let mut members = Vec::new();
-    let many: usize = std::env::var("MANY").map_or(10, |it| it.parse().unwrap());
-    let rounds: u64 = std::env::var("ROUNDS").map_or(1, |it| it.parse().unwrap());
-    for count in [1, many] {
-        while members.len() < count + 1 {
+    let taken = [3, 20].map(|hearers| {
+        while members.len() <= hearers {
             let name = format!("member{}\n", members.len());
             let mut member = TcpStream::connect(address).expect("it listens");
             member.set_read_timeout(Some(PATIENCE)).expect("not zero");
@@ -360,19 +358,19 @@ fn a_line_of_a_room_takes_as_much_memory_for_few_as_for_many() {
             members.push(member);
         }
         let (speaker, hearers) = members.split_first_mut().expect("the first speaks");
-        for _ in 0..rounds {
-            let allocated = running.allocated_in_rounds(|round| {
-                let line = format!(
-                    "line {round:04} xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n"
-                );
-                speaker.write_all(line.as_bytes()).expect("it is read");
-                for hearer in &mut *hearers {
-                    until(hearer, line.trim_end().as_bytes());
-                }
-            });
-            eprintln!("{count} {allocated}");
-        }
-    }
+        running.allocated_in_rounds(|round| {
+            let line = format!("line {round:04} of a length that is usual\n");
+            speaker.write_all(line.as_bytes()).expect("it is read");
+            for hearer in &mut *hearers {
+                until(hearer, line.trim_end().as_bytes());
+            }
+        })
+    });
+    assert_eq!(
+        taken,
+        [4 * ROUNDS; 2],
+        "three for the bus, one for all who hear it"
+    );
     drop(members);
     running.stop();
 }

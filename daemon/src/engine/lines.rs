@@ -17,16 +17,19 @@ pub(super) struct Lines {
 
 impl Lines {
     /// These bytes of what was said during a call.
+    #[inline]
     pub(super) fn line(&mut self, said: &[u8], range: &Range<usize>) -> Rc<[u8]> {
         match &self.said {
             Some((of, line)) if of == range => Rc::clone(line),
-            _ => {
-                let line: Rc<[u8]> = said[range.clone()].into();
-                self.said = Some((range.clone(), Rc::clone(&line)));
-                self.joined = None;
-                line
-            }
+            _ => self.make(said, range),
         }
+    }
+
+    fn make(&mut self, said: &[u8], range: &Range<usize>) -> Rc<[u8]> {
+        let line: Rc<[u8]> = said[range.clone()].into();
+        self.said = Some((range.clone(), Rc::clone(&line)));
+        self.joined = None;
+        line
     }
 
     /// The same behind a line that was said before.

@@ -15,6 +15,7 @@ const BURST_BYTES_MAX: usize = 16 * 1024;
 
 impl Output {
     /// Says bytes that others are told as well.
+    #[inline]
     pub(in crate::engine) fn push_line(
         &mut self,
         said: &[u8],

@@ -101,7 +101,9 @@ fn a_burst_that_many_are_told_is_there_once_until_it_is_long() {
             assert_eq!(output.bytes(), 1000 * line);
         }
         let [one, other] = outputs.each_ref().map(|output| output.line.as_ref());
-        let shared = one.zip(other).is_some_and(|(one, other)| Rc::ptr_eq(one, other));
+        let shared = one
+            .zip(other)
+            .is_some_and(|(one, other)| Rc::ptr_eq(one, other));
         assert_eq!(shared, line <= 16, "{line}");
     }
 }
