@@ -12,15 +12,6 @@ use crate::engine::protocol::Protocol;
 use crate::engine::session::Token;
 
 impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
-    /// What lies in the read buffer leaves before the next read needs it.
-    pub(super) fn flush_lent(&mut self, token: Token) {
-        if self.streams.has_lent(token) {
-            self.flush(token);
-        } else {
-            self.part();
-        }
-    }
-
     pub(super) fn flush_touched(&mut self) {
         loop {
             self.flush_lines();
@@ -48,13 +39,6 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             self.end_flush(token, sent);
             self.part();
         }
-    }
-
-    pub(super) fn flush(&mut self, token: Token) {
-        if self.flush_bytes(token) == After::SendFile {
-            self.send_files(token);
-        }
-        self.part();
     }
 
     pub(super) fn flush_bytes(&mut self, token: Token) -> After {

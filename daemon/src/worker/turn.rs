@@ -29,7 +29,7 @@ use super::{Orders, Outcome, Share, Wakes};
 use crate::engine::protocol::Protocol;
 use crate::engine::roll::Beside;
 use crate::engine::session::Token;
-use crate::engine::{Passed, Streams};
+use crate::engine::{After, Passed, Streams};
 use crate::log;
 use crate::plan::{Limits, Transport};
 use crate::scoreboard::{Counter, Scoreboard};
@@ -377,7 +377,23 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.part();
     }
 
-    // --- part ----------------------------------------------------------------------------------
+    // --- flush, and part with who is gone ------------------------------------------------------
+
+    /// What lies in the read buffer leaves before the next read needs it.
+    fn flush_lent(&mut self, token: Token) {
+        if self.streams.has_lent(token) {
+            self.flush(token);
+        } else {
+            self.part();
+        }
+    }
+
+    pub(super) fn flush(&mut self, token: Token) {
+        if self.flush_bytes(token) == After::SendFile {
+            self.send_files(token);
+        }
+        self.part();
+    }
 
     /// Closes the sockets of connections that are over.
     pub(super) fn part(&mut self) {
