@@ -11,8 +11,14 @@ use std::rc::Rc;
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     said: Option<(Range<usize>, Rc<[u8]>)>,
-    /// A line, and what was said last behind it.
-    joined: Option<(Rc<[u8]>, Rc<[u8]>)>,
+    joined: Option<Joined>,
+}
+
+/// A line from before, and it with what was said last behind it.
+#[derive(Debug)]
+struct Joined {
+    before: Rc<[u8]>,
+    both: Rc<[u8]>,
 }
 
 impl Lines {
@@ -41,11 +47,14 @@ impl Lines {
     ) -> Rc<[u8]> {
         let line = self.line(said, range);
         match &self.joined {
-            Some((of, joined)) if Rc::ptr_eq(of, before) => Rc::clone(joined),
+            Some(joined) if Rc::ptr_eq(&joined.before, before) => Rc::clone(&joined.both),
             _ => {
-                let joined: Rc<[u8]> = [&**before, &*line].concat().into();
-                self.joined = Some((Rc::clone(before), Rc::clone(&joined)));
-                joined
+                let both: Rc<[u8]> = [&**before, &*line].concat().into();
+                self.joined = Some(Joined {
+                    before: Rc::clone(before),
+                    both: Rc::clone(&both),
+                });
+                both
             }
         }
     }
