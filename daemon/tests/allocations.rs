@@ -18,13 +18,17 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use folder::{Folder, set_mode};
-use polyport::channel::{ListenerBrief, Report, StoredPlugin};
+use polyport::channel::{ListenerBrief, Order, Report, StoredPlugin};
 use polyport::config::{self, Sources};
+use polyport::hub::core::Hub;
+use polyport::hub::sqlite::{Retention, Sqlite};
+use polyport::hub::wire::next_frame;
 use polyport::plan::{Access, Address, Facts, LogLevel, resolve};
 use polyport::plugin_host::{Instance, InstanceFacts, Surroundings, WakeSource, load};
 use polyport::scoreboard::sources::{SourceTable, Sources as SourceCounts};
@@ -84,20 +88,31 @@ static COUNTING: Counting = Counting;
 
 // --- the worker --------------------------------------------------------------------------------
 
-/// The channel of a supervisor that has nothing to order until it goes.
-struct NoOrders(UnixStream);
+/// The channel of a supervisor that has nothing to order until it goes, but that the bus be joined.
+struct FewOrders {
+    channel: UnixStream,
+    bus: Option<OwnedFd>,
+    is_told: bool,
+}
 
-impl Orders for NoOrders {
+impl Orders for FewOrders {
     fn fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.channel.as_fd()
     }
 
     fn report(&mut self, _: &Report) -> std::io::Result<()> {
         Ok(())
     }
 
+    fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        self.bus.take()
+    }
+
     fn next(&mut self) -> NextOrder {
-        match self.0.read(&mut [0]) {
+        if !std::mem::replace(&mut self.is_told, true) {
+            return NextOrder::Order(Order::Bus {});
+        }
+        match self.channel.read(&mut [0]) {
             Ok(0) => NextOrder::Closed,
             _ => NextOrder::Empty,
         }
@@ -120,6 +135,7 @@ struct Running {
     /// Closed to let the worker drain.
     channel: UnixStream,
     thread: JoinHandle<()>,
+    hub: JoinHandle<()>,
     allocations: &'static AtomicU64,
     _folder: Folder,
 }
@@ -139,6 +155,8 @@ impl Running {
         let allocations: &AtomicU64 = Box::leak(Box::default());
         let (channel, orders) = UnixStream::pair().expect("a pair");
         orders.set_nonblocking(true).expect("it is a socket");
+        let (end, bus) = UnixStream::pair().expect("a pair");
+        let hub = thread::spawn(move || keep_hub(end));
         let thread = thread::spawn(move || {
             let memory = SharedWords::file("board", BYTES).expect("memory");
             let board = Scoreboard::over(SharedWords::map(&memory).expect("mapped"));
@@ -146,13 +164,19 @@ impl Running {
             let instance = instance(&code, endpoint, board.clone());
             let wakes = NoWakes(instance.wakes());
             COUNTER.set(Some(allocations));
-            let served = serve(share, instance, wakes, NoOrders(orders), board);
+            let orders = FewOrders {
+                channel: orders,
+                bus: Some(bus.into()),
+                is_told: false,
+            };
+            let served = serve(share, instance, wakes, orders, board);
             COUNTER.set(None);
             served.expect("the event loop works");
         });
         Running {
             channel,
             thread,
+            hub,
             allocations,
             _folder: folder,
         }
@@ -169,6 +193,38 @@ impl Running {
     fn stop(self) {
         drop(self.channel);
         self.thread.join().expect("no panic");
+        self.hub.join().expect("no panic");
+    }
+}
+
+/// A hub for one worker that keeps no history, until that worker has ended.
+fn keep_hub(mut end: UnixStream) {
+    let nothing = Retention {
+        messages: 0,
+        keep_ms: 0,
+        holes: false,
+    };
+    let mut hub = Hub::new(Sqlite::open(Path::new(""), nothing), false, 0);
+    let member = hub.attach("it", false);
+    let (mut input, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+    loop {
+        // Its worker may have ended without hearing all of it.
+        let read = end.read(&mut buffer).unwrap_or(0);
+        if read == 0 {
+            return;
+        }
+        input.extend_from_slice(&buffer[..read]);
+        while let Some((content, taken)) = next_frame(&input).expect("a frame") {
+            hub.hear(member, content, 1, 1).expect("it makes sense");
+            input.drain(..taken);
+        }
+        hub.stored();
+        while hub.pop_touched().is_some() {
+            let said = hub.output(member).to_vec();
+            // Its next read finds out if there is nobody any more.
+            let _ = end.write_all(&said);
+            hub.sent(member, said.len());
+        }
     }
 }
 
@@ -201,7 +257,10 @@ fn share(socket: OwnedFd, local: Address) -> Share {
 
 fn instance(code: &StoredPlugin, endpoint: String, board: Scoreboard) -> Instance {
     let admitted = load(code, None).expect("admitted");
-    let settings = BTreeMap::new();
+    let is_chat = admitted.name() == "line-chat";
+    // Nobody is slowed down.
+    let settings = [("burst".to_owned(), 10_000.into())];
+    let settings: BTreeMap<_, _> = settings.into_iter().filter(|_| is_chat).collect();
     let chosen = admitted.choose("it", &settings, &BTreeMap::new());
     let facts = InstanceFacts {
         service: "it",
@@ -281,6 +340,50 @@ fn an_echo_of_a_datagram_takes_no_memory() {
         assert_eq!(allocated, 0, "echoes of datagrams of {bytes} bytes");
     }
     running.stop();
+}
+
+/// What is taken for a line is for the line itself, on its way to the bus and from there.
+#[test]
+fn a_line_of_a_room_takes_as_much_memory_for_few_as_for_many() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let running = Running::new("line-chat", listener.into(), Address::Tcp(address));
+    let mut members = Vec::new();
+    let taken = [3, 20].map(|hearers| {
+        while members.len() <= hearers {
+            let name = format!("member{}\n", members.len());
+            let mut member = TcpStream::connect(address).expect("it listens");
+            member.set_read_timeout(Some(PATIENCE)).expect("not zero");
+            member.write_all(name.as_bytes()).expect("it is read");
+            until(&mut member, b"you are in #lobby");
+            members.push(member);
+        }
+        let (speaker, hearers) = members.split_first_mut().expect("the first speaks");
+        running.allocated_in_rounds(|round| {
+            let line = format!("line {round:04} of a length that is usual\n");
+            speaker.write_all(line.as_bytes()).expect("it is read");
+            for hearer in &mut *hearers {
+                until(hearer, line.trim_end().as_bytes());
+            }
+        })
+    });
+    assert_eq!(
+        taken,
+        [4 * ROUNDS; 2],
+        "three for the bus, one for all who hear it"
+    );
+    drop(members);
+    running.stop();
+}
+
+/// Reads until this has come.
+fn until(peer: &mut TcpStream, wanted: &[u8]) {
+    let (mut heard, mut buffer) = (Vec::new(), [0; 4096]);
+    while !heard.windows(wanted.len()).any(|it| it == wanted) {
+        let read = peer.read(&mut buffer).expect("it is told");
+        assert!(read > 0, "it was sent away");
+        heard.extend_from_slice(&buffer[..read]);
+    }
 }
 
 #[test]

@@ -26,6 +26,9 @@ impl<P: Protocol> Streams<P> {
         if self.protocol.desk().is_clear() {
             return;
         }
+        if self.carry_line() {
+            return;
+        }
         self.count_faults(callee);
         let Streams {
             protocol,

@@ -103,8 +103,8 @@ pub struct Desk {
     timers: SlotMap<TimerToken, u64>,
     asks: Vec<Ask>,
     bytes: Vec<u8>,
-    /// Some of them were said more than once.
-    said_to_several: bool,
+    /// So many asks have the bytes of the ask before them.
+    said_again: usize,
     faults: Vec<String>,
     /// Sessions whose first refusal since the last clearing this is.
     refusals: Vec<Token>,
@@ -228,7 +228,7 @@ impl Desk {
     pub fn clear(&mut self) {
         self.asks.clear();
         self.bytes.clear();
-        self.said_to_several = false;
+        self.said_again = 0;
         self.refusals.clear();
         // A burst's memory is not kept for the quiet time after it.
         if self.bytes.capacity() > 1 << 20 {
@@ -238,6 +238,8 @@ impl Desk {
 
     /// Takes back what this call wrote to `session`: a feed answered as full never happened.
     pub fn undo_writes(&mut self, session: Token) {
+        // Which of the asks that are left say the same is not known any more.
+        self.said_again = 0;
         let mut undone = 0;
         let (mut ranges, mut file_bytes) = (0, 0);
         let mut reopened = false;

@@ -8,6 +8,7 @@
 //! Invariant: where this way can be taken, the long one would send the same bytes and leave the same
 //! behind.
 
+use super::lines::Lines;
 use super::protocol::Protocol;
 use super::session::Token;
 use super::streams::{After, Streams};
@@ -29,6 +30,57 @@ impl<P: Protocol> Streams<P> {
             self.lists.touch(token, connection);
         }
         true
+    }
+
+    /// Carried out, if all that was asked for is that one line be said to several.
+    pub(super) fn carry_line(&mut self) -> bool {
+        let desk = self.protocol.desk();
+        let Some((range, whom)) = desk.only_line().filter(|_| self.splices.is_empty()) else {
+            return false;
+        };
+        let (said, mut lines) = (desk.bytes(), Lines::default());
+        for session in whom {
+            if let Some(connection) = self.connections.get_mut(session)
+                && connection.accepts_writes()
+            {
+                let output = &mut connection.output;
+                output.push_line(said, &range, &mut lines, &mut self.spares);
+                self.lists.touch(session, connection);
+            }
+        }
+        self.protocol.desk().clear();
+        true
+    }
+
+    /// Has lines sent, one after the other, to those who were touched last and to whom nothing else is to
+    /// be sent. Whoever is returned has not taken all of his, or is owed a `writable`: what became of his
+    /// is for [`sent`](Streams::sent) to be told.
+    pub fn send_lines<E>(
+        &mut self,
+        now_ms: u64,
+        mut send: impl FnMut(Token, &[u8]) -> Result<usize, E>,
+    ) -> Option<(Token, Result<usize, E>)> {
+        let desk = self.protocol.desk();
+        while let Some(token) = self.lists.touched.last().copied()
+            && let Some(connection) = self.connections.get_mut(token)
+            && connection.touched
+            && let Some(line) = connection.only_line()
+        {
+            let length = line.len();
+            match send(token, line) {
+                Ok(bytes) if bytes == length => {}
+                otherwise => return Some((token, otherwise)),
+            }
+            connection.output.line_taken(length);
+            connection.echoed(now_ms);
+            connection.touched = false;
+            self.lists.touched.pop();
+            self.tally.bytes_out += length as u64;
+            if desk.settle(token, &connection.output) {
+                return Some((token, Ok(0)));
+            }
+        }
+        None
     }
 
     /// What is to be sent, if it is one part of the input or one line, and all there is. Then `pieces`

@@ -41,6 +41,7 @@ pub mod roll;
 pub mod session;
 mod spares;
 mod streams;
+mod tally;
 mod telling;
 mod whereabouts;
 
@@ -57,4 +58,5 @@ pub use lists::{Introduced, Parted};
 pub use looking::Seen;
 pub use networks::source_of;
 pub use output::{PIECES_MAX, Pieces};
-pub use streams::{After, READ_BYTES, Streams, Tally};
+pub use streams::{After, READ_BYTES, Streams};
+pub use tally::Tally;

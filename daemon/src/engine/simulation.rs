@@ -4,6 +4,7 @@
 //! A failure prints its seed; `one_world(seed)` runs it again.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use super::files::{FILE_RANGES_MAX, Ranges};
@@ -188,11 +189,36 @@ impl World {
     fn end_of_turn(&mut self, generous: bool) {
         self.streams.expire(self.now_ms);
         self.part();
-        while let Some(token) = self.streams.pop_touched() {
+        loop {
+            self.flush_lines(generous);
+            let Some(token) = self.streams.pop_touched() else {
+                break;
+            };
             self.flush(token, generous);
             self.part();
         }
         self.check();
+    }
+
+    /// As a worker has them sent.
+    fn flush_lines(&mut self, generous: bool) {
+        let (peers, random) = (&mut self.peers, &mut self.random);
+        let send = |token, line: &[u8]| {
+            let peer = peers.get_mut(&token);
+            let peer = peer.expect("a parted connection was touched");
+            assert!(!peer.fin_heard, "nothing follows our FIN");
+            let most = match generous || random.below(3) > 0 {
+                true => line.len(),
+                false => random.below(line.len() as u64 + 1) as usize,
+            };
+            peer.hears.extend_from_slice(&line[..most]);
+            Ok::<_, Infallible>(most)
+        };
+        if let Some((token, Ok(most))) = self.streams.send_lines(self.now_ms, send) {
+            let after = self.streams.sent(token, most, self.now_ms);
+            assert_eq!(after, After::Nothing, "there is more to come");
+            self.part();
+        }
     }
 
     fn part(&mut self) {

@@ -25,6 +25,7 @@ use super::pending::Pending;
 use super::protocol::{BusNews, Protocol};
 use super::roll::Roll;
 use super::session::{End, Facts, Token};
+use super::tally::Tally;
 use crate::plan::Limits;
 
 /// What one read may bring.
@@ -63,24 +64,6 @@ pub enum After {
     CloseAlone,
     /// A file comes next, and may leave at once: see `file_piece`.
     SendFile,
-}
-
-/// What happened since the last `take_tally`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    pub bytes_in: u64,
-    pub bytes_out: u64,
-    pub faults: u64,
-    /// Sessions closed because a file was shorter than promised, or could not be read.
-    pub files_short: u64,
-    pub closed_idle: u64,
-    pub closed_limit: u64,
-    /// Datagrams that the protocol could not deal with.
-    pub datagrams_failed: u64,
-    /// Closed for one of the limits that have a name of their own, in the order of `Passed::ALL`.
-    pub passed: [u64; Passed::ALL.len()],
-    /// The last fault's text.
-    pub fault: Option<String>,
 }
 
 impl<P: Protocol> Streams<P> {
@@ -474,10 +457,6 @@ impl<P: Protocol> Streams<P> {
     /// What serves sessions on threads, if this protocol does.
     pub fn handler(&self) -> Option<SharedHandler> {
         self.protocol.handler()
-    }
-
-    pub fn take_tally(&mut self) -> Tally {
-        std::mem::take(&mut self.tally)
     }
 
     pub fn len(&self) -> usize {

@@ -7,13 +7,16 @@
 //! Invariant: what `read` returns was appended, and what is committed together is there together.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::rc::Rc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::store::{Kept, Line, Remembered, Store};
+use run::{COLUMNS, Packed, Run, backwards, messages, runs};
 
+mod run;
 mod sparse;
 
 /// Messages are committed when so many wait, or the first has waited so long.
@@ -79,6 +82,7 @@ const SCHEMA: &str = "
         time_ms INTEGER NOT NULL,
         id BLOB NOT NULL,
         bytes BLOB NOT NULL,
+        before BLOB,
         PRIMARY KEY (topic, sequence)
     ) WITHOUT ROWID;
     DROP INDEX IF EXISTS messages_by_time;
@@ -191,6 +195,11 @@ impl Sqlite {
 fn prepare(file: &Path) -> rusqlite::Result<Connection> {
     let database = Connection::open(file)?;
     database.execute_batch(SCHEMA)?;
+    // One of a release that had a row for each message.
+    let sql = "SELECT count(*) FROM pragma_table_info('messages') WHERE name = 'before'";
+    if database.query_row(sql, [], |row| row.get::<_, i64>(0))? == 0 {
+        database.execute_batch("ALTER TABLE messages ADD COLUMN before BLOB")?;
+    }
     let sound: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     match sound.as_str() {
         "ok" => Ok(database),
@@ -243,17 +252,18 @@ fn write(
     };
     let number = number_of(database, topics, line)?;
     begin(database)?;
-    let put = "INSERT OR IGNORE INTO messages (topic, sequence, time_ms, id, bytes) \
-               VALUES (?1, ?2, ?3, ?4, ?5)";
+    let put = "INSERT OR IGNORE INTO messages (topic, sequence, time_ms, id, bytes, before) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let mut put = database.prepare_cached(put)?;
-    for message in messages {
-        let (sequence, time) = (message.sequence as i64, message.time_ms as i64);
+    for Run { last, before } in runs(messages) {
+        let (sequence, time) = (last.sequence as i64, last.time_ms as i64);
         put.execute(params![
             number,
             sequence,
             time,
-            &*message.id,
-            &*message.bytes
+            &*last.id,
+            &*last.bytes,
+            before
         ])?;
     }
     let sequence = last.sequence as i64;
@@ -292,14 +302,14 @@ impl Store for Sqlite {
                 return Ok(Remembered::default());
             };
             topics.insert((line.service.to_owned(), line.topic.to_owned()), number);
-            let ids = "SELECT id, sequence FROM messages WHERE topic = ?1 \
-                       ORDER BY sequence DESC LIMIT ?2";
-            let mut ids = database.prepare_cached(ids)?;
-            let rows = ids.query_map(params![number, ids_max as i64], |row| {
-                let id: Vec<u8> = row.get(0)?;
-                Ok((id.into(), row.get::<_, i64>(1)? as u64))
+            let mut ids = Vec::new();
+            backwards(database, number, |message| {
+                if ids.len() >= ids_max {
+                    return ControlFlow::Break(());
+                }
+                ids.push((message.id.into(), message.sequence));
+                ControlFlow::Continue(())
             })?;
-            let mut ids = rows.collect::<rusqlite::Result<Vec<_>>>()?;
             ids.reverse();
             Ok(Remembered {
                 last: last as u64,
@@ -337,45 +347,54 @@ impl Store for Sqlite {
         self.hand_over();
         let oldest = self.attempt(|database, topics, _| {
             let number = number_of(database, topics, line)?;
-            let sql = "SELECT min(sequence) FROM messages WHERE topic = ?1";
-            database
-                .prepare_cached(sql)?
-                .query_row([number], |row| row.get::<_, Option<i64>>(0))
+            let sql = format!(
+                "SELECT {COLUMNS} FROM messages WHERE topic = ?1 ORDER BY sequence LIMIT 1"
+            );
+            let mut find = database.prepare_cached(&sql)?;
+            find.query_row([number], |row| Ok(messages(row)?[0].sequence))
+                .optional()
         });
-        oldest.flatten().map(|sequence| sequence as u64)
+        oldest.flatten()
     }
 
     fn first_of_last(&mut self, line: Line<'_>, count: u64) -> Option<u64> {
         self.hand_over();
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
         let first = self.attempt(|database, topics, _| {
             let number = number_of(database, topics, line)?;
-            let sql = "SELECT min(sequence) FROM (SELECT sequence FROM messages WHERE topic = ?1 \
-                       ORDER BY sequence DESC LIMIT ?2)";
-            database
-                .prepare_cached(sql)?
-                .query_row(params![number, count], |row| row.get::<_, Option<i64>>(0))
+            let (mut first, mut left) = (None, count);
+            backwards(database, number, |message| {
+                if left == 0 {
+                    return ControlFlow::Break(());
+                }
+                (first, left) = (Some(message.sequence), left - 1);
+                ControlFlow::Continue(())
+            })?;
+            Ok(first)
         });
-        first.flatten().map(|sequence| sequence as u64)
+        first.flatten()
     }
 
     fn read(&mut self, line: Line<'_>, from: u64, count: usize) -> Vec<Kept> {
         self.hand_over();
         let rows = self.attempt(|database, topics, _| {
             let number = number_of(database, topics, line)?;
-            let sql = "SELECT sequence, time_ms, id, bytes FROM messages \
-                       WHERE topic = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3";
-            let mut read = database.prepare_cached(sql)?;
-            let from = i64::try_from(from).unwrap_or(i64::MAX);
-            let rows = read.query_map(params![number, from, count as i64], |row| {
-                Ok(Kept {
-                    sequence: row.get::<_, i64>(0)? as u64,
-                    time_ms: row.get::<_, i64>(1)? as u64,
-                    id: row.get::<_, Vec<u8>>(2)?.into(),
-                    bytes: row.get::<_, Vec<u8>>(3)?.into(),
-                })
-            })?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
+            // At least one message of each row is wanted.
+            let sql = format!(
+                "SELECT {COLUMNS} FROM messages WHERE topic = ?1 AND sequence >= ?2 \
+                 ORDER BY sequence LIMIT ?3"
+            );
+            let mut read = database.prepare_cached(&sql)?;
+            let first = i64::try_from(from).unwrap_or(i64::MAX);
+            let mut rows = read.query(params![number, first, count as i64])?;
+            let mut kept = Vec::new();
+            while kept.len() < count
+                && let Some(row) = rows.next()?
+            {
+                let found = messages(row)?;
+                let wanted = found.iter().filter(|it| it.sequence >= from);
+                kept.extend(wanted.take(count - kept.len()).map(Packed::unpacked));
+            }
+            Ok(kept)
         });
         rows.unwrap_or_default()
     }

@@ -24,6 +24,7 @@ mod complaints;
 mod datagram;
 mod entry;
 mod files;
+mod flushing;
 mod gate;
 mod handover;
 mod lent;

@@ -378,7 +378,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.part();
     }
 
-    // --- flush ---------------------------------------------------------------------------------
+    // --- flush, and part with who is gone ------------------------------------------------------
 
     /// What lies in the read buffer leaves before the next read needs it.
     fn flush_lent(&mut self, token: Token) {
@@ -389,43 +389,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
     }
 
-    fn flush_touched(&mut self) {
-        while let Some(token) = self.streams.pop_touched() {
-            self.flush(token);
-        }
-        while let Some(token) = self.streams.pop_resumed() {
-            if let Some(stream) = self.sockets.get_mut(token) {
-                stream.resumed = true;
-                self.make_ready(token);
-            }
-        }
-    }
-
     pub(super) fn flush(&mut self, token: Token) {
         if self.flush_bytes(token) == After::SendFile {
             self.send_files(token);
         }
         self.part();
-    }
-
-    pub(super) fn flush_bytes(&mut self, token: Token) -> After {
-        let Some(stream) = self.sockets.get_mut(token) else {
-            return After::Nothing;
-        };
-        let sent = match self.streams.echo(token) {
-            Some(echo) => stream.send_piece(echo),
-            None => stream.send(&self.streams.pieces(token)),
-        };
-        match sent {
-            Ok(sent) => {
-                let after = self.streams.sent(token, sent, self.now_ms);
-                self.end_output(token, after)
-            }
-            Err(_) => {
-                self.streams.lost(token, self.now_ms);
-                After::Nothing
-            }
-        }
     }
 
     /// Closes the sockets of connections that are over.
@@ -448,16 +416,29 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     // --- count ---------------------------------------------------------------------------------
 
     fn publish(&mut self) {
+        let (bytes_in, bytes_out) = self.streams.take_bytes();
+        for (counter, amount) in [
+            (Counter::BytesIn, bytes_in),
+            (Counter::BytesOut, bytes_out),
+            (Counter::LogLost, log::take_lost()),
+        ] {
+            if amount > 0 {
+                self.scoreboard.add(counter, amount);
+            }
+        }
+        if self.streams.has_tally() {
+            self.publish_tally();
+        }
+    }
+
+    fn publish_tally(&mut self) {
         let tally = self.streams.take_tally();
         let counts = [
-            (Counter::BytesIn, tally.bytes_in),
-            (Counter::BytesOut, tally.bytes_out),
             (Counter::PluginFaults, tally.faults),
             (Counter::FilesShort, tally.files_short),
             (Counter::ClosedIdle, tally.closed_idle),
             (Counter::ClosedLimit, tally.closed_limit),
             (Counter::DatagramsFailed, tally.datagrams_failed),
-            (Counter::LogLost, log::take_lost()),
         ];
         for (counter, amount) in counts {
             if amount > 0 {

@@ -12,7 +12,7 @@ use crate::abi;
 use crate::bus::{ClaimId, Event, Lease, Message, PublishId, Start, SubscriptionId, WatchId};
 use crate::{Error, Protocol, Result};
 
-const EXT_BUS: &CStr = c"polyport.bus/1";
+pub(super) const EXT_BUS: &CStr = c"polyport.bus/1";
 
 fn raw(bytes: &[u8]) -> abi::Bytes {
     abi::Bytes {
@@ -22,9 +22,8 @@ fn raw(bytes: &[u8]) -> abi::Bytes {
 }
 
 impl Host {
-    fn bus(&self) -> Result<abi::Bus1> {
-        // SAFETY: the answer to this id is such a table.
-        unsafe { self.extension(EXT_BUS) }
+    fn bus(&self) -> Result<&abi::Bus1> {
+        self.bus.as_ref().ok_or(Error::Unsupported)
     }
 
     pub(crate) fn bus_publish(&self, topic: &str, id: &[u8], bytes: &[u8], token: u64) -> Result {

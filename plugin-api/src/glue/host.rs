@@ -22,6 +22,7 @@ pub(crate) struct Host {
     /// Fetched once, for they are used for every message.
     pub(super) metrics: Option<abi::Metrics1>,
     file: Option<abi::File1>,
+    pub(super) bus: Option<abi::Bus1>,
 }
 
 impl Host {
@@ -44,11 +45,14 @@ impl Host {
             api,
             metrics: None,
             file: None,
+            bus: None,
         };
         // SAFETY: the answer to this id is such a table.
         host.metrics = unsafe { host.extension(super::metrics::EXT_METRICS) }.ok();
         // SAFETY: the same.
         host.file = unsafe { host.extension(EXT_FILE) }.ok();
+        // SAFETY: the same.
+        host.bus = unsafe { host.extension(super::bus::EXT_BUS) }.ok();
         Some(host)
     }
 

@@ -9,7 +9,7 @@ use polyport_plugin::{Address, SessionId};
 
 use crate::format::{Form, Times};
 use crate::line::Half;
-use crate::member::{Member, Stage, Stay};
+use crate::member::{Id, Member, Stage, Stay};
 use crate::names;
 use crate::pace::Pace;
 use crate::sanitise;
@@ -35,7 +35,7 @@ pub(crate) fn export(member: &Member, out: &mut Vec<u8>) {
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(bytes);
     };
-    for text in [&member.id, &member.token, &member.nick] {
+    for text in [member.id.text(), &member.token, &member.nick] {
         put(text.as_bytes());
     }
     let wants = member.wanted.as_ref().map_or("", |wanted| &wanted.nick);
@@ -93,7 +93,7 @@ pub(crate) fn import(
     };
     let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(sanitise::clean);
     let mut member = Member::new(session, address, Pace::new(choices.rate, now_ms), 0);
-    member.id = hexadecimal(take()?, 12)?;
+    member.id = Id::of(take()?)?;
     member.token = hexadecimal(take()?, 32)?;
     let nick = text(take()?)?;
     let wants = text(take()?)?;

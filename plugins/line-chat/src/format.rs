@@ -25,11 +25,8 @@ pub(crate) struct Form {
     pub(crate) color: bool,
 }
 
-/// Forms of a room's line: with the room's name, and without.
-pub(crate) const FORMS: usize = 24;
-
 impl Form {
-    /// Which of the [`FORMS`] it is.
+    /// Which of the forms of a room's line it is, with the room's name or without.
     pub(crate) fn number(self, with_room: bool) -> usize {
         ((usize::from(self.json) * 2 + usize::from(self.color)) * 2 + usize::from(with_room)) * 3
             + self.times as usize
@@ -216,6 +213,8 @@ fn object(notice: Notice<'_>, time_ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FORMS: usize = 24;
 
     const SAID: Notice<'_> = Notice::Said {
         kind: Kind::Text,

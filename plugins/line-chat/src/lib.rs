@@ -10,7 +10,7 @@
 #![forbid(unsafe_code)]
 
 use std::any::Any;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -86,8 +86,8 @@ pub struct Chat {
     /// Who has which nick here, folded.
     nicks: HashMap<String, u32>,
     claims: HashMap<ClaimId, u32>,
-    rooms: HashMap<Rc<str>, Room>,
-    followed: HashMap<SubscriptionId, Rc<str>>,
+    rooms: BTreeMap<Rc<str>, Room>,
+    followed: BTreeMap<SubscriptionId, Rc<str>>,
     /// Looks further back in history.
     looks: HashMap<SubscriptionId, Look>,
     presence: Presence,
@@ -162,8 +162,8 @@ impl Configure for Chat {
             free: Vec::new(),
             nicks: HashMap::new(),
             claims: HashMap::new(),
-            rooms: HashMap::new(),
-            followed: HashMap::new(),
+            rooms: BTreeMap::new(),
+            followed: BTreeMap::new(),
             looks: HashMap::new(),
             presence: Presence::default(),
             is_present: false,

@@ -3,6 +3,8 @@
 //! No meaning and no character set here. Invariant: at most `bytes_max` bytes of a line are kept; of a
 //! longer one nothing is, and it is told once, at its end.
 
+use std::borrow::Cow;
+
 /// The half of a line that has come so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Half {
@@ -15,8 +17,8 @@ pub(crate) struct Half {
 
 /// A line, without its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Line {
-    Whole(Vec<u8>),
+pub(crate) enum Line<'a> {
+    Whole(Cow<'a, [u8]>),
     TooLong,
     /// Control-D with nothing before it.
     End,
@@ -27,7 +29,7 @@ const CONTROL_D: u8 = 4;
 const PIECE_BYTES: usize = 16;
 
 impl Half {
-    pub(crate) fn byte(&mut self, byte: u8, bytes_max: usize) -> Option<Line> {
+    pub(crate) fn byte(&mut self, byte: u8, bytes_max: usize) -> Option<Line<'static>> {
         let after_return = std::mem::replace(&mut self.after_return, byte == b'\r');
         match byte {
             b'\r' => None,
@@ -60,6 +62,24 @@ impl Half {
         at + rest.iter().position(|it| !plain(it)).unwrap_or(rest.len())
     }
 
+    /// A line that lies in these bytes whole, of which the first so many are plain; and how many bytes it
+    /// is with its end.
+    pub(crate) fn whole<'a>(
+        &self,
+        bytes: &'a [u8],
+        plain: usize,
+        bytes_max: usize,
+    ) -> Option<(Line<'a>, usize)> {
+        let end = match bytes[plain..] {
+            [b'\n', ..] => 1,
+            [b'\r', b'\n', ..] => 2,
+            _ => return None,
+        };
+        let begins = self.bytes.is_empty() && !self.too_long && plain <= bytes_max;
+        let line = Line::Whole(Cow::Borrowed(&bytes[..plain]));
+        (begins && plain > 0).then_some((line, plain + end))
+    }
+
     /// The same as [`byte`](Half::byte) of each of them, which are plain.
     pub(crate) fn run(&mut self, bytes: &[u8], bytes_max: usize) {
         self.after_return = false;
@@ -75,7 +95,7 @@ impl Half {
     }
 
     /// The input has ended: what has come so far is a line, if there is any.
-    pub(crate) fn finish(&mut self) -> Option<Line> {
+    pub(crate) fn finish(&mut self) -> Option<Line<'static>> {
         (self.too_long || !self.bytes.is_empty()).then(|| self.end())
     }
 
@@ -93,7 +113,7 @@ impl Half {
         *self = Half::default();
     }
 
-    fn end(&mut self) -> Line {
+    fn end(&mut self) -> Line<'static> {
         // What the next line needs is allocated when it comes: most sessions are idle.
         let Half {
             bytes, too_long, ..
@@ -101,7 +121,7 @@ impl Half {
         if too_long {
             Line::TooLong
         } else {
-            Line::Whole(bytes)
+            Line::Whole(Cow::Owned(bytes))
         }
     }
 }
@@ -110,18 +130,24 @@ impl Half {
 mod tests {
     use super::*;
 
-    fn lines(input: &[u8]) -> Vec<Line> {
+    fn lines(input: &[u8]) -> Vec<Line<'_>> {
         let mut half = Half::default();
-        let mut lines: Vec<Line> = input.iter().filter_map(|it| half.byte(*it, 8)).collect();
+        let mut lines: Vec<Line<'_>> = input.iter().filter_map(|it| half.byte(*it, 8)).collect();
         lines.extend(half.finish());
         lines
     }
 
-    fn lines_by_runs(mut input: &[u8]) -> Vec<Line> {
+    fn lines_by_runs(mut input: &[u8]) -> Vec<Line<'_>> {
         let mut half = Half::default();
         let mut lines = Vec::new();
         while let [first, ..] = input {
             let plain = Half::plain(input);
+            if let Some((line, bytes)) = half.whole(input, plain, 8) {
+                half.after_return = false;
+                lines.push(line);
+                input = &input[bytes..];
+                continue;
+            }
             if plain == 0 {
                 lines.extend(half.byte(*first, 8));
             } else {
@@ -135,7 +161,7 @@ mod tests {
 
     #[test]
     fn lines_end_in_three_ways_and_at_the_end() {
-        let whole = |text: &str| Line::Whole(text.as_bytes().to_vec());
+        let whole = |text: &'static str| Line::Whole(text.as_bytes().into());
         for (input, expected) in [
             (
                 &b"a\nb\r\nc\r\0d"[..],

@@ -283,8 +283,8 @@ impl Chat {
         if !member.is_named() || (member.exported && is_away(cx, member.session)) {
             return;
         }
-        let (nick, key, id) = (member.nick.clone(), member.key(), member.id.clone());
-        if holder.as_ref().is_some_and(|it| *it.id == *id) {
+        let (nick, key, id) = (member.nick.clone(), member.key(), member.id);
+        if holder.as_ref().is_some_and(|it| *it.id == *id.text()) {
             // A worker that this session has left was late with it.
             return self.announce_self(cx, seat);
         }

@@ -59,12 +59,41 @@ pub(crate) struct Wanted {
     pub(crate) guest: bool,
 }
 
-/// One session.
+/// Names a session to everybody: so many hexadecimal digits. It lies in its member, for each line that
+/// comes is asked of each member whether it is its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Id([u8; Id::DIGITS]);
+
+impl Id {
+    pub(crate) const DIGITS: usize = 12;
+
+    pub(crate) fn of(text: &[u8]) -> Option<Id> {
+        let digits = <[u8; Id::DIGITS]>::try_from(text).ok()?;
+        digits
+            .iter()
+            .all(u8::is_ascii_hexdigit)
+            .then_some(Id(digits))
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// One session. First is what each line that it is told is about.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Member {
     pub(crate) session: SessionId,
-    /// Names it to everybody; stays over a carry.
-    pub(crate) id: Box<str>,
+    /// Stays over a carry.
+    pub(crate) id: Id,
+    pub(crate) form: Form,
+    pub(crate) echo: bool,
+    /// Output is full: it gets what it has not seen when there is room.
+    pub(crate) lags: bool,
+    pub(crate) current: usize,
+    pub(crate) stays: Vec<Stay>,
+    pub(crate) ignored: Vec<Box<str>>,
     /// In its name nicks are claimed, so it stays secret; stays over a carry too.
     pub(crate) token: Box<str>,
     /// Empty until it has one.
@@ -74,9 +103,7 @@ pub(crate) struct Member {
     pub(crate) telnet: Telnet,
     pub(crate) half: Half,
     pub(crate) pace: Pace,
-    pub(crate) form: Form,
     pub(crate) quiet: bool,
-    pub(crate) echo: bool,
     pub(crate) operator: bool,
     /// It was told that its text is read as Latin-1.
     pub(crate) latin1: bool,
@@ -86,15 +113,10 @@ pub(crate) struct Member {
     pub(crate) finished: bool,
     /// It is on its way to another worker.
     pub(crate) exported: bool,
-    /// Output is full: it gets what it has not seen when there is room.
-    pub(crate) lags: bool,
     /// Notices it has missed for want of room.
     pub(crate) skipped: u32,
     pub(crate) tries: u8,
-    pub(crate) current: usize,
     pub(crate) since_ms: u64,
-    pub(crate) stays: Vec<Stay>,
-    pub(crate) ignored: Vec<Box<str>>,
     pub(crate) away: Option<Box<str>>,
     pub(crate) partner: Option<Box<str>>,
     pub(crate) claim: Option<ClaimId>,
@@ -105,7 +127,8 @@ impl Member {
     pub(crate) fn new(session: SessionId, address: Address, pace: Pace, since_ms: u64) -> Member {
         Member {
             session,
-            id: secret(12),
+            // A secret has that form.
+            id: Id::of(secret(Id::DIGITS).as_bytes()).unwrap_or(Id([b'0'; Id::DIGITS])),
             token: secret(32),
             nick: "".into(),
             stage: Stage::Nick,
@@ -187,7 +210,7 @@ impl Member {
     /// What everybody may know of it.
     pub(crate) fn person(&self, node: &str) -> Person {
         Person {
-            id: self.id.to_string(),
+            id: self.id.text().to_owned(),
             node: node.to_owned(),
             nick: self.nick.to_string(),
             was: String::new(),

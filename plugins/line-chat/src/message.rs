@@ -57,17 +57,25 @@ impl Said {
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Said> {
         let text = std::str::from_utf8(bytes).ok()?;
-        let mut fields = text.splitn(4, '\t');
-        let kind = match fields.next()? {
-            "t" => Kind::Text,
-            "a" => Kind::Action,
+        let kind = match text.get(..2)? {
+            "t\t" => Kind::Text,
+            "a\t" => Kind::Action,
             _ => return None,
         };
-        let (from, nick, text) = (fields.next()?, fields.next()?, fields.next()?);
-        if [from, nick, text].into_iter().all(sanitise::is_clean) {
-            return Some(Said::new(kind, from, nick, text));
+        let behind_tab = |at: usize| Some(at + text[at..].find('\t')? + 1);
+        let nick_at = behind_tab(2)?;
+        let text_at = behind_tab(nick_at)?;
+        let said = Said {
+            kind,
+            fields: text.into(),
+            nick_at,
+            text_at,
+        };
+        let fields = [said.from(), said.nick(), said.text()];
+        if fields.into_iter().all(sanitise::is_clean) {
+            return Some(said);
         }
-        let [from, nick, text] = [from, nick, text].map(sanitise::clean);
+        let [from, nick, text] = fields.map(sanitise::clean);
         Some(Said::new(kind, &from, &nick, &text))
     }
 }

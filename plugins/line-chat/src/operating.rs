@@ -104,7 +104,7 @@ impl Chat {
     /// Sends an order to all workers.
     pub(crate) fn give(&mut self, cx: &mut Context, seat: u32, order: &Order) {
         let (number, id) = self.waiting.next();
-        match cx.publish(rules::TOPIC, id.as_bytes(), &order.encode()) {
+        match cx.publish(rules::TOPIC, &id, &order.encode()) {
             Ok(publish) => {
                 let (is_order, is_alone) = (!matches!(order, Order::Topic { .. }), self.is_alone);
                 let member = self.member(seat);

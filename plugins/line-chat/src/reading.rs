@@ -77,6 +77,15 @@ impl Chat {
             // Nearly all of what people say goes this way, a line at once.
             if member.telnet.is_in_text() {
                 let plain = Half::plain(&input[at..]);
+                if let Some((line, bytes)) = half.whole(&input[at..], plain, bytes_max) {
+                    half.after_return = false;
+                    at += bytes;
+                    self.take(cx, seat, line);
+                    if self.member(seat).is_none_or(|member| member.is_held()) {
+                        return at;
+                    }
+                    continue;
+                }
                 if plain > 0 {
                     half.run(&input[at..at + plain], bytes_max);
                     at += plain;
@@ -119,7 +128,7 @@ impl Chat {
         input.len()
     }
 
-    fn take(&mut self, cx: &mut Context, seat: u32, line: Line) {
+    fn take(&mut self, cx: &mut Context, seat: u32, line: Line<'_>) {
         let (line_max, rate, now_ms) = (self.choices.line_max, self.choices.rate, now_ms(cx));
         let Some(member) = self.member(seat) else {
             return;
@@ -130,7 +139,7 @@ impl Chat {
             Line::End => self.leave(cx, seat, ""),
             Line::TooLong => self.too_long(cx, seat),
             Line::Whole(bytes) => {
-                let (text, latin1) = sanitise::line(bytes);
+                let (text, latin1) = sanitise::line(&bytes);
                 if latin1 && !std::mem::replace(&mut member.latin1, true) {
                     let text = "your text is not UTF-8; it is read as Latin-1";
                     self.tell(cx, seat, "notice", text);

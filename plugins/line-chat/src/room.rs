@@ -11,8 +11,8 @@ use std::rc::Rc;
 use polyport_plugin::prelude::*;
 
 use crate::counts::Counts;
-use crate::format::{FORMS, Form, Notice, Times, line};
-use crate::member::Member;
+use crate::format::{Form, Notice, Times, line};
+use crate::member::{Id, Member};
 use crate::message::Said;
 use crate::names;
 
@@ -49,7 +49,7 @@ impl Entry {
 
     /// Whether this member is to see it.
     pub(crate) fn is_for(&self, member: &Member) -> bool {
-        let is_heard = member.echo || *self.said.from() != *member.id;
+        let is_heard = member.echo || *self.said.from() != *member.id.text();
         is_heard && !self.is_ignored_by(member)
     }
 
@@ -112,13 +112,14 @@ impl Room {
         entry: &Entry,
         counted: bool,
     ) {
-        let mut made: [Option<String>; FORMS] = [const { None }; FORMS];
-        let from = entry.said.from();
+        // By the number of their form: nearly all want the same.
+        let mut made: Vec<(usize, String)> = Vec::new();
+        let from = Id::of(entry.said.from().as_bytes());
         for number in &self.members {
             let Some(member) = members.get_mut(*number as usize).and_then(Option::as_mut) else {
                 continue;
             };
-            let is_heard = member.echo || *from != *member.id;
+            let is_heard = member.echo || from != Some(member.id);
             let wanted = is_heard && !entry.is_ignored_by(member);
             let current = member.current;
             let Some(at) = member
@@ -134,9 +135,13 @@ impl Room {
             }
             let with_room = at != current;
             let sent = if wanted {
-                let line = made[member.form.number(with_room)]
-                    .get_or_insert_with(|| entry.shown(&self.name, member.form, with_room));
-                cx.write(member.session, line.as_bytes())
+                let number = member.form.number(with_room);
+                let at = made.iter().position(|(form, _)| *form == number);
+                let at = at.unwrap_or_else(|| {
+                    made.push((number, entry.shown(&self.name, member.form, with_room)));
+                    made.len() - 1
+                });
+                cx.write(member.session, made[at].1.as_bytes())
             } else {
                 Ok(())
             };

@@ -274,14 +274,14 @@ impl Chat {
                 "you are in no such room; /join one first",
             );
         };
-        let said = Said::new(kind, &member.id, &member.nick, text);
+        let said = Said::new(kind, member.id.text(), &member.nick, text);
         let session = member.session;
         if self.rules.muted(said.nick()) {
             cx.add(self.counts.messages_refused, 1);
             return self.tell(cx, seat, "error", "you are muted: nobody hears you");
         }
         let (number, id) = self.waiting.next();
-        match cx.publish(&topic(&name), id.as_bytes(), said.encoded()) {
+        match cx.publish(&topic(&name), &id, said.encoded()) {
             Ok(publish) => {
                 if self.is_alone {
                     self.waiting.show(number);

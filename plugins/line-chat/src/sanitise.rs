@@ -5,20 +5,21 @@
 //! space for a TAB. Invariant: the text holds no control character, no escape sequence of any family,
 //! nothing that turns the direction or is invisible, and at most four marks on a character.
 
+use std::borrow::Cow;
+
 use unicode_width::UnicodeWidthChar;
 
 /// Marks on one character.
 const MARKS_MAX: usize = 4;
 
 /// The text of a line, and whether it was no UTF-8 and so was read as Latin-1.
-pub(crate) fn line(bytes: Vec<u8>) -> (String, bool) {
-    match String::from_utf8(bytes) {
-        Ok(text) if is_clean(&text) => (text, false),
-        Ok(text) => (clean(&text), false),
-        Err(error) => {
-            let bytes = error.into_bytes();
-            let text: String = bytes.into_iter().map(char::from).collect();
-            (clean(&text), true)
+pub(crate) fn line(bytes: &[u8]) -> (Cow<'_, str>, bool) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if is_clean(text) => (text.into(), false),
+        Ok(text) => (clean(text).into(), false),
+        Err(_) => {
+            let text: String = bytes.iter().copied().map(char::from).collect();
+            (clean(&text).into(), true)
         }
     }
 }
@@ -200,9 +201,9 @@ mod tests {
 
     #[test]
     fn what_is_no_utf8_is_latin1() {
-        assert_eq!(line(b"caf\xE9".to_vec()), ("café".to_owned(), true));
-        assert_eq!(line("café".as_bytes().to_vec()), ("café".to_owned(), false));
-        assert_eq!(line(b"a\x9B31m\xFF".to_vec()), ("aÿ".to_owned(), true));
-        assert_eq!(line(b"\xED\xA0\x80".to_vec()), ("í\u{A0}".to_owned(), true));
+        assert_eq!(line(b"caf\xE9"), ("café".into(), true));
+        assert_eq!(line("café".as_bytes()), ("café".into(), false));
+        assert_eq!(line(b"a\x9B31m\xFF"), ("aÿ".into(), true));
+        assert_eq!(line(b"\xED\xA0\x80"), ("í\u{A0}".into(), true));
     }
 }

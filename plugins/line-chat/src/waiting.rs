@@ -5,7 +5,6 @@
 //! daemon takes for the bus, for each is told of once by it.
 
 use std::collections::{HashSet, VecDeque};
-use std::fmt::Write;
 use std::rc::Rc;
 
 use polyport_plugin::{SessionId, bus::PublishId};
@@ -43,12 +42,19 @@ impl Waiting {
     }
 
     /// The number of the next message, and its id on the bus.
-    pub(crate) fn next(&mut self) -> (u64, String) {
+    pub(crate) fn next(&mut self) -> (u64, Vec<u8>) {
         self.number += 1;
-        let mut id = String::with_capacity(self.node.len() + 21);
-        // Writing to a String does not fail.
-        let _ = write!(id, "{}.{}", self.node, self.number);
-        (self.number, id)
+        // By hand: the formatter takes as long as all else that is done with a line.
+        let (mut digits, mut at, mut rest) = ([0; 20], 20, self.number);
+        while rest > 0 {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        (
+            self.number,
+            [self.node.as_bytes(), b".", &digits[at..]].concat(),
+        )
     }
 
     pub(crate) fn add(&mut self, publish: PublishId, pending: Pending) {

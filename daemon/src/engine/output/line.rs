@@ -1,16 +1,21 @@
 //! A line that many are told: one copy of it for all whose output has nothing else.
 //!
-//! Nearly all of them take it at once, so it is in no queue; an output to which anything is added gets a
-//! copy of its own first. In a call that said something to several, whatever else it said is such a line
-//! too. Invariant: the bytes of a line never change.
+//! Nearly all of them take it at once, so it is in no queue. Of the next one that many are told there is a
+//! copy of both; an output to which anything else is added gets a copy of its own first. In a call that said
+//! something to several, whatever else it said is such a line too. Invariant: the bytes of a line never
+//! change.
 
 use std::ops::Range;
 
 use super::{Output, Spares};
 use crate::engine::lines::Lines;
 
+/// A burst that is longer is copied to whom it is for: each line more would copy it once again.
+const BURST_BYTES_MAX: usize = 16 * 1024;
+
 impl Output {
     /// Says bytes that others are told as well.
+    #[inline]
     pub(in crate::engine) fn push_line(
         &mut self,
         said: &[u8],
@@ -18,10 +23,12 @@ impl Output {
         lines: &mut Lines,
         spares: &mut Spares,
     ) {
-        if self.is_bare() {
-            self.line = Some(lines.line(said, range));
-        } else {
-            self.push(&said[range.clone()], spares);
+        match &self.line {
+            None if self.is_bare() => self.line = Some(lines.line(said, range)),
+            Some(line) if self.head == 0 && line.len() + range.len() <= BURST_BYTES_MAX => {
+                self.line = Some(lines.behind(line, said, range));
+            }
+            _ => self.push(&said[range.clone()], spares),
         }
     }
 

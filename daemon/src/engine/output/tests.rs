@@ -90,6 +90,25 @@ fn what_is_said_leaves_in_order_wherever_the_socket_stops() {
 }
 
 #[test]
+fn a_burst_that_many_are_told_is_there_once_until_it_is_long() {
+    let mut spares = Spares::default();
+    let mut outputs = [Output::default(), Output::default()];
+    let said = [b'x'; 1000];
+    for line in 1..=20 {
+        let lines = &mut Lines::default();
+        for output in &mut outputs {
+            output.push_line(&said, &(0..1000), lines, &mut spares);
+            assert_eq!(output.bytes(), 1000 * line);
+        }
+        let [one, other] = outputs.each_ref().map(|output| output.line.as_ref());
+        let shared = one
+            .zip(other)
+            .is_some_and(|(one, other)| Rc::ptr_eq(one, other));
+        assert_eq!(shared, line <= 16, "{line}");
+    }
+}
+
+#[test]
 fn an_echo_line_by_line_is_one_piece() {
     let lent = [0u8; 1000];
     let mut splices = Splices::default();

@@ -67,6 +67,20 @@ impl Script {
         Ok(())
     }
 
+    /// The same to some, one after the other, and perhaps something else to one of them.
+    fn say_to_many(&mut self, bytes: &[u8]) {
+        let count = self.random.below(self.open.len() as u64 + 1) as usize;
+        let some: Vec<Token> = self.open.iter().copied().take(count).collect();
+        for session in &some {
+            let _ = self.say(*session, Said::Bytes(bytes), bytes);
+        }
+        if let Some(session) = some.first()
+            && self.random.below(4) == 0
+        {
+            let _ = self.say(*session, Said::Bytes(b"you first"), b"you first");
+        }
+    }
+
     /// A range of a file whose content nobody else has.
     fn send_file(&mut self, session: Token) {
         if !self.sends_files || self.random.below(4) > 0 {
@@ -185,9 +199,7 @@ impl Protocol for Script {
         assert!(self.open.remove(&session), "closed once for each open");
         self.closed.insert(session, why);
         assert_eq!(self.desk.queued(session), Err(Refusal::Gone));
-        if let Some(other) = self.open.first().copied() {
-            let _ = self.say(other, Said::Bytes(b"one left"), b"one left");
-        }
+        self.say_to_many(b"one left");
     }
 
     fn carries(&self) -> bool {
@@ -246,9 +258,7 @@ impl Protocol for Script {
     }
 
     fn wake(&mut self, _: u64) {
-        if let Some(session) = self.open.last().copied() {
-            let _ = self.say(session, Said::Bytes(b"woken"), b"woken");
-        }
+        self.say_to_many(b"woken");
     }
 
     fn drain(&mut self, _: u64) {}

@@ -6,8 +6,11 @@
 //! Invariant: of a topic, no message at or below its `given_up` is kept, and every one above that was
 //! appended is.
 
+use std::ops::ControlFlow;
+
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
+use super::run::backwards;
 use super::{Retention, Sqlite, number_of};
 use crate::hub::store::Line;
 
@@ -52,12 +55,16 @@ impl Sqlite {
 
 /// Cuts a topic to as many messages as are to be kept.
 pub(super) fn cut(database: &Connection, topic: i64, retention: Retention) -> Result<()> {
-    let sql = "SELECT sequence FROM messages WHERE topic = ?1 \
-               ORDER BY sequence DESC LIMIT 1 OFFSET ?2";
-    let kept = i64::try_from(retention.messages).unwrap_or(i64::MAX);
-    let mut find = database.prepare_cached(sql)?;
-    let first = find.query_row(params![topic, kept], |row| row.get::<_, i64>(0));
-    let Some(first) = first.optional()? else {
+    let (mut first, mut left) = (None, retention.messages);
+    backwards(database, topic, |message| {
+        if left == 0 {
+            first = Some(message.sequence as i64);
+            return ControlFlow::Break(());
+        }
+        left -= 1;
+        ControlFlow::Continue(())
+    })?;
+    let Some(first) = first else {
         return Ok(());
     };
     note(database, topic, first + 1)?;
@@ -98,6 +105,8 @@ mod tests {
         };
         let line = Line { topic, ..LINE };
         sqlite.append(line, &Rc::new(message));
+        // A row for each of them.
+        assert!(sqlite.commit());
     }
 
     #[test]

@@ -52,7 +52,9 @@ fn sequences(sqlite: &mut Sqlite, from: u64) -> Vec<u64> {
 fn what_was_committed_is_there_for_the_next_hub_and_nothing_else() {
     let place = Place::new("kept");
     let mut sqlite = place.open(MUCH);
-    for sequence in [1, 2, 5] {
+    sqlite.append(LINE, &Rc::new(message(1)));
+    assert!(sqlite.commit());
+    for sequence in [2, 5] {
         sqlite.append(LINE, &Rc::new(message(sequence)));
     }
     assert_eq!(
@@ -89,8 +91,82 @@ fn only_so_many_of_a_topic_are_kept() {
     });
     for sequence in 1..=128 {
         sqlite.append(LINE, &Rc::new(message(sequence)));
+        // A row for each of them.
+        assert!(sqlite.commit());
     }
     assert_eq!(sqlite.oldest(LINE), Some(119));
+    for sequence in 129..=256 {
+        sqlite.append(LINE, &Rc::new(message(sequence)));
+    }
+    // Of one row all are kept or none.
+    assert_eq!(sqlite.oldest(LINE), Some(193));
+}
+
+#[test]
+fn messages_are_the_same_however_many_lie_in_a_row() {
+    for together in [1, 2, 63, 64] {
+        let place = Place::new("together");
+        let mut sqlite = place.open(MUCH);
+        for sequence in 1..=200 {
+            sqlite.append(LINE, &Rc::new(message(3 * sequence)));
+            if sequence % together == 0 {
+                assert!(sqlite.commit());
+            }
+        }
+        assert!(sqlite.commit());
+        drop(sqlite);
+        let mut sqlite = place.open(MUCH);
+        for from in [0, 1, 3, 4, 190, 191, 192, 193, 597, 600, 601] {
+            for count in [1, 2, 64, 500] {
+                let expected = (1..=200).map(|it| 3 * it).filter(|it| *it >= from);
+                let expected: Vec<Kept> = expected.take(count).map(message).collect();
+                assert_eq!(sqlite.read(LINE, from, count), expected, "{from}, {count}");
+            }
+        }
+        for (count, first) in [(0, None), (1, Some(600)), (65, Some(408)), (999, Some(3))] {
+            assert_eq!(sqlite.first_of_last(LINE, count), first, "{together}");
+        }
+        assert_eq!(sqlite.oldest(LINE), Some(3));
+        let remembered = sqlite.recall(LINE, 3);
+        let expected = [198, 199, 200].map(|it| (message(3 * it).id, 3 * it));
+        assert_eq!((remembered.last, remembered.ids), (600, expected.to_vec()));
+        assert_eq!(sqlite.take_complaint(), None);
+    }
+}
+
+#[test]
+fn a_file_of_a_release_with_a_row_for_each_message_goes_on() {
+    let place = Place::new("older");
+    let database = Connection::open(place.0.join("history.sqlite")).expect("made");
+    let older = SCHEMA.replace("before BLOB,", "");
+    database.execute_batch(&older).expect("made");
+    let rows = "INSERT INTO topics VALUES (1, 'chat', 'lobby', 2);
+                INSERT INTO messages VALUES (1, 1, 5, X'01', X'61'), (1, 2, 6, X'02', X'62');";
+    database.execute_batch(rows).expect("made");
+    drop(database);
+    let mut sqlite = place.open(MUCH);
+    assert_eq!(sqlite.recall(LINE, 9).last, 2);
+    for sequence in [3, 4] {
+        sqlite.append(LINE, &Rc::new(message(sequence)));
+    }
+    assert!(sqlite.commit());
+    assert_eq!(sequences(&mut sqlite, 1), [1, 2, 3, 4]);
+    assert_eq!(*sqlite.read(LINE, 2, 1)[0].bytes, *b"b");
+}
+
+#[test]
+fn a_row_that_makes_no_sense_stops_history_and_says_so() {
+    let place = Place::new("nonsense");
+    let mut sqlite = place.open(MUCH);
+    for sequence in [1, 2] {
+        sqlite.append(LINE, &Rc::new(message(sequence)));
+    }
+    assert!(sqlite.commit());
+    let database = sqlite.database.as_ref().expect("open");
+    let spoil = "UPDATE messages SET before = substr(before, 1, 100)";
+    assert_eq!(database.execute(spoil, []), Ok(1));
+    assert!(sequences(&mut sqlite, 1).is_empty());
+    assert!(!sqlite.keeps() && sqlite.take_complaint().is_some());
 }
 
 #[test]
