@@ -17,7 +17,7 @@ use super::leases::{Held, Leases};
 use super::nats::cluster::Cluster;
 use super::store::Store;
 use super::topic::Topic;
-use super::wire::{Ask, Garbled, News, VERSION};
+use super::wire::{Ask, Garbled, KNOWS_PENS, News, VERSION};
 
 /// A member's output up to which it is given more.
 pub const OUTPUT_BYTES_MAX: usize = 1 << 20;
@@ -61,6 +61,8 @@ pub struct Hub<S> {
     /// Who gives numbers and leases, if that is not this hub.
     pub(super) cluster: Option<Cluster>,
     pub(super) latest_bytes: usize,
+    /// Pens that are out.
+    pub(super) pens: usize,
     pub(super) touched: Vec<MemberId>,
     /// The frame that is being delivered.
     pub(super) frame: Vec<u8>,
@@ -94,6 +96,13 @@ pub(super) struct Member {
     pub(super) owed_stored: bool,
     /// It can be told nothing any more.
     pub(super) deaf: bool,
+    pub(super) knows_pens: bool,
+    /// Topics that it numbers, the oldest pen first.
+    pub(super) pens: VecDeque<usize>,
+    /// Messages that it numbered.
+    pub(super) written: u64,
+    /// The topic whose pen has to come back before more is heard.
+    pub(super) waits_for: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -107,6 +116,8 @@ pub(super) struct Subscription {
     pub(super) whatever: bool,
     pub(super) live: bool,
     pub(super) hungry: bool,
+    /// Its worker has the pen, and knows what it wrote.
+    pub(super) tells_itself: bool,
 }
 
 #[derive(Debug)]
@@ -133,6 +144,7 @@ impl<S: Store> Hub<S> {
             recovery,
             cluster: None,
             latest_bytes: 0,
+            pens: 0,
             touched: Vec::new(),
             frame: Vec::new(),
         }
@@ -175,6 +187,7 @@ impl<S: Store> Hub<S> {
 
     /// Its worker has ended, or is listened to no more.
     pub fn detach(&mut self, id: MemberId) {
+        self.heard_all(id);
         let Some(member) = self.members.remove(&id) else {
             return;
         };
@@ -212,18 +225,20 @@ impl<S: Store> Hub<S> {
             let room = self.cluster_has_room(id, member.service);
             // What it asks behind a watch is answered once all that is held has been named to it.
             let is_naming = !member.deaf && member.watches.values().any(|it| it.naming.is_some());
-            !waits && room && !is_naming && member.output.len() < OUTPUT_BYTES_MAX
+            let is_free = !waits && member.waits_for.is_none();
+            is_free && room && !is_naming && member.output.len() < OUTPUT_BYTES_MAX
         })
     }
 
-    /// One frame's content. After an error the member is to be detached.
+    /// One frame's content; false if it was not heard, but is to be once the member may be heard again.
+    /// After an error the member is to be detached.
     pub fn hear(
         &mut self,
         id: MemberId,
         content: &[u8],
         time_ms: u64,
         now_ms: u64,
-    ) -> Result<(), Garbled> {
+    ) -> Result<bool, Garbled> {
         let ask = Ask::read(content)?;
         let member = self.members.get_mut(&id).ok_or(Garbled("a stranger"))?;
         match ask {
@@ -234,8 +249,18 @@ impl<S: Store> Hub<S> {
         }
         let service = member.service;
         if member.deaf && matches!(ask, Ask::Subscribe { .. } | Ask::Watch { .. }) {
-            return Ok(());
+            return Ok(true);
         }
+        if let Ask::Publish { topic, .. }
+        | Ask::Subscribe { topic, .. }
+        | Ask::Restore { topic, .. } = ask
+            && self.waits_for_pen(id, service, topic)
+        {
+            return Ok(false);
+        }
+        let Some(member) = self.members.get_mut(&id) else {
+            return Ok(true);
+        };
         match ask {
             Ask::Hello { .. } => {
                 if self.cluster_is_linked(service) {
@@ -260,15 +285,20 @@ impl<S: Store> Hub<S> {
                 self.after_recovery()?;
                 if self.cluster.is_some() {
                     self.ask_number(id, token, service, topic, name, bytes);
-                    return Ok(());
+                    return Ok(true);
                 }
-                let sequence = self.publish(service, topic, name, bytes, time_ms);
+                let number = self.open(service, topic);
+                if self.holder(number).is_some() {
+                    return Err(Garbled("a message without a number by who has the pen"));
+                }
+                let sequence = self.publish(number, name, bytes, time_ms);
                 let news = News::Published {
                     token,
                     sequence,
                     time_ms,
                 };
                 self.say(id, news);
+                self.count_row(id, number);
             }
             Ask::Subscribe {
                 token,
@@ -276,6 +306,7 @@ impl<S: Store> Hub<S> {
                 start,
                 live,
             } => self.subscribe(id, token, topic, start, live)?,
+            Ask::Unsubscribe { token: KNOWS_PENS } if !member.resumed => member.knows_pens = true,
             Ask::Unsubscribe { token } => {
                 if let Some(subscription) = member.subscriptions.remove(&token) {
                     self.unfollow(id, token, subscription.topic);
@@ -315,8 +346,11 @@ impl<S: Store> Hub<S> {
                 let watchers = &mut self.services[service].leases.watchers;
                 watchers.retain(|it| *it != (id, token));
             }
+            Ask::Take { topic } => self.take_pen(id, service, topic),
+            Ask::Wrote { topic, message } => self.wrote(id, service, topic, message)?,
+            Ask::Return { topic } => self.return_pen(id, service, topic)?,
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The socket took so many bytes of the output.
@@ -336,11 +370,14 @@ impl<S: Store> Hub<S> {
     /// Everything that was appended is safe now.
     pub fn stored(&mut self) {
         let owed = |(id, member): (&MemberId, &mut Member)| {
-            std::mem::take(&mut member.owed_stored).then_some(*id)
+            std::mem::take(&mut member.owed_stored).then_some((*id, member.written))
         };
-        let owed: Vec<MemberId> = self.members.iter_mut().filter_map(owed).collect();
-        for id in owed {
-            self.say(id, News::Stored);
+        let owed: Vec<(MemberId, u64)> = self.members.iter_mut().filter_map(owed).collect();
+        for (id, count) in owed {
+            match count {
+                0 => self.say(id, News::Stored),
+                _ => self.say(id, News::StoredWritten { count }),
+            }
         }
     }
 

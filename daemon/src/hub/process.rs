@@ -316,8 +316,9 @@ impl Process {
         while self.hub.may_hear(id) {
             let heard = match next_frame(&end.input[at..]) {
                 Ok(Some((content, taken))) => {
-                    at += taken;
-                    self.hub.hear(id, content, time_ms, now_ms)
+                    let heard = self.hub.hear(id, content, time_ms, now_ms);
+                    at += if heard == Ok(false) { 0 } else { taken };
+                    heard
                 }
                 Ok(None) => break,
                 Err(garbled) => Err(garbled),
@@ -340,6 +341,7 @@ impl Process {
 
     fn part(&mut self, id: MemberId, why: &str) {
         tracing::debug!("a member leaves the bus: {why}");
+        self.hub.heard_all(id);
         self.close(id);
         self.leaving.push_back((self.now_ms() + LINGER_MS, id));
     }
@@ -435,6 +437,9 @@ impl Process {
         if self.sweep_at_ms <= now_ms && self.hub.store().keeps() {
             self.sweep_at_ms = now_ms + SWEEP_MS;
             self.hub.store().sweep(unix_ms());
+        }
+        if !self.hub.store().keeps() {
+            self.hub.recall_all();
         }
         if let Some(complaint) = self.hub.store().take_complaint() {
             tracing::error!("bus: {complaint}");

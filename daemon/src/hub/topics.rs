@@ -8,8 +8,9 @@ use super::core::{
     Hub, LATEST_BYTES_MAX, MemberId, OUTPUT_BYTES_MAX, SUBSCRIPTIONS_MAX, Subscription, TOPICS_MAX,
 };
 use super::feeding::begin_message;
+use super::ids::IDS_MAX;
 use super::store::{Kept, Line, Store};
-use super::topic::{IDS_MAX, Topic};
+use super::topic::Topic;
 use super::wire::{Garbled, Message, Start};
 
 /// A number further ahead than this is no hub's.
@@ -46,7 +47,8 @@ impl<S: Store> Hub<S> {
             .flat_map(|member| member.subscriptions.values().map(|it| it.topic))
             .collect();
         self.topics.retain(|number, topic| {
-            let stays = followed.contains(number) || !topic.restored.is_empty();
+            let is_empty = topic.restored.is_empty() && topic.pen.is_none();
+            let stays = followed.contains(number) || !is_empty;
             if !stays {
                 services[topic.service].topics.remove(&topic.name);
             }
@@ -55,19 +57,11 @@ impl<S: Store> Hub<S> {
         self.latest_bytes = self.topics.values().map(Topic::weight).sum();
     }
 
-    pub(super) fn publish(
-        &mut self,
-        service: usize,
-        name: &str,
-        id: &[u8],
-        bytes: &[u8],
-        time: u64,
-    ) -> u64 {
-        let number = self.open(service, name);
+    pub(super) fn publish(&mut self, number: usize, id: &[u8], bytes: &[u8], time: u64) -> u64 {
         let Some(topic) = self.topics.get(&number) else {
             return 0;
         };
-        if let Some(sequence) = topic.known(id) {
+        if let Some(sequence) = topic.ids.known(id) {
             return sequence;
         }
         if self.topics.len() > TOPICS_MAX && topic.last == 0 {
@@ -102,12 +96,7 @@ impl<S: Store> Hub<S> {
         if message.sequence - topic.last > AHEAD_MAX {
             return Err(Garbled("a number that no hub has given"));
         }
-        let kept = Kept {
-            sequence: message.sequence,
-            time_ms: message.time_ms,
-            id: message.id.into(),
-            bytes: message.bytes.into(),
-        };
+        let kept = Kept::of(message);
         if recovering {
             topic.restored.entry(message.sequence).or_insert(kept);
         } else {
@@ -137,6 +126,10 @@ impl<S: Store> Hub<S> {
             let Some(subscription) = member.subscriptions.get_mut(token) else {
                 continue;
             };
+            if subscription.tells_itself {
+                subscription.next = message.sequence + 1;
+                continue;
+            }
             let ready = !subscription.hungry && subscription.caught_up;
             if ready && member.output.len() < OUTPUT_BYTES_MAX {
                 if subscription.next > message.sequence {
@@ -209,6 +202,7 @@ impl<S: Store> Hub<S> {
             whatever: matches!(start, Start::Last(_)),
             live,
             hungry: true,
+            tells_itself: false,
         };
         let Some(member) = self.members.get_mut(&id) else {
             return Ok(());
