@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::leases::{Held, Leases};
 use super::nats::cluster::Cluster;
+use super::pens::PutOff;
 use super::store::Store;
 use super::topic::Topic;
 use super::wire::{Ask, Garbled, KNOWS_PENS, News, VERSION};
@@ -63,6 +64,8 @@ pub struct Hub<S> {
     pub(super) latest_bytes: usize,
     /// Pens that are out.
     pub(super) pens: usize,
+    /// What was asked in their topics by others.
+    pub(super) put_off: VecDeque<PutOff>,
     pub(super) touched: Vec<MemberId>,
     /// The frame that is being delivered.
     pub(super) frame: Vec<u8>,
@@ -101,8 +104,8 @@ pub(super) struct Member {
     pub(super) pens: VecDeque<usize>,
     /// Messages that it numbered.
     pub(super) written: u64,
-    /// The topic whose pen has to come back before more is heard.
-    pub(super) waits_for: Option<usize>,
+    /// Bytes of what it has asked and is heard once a pen has come back.
+    pub(super) put_off_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -145,6 +148,7 @@ impl<S: Store> Hub<S> {
             cluster: None,
             latest_bytes: 0,
             pens: 0,
+            put_off: VecDeque::new(),
             touched: Vec::new(),
             frame: Vec::new(),
         }
@@ -225,20 +229,18 @@ impl<S: Store> Hub<S> {
             let room = self.cluster_has_room(id, member.service);
             // What it asks behind a watch is answered once all that is held has been named to it.
             let is_naming = !member.deaf && member.watches.values().any(|it| it.naming.is_some());
-            let is_free = !waits && member.waits_for.is_none();
-            is_free && room && !is_naming && member.output.len() < OUTPUT_BYTES_MAX
+            !waits && room && !is_naming && member.output.len() < OUTPUT_BYTES_MAX
         })
     }
 
-    /// One frame's content; false if it was not heard, but is to be once the member may be heard again.
-    /// After an error the member is to be detached.
+    /// One frame's content. After an error the member is to be detached.
     pub fn hear(
         &mut self,
         id: MemberId,
         content: &[u8],
         time_ms: u64,
         now_ms: u64,
-    ) -> Result<bool, Garbled> {
+    ) -> Result<(), Garbled> {
         let ask = Ask::read(content)?;
         let member = self.members.get_mut(&id).ok_or(Garbled("a stranger"))?;
         match ask {
@@ -249,17 +251,17 @@ impl<S: Store> Hub<S> {
         }
         let service = member.service;
         if member.deaf && matches!(ask, Ask::Subscribe { .. } | Ask::Watch { .. }) {
-            return Ok(true);
+            return Ok(());
         }
         if let Ask::Publish { topic, .. }
         | Ask::Subscribe { topic, .. }
         | Ask::Restore { topic, .. } = ask
-            && self.waits_for_pen(id, service, topic)
+            && let Some(number) = self.needs_pen(id, service, topic)
         {
-            return Ok(false);
+            return self.put_off(id, number, content, time_ms);
         }
         let Some(member) = self.members.get_mut(&id) else {
-            return Ok(true);
+            return Ok(());
         };
         match ask {
             Ask::Hello { .. } => {
@@ -285,20 +287,13 @@ impl<S: Store> Hub<S> {
                 self.after_recovery()?;
                 if self.cluster.is_some() {
                     self.ask_number(id, token, service, topic, name, bytes);
-                    return Ok(true);
+                    return Ok(());
                 }
                 let number = self.open(service, topic);
                 if self.holder(number).is_some() {
                     return Err(Garbled("a message without a number by who has the pen"));
                 }
-                let sequence = self.publish(number, name, bytes, time_ms);
-                let news = News::Published {
-                    token,
-                    sequence,
-                    time_ms,
-                };
-                self.say(id, news);
-                self.count_row(id, number);
+                self.number(id, token, number, name, bytes, time_ms);
             }
             Ask::Subscribe {
                 token,
@@ -307,11 +302,10 @@ impl<S: Store> Hub<S> {
                 live,
             } => self.subscribe(id, token, topic, start, live)?,
             Ask::Unsubscribe { token: KNOWS_PENS } if !member.resumed => member.knows_pens = true,
-            Ask::Unsubscribe { token } => {
-                if let Some(subscription) = member.subscriptions.remove(&token) {
-                    self.unfollow(id, token, subscription.topic);
-                }
-            }
+            Ask::Unsubscribe { token } => match member.subscriptions.remove(&token) {
+                Some(subscription) => self.unfollow(id, token, subscription.topic),
+                None => self.put_off_no_more(id, token),
+            },
             Ask::Claim {
                 token,
                 key,
@@ -350,7 +344,7 @@ impl<S: Store> Hub<S> {
             Ask::Wrote { topic, message } => self.wrote(id, service, topic, message)?,
             Ask::Return { topic } => self.return_pen(id, service, topic)?,
         }
-        Ok(true)
+        Ok(())
     }
 
     /// The socket took so many bytes of the output.

@@ -3,20 +3,24 @@
 //! A worker that has published several messages in a row in a topic, and is the only one to follow it,
 //! is offered the pen. It takes it, which says that nothing of its is under way; it is given the last
 //! number and the ids, and the hub hears afterwards what was written. Whoever else asks for anything in
-//! the topic is not heard further until the pen has come back, behind all that was written with it.
+//! the topic is heard once the pen has come back, behind all that was written with it.
 //!
 //! Invariant: while a pen is out, its topic gets no message but from its holder, each with the next
 //! number; a holder that is gone has none.
 
+use std::collections::VecDeque;
+
 use super::core::{Hub, MemberId, NOBODY, OUTPUT_BYTES_MAX};
 use super::store::{Kept, Store};
 use super::topic::Topic;
-use super::wire::{Garbled, ID_BYTES_MAX, Ids, MESSAGE_BYTES_MAX, Message, News};
+use super::wire::{Ask, Garbled, ID_BYTES_MAX, Ids, MESSAGE_BYTES_MAX, Message, News};
 
 /// Pens of one member: for one more, the oldest is wanted back.
 pub const PENS_MAX: usize = 64;
 /// Messages in a row of one worker before it is offered the pen: so few need to be asked back.
 pub(super) const ROW: u32 = 8;
+/// Of what one member asks while pens are out: more than a worker has under way.
+const PUT_OFF_BYTES_MAX: usize = 16 << 20;
 /// Ids that go into one frame; the longest of them still fit.
 const IDS_EACH: usize = 512;
 
@@ -24,6 +28,15 @@ const IDS_EACH: usize = 512;
 pub(super) struct Pen {
     pub(super) holder: MemberId,
     recalled: bool,
+}
+
+/// What somebody has asked in a topic whose pen is out.
+#[derive(Debug)]
+pub(super) struct PutOff {
+    member: MemberId,
+    topic: usize,
+    content: Box<[u8]>,
+    time_ms: u64,
 }
 
 /// All ids of the topic, in as many frames as they need.
@@ -165,21 +178,93 @@ impl<S: Store> Hub<S> {
         Some(pen.holder)
     }
 
-    /// Whether what this member asks in a topic has to wait, because another one has the pen.
-    pub(super) fn waits_for_pen(&mut self, id: MemberId, service: usize, name: &str) -> bool {
+    /// The topic, if what this member asks there has to wait because another one has the pen.
+    pub(super) fn needs_pen(&self, id: MemberId, service: usize, name: &str) -> Option<usize> {
         if self.pens == 0 {
-            return false;
+            return None;
         }
-        let number = self.services[service].topics.get(name).copied();
-        let is_out = |number: &usize| self.holder(*number).is_some_and(|holder| holder != id);
-        let Some(number) = number.filter(is_out) else {
-            return false;
-        };
-        if let Some(member) = self.members.get_mut(&id) {
-            member.waits_for = Some(number);
+        let number = self.services[service].topics.get(name).copied()?;
+        let holder = self.holder(number)?;
+        (holder != id).then_some(number)
+    }
+
+    /// The pen is wanted back, and this ask is heard once it is here. Others of the member are heard
+    /// meanwhile: among them may be the return of a pen for which the holder waits.
+    pub(super) fn put_off(
+        &mut self,
+        id: MemberId,
+        number: usize,
+        content: &[u8],
+        time_ms: u64,
+    ) -> Result<(), Garbled> {
+        let member = self.members.get_mut(&id).ok_or(Garbled("a stranger"))?;
+        member.put_off_bytes += content.len();
+        if member.put_off_bytes > PUT_OFF_BYTES_MAX {
+            return Err(Garbled("more than a worker has to ask at a time"));
         }
+        self.put_off.push_back(PutOff {
+            member: id,
+            topic: number,
+            content: content.into(),
+            time_ms,
+        });
         self.recall(number);
-        true
+        Ok(())
+    }
+
+    /// A subscription has ended before it was heard of.
+    pub(super) fn put_off_no_more(&mut self, id: MemberId, ended: u64) {
+        self.put_off.retain(|it| {
+            let is_it = |ask| matches!(ask, Ask::Subscribe { token, .. } if token == ended);
+            it.member != id || !Ask::read(&it.content).is_ok_and(is_it)
+        });
+    }
+
+    fn hear_put_off(&mut self, number: usize) {
+        let mut others = VecDeque::new();
+        for it in std::mem::take(&mut self.put_off) {
+            match it.topic == number {
+                true => self.hear_late(&it),
+                false => others.push_back(it),
+            }
+        }
+        self.put_off = others;
+    }
+
+    fn hear_late(&mut self, it: &PutOff) {
+        let (id, number) = (it.member, it.topic);
+        let here = self.members.get_mut(&id).map(|member| {
+            member.put_off_bytes -= it.content.len();
+            (member.service, member.deaf)
+        });
+        // What breaks a rule is left out: its worker is past the moment at which it could be refused.
+        let _ = match (Ask::read(&it.content), here) {
+            (
+                Ok(Ask::Publish {
+                    token,
+                    id: name,
+                    bytes,
+                    ..
+                }),
+                _,
+            ) => {
+                self.number(id, token, number, name, bytes, it.time_ms);
+                Ok(())
+            }
+            (Ok(Ask::Restore { topic, message }), Some((service, _))) => {
+                self.restore(service, topic, message)
+            }
+            (
+                Ok(Ask::Subscribe {
+                    token,
+                    topic,
+                    start,
+                    live,
+                }),
+                Some((_, false)),
+            ) => self.subscribe(id, token, topic, start, live),
+            _ => Ok(()),
+        };
     }
 
     fn recall(&mut self, number: usize) {
@@ -237,10 +322,6 @@ impl<S: Store> Hub<S> {
                 }
             }
         }
-        for member in self.members.values_mut() {
-            if member.waits_for == Some(number) {
-                member.waits_for = None;
-            }
-        }
+        self.hear_put_off(number);
     }
 }

@@ -316,9 +316,8 @@ impl Process {
         while self.hub.may_hear(id) {
             let heard = match next_frame(&end.input[at..]) {
                 Ok(Some((content, taken))) => {
-                    let heard = self.hub.hear(id, content, time_ms, now_ms);
-                    at += if heard == Ok(false) { 0 } else { taken };
-                    heard
+                    at += taken;
+                    self.hub.hear(id, content, time_ms, now_ms)
                 }
                 Ok(None) => break,
                 Err(garbled) => Err(garbled),

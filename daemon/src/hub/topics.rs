@@ -11,7 +11,7 @@ use super::feeding::begin_message;
 use super::ids::IDS_MAX;
 use super::store::{Kept, Line, Store};
 use super::topic::Topic;
-use super::wire::{Garbled, Message, Start};
+use super::wire::{Garbled, Message, News, Start};
 
 /// A number further ahead than this is no hub's.
 const AHEAD_MAX: u64 = 1 << 32;
@@ -57,7 +57,7 @@ impl<S: Store> Hub<S> {
         self.latest_bytes = self.topics.values().map(Topic::weight).sum();
     }
 
-    pub(super) fn publish(&mut self, number: usize, id: &[u8], bytes: &[u8], time: u64) -> u64 {
+    fn publish(&mut self, number: usize, id: &[u8], bytes: &[u8], time: u64) -> u64 {
         let Some(topic) = self.topics.get(&number) else {
             return 0;
         };
@@ -76,6 +76,26 @@ impl<S: Store> Hub<S> {
         };
         self.admit(number, kept);
         sequence
+    }
+
+    /// A member's message in a topic that is numbered here.
+    pub(super) fn number(
+        &mut self,
+        id: MemberId,
+        token: u64,
+        number: usize,
+        name: &[u8],
+        bytes: &[u8],
+        time_ms: u64,
+    ) {
+        let sequence = self.publish(number, name, bytes, time_ms);
+        let news = News::Published {
+            token,
+            sequence,
+            time_ms,
+        };
+        self.say(id, news);
+        self.count_row(id, number);
     }
 
     /// A message that a hub before this one has delivered.

@@ -138,11 +138,10 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     /// Sessions go on elsewhere, or end: what was numbered here is on its way before them.
     pub(super) fn part_with_bus(&mut self) {
-        if self.bus.socket.is_some() {
-            let _ = self.tell_of_bus(BusNews::Parting);
-            self.part();
-            self.flush_bus();
-        }
+        // A protocol that does not know the bus has nothing to be told.
+        let _ = self.tell_of_bus(BusNews::Parting);
+        self.part();
+        self.flush_bus();
     }
 
     /// Whether what the sessions have said before they went is on the bus, or will not be any more.
@@ -159,7 +158,10 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         if !self.hear_own() {
             return;
         }
-        if let Err(why) = self.tell_frames() {
+        // Of frames that had to wait for that.
+        if self.bus.length > 0
+            && let Err(why) = self.tell_frames()
+        {
             return self.leave_bus(&why);
         }
         for _ in 0..READS_MAX {
