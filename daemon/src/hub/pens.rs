@@ -214,10 +214,16 @@ impl<S: Store> Hub<S> {
 
     /// A subscription has ended before it was heard of.
     pub(super) fn put_off_no_more(&mut self, id: MemberId, ended: u64) {
-        self.put_off.retain(|it| {
-            let is_it = |ask| matches!(ask, Ask::Subscribe { token, .. } if token == ended);
-            it.member != id || !Ask::read(&it.content).is_ok_and(is_it)
-        });
+        let is_it = |it: &PutOff| {
+            let ask = Ask::read(&it.content);
+            it.member == id && matches!(ask, Ok(Ask::Subscribe { token, .. }) if token == ended)
+        };
+        let Some(at) = self.put_off.iter().position(is_it) else {
+            return;
+        };
+        if let (Some(it), Some(member)) = (self.put_off.remove(at), self.members.get_mut(&id)) {
+            member.put_off_bytes -= it.content.len();
+        }
     }
 
     fn hear_put_off(&mut self, number: usize) {
@@ -325,3 +331,6 @@ impl<S: Store> Hub<S> {
         self.hear_put_off(number);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,6 +58,7 @@ struct World {
     shelf: Shelf,
     workers: Vec<Worker>,
     tokens: u64,
+    hub_deaths: usize,
     /// Less dies in it.
     is_calm: bool,
     now_ms: u64,
@@ -109,6 +110,7 @@ impl World {
             shelf,
             workers: Vec::new(),
             tokens: 0,
+            hub_deaths: 0,
             is_calm: seed.is_multiple_of(2),
             now_ms: 0,
             truth: BTreeMap::new(),
@@ -192,6 +194,7 @@ impl World {
         };
         self.shelf = hub.store().clone().after_death();
         self.last_words.clear();
+        self.hub_deaths += 1;
         for worker in &mut self.workers {
             // What was in the socket is read before its end is seen, as far as it goes.
             let sent = hub.output(worker.member.expect("attached")).to_vec();
@@ -217,8 +220,8 @@ impl World {
         };
         let workers = &self.workers;
         self.truth.retain(|key, content| {
-            let stored = shelf.topics.get(&key.0).and_then(|it| it.last());
-            let known = stored.is_some_and(|it| it.sequence >= key.1)
+            // Its number may be another message's by now.
+            let known = shelf.has(&key.0, key.1, content)
                 || workers.iter().any(|it| it.heard.contains(key));
             if !known {
                 self.place.remove(&(key.0.clone(), content.clone()));
@@ -322,6 +325,8 @@ impl World {
                 let log = worker.logs.get_mut(token).expect("subscribed");
                 assert!(log.caught_up.replace(*sequence).is_none(), "once");
                 assert!(log.last <= *sequence, "nothing live before {log:?}");
+                let log = &self.workers[nth].logs[token];
+                self.check_log(*token, log, *sequence);
             }
             Heard::Published { token, sequence } => {
                 let (topic, content) = worker.asked.remove(token).expect("answered once");
