@@ -4,6 +4,7 @@
 //! Everything exported from here is safe to call.
 #![allow(unsafe_code, reason = "this is one of the two rooms for it")]
 
+pub mod accept;
 pub mod ahead;
 pub mod crash;
 pub mod datagram;

@@ -13,6 +13,43 @@ use crate::scoreboard::Counter;
 
 /// Connections accepted from one listener in one turn.
 pub(super) const ACCEPTS_MAX: usize = 32;
+/// After so many turns in a row in which none was missing, a listener is asked for more at once.
+const FULL_TURNS: u32 = 8;
+
+/// How many connections a listener is asked for in one turn: as many as were there when it was last found
+/// empty, for asking in vain costs nearly what a connection does. What is left the event queue tells of
+/// again, so nobody waits for longer than a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Portion {
+    connections: usize,
+    full_turns: u32,
+}
+
+impl Default for Portion {
+    fn default() -> Portion {
+        Portion {
+            connections: ACCEPTS_MAX,
+            full_turns: 0,
+        }
+    }
+}
+
+impl Portion {
+    fn found_empty(&mut self, accepted: usize) {
+        *self = Portion {
+            connections: accepted.max(1),
+            full_turns: 0,
+        };
+    }
+
+    fn was_there(&mut self) {
+        self.full_turns += 1;
+        if self.full_turns == FULL_TURNS {
+            self.connections = ACCEPTS_MAX.min(2 * self.connections);
+            self.full_turns = 0;
+        }
+    }
+}
 
 impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     pub(super) fn accept_waiting(&mut self) {
@@ -24,7 +61,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     }
 
     pub(super) fn accept_from(&mut self, nth: usize) {
-        for _ in 0..ACCEPTS_MAX {
+        for accepted in 0..self.listeners[nth].portion.connections {
             let at_limit = self.connection_count() >= self.connections_max;
             let listener = &mut self.listeners[nth];
             if at_limit {
@@ -36,7 +73,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             match listener.accept() {
                 Accepted::Connection(socket, peer) => self.admit(nth, socket, peer),
                 Accepted::Again => {}
-                Accepted::Empty => return,
+                Accepted::Empty => return listener.portion.found_empty(accepted),
                 Accepted::OutOfDescriptors => {
                     self.scoreboard.add(Counter::OutOfDescriptors, 1);
                     self.complaints
@@ -54,6 +91,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 }
             }
         }
+        self.listeners[nth].portion.was_there();
     }
 
     /// Without a descriptor for it: takes the next connection with the one held back, and closes
@@ -96,5 +134,33 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 listener.leave_for_a_while(&self.epoll, self.now_ms);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asks for each of these numbers of waiting connections in turn; how many were asked for at once.
+    fn asked_for(portion: &mut Portion, waiting: &[usize]) -> Vec<usize> {
+        let turn = |waiting: &usize| {
+            let asked = portion.connections;
+            match *waiting < asked {
+                true => portion.found_empty(*waiting),
+                false => portion.was_there(),
+            }
+            asked
+        };
+        waiting.iter().map(turn).collect()
+    }
+
+    #[test]
+    fn as_many_as_were_there_and_more_where_there_are_always_more() {
+        let mut portion = Portion::default();
+        assert_eq!(asked_for(&mut portion, &[3, 2, 0, 1]), [32, 3, 2, 1]);
+        let crowd = asked_for(&mut portion, &[1000; 50]);
+        let sizes: Vec<usize> = crowd.chunks(8).map(|turns| turns[0]).collect();
+        assert_eq!(sizes[..6], [1, 2, 4, 8, 16, 32]);
+        assert_eq!(*crowd.last().expect("there are fifty"), 32);
     }
 }

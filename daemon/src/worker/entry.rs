@@ -110,6 +110,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         let (deferred, closes_in_order) = (listener.deferred, listener.closes_in_order);
         self.keep_unregistered(token, socket, peer);
         if let Some(stream) = self.sockets.get_mut(token) {
+            stream.non_blocking = true;
             stream.closes_in_order = closes_in_order;
             stream.readable = deferred;
         }

@@ -16,8 +16,10 @@ use nix::libc;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::socket::{SockaddrStorage, getsockname, getsockopt, setsockopt, sockopt};
 
+use super::accept::Portion;
 use crate::channel::ListenerBrief;
 use crate::engine::session::{Credentials, Party};
+use crate::sys::accept::accept;
 use crate::sys::socket_option;
 
 /// How long a listener stays away after accepting failed.
@@ -37,6 +39,7 @@ pub(super) struct Listener {
     pub(super) closes_in_order: bool,
     /// The event queue says that connections wait.
     pub(super) waiting: bool,
+    pub(super) portion: Portion,
 }
 
 #[derive(Debug)]
@@ -107,6 +110,7 @@ impl Listener {
             lent_by: None,
             place: Place::AtLimit,
             waiting: false,
+            portion: Portion::default(),
         })
     }
 
@@ -153,39 +157,31 @@ impl Listener {
     }
 
     pub(super) fn accept(&self) -> Accepted {
-        let accepted = match &self.socket {
-            Socket::Tcp(listener) => listener
-                .accept()
-                .map(|(socket, peer)| (socket.into(), peer.into())),
-            Socket::Unix(listener) => listener
-                .accept()
-                .map(|(socket, _)| (socket.into(), Party::Unix)),
-        };
-        let error = match accepted {
-            Ok((socket, peer)) => return Accepted::Connection(socket, peer),
+        let error = match accept(&self.socket) {
+            Ok((socket, peer)) => {
+                return Accepted::Connection(socket, peer.map_or(Party::Unix, Party::from));
+            }
             Err(error) => error,
         };
-        match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EAGAIN) => Accepted::Empty,
-            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
+        match error {
+            Errno::EAGAIN => Accepted::Empty,
+            Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM => {
                 Accepted::OutOfDescriptors
             }
             // accept(2): pending errors of the new socket are reported here on Linux, and are to be
             // treated like a connection that was aborted.
-            Some(
-                Errno::ECONNABORTED
-                | Errno::EPROTO
-                | Errno::EPERM
-                | Errno::ENETDOWN
-                | Errno::ENOPROTOOPT
-                | Errno::EHOSTDOWN
-                | Errno::ENONET
-                | Errno::EHOSTUNREACH
-                | Errno::EOPNOTSUPP
-                | Errno::ENETUNREACH
-                | Errno::ETIMEDOUT,
-            ) => Accepted::Again,
-            _ => Accepted::Failed(error),
+            Errno::ECONNABORTED
+            | Errno::EPROTO
+            | Errno::EPERM
+            | Errno::ENETDOWN
+            | Errno::ENOPROTOOPT
+            | Errno::EHOSTDOWN
+            | Errno::ENONET
+            | Errno::EHOSTUNREACH
+            | Errno::EOPNOTSUPP
+            | Errno::ENETUNREACH
+            | Errno::ETIMEDOUT => Accepted::Again,
+            _ => Accepted::Failed(error.into()),
         }
     }
 

@@ -1,9 +1,8 @@
 //! A stream socket: the only place that reads from, writes to or resets one.
 //!
-//! Sockets stay in blocking mode and every call says "do not wait" itself: accepting then costs one
-//! call and not two; only one that sends a file is switched over, once. Remembered here is what the
-//! edge-triggered event queue said and will not say again; what it means for the connection is the
-//! engine's business.
+//! Every call says "do not wait" itself, so that nothing depends on how a socket was set by who made it;
+//! sendfile(2) alone cannot say so. Remembered here is what the edge-triggered event queue said and will
+//! not say again; what it means for the connection is the engine's business.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -38,8 +37,8 @@ pub(super) struct Stream {
     pub(super) resumed: bool,
     /// It has sent enough in its turn, and could have gone on.
     pub(super) unsent: bool,
-    /// Of a file, the kernel would otherwise wait.
-    non_blocking: bool,
+    /// It is known that no call for it waits.
+    pub(super) non_blocking: bool,
     /// It is known that closing it resets nothing while no input waits in it.
     pub(super) closes_in_order: bool,
 }
