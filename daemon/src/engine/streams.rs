@@ -495,3 +495,6 @@ impl<P: Protocol> Streams<P> {
         self.protocol
     }
 }
+
+#[cfg(test)]
+mod tests;

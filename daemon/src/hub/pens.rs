@@ -254,7 +254,9 @@ impl<S: Store> Hub<S> {
                 }),
                 _,
             ) => {
-                self.number(id, token, number, name, bytes, it.time_ms);
+                let latest = self.topics.get(&number).and_then(|it| it.latest.back());
+                let time_ms = latest.map_or(0, |it| it.time_ms).max(it.time_ms);
+                self.number(id, token, number, name, bytes, time_ms);
                 Ok(())
             }
             (Ok(Ask::Restore { topic, message }), Some((service, _))) => {

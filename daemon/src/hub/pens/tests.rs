@@ -1,144 +1,12 @@
 //! A pen lent, used, asked back and lost, by workers around one hub.
 
-use super::super::client::{Client, Heard, Refusal, UNSTORED_BYTES_MAX, WAITING_MAX};
+use super::super::client::{Refusal, UNSTORED_BYTES_MAX, WAITING_MAX};
 use super::super::simulation::shelf::Shelf;
 use super::super::wire::{Start, VERSION, next_frame};
 use super::*;
+use world::World;
 
-struct World {
-    hub: Hub<Shelf>,
-    workers: Vec<Worker>,
-}
-
-struct Worker {
-    client: Client,
-    member: MemberId,
-    told: Vec<String>,
-}
-
-impl World {
-    /// So many workers, of whom the first follows the room.
-    fn new(workers: usize) -> World {
-        let shelf = Shelf {
-            keep: usize::MAX,
-            ..Shelf::default()
-        };
-        let mut world = World {
-            hub: Hub::new(shelf, false, 0),
-            workers: Vec::new(),
-        };
-        for seed in 0..workers {
-            let mut client = Client::new(seed as u64);
-            client.attach();
-            let member = world.hub.attach("chat", false);
-            world.workers.push(Worker {
-                client,
-                member,
-                told: Vec::new(),
-            });
-        }
-        let first = &mut world.workers[0].client;
-        first
-            .subscribe(1, "room", Start::Last(0), true)
-            .expect("room");
-        world.settle();
-        world
-    }
-
-    /// The first worker has the pen, and nothing is under way.
-    fn with_pen(workers: usize) -> World {
-        let mut world = World::new(workers);
-        world.publish(0, ROW);
-        world.settle();
-        assert_eq!(world.written(), 0);
-        world.publish(0, 1);
-        world.settle();
-        assert_eq!(world.written(), 1, "by the worker itself");
-        world.told(0);
-        world
-    }
-
-    fn publish(&mut self, nth: usize, count: u32) {
-        for token in 0..u64::from(count) {
-            let client = &mut self.workers[nth].client;
-            client.publish(token, "room", b"", b"hi", 1).expect("room");
-        }
-    }
-
-    fn publish_named(&mut self, nth: usize, token: u64, id: &str) {
-        let client = &mut self.workers[nth].client;
-        client
-            .publish(token, "room", id.as_bytes(), id.as_bytes(), 1)
-            .expect("room");
-    }
-
-    fn written(&self) -> u64 {
-        self.hub.members[&self.workers[0].member].written
-    }
-
-    fn is_out(&self) -> bool {
-        self.hub.pens > 0
-    }
-
-    /// What a worker has for the hub is heard.
-    fn say(&mut self, nth: usize) {
-        let worker = &mut self.workers[nth];
-        let said = worker.client.output(true).to_vec();
-        worker.client.sent(said.len());
-        let mut at = 0;
-        while let Some((content, taken)) = next_frame(&said[at..]).expect("well formed") {
-            at += taken;
-            self.hub
-                .hear(worker.member, content, 1, 1)
-                .expect("clients keep the rules");
-        }
-    }
-
-    /// What the hub has for a worker is told.
-    fn listen(&mut self, nth: usize) {
-        let worker = &mut self.workers[nth];
-        let given = self.hub.output(worker.member).to_vec();
-        self.hub.sent(worker.member, given.len());
-        let mut at = 0;
-        loop {
-            while let Some(own) = worker.client.next_own() {
-                worker.told.push(shown(&own.heard()));
-            }
-            let Some((content, taken)) = next_frame(&given[at..]).expect("well formed") else {
-                return;
-            };
-            at += taken;
-            match worker.client.hear(content).expect("hubs keep the rules") {
-                Heard::Nothing | Heard::Link(_) => {}
-                heard => worker.told.push(shown(&heard)),
-            }
-        }
-    }
-
-    /// Until nobody has anything more to say.
-    fn settle(&mut self) {
-        for _ in 0..8 {
-            for nth in 0..self.workers.len() {
-                self.say(nth);
-                self.listen(nth);
-            }
-        }
-    }
-
-    fn told(&mut self, nth: usize) -> Vec<String> {
-        std::mem::take(&mut self.workers[nth].told)
-    }
-}
-
-fn shown(heard: &Heard<'_>) -> String {
-    match heard {
-        Heard::Message { token, message, .. } => format!("{token}: {}", message.sequence),
-        Heard::Published { sequence, .. } => format!("is {}", sequence.unwrap_or(0)),
-        Heard::CaughtUp { sequence, .. } => format!("caught up {sequence}"),
-        Heard::Won { key, .. } => format!("won {key}"),
-        other => format!("{other:?}"),
-    }
-}
+mod world;
 
 #[test]
 fn a_pen_is_lent_to_who_alone_follows_and_has_more_to_say() {
@@ -422,7 +290,7 @@ fn only_what_was_numbered_here_may_wait_in_the_output() {
     for token in 0..20 {
         client.publish(token, "room", b"", &big, 1).expect("room");
     }
-    assert_eq!(client.output(false).len() > 16 * 1024, true);
+    assert!(client.output(false).len() > 16 * 1024);
 }
 
 #[test]
