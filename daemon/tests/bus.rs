@@ -68,6 +68,42 @@ fn both_workers_hear_the_same_once_though_the_hub_is_killed_under_traffic() {
 }
 
 #[test]
+fn a_worker_that_alone_follows_a_room_goes_on_without_the_hub_and_nothing_of_it_is_lost() {
+    let daemon = Daemon::start("bus-pen", CONFIG);
+    let [mut a, mut b] = Peer::of_both(&daemon);
+    a.say("last room 0");
+    a.until("caught up");
+    let publish = |peer: &mut Peer, nth: u32| {
+        peer.say(&format!("publish room id{nth} m{nth}"));
+        peer.until("published");
+    };
+    for nth in 1..=20 {
+        publish(&mut a, nth);
+    }
+    // By now it has the pen: the hub cannot answer.
+    let hub = hub_of(&daemon, 0);
+    daemon.signal(hub, Signal::SIGSTOP);
+    for nth in 21..=40 {
+        publish(&mut a, nth);
+    }
+    daemon.signal(hub, Signal::SIGKILL);
+    a.until("link false");
+    a.until("link true");
+    b.say("last room 100");
+    b.until("caught up");
+    let all: Vec<String> = (1..=40).map(|nth| format!("room {nth} m{nth}")).collect();
+    assert_eq!(a.messages(), all);
+    assert_eq!(b.messages(), all, "what the dead hub never heard");
+    // A retry, in another worker, of what was never asked of a hub.
+    publish(&mut b, 30);
+    publish(&mut b, 41);
+    a.until("room 41 m41");
+    assert_eq!(a.messages(), b.messages());
+    drop((a, b));
+    daemon.finish(&["another one is started".to_owned()]);
+}
+
+#[test]
 fn a_lease_has_one_holder_and_is_free_when_its_worker_dies() {
     let daemon = Daemon::start("bus-leases", CONFIG);
     let [mut a, mut b] = Peer::of_both(&daemon);

@@ -72,8 +72,10 @@ pub trait Protocol {
     fn has_unanswered(&mut self) -> bool {
         false
     }
-    /// What is to be said to the bus, and how much of it was.
-    fn bus_output(&mut self) -> &[u8] {
+    /// What is to be said to the bus, and how much of it was; unless all of it `is_due`, only if
+    /// something cannot wait.
+    fn bus_output(&mut self, is_due: bool) -> &[u8] {
+        let _ = is_due;
         &[]
     }
     fn bus_sent(&mut self, bytes: usize) {
@@ -83,6 +85,10 @@ pub trait Protocol {
     fn desk(&mut self) -> &mut Desk;
 }
 
+/// News of the bus that are told in one go: a plugin that answers each of its own messages with another
+/// one would keep the loop for ever.
+pub const BUS_NEWS_MAX: usize = 1024;
+
 /// What the worker hears of the bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BusNews<'a> {
@@ -90,7 +96,9 @@ pub enum BusNews<'a> {
     There,
     /// One frame of it.
     Frame(&'a [u8]),
-    /// What followed from the last frame and was not told yet.
+    /// What followed from the last frame, or from what the protocol has said, and was not told yet.
     More,
+    /// Sessions are about to go on elsewhere, or to end.
+    Parting,
     Gone,
 }

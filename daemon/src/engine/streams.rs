@@ -22,7 +22,7 @@ use super::limits::{Passed, Spans};
 use super::lists::{Lists, Parted};
 use super::output::{Pieces, Spares, Splices, Watermarks};
 use super::pending::Pending;
-use super::protocol::{BusNews, Protocol};
+use super::protocol::{BUS_NEWS_MAX, BusNews, Protocol};
 use super::roll::Roll;
 use super::session::{End, Facts, Token};
 use super::tally::Tally;
@@ -199,25 +199,28 @@ impl<P: Protocol> Streams<P> {
         self.end_sessions(now_ms);
     }
 
-    /// News of the bus; an error ends that end of it.
-    pub fn hear_bus(&mut self, news: BusNews<'_>, now_ms: u64) -> Result<(), String> {
-        let mut more = self.protocol.hear_bus(news);
-        while let Ok(true) = more {
+    /// News of the bus, and so much of what follows from it; true if more does. An error ends that end
+    /// of it.
+    pub fn hear_bus(&mut self, news: BusNews<'_>, now_ms: u64) -> Result<bool, String> {
+        let mut next = news;
+        for _ in 0..BUS_NEWS_MAX {
+            let more = self.protocol.hear_bus(next);
             self.carry_out(None, now_ms);
             self.end_sessions(now_ms);
-            more = self.protocol.hear_bus(BusNews::More);
+            if more != Ok(true) {
+                return more;
+            }
+            next = BusNews::More;
         }
-        self.carry_out(None, now_ms);
-        self.end_sessions(now_ms);
-        more.map(drop)
+        Ok(true)
     }
 
     pub fn has_unanswered(&mut self) -> bool {
         self.protocol.has_unanswered()
     }
 
-    pub fn bus_output(&mut self) -> &[u8] {
-        self.protocol.bus_output()
+    pub fn bus_output(&mut self, is_due: bool) -> &[u8] {
+        self.protocol.bus_output(is_due)
     }
 
     pub fn bus_sent(&mut self, bytes: usize) {
@@ -471,3 +474,6 @@ impl<P: Protocol> Streams<P> {
         self.protocol
     }
 }
+
+#[cfg(test)]
+mod tests;

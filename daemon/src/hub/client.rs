@@ -13,7 +13,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
 use super::core::{SUBSCRIPTIONS_MAX, WATCHES_MAX};
-use super::wire::{Ask, ID_BYTES_MAX, Message, Start, VERSION};
+use super::ids::Ids;
+use super::wire::{Ask, ID_BYTES_MAX, KNOWS_PENS, Message, Start, VERSION};
+use super::writing::{Own, Pen};
 
 /// Messages of one worker that wait for the hub's answer, and their bytes.
 pub const WAITING_MAX: usize = 1000;
@@ -108,6 +110,22 @@ pub struct Client {
     pub(super) watches: BTreeMap<u64, Watch>,
     /// Keys that turned out to be free when all had been named.
     pub(super) late_news: VecDeque<(u64, String)>,
+    pub(super) pens: HashMap<Rc<str>, Pen>,
+    /// Of the topic whose pen comes behind them.
+    pub(super) ids_to_come: Ids<Rc<[u8]>>,
+    /// Pens given back of which the hub has not said so.
+    pub(super) returning: usize,
+    pub(super) own: VecDeque<Own>,
+    /// Answers among them.
+    pub(super) own_answers: usize,
+    /// Messages numbered here since there is this hub.
+    pub(super) written: u64,
+    /// Bytes of them at the end of the output, if there is nothing else in it.
+    pub(super) gathered: usize,
+    /// When something was published last.
+    pub(super) time_ms: u64,
+    /// It takes no pen any more.
+    pub(super) is_parting: bool,
 }
 
 #[derive(Debug)]
@@ -133,6 +151,10 @@ pub(super) struct Unstored {
     pub(super) time_ms: u64,
     pub(super) id: Rc<[u8]>,
     pub(super) bytes: Rc<[u8]>,
+    /// How many were written up to this one, to this hub; 0 if it has heard of it.
+    pub(super) written: u64,
+    /// It was numbered here.
+    pub(super) is_own: bool,
 }
 
 #[derive(Debug)]
@@ -170,11 +192,14 @@ impl Client {
         topic: &str,
         id: &[u8],
         bytes: &[u8],
+        time_ms: u64,
     ) -> Result<(), Refusal> {
         let weight = bytes.len() + topic.len();
-        if self.waiting.len() >= WAITING_MAX || self.waiting_bytes + weight > WAITING_BYTES_MAX {
+        let unanswered = self.waiting.len() + self.own_answers;
+        if unanswered >= WAITING_MAX || self.waiting_bytes + weight > WAITING_BYTES_MAX {
             return Err(Refusal::Full);
         }
+        self.time_ms = time_ms;
         self.published += 1;
         let mut buffer = [0; ID_BYTES_MAX];
         let number = self.published.to_le_bytes();
@@ -182,28 +207,32 @@ impl Client {
             [] => joined(&mut buffer, OWN_ID, &[&self.seed.to_le_bytes(), &number]),
             id => joined(&mut buffer, PLUGIN_ID, &[id]),
         };
-        if self.up {
-            let ask = Ask::Publish {
-                token,
-                topic,
-                id,
-                bytes,
-            };
-            ask.write(&mut self.output);
-        }
-        self.waiting_bytes += weight;
         let before = self.waiting.back().map(|it| &it.topic);
         let before = before.or(self.unstored.back().map(|it| &it.topic));
         let topic = match before.filter(|before| ***before == *topic) {
             Some(before) => Rc::clone(before),
             None => topic.into(),
         };
-        self.waiting.push_back(Waiting {
+        let waiting = Waiting {
             token,
             topic,
             id: id.into(),
             bytes: bytes.into(),
-        });
+        };
+        let waiting = match self.pens.get(&waiting.topic) {
+            Some(Pen::Here(_)) => self.write_or_wait(waiting),
+            Some(Pen::Taken) => Some(waiting),
+            None => {
+                if self.up {
+                    waiting.ask().write(&mut self.output);
+                }
+                Some(waiting)
+            }
+        };
+        if let Some(waiting) = waiting {
+            self.waiting_bytes += weight;
+            self.waiting.push_back(waiting);
+        }
         Ok(())
     }
 
@@ -224,6 +253,9 @@ impl Client {
             live,
             caught_up: false,
         };
+        if live {
+            self.follow_without_pen(topic);
+        }
         if self.up {
             subscription.ask(token).write(&mut self.output);
         }
@@ -232,7 +264,8 @@ impl Client {
     }
 
     pub fn unsubscribe(&mut self, token: u64) -> Result<(), Refusal> {
-        self.subscriptions.remove(&token).ok_or(Refusal::Gone)?;
+        let ended = self.subscriptions.remove(&token).ok_or(Refusal::Gone)?;
+        self.unfollow_with_pen(&ended.topic, token);
         if self.up {
             Ask::Unsubscribe { token }.write(&mut self.output);
         }
@@ -327,8 +360,10 @@ impl Client {
     pub fn attach(&mut self) {
         self.up = false;
         self.output.clear();
+        self.lose_pens();
         let out = &mut self.output;
         Ask::Hello { version: VERSION }.write(out);
+        Ask::Unsubscribe { token: KNOWS_PENS }.write(out);
         for it in &self.unstored {
             let message = Message {
                 sequence: it.sequence,
@@ -360,13 +395,7 @@ impl Client {
             claim.ask(*token).write(out);
         }
         for it in &self.waiting {
-            let ask = Ask::Publish {
-                token: it.token,
-                topic: &it.topic,
-                id: &it.id,
-                bytes: &it.bytes,
-            };
-            ask.write(out);
+            it.ask().write(out);
         }
         // What is asked from now on goes behind all that.
         self.up = true;
@@ -375,21 +404,20 @@ impl Client {
     /// The hub is gone.
     pub fn lose(&mut self) -> Heard<'static> {
         self.output.clear();
+        self.lose_pens();
         self.up = false;
         self.linked(false)
     }
 
     /// Something was asked that a hub has not heard or answered yet, and that would be lost.
     pub fn has_unanswered(&self) -> bool {
-        !self.waiting.is_empty() || !self.output.is_empty()
-    }
-
-    pub fn output(&self) -> &[u8] {
-        &self.output
+        !self.waiting.is_empty() || !self.output.is_empty() || self.has_unheard()
     }
 
     pub fn sent(&mut self, bytes: usize) {
         self.output.drain(..bytes);
+        // What is left of a frame does not wait.
+        self.gathered = 0;
     }
 }
 
@@ -411,6 +439,17 @@ impl Subscription {
             topic: &self.topic,
             start: self.start,
             live: self.live,
+        }
+    }
+}
+
+impl Waiting {
+    pub(super) fn ask(&self) -> Ask<'_> {
+        Ask::Publish {
+            token: self.token,
+            topic: &self.topic,
+            id: &self.id,
+            bytes: &self.bytes,
         }
     }
 }

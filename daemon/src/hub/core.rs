@@ -15,9 +15,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::leases::{Held, Leases};
 use super::nats::cluster::Cluster;
+use super::pens::PutOff;
 use super::store::Store;
 use super::topic::Topic;
-use super::wire::{Ask, Garbled, News, VERSION};
+use super::wire::{Ask, Garbled, KNOWS_PENS, News, VERSION};
 
 /// A member's output up to which it is given more.
 pub const OUTPUT_BYTES_MAX: usize = 1 << 20;
@@ -61,6 +62,10 @@ pub struct Hub<S> {
     /// Who gives numbers and leases, if that is not this hub.
     pub(super) cluster: Option<Cluster>,
     pub(super) latest_bytes: usize,
+    /// Pens that are out.
+    pub(super) pens: usize,
+    /// What was asked in their topics by others.
+    pub(super) put_off: VecDeque<PutOff>,
     pub(super) touched: Vec<MemberId>,
     /// The frame that is being delivered.
     pub(super) frame: Vec<u8>,
@@ -94,6 +99,13 @@ pub(super) struct Member {
     pub(super) owed_stored: bool,
     /// It can be told nothing any more.
     pub(super) deaf: bool,
+    pub(super) knows_pens: bool,
+    /// Topics that it numbers, the oldest pen first.
+    pub(super) pens: VecDeque<usize>,
+    /// Messages that it numbered.
+    pub(super) written: u64,
+    /// Bytes of what it has asked and is heard once a pen has come back.
+    pub(super) put_off_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -107,6 +119,8 @@ pub(super) struct Subscription {
     pub(super) whatever: bool,
     pub(super) live: bool,
     pub(super) hungry: bool,
+    /// Its worker has the pen, and knows what it wrote.
+    pub(super) tells_itself: bool,
 }
 
 #[derive(Debug)]
@@ -133,6 +147,8 @@ impl<S: Store> Hub<S> {
             recovery,
             cluster: None,
             latest_bytes: 0,
+            pens: 0,
+            put_off: VecDeque::new(),
             touched: Vec::new(),
             frame: Vec::new(),
         }
@@ -175,6 +191,7 @@ impl<S: Store> Hub<S> {
 
     /// Its worker has ended, or is listened to no more.
     pub fn detach(&mut self, id: MemberId) {
+        self.heard_all(id);
         let Some(member) = self.members.remove(&id) else {
             return;
         };
@@ -236,6 +253,16 @@ impl<S: Store> Hub<S> {
         if member.deaf && matches!(ask, Ask::Subscribe { .. } | Ask::Watch { .. }) {
             return Ok(());
         }
+        if let Ask::Publish { topic, .. }
+        | Ask::Subscribe { topic, .. }
+        | Ask::Restore { topic, .. } = ask
+            && let Some(number) = self.needs_pen(id, service, topic)
+        {
+            return self.put_off(id, number, content, time_ms);
+        }
+        let Some(member) = self.members.get_mut(&id) else {
+            return Ok(());
+        };
         match ask {
             Ask::Hello { .. } => {
                 if self.cluster_is_linked(service) {
@@ -262,13 +289,11 @@ impl<S: Store> Hub<S> {
                     self.ask_number(id, token, service, topic, name, bytes);
                     return Ok(());
                 }
-                let sequence = self.publish(service, topic, name, bytes, time_ms);
-                let news = News::Published {
-                    token,
-                    sequence,
-                    time_ms,
-                };
-                self.say(id, news);
+                let number = self.open(service, topic);
+                if self.holder(number).is_some() {
+                    return Err(Garbled("a message without a number by who has the pen"));
+                }
+                self.number(id, token, number, name, bytes, time_ms);
             }
             Ask::Subscribe {
                 token,
@@ -276,11 +301,11 @@ impl<S: Store> Hub<S> {
                 start,
                 live,
             } => self.subscribe(id, token, topic, start, live)?,
-            Ask::Unsubscribe { token } => {
-                if let Some(subscription) = member.subscriptions.remove(&token) {
-                    self.unfollow(id, token, subscription.topic);
-                }
-            }
+            Ask::Unsubscribe { token: KNOWS_PENS } if !member.resumed => member.knows_pens = true,
+            Ask::Unsubscribe { token } => match member.subscriptions.remove(&token) {
+                Some(subscription) => self.unfollow(id, token, subscription.topic),
+                None => self.put_off_no_more(id, token),
+            },
             Ask::Claim {
                 token,
                 key,
@@ -315,6 +340,9 @@ impl<S: Store> Hub<S> {
                 let watchers = &mut self.services[service].leases.watchers;
                 watchers.retain(|it| *it != (id, token));
             }
+            Ask::Take { topic } => self.take_pen(id, service, topic),
+            Ask::Wrote { topic, message } => self.wrote(id, service, topic, message)?,
+            Ask::Return { topic } => self.return_pen(id, service, topic)?,
         }
         Ok(())
     }
@@ -336,11 +364,14 @@ impl<S: Store> Hub<S> {
     /// Everything that was appended is safe now.
     pub fn stored(&mut self) {
         let owed = |(id, member): (&MemberId, &mut Member)| {
-            std::mem::take(&mut member.owed_stored).then_some(*id)
+            std::mem::take(&mut member.owed_stored).then_some((*id, member.written))
         };
-        let owed: Vec<MemberId> = self.members.iter_mut().filter_map(owed).collect();
-        for id in owed {
-            self.say(id, News::Stored);
+        let owed: Vec<(MemberId, u64)> = self.members.iter_mut().filter_map(owed).collect();
+        for (id, count) in owed {
+            match count {
+                0 => self.say(id, News::Stored),
+                _ => self.say(id, News::StoredWritten { count }),
+            }
         }
     }
 

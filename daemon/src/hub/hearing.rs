@@ -5,10 +5,9 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::client::{
-    Claim, Client, Heard, PLUGIN_ID, UNSTORED_BYTES_MAX, UNSTORED_MAX, Unstored, Waiting,
-};
+use super::client::{Claim, Client, Heard, UNSTORED_BYTES_MAX, UNSTORED_MAX, Unstored, Waiting};
 use super::wire::{Garbled, Message, News, Start, VERSION};
+use super::writing::without_mark;
 
 impl Client {
     /// What follows from the frame before, beside what it said itself.
@@ -23,7 +22,7 @@ impl Client {
 
     /// There is more of that.
     pub fn has_late(&self) -> bool {
-        !self.late_news.is_empty()
+        !self.late_news.is_empty() || !self.own.is_empty()
     }
 
     /// One frame's content. After an error the hub is to be given up.
@@ -89,13 +88,27 @@ impl Client {
                 }
                 Heard::Nothing
             }
-            News::Stored => {
-                self.unstored.clear();
-                self.unstored_bytes = 0;
-                Heard::Nothing
-            }
+            News::Stored => self.quietly(|client| client.has_stored(0)),
+            News::StoredWritten { count } => self.quietly(|client| client.has_stored(count)),
             News::Away => self.linked(false),
+            News::Offer { topic } => self.quietly(|client| client.offered(topic)),
+            News::Ids { ids } => self.quietly(|client| client.known_ids(ids)),
+            News::Pen {
+                topic,
+                last,
+                time_ms,
+            } => self.quietly(|client| client.has_pen(topic, last, time_ms)),
+            News::Recall { topic } => self.quietly(|client| client.recalled(topic)),
+            News::Returned => {
+                self.quietly(|client| client.returning = client.returning.saturating_sub(1))
+            }
         })
+    }
+
+    /// The plugin is not told of it.
+    fn quietly(&mut self, what: impl FnOnce(&mut Client)) -> Heard<'static> {
+        what(self);
+        Heard::Nothing
     }
 
     pub(super) fn linked(&mut self, linked: bool) -> Heard<'static> {
@@ -115,10 +128,7 @@ impl Client {
         }
         let topic = Rc::clone(&subscription.topic);
         self.remember(Rc::clone(&topic), message);
-        let id = match message.id {
-            [PLUGIN_ID, id @ ..] => id,
-            _ => &[],
-        };
+        let id = without_mark(message.id);
         Heard::Message {
             token,
             topic,
@@ -150,6 +160,8 @@ impl Client {
             time_ms: message.time_ms,
             id,
             bytes,
+            written: 0,
+            is_own: false,
         });
         while self.unstored.len() > UNSTORED_MAX || self.unstored_bytes > UNSTORED_BYTES_MAX {
             let Some(oldest) = self.unstored.pop_front() else {
@@ -179,8 +191,9 @@ impl Client {
             return Heard::Nothing;
         };
         let next = match subscription.start {
-            Start::Again(next) => next.max(sequence + 1),
-            _ => sequence + 1,
+            // It may have begun behind all that there is.
+            Start::Again(next) | Start::From(next) => next.max(sequence + 1),
+            Start::Last(_) => sequence + 1,
         };
         subscription.start = Start::Again(next);
         let first = !std::mem::replace(&mut subscription.caught_up, true);

@@ -13,8 +13,10 @@ pub mod client;
 pub mod core;
 mod feeding;
 mod hearing;
+mod ids;
 mod leases;
 pub mod nats;
+pub mod pens;
 pub mod process;
 
 pub mod sqlite;
@@ -22,6 +24,7 @@ pub mod store;
 mod topic;
 mod topics;
 pub mod wire;
+mod writing;
 
 #[cfg(test)]
 mod simulation;

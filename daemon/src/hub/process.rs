@@ -340,6 +340,7 @@ impl Process {
 
     fn part(&mut self, id: MemberId, why: &str) {
         tracing::debug!("a member leaves the bus: {why}");
+        self.hub.heard_all(id);
         self.close(id);
         self.leaving.push_back((self.now_ms() + LINGER_MS, id));
     }
@@ -435,6 +436,9 @@ impl Process {
         if self.sweep_at_ms <= now_ms && self.hub.store().keeps() {
             self.sweep_at_ms = now_ms + SWEEP_MS;
             self.hub.store().sweep(unix_ms());
+        }
+        if !self.hub.store().keeps() {
+            self.hub.recall_all();
         }
         if let Some(complaint) = self.hub.store().take_complaint() {
             tracing::error!("bus: {complaint}");

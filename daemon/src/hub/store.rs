@@ -6,6 +6,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::wire::Message;
+
 /// A message of a topic, as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
@@ -14,6 +16,17 @@ pub struct Kept {
     /// Shared with what knows a retry by it; messages of a cluster come from another thread.
     pub id: Arc<[u8]>,
     pub bytes: Box<[u8]>,
+}
+
+impl Kept {
+    pub(super) fn of(message: Message<'_>) -> Kept {
+        Kept {
+            sequence: message.sequence,
+            time_ms: message.time_ms,
+            id: message.id.into(),
+            bytes: message.bytes.into(),
+        }
+    }
 }
 
 /// A topic by service and name.

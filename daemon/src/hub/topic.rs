@@ -3,15 +3,15 @@
 //! Invariant: `latest` is in order and ends with the last message that was given a number here, unless
 //! it is empty.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::core::MemberId;
+use super::core::{MemberId, NOBODY};
+use super::ids::Ids;
+use super::pens::Pen;
 use super::store::{Kept, Remembered};
 
-/// Ids by which the messages of a topic are known again.
-pub(super) const IDS_MAX: usize = 4096;
 /// Messages of a topic that are kept in memory.
 pub(super) const LATEST_MAX: usize = 1024;
 
@@ -21,14 +21,17 @@ pub(super) struct Topic {
     pub(super) name: String,
     pub(super) last: u64,
     pub(super) latest: VecDeque<Rc<Kept>>,
-    ids: HashMap<Arc<[u8]>, u64>,
-    ids_in_order: VecDeque<Arc<[u8]>>,
+    pub(super) ids: Ids<Arc<[u8]>>,
     /// Live subscriptions.
     pub(super) followers: Vec<(MemberId, u64)>,
     /// Said again by members after a hub's death, until all have spoken.
     pub(super) restored: BTreeMap<u64, Kept>,
     /// No number up to this one is to be given any more.
     pub(super) floor: u64,
+    /// Who numbers it, if that is not the hub.
+    pub(super) pen: Option<Pen>,
+    /// Who has published last, and how many in a row since a pen was offered.
+    pub(super) row: (MemberId, u32),
 }
 
 impl Topic {
@@ -38,39 +41,23 @@ impl Topic {
             name: name.to_owned(),
             last: remembered.last,
             latest: VecDeque::new(),
-            ids: HashMap::new(),
-            ids_in_order: VecDeque::new(),
+            ids: Ids::default(),
             followers: Vec::new(),
             restored: BTreeMap::new(),
             floor: 0,
+            pen: None,
+            row: (NOBODY, 0),
         };
         for (id, sequence) in remembered.ids {
-            topic.note_id(id, sequence);
+            topic.ids.note(id, sequence);
         }
         topic
-    }
-
-    /// The number of the message that had this id.
-    pub(super) fn known(&self, id: &[u8]) -> Option<u64> {
-        self.ids.get(id).copied()
-    }
-
-    fn note_id(&mut self, id: Arc<[u8]>, sequence: u64) {
-        if id.is_empty() || self.ids.insert(Arc::clone(&id), sequence).is_some() {
-            return;
-        }
-        self.ids_in_order.push_back(id);
-        if self.ids_in_order.len() > IDS_MAX
-            && let Some(oldest) = self.ids_in_order.pop_front()
-        {
-            self.ids.remove(&oldest);
-        }
     }
 
     /// Takes the next message; returns how many bytes more are in memory now, and how many fewer.
     pub(super) fn push(&mut self, message: &Rc<Kept>, room: bool) -> (usize, usize) {
         self.last = message.sequence;
-        self.note_id(Arc::clone(&message.id), message.sequence);
+        self.ids.note(Arc::clone(&message.id), message.sequence);
         self.latest.push_back(Rc::clone(message));
         let mut gone = 0;
         while self.latest.len() > LATEST_MAX || (!room && !self.latest.is_empty()) {

@@ -8,9 +8,10 @@ use super::core::{
     Hub, LATEST_BYTES_MAX, MemberId, OUTPUT_BYTES_MAX, SUBSCRIPTIONS_MAX, Subscription, TOPICS_MAX,
 };
 use super::feeding::begin_message;
+use super::ids::IDS_MAX;
 use super::store::{Kept, Line, Store};
-use super::topic::{IDS_MAX, Topic};
-use super::wire::{Garbled, Message, Start};
+use super::topic::Topic;
+use super::wire::{Garbled, Message, News, Start};
 
 /// A number further ahead than this is no hub's.
 const AHEAD_MAX: u64 = 1 << 32;
@@ -46,7 +47,8 @@ impl<S: Store> Hub<S> {
             .flat_map(|member| member.subscriptions.values().map(|it| it.topic))
             .collect();
         self.topics.retain(|number, topic| {
-            let stays = followed.contains(number) || !topic.restored.is_empty();
+            let is_empty = topic.restored.is_empty() && topic.pen.is_none();
+            let stays = followed.contains(number) || !is_empty;
             if !stays {
                 services[topic.service].topics.remove(&topic.name);
             }
@@ -55,19 +57,11 @@ impl<S: Store> Hub<S> {
         self.latest_bytes = self.topics.values().map(Topic::weight).sum();
     }
 
-    pub(super) fn publish(
-        &mut self,
-        service: usize,
-        name: &str,
-        id: &[u8],
-        bytes: &[u8],
-        time: u64,
-    ) -> u64 {
-        let number = self.open(service, name);
+    fn publish(&mut self, number: usize, id: &[u8], bytes: &[u8], time: u64) -> u64 {
         let Some(topic) = self.topics.get(&number) else {
             return 0;
         };
-        if let Some(sequence) = topic.known(id) {
+        if let Some(sequence) = topic.ids.known(id) {
             return sequence;
         }
         if self.topics.len() > TOPICS_MAX && topic.last == 0 {
@@ -82,6 +76,26 @@ impl<S: Store> Hub<S> {
         };
         self.admit(number, kept);
         sequence
+    }
+
+    /// A member's message in a topic that is numbered here.
+    pub(super) fn number(
+        &mut self,
+        id: MemberId,
+        token: u64,
+        number: usize,
+        name: &[u8],
+        bytes: &[u8],
+        time_ms: u64,
+    ) {
+        let sequence = self.publish(number, name, bytes, time_ms);
+        let news = News::Published {
+            token,
+            sequence,
+            time_ms,
+        };
+        self.say(id, news);
+        self.count_row(id, number);
     }
 
     /// A message that a hub before this one has delivered.
@@ -102,12 +116,7 @@ impl<S: Store> Hub<S> {
         if message.sequence - topic.last > AHEAD_MAX {
             return Err(Garbled("a number that no hub has given"));
         }
-        let kept = Kept {
-            sequence: message.sequence,
-            time_ms: message.time_ms,
-            id: message.id.into(),
-            bytes: message.bytes.into(),
-        };
+        let kept = Kept::of(message);
         if recovering {
             topic.restored.entry(message.sequence).or_insert(kept);
         } else {
@@ -137,6 +146,10 @@ impl<S: Store> Hub<S> {
             let Some(subscription) = member.subscriptions.get_mut(token) else {
                 continue;
             };
+            if subscription.tells_itself {
+                subscription.next = message.sequence + 1;
+                continue;
+            }
             let ready = !subscription.hungry && subscription.caught_up;
             if ready && member.output.len() < OUTPUT_BYTES_MAX {
                 if subscription.next > message.sequence {
@@ -209,6 +222,7 @@ impl<S: Store> Hub<S> {
             whatever: matches!(start, Start::Last(_)),
             live,
             hungry: true,
+            tells_itself: false,
         };
         let Some(member) = self.members.get_mut(&id) else {
             return Ok(());

@@ -8,6 +8,10 @@
 
 use std::fmt;
 
+use fields::{Reader, Writer};
+
+mod fields;
+
 /// Both sides must name the same.
 pub const VERSION: u64 = 1;
 pub const NAME_BYTES_MAX: usize = 128;
@@ -16,6 +20,9 @@ pub const ID_BYTES_MAX: usize = 65;
 pub const SESSION_BYTES_MAX: usize = 64;
 pub const VALUE_BYTES_MAX: usize = 1024;
 pub const MESSAGE_BYTES_MAX: usize = 65_536;
+/// Said by a worker right behind its hello, as the end of a subscription that cannot be there: it knows
+/// what a pen is. To a hub that does not, this means nothing; so both versions go together.
+pub const KNOWS_PENS: u64 = u64::MAX;
 /// A whole frame, with all that can be in it.
 pub const FRAME_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 1024;
 
@@ -36,6 +43,32 @@ pub struct Message<'a> {
     pub time_ms: u64,
     pub id: &'a [u8],
     pub bytes: &'a [u8],
+}
+
+/// Ids of messages with the numbers of these, as they lie in a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ids<'a>(&'a [u8]);
+
+impl<'a> Ids<'a> {
+    /// One more; what was put so is what [`Ids::of`] takes.
+    pub fn put(packed: &mut Vec<u8>, sequence: u64, id: &[u8]) {
+        packed.extend_from_slice(&sequence.to_le_bytes());
+        // An id is no longer than `ID_BYTES_MAX`.
+        packed.extend_from_slice(&(id.len() as u32).to_le_bytes());
+        packed.extend_from_slice(id);
+    }
+
+    pub fn of(packed: &'a [u8]) -> Ids<'a> {
+        Ids(packed)
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = (u64, &'a [u8])> {
+        let mut rest = Reader(self.0);
+        std::iter::from_fn(move || {
+            let sequence = rest.number().ok()?;
+            Some((sequence, rest.bytes(ID_BYTES_MAX).ok()?))
+        })
+    }
 }
 
 /// From a worker.
@@ -84,6 +117,19 @@ pub enum Ask<'a> {
     },
     Unwatch {
         token: u64,
+    },
+    /// Nothing is published here from now on before the pen was given or refused.
+    Take {
+        topic: &'a str,
+    },
+    /// What the worker that has the pen has numbered itself.
+    Wrote {
+        topic: &'a str,
+        message: Message<'a>,
+    },
+    /// The pen is the hub's again.
+    Return {
+        topic: &'a str,
     },
 }
 
@@ -141,6 +187,30 @@ pub enum News<'a> {
     Stored,
     /// Nothing new is answered until there is another welcome.
     Away,
+    /// The pen of this topic may be taken.
+    Offer {
+        topic: &'a str,
+    },
+    /// Some of the ids of the topic whose pen comes behind them, the oldest first.
+    Ids {
+        ids: Ids<'a>,
+    },
+    /// The worker numbers this topic from now on, with the number after the last.
+    Pen {
+        topic: &'a str,
+        last: u64,
+        time_ms: u64,
+    },
+    /// The pen is wanted back, or is not given.
+    Recall {
+        topic: &'a str,
+    },
+    /// A pen has come back, with all that was written.
+    Returned,
+    /// All messages before this one are stored, and so many of those that the worker wrote.
+    StoredWritten {
+        count: u64,
+    },
 }
 
 /// Not a frame of this protocol.
@@ -221,6 +291,16 @@ impl<'a> Ask<'a> {
             10 => Ask::Unwatch {
                 token: from.number()?,
             },
+            11 => Ask::Take {
+                topic: from.name()?,
+            },
+            12 => Ask::Wrote {
+                topic: from.name()?,
+                message: from.message()?,
+            },
+            13 => Ask::Return {
+                topic: from.name()?,
+            },
             _ => return Err(Garbled("an unknown kind of frame")),
         };
         from.end()?;
@@ -279,6 +359,9 @@ impl<'a> Ask<'a> {
             Ask::Release { key, session } => to.byte(8).bytes(key.as_bytes()).bytes(session),
             Ask::Watch { token, prefix } => to.byte(9).number(token).bytes(prefix.as_bytes()),
             Ask::Unwatch { token } => to.byte(10).number(token),
+            Ask::Take { topic } => to.byte(11).bytes(topic.as_bytes()),
+            Ask::Wrote { topic, message } => to.byte(12).bytes(topic.as_bytes()).message(message),
+            Ask::Return { topic } => to.byte(13).bytes(topic.as_bytes()),
         };
         to.end();
     }
@@ -333,6 +416,22 @@ impl<'a> News<'a> {
                 token: from.number()?,
             },
             13 => News::Away,
+            14 => News::Offer {
+                topic: from.name()?,
+            },
+            15 => News::Ids { ids: from.ids()? },
+            16 => News::Pen {
+                topic: from.name()?,
+                last: from.number()?,
+                time_ms: from.number()?,
+            },
+            17 => News::Recall {
+                topic: from.name()?,
+            },
+            18 => News::Returned,
+            19 => News::StoredWritten {
+                count: from.number()?,
+            },
             _ => return Err(Garbled("an unknown kind of frame")),
         };
         from.end()?;
@@ -365,111 +464,22 @@ impl<'a> News<'a> {
             News::Stored => to.byte(11),
             News::Seeing { token } => to.byte(12).number(token),
             News::Away => to.byte(13),
+            News::Offer { topic } => to.byte(14).bytes(topic.as_bytes()),
+            News::Ids { ids } => to.byte(15).bytes(ids.0),
+            News::Pen {
+                topic,
+                last,
+                time_ms,
+            } => to
+                .byte(16)
+                .bytes(topic.as_bytes())
+                .number(last)
+                .number(time_ms),
+            News::Recall { topic } => to.byte(17).bytes(topic.as_bytes()),
+            News::Returned => to.byte(18),
+            News::StoredWritten { count } => to.byte(19).number(count),
         };
         to.end();
-    }
-}
-
-struct Reader<'a>(&'a [u8]);
-
-const SHORT: Garbled = Garbled("a frame that is cut short");
-
-impl<'a> Reader<'a> {
-    fn byte(&mut self) -> Result<u8, Garbled> {
-        let (byte, rest) = self.0.split_first().ok_or(SHORT)?;
-        self.0 = rest;
-        Ok(*byte)
-    }
-
-    fn flag(&mut self) -> Result<bool, Garbled> {
-        match self.byte()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(Garbled("a flag that is neither 0 nor 1")),
-        }
-    }
-
-    fn number(&mut self) -> Result<u64, Garbled> {
-        let (number, rest) = self.0.split_first_chunk::<8>().ok_or(SHORT)?;
-        self.0 = rest;
-        Ok(u64::from_le_bytes(*number))
-    }
-
-    fn bytes(&mut self, max: usize) -> Result<&'a [u8], Garbled> {
-        let (length, rest) = self.0.split_first_chunk::<4>().ok_or(SHORT)?;
-        let length = u32::from_le_bytes(*length) as usize;
-        if length > max {
-            return Err(Garbled("a field that is too long"));
-        }
-        let (bytes, rest) = rest.split_at_checked(length).ok_or(SHORT)?;
-        self.0 = rest;
-        Ok(bytes)
-    }
-
-    fn name(&mut self) -> Result<&'a str, Garbled> {
-        let bytes = self.bytes(NAME_BYTES_MAX)?;
-        let name = std::str::from_utf8(bytes).ok();
-        name.filter(|name| is_name(name.as_bytes()))
-            .ok_or(Garbled("a name with characters that no name has"))
-    }
-
-    fn message(&mut self) -> Result<Message<'a>, Garbled> {
-        Ok(Message {
-            sequence: self.number()?,
-            time_ms: self.number()?,
-            id: self.bytes(ID_BYTES_MAX)?,
-            bytes: self.bytes(MESSAGE_BYTES_MAX)?,
-        })
-    }
-
-    fn end(&self) -> Result<(), Garbled> {
-        match self.0.is_empty() {
-            true => Ok(()),
-            false => Err(Garbled("a frame with bytes left over")),
-        }
-    }
-}
-
-struct Writer<'a> {
-    out: &'a mut Vec<u8>,
-    start: usize,
-}
-
-impl<'a> Writer<'a> {
-    fn begin(out: &'a mut Vec<u8>) -> Writer<'a> {
-        let start = out.len();
-        out.extend_from_slice(&[0; 4]);
-        Writer { out, start }
-    }
-
-    fn byte(&mut self, byte: u8) -> &mut Self {
-        self.out.push(byte);
-        self
-    }
-
-    fn number(&mut self, number: u64) -> &mut Self {
-        self.out.extend_from_slice(&number.to_le_bytes());
-        self
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        // Every field has a bound far below 4 GiB.
-        self.out
-            .extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-        self.out.extend_from_slice(bytes);
-        self
-    }
-
-    fn message(&mut self, message: Message<'_>) -> &mut Self {
-        self.number(message.sequence)
-            .number(message.time_ms)
-            .bytes(message.id)
-            .bytes(message.bytes)
-    }
-
-    fn end(self) {
-        let length = (self.out.len() - self.start - 4) as u32;
-        self.out[self.start..self.start + 4].copy_from_slice(&length.to_le_bytes());
     }
 }
 

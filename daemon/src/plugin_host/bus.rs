@@ -6,6 +6,7 @@
 
 use std::ffi::c_void;
 use std::ptr::null;
+use std::time::SystemTime;
 
 use polyport_plugin::abi::{self, Status};
 use slotmap::Key;
@@ -159,7 +160,10 @@ unsafe extern "C" fn publish(
         let topic = full_name(topic)?;
         let id = bytes(id, wire::ID_BYTES_MAX - 1)?;
         let message = bytes(message, wire::MESSAGE_BYTES_MAX)?;
-        Ok(ask(host, |bus| bus.publish(token, topic, id, message)))
+        let time_ms = unix_ms();
+        Ok(ask(host, |bus| {
+            bus.publish(token, topic, id, message, time_ms)
+        }))
     })
 }
 
@@ -253,13 +257,24 @@ impl Instance {
         let Some(bus) = &mut self.inside().bus else {
             return Err("the plugin does not use the bus".to_owned());
         };
+        let own;
         let heard = match news {
             BusNews::There => {
                 bus.attach();
                 Heard::Nothing
             }
+            BusNews::Parting => {
+                bus.part();
+                Heard::Nothing
+            }
             BusNews::Gone => bus.lose(),
-            BusNews::More => bus.next_late().unwrap_or(Heard::Nothing),
+            BusNews::More => {
+                own = bus.next_own();
+                match &own {
+                    Some(own) => own.heard(),
+                    None => bus.next_late().unwrap_or(Heard::Nothing),
+                }
+            }
             BusNews::Frame(frame) => bus.hear(frame).map_err(|Garbled(why)| why.to_owned())?,
         };
         let more = bus.has_late();
@@ -339,6 +354,11 @@ impl BusSink {
             }
         }
     }
+}
+
+fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_millis() as u64)
 }
 
 fn raw_message(topic: &str, message: &Message<'_>) -> abi::BusMessage {

@@ -441,8 +441,9 @@ impl Protocol for Instance {
         bus.is_some_and(Client::has_unanswered)
     }
 
-    fn bus_output(&mut self) -> &[u8] {
-        self.inside().bus.as_ref().map_or(&[], Client::output)
+    fn bus_output(&mut self, is_due: bool) -> &[u8] {
+        let bus = self.inside().bus.as_ref();
+        bus.map_or(&[], |bus| bus.output(is_due))
     }
 
     fn bus_sent(&mut self, bytes: usize) {

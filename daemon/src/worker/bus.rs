@@ -22,6 +22,8 @@ pub(super) const BUS: u64 = (1 << 32) - 2;
 const READ_BYTES: usize = 256 * 1024;
 /// Reads in one turn; what is left waits for the next.
 const READS_MAX: usize = 4;
+/// So long may what was only numbered here wait for more of it.
+const GATHER_MS: u64 = 2;
 /// How long a worker whose sessions are gone stays for what they have said: longer than a hub that
 /// replaces another waits for those who knew that one.
 const LAST_WORDS_MS: u64 = 5_000;
@@ -39,6 +41,12 @@ pub(super) struct Bus {
     awaits_room: bool,
     /// Its end is in sight: nobody tells of it twice.
     ending: bool,
+    /// The plugin has not heard all that follows from what it knows or has said.
+    pub(super) has_more: bool,
+    /// When what was only numbered here is sent.
+    due_ms: Option<u64>,
+    /// Something of this worker's is not on its way yet.
+    pub(super) is_behind: bool,
     /// The last session is gone; until then the answers to what was said are awaited.
     last_words_ms: Option<u64>,
 }
@@ -53,6 +61,9 @@ impl Default for Bus {
             writable: true,
             awaits_room: false,
             ending: false,
+            has_more: false,
+            due_ms: None,
+            is_behind: false,
             last_words_ms: None,
         }
     }
@@ -65,9 +76,19 @@ impl Bus {
         self.writable |= events.contains(EpollFlags::EPOLLOUT);
     }
 
-    /// When the answers to last words are waited for no longer, if that has begun.
+    /// When the answers to last words are waited for no longer, or something is to be sent.
     pub(super) fn next_deadline_ms(&self) -> Option<u64> {
-        self.last_words_ms
+        let due = [self.last_words_ms, self.due_ms];
+        due.into_iter().flatten().min()
+    }
+
+    /// Without an end, but with what the plugin has still to hear.
+    fn after(&self) -> Bus {
+        Bus {
+            last_words_ms: self.last_words_ms,
+            has_more: self.has_more,
+            ..Bus::default()
+        }
     }
 }
 
@@ -81,10 +102,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.bus = Bus {
             socket: Some(socket),
             input: vec![0; READ_BYTES + FRAME_BYTES_MAX],
-            last_words_ms: self.bus.last_words_ms,
-            ..Bus::default()
+            ..self.bus.after()
         };
-        if let Err(why) = self.streams.hear_bus(BusNews::There, self.now_ms) {
+        if let Err(why) = self.tell_of_bus(BusNews::There) {
             self.leave_bus(&why);
         }
     }
@@ -95,13 +115,33 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         };
         tracing::debug!("an end of the bus is over: {why}");
         let _ = self.epoll.delete(&socket);
-        self.bus = Bus {
-            last_words_ms: self.bus.last_words_ms,
-            ..Bus::default()
-        };
+        self.bus = self.bus.after();
         // A protocol that does not know the bus has nothing to be told.
-        let _ = self.streams.hear_bus(BusNews::Gone, self.now_ms);
+        let _ = self.tell_of_bus(BusNews::Gone);
         self.part();
+    }
+
+    fn tell_of_bus(&mut self, news: BusNews<'_>) -> Result<(), String> {
+        self.bus.has_more = self.streams.hear_bus(news, self.now_ms)?;
+        Ok(())
+    }
+
+    /// What the protocol has said, it hears of before anything else. False if not all of that was told.
+    pub(super) fn hear_own(&mut self) -> bool {
+        if self.bus.socket.is_some() || self.bus.has_more {
+            // A protocol that has said something knows the bus.
+            let _ = self.tell_of_bus(BusNews::More);
+            self.part();
+        }
+        !self.bus.has_more
+    }
+
+    /// Sessions go on elsewhere, or end: what was numbered here is on its way before them.
+    pub(super) fn part_with_bus(&mut self) {
+        // A protocol that does not know the bus has nothing to be told.
+        let _ = self.tell_of_bus(BusNews::Parting);
+        self.part();
+        self.flush_bus();
     }
 
     /// Whether what the sessions have said before they went is on the bus, or will not be any more.
@@ -115,8 +155,17 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     /// Reads what there is and tells it, frame by frame.
     pub(super) fn hear_bus(&mut self) {
+        if !self.hear_own() {
+            return;
+        }
+        // Of frames that had to wait for that.
+        if self.bus.length > 0
+            && let Err(why) = self.tell_frames()
+        {
+            return self.leave_bus(&why);
+        }
         for _ in 0..READS_MAX {
-            if !self.bus.readable {
+            if !self.bus.readable || self.bus.has_more {
                 return;
             }
             let Some(socket) = &self.bus.socket else {
@@ -145,10 +194,13 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         let length = self.bus.length;
         let mut at = 0;
         let told = loop {
+            if self.bus.has_more {
+                break Ok(());
+            }
             match next_frame(&input[at..length]) {
                 Ok(Some((frame, taken))) => {
                     at += taken;
-                    if let Err(why) = self.streams.hear_bus(BusNews::Frame(frame), self.now_ms) {
+                    if let Err(why) = self.tell_of_bus(BusNews::Frame(frame)) {
                         break Err(why);
                     }
                 }
@@ -165,7 +217,14 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     /// Sends what the protocol has for the bus.
     pub(super) fn flush_bus(&mut self) {
-        self.send_to_bus();
+        let is_due = self.bus.due_ms.is_some_and(|at_ms| at_ms <= self.now_ms);
+        self.send_to_bus(is_due);
+        self.bus.is_behind = !self.streams.bus_output(true).is_empty();
+        let gathers = self.bus.is_behind && self.bus.writable && self.bus.socket.is_some();
+        self.bus.due_ms = match gathers {
+            true => Some(self.bus.due_ms.unwrap_or(self.now_ms + GATHER_MS)),
+            false => None,
+        };
         let awaits_room = !self.bus.writable;
         if let Some(socket) = &self.bus.socket
             && awaits_room != self.bus.awaits_room
@@ -181,12 +240,12 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
     }
 
-    fn send_to_bus(&mut self) {
+    fn send_to_bus(&mut self, is_due: bool) {
         while self.bus.writable {
             let Some(socket) = &self.bus.socket else {
                 return;
             };
-            let output = self.streams.bus_output();
+            let output = self.streams.bus_output(is_due);
             if output.is_empty() {
                 return;
             }

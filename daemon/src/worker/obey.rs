@@ -82,6 +82,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
 
     pub(super) fn drain(&mut self, outcome: Outcome, grace_ms: u64) {
         self.outcome.get_or_insert(outcome);
+        self.part_with_bus();
         self.accept_nothing_new();
         self.streams.drain(self.now_ms, grace_ms);
         self.drain_blocking(grace_ms);

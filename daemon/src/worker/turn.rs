@@ -183,6 +183,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             self.visit_ready();
             self.expire();
             self.hand_over_jobs();
+            self.hear_own();
             self.flush_touched();
             self.register_new();
             self.flush_bus();
@@ -198,10 +199,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     fn wait(&mut self, events: &mut [EpollEvent]) -> io::Result<usize> {
         let at_once = self.wakes_waiting
             || self.bus.readable
+            || self.bus.has_more
             || self.orders_waiting
             || !self.ready.is_empty()
             || self.datagrams.is_busy()
-            || self.handover.can_go_on();
+            || self.handover.can_go_on() && !self.bus.is_behind;
         let wait_ms = if at_once { 0 } else { self.quiet_ms() };
         let timeout = EpollTimeout::try_from(wait_ms).expect("WAIT_MS_MAX fits");
         let heard = match self.epoll.wait(events, timeout) {

@@ -11,7 +11,7 @@ fn exchange(
     hub: &mut Hub<Shelf>,
     member: super::super::core::MemberId,
 ) -> Vec<String> {
-    let said = client.output().to_vec();
+    let said = client.output(true).to_vec();
     client.sent(said.len());
     let mut at = 0;
     while let Some((content, taken)) = next_frame(&said[at..]).expect("well formed") {
@@ -57,13 +57,13 @@ fn last_words_are_unanswered_until_a_hub_has_numbered_them() {
     let member = hub.attach("chat", false);
     let mut client = Client::new(1);
     assert!(!client.has_unanswered());
-    client.publish(1, "room", b"", b"hi").expect("room");
+    client.publish(1, "room", b"", b"hi", 1).expect("room");
     assert!(client.has_unanswered(), "there is no hub yet");
     client.attach();
     assert!(client.has_unanswered());
     assert_eq!(exchange(&mut client, &mut hub, member), ["published"]);
     assert!(!client.has_unanswered());
-    client.publish(2, "room", b"", b"ho").expect("room");
+    client.publish(2, "room", b"", b"ho", 1).expect("room");
     client.lose();
     assert!(client.has_unanswered(), "the next hub is to hear of it");
 }

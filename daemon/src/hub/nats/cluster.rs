@@ -334,7 +334,7 @@ impl<S: Store> Hub<S> {
         let topic = topics
             .get(&waiting.topic)
             .and_then(|it| self.topics.get(it));
-        if let Some(sequence) = topic.and_then(|topic| topic.known(&waiting.id)) {
+        if let Some(sequence) = topic.and_then(|topic| topic.ids.known(&waiting.id)) {
             return self.answered(serial, sequence, 0);
         }
         cluster.requests.push_back(Request::Publish {

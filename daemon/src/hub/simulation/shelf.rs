@@ -8,14 +8,14 @@ use crate::hub::store::{Kept, Line, Remembered, Store};
 /// History that loses what was not committed when its hub dies.
 #[derive(Clone, Debug, Default)]
 pub(in crate::hub) struct Shelf {
-    pub(super) topics: BTreeMap<String, Vec<Kept>>,
-    pub(super) committed: BTreeMap<String, usize>,
-    pub(super) keep: usize,
-    pub(super) broken: bool,
+    pub(in crate::hub) topics: BTreeMap<String, Vec<Kept>>,
+    pub(in crate::hub) committed: BTreeMap<String, usize>,
+    pub(in crate::hub) keep: usize,
+    pub(in crate::hub) broken: bool,
 }
 
 impl Shelf {
-    pub(super) fn commit(&mut self) {
+    pub(in crate::hub) fn commit(&mut self) {
         self.committed = self
             .topics
             .iter()
@@ -23,7 +23,13 @@ impl Shelf {
             .collect();
     }
 
-    pub(super) fn after_death(mut self) -> Shelf {
+    pub(super) fn has(&self, topic: &str, sequence: u64, bytes: &[u8]) -> bool {
+        let kept = self.topics.get(topic).map_or(&[][..], Vec::as_slice);
+        let place = kept.binary_search_by_key(&sequence, |it| it.sequence);
+        place.is_ok_and(|at| *kept[at].bytes == *bytes)
+    }
+
+    pub(in crate::hub) fn after_death(mut self) -> Shelf {
         for (name, kept) in &mut self.topics {
             kept.truncate(self.committed.get(name).copied().unwrap_or(0));
         }

@@ -48,6 +48,12 @@ fn asks() -> Vec<Ask<'static>> {
             prefix: "",
         },
         Ask::Unwatch { token: 5 },
+        Ask::Take { topic: "t" },
+        Ask::Wrote {
+            topic: "t",
+            message,
+        },
+        Ask::Return { topic: "t" },
     ]
 }
 
@@ -81,6 +87,19 @@ fn news() -> Vec<News<'static>> {
         News::AllSeen { token },
         News::Stored,
         News::Away,
+        News::Offer { topic: "t" },
+        News::Ids { ids: Ids::of(b"") },
+        News::Ids {
+            ids: Ids::of(b"\x07\0\0\0\0\0\0\0\x02\0\0\0id\x08\0\0\0\0\0\0\0\0\0\0\0"),
+        },
+        News::Pen {
+            topic: "t",
+            last: 7,
+            time_ms: 8,
+        },
+        News::Recall { topic: "t" },
+        News::Returned,
+        News::StoredWritten { count: 9 },
     ]
 }
 
@@ -126,6 +145,24 @@ fn impossible_lengths_and_names_are_refused() {
         content.extend_from_slice(key);
         content.extend_from_slice(&[0; 4]);
         assert!(Ask::read(&content).is_err(), "{key:?}");
+    }
+}
+
+#[test]
+fn ids_are_packed_and_found_again_and_whole_or_refused() {
+    let all = [(7, &b"id"[..]), (9, b""), (u64::MAX, &[0xff; ID_BYTES_MAX])];
+    let mut packed = Vec::new();
+    for (sequence, id) in all {
+        Ids::put(&mut packed, sequence, id);
+    }
+    let ids = Ids::of(&packed);
+    assert_eq!(ids.iter().collect::<Vec<_>>(), all);
+    let mut longer = Vec::new();
+    Ids::put(&mut longer, 1, &[0; ID_BYTES_MAX + 1]);
+    for bad in [&packed[..packed.len() - 1], &longer] {
+        let mut frame = Vec::new();
+        News::Ids { ids: Ids::of(bad) }.write(&mut frame);
+        assert!(News::read(&frame[4..]).is_err());
     }
 }
 

@@ -136,7 +136,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             giving.todo.clear();
         }
         let mut next = self.hear_taker(&mut giving);
-        if let (Next::GoOn, true) = (&next, giving.can_send()) {
+        // What the sessions have said leaves before them.
+        if let (Next::GoOn, true) = (&next, giving.can_send() && !self.bus.is_behind) {
             next = self.send_batch(&mut giving);
         }
         match next {

@@ -68,6 +68,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             return self.drain(Outcome::Drained, grace_ms);
         };
         self.accept_nothing_new();
+        self.part_with_bus();
         match Line::new(stream, GIVING, &self.epoll) {
             Ok(line) => {
                 let todo = self.streams.givable();
