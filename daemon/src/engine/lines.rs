@@ -7,17 +7,20 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-/// The copy of what was said last to several sessions.
+use super::spares::Spares;
+
+/// The copies of what was said last to several sessions.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     said: Option<(Range<usize>, Rc<[u8]>)>,
     joined: Option<Joined>,
 }
 
-/// A line from before, and it with what was said last behind it.
+/// A line from before, and it with a range of what was said behind it.
 #[derive(Debug)]
 struct Joined {
     before: Rc<[u8]>,
+    range: Range<usize>,
     both: Rc<[u8]>,
 }
 
@@ -27,35 +30,46 @@ impl Lines {
     pub(super) fn line(&mut self, said: &[u8], range: &Range<usize>) -> Rc<[u8]> {
         match &self.said {
             Some((of, line)) if of == range => Rc::clone(line),
-            _ => self.make(said, range),
+            _ => {
+                let line: Rc<[u8]> = said[range.clone()].into();
+                self.said = Some((range.clone(), Rc::clone(&line)));
+                line
+            }
         }
     }
 
-    fn make(&mut self, said: &[u8], range: &Range<usize>) -> Rc<[u8]> {
-        let line: Rc<[u8]> = said[range.clone()].into();
-        self.said = Some((range.clone(), Rc::clone(&line)));
-        self.joined = None;
-        line
-    }
-
     /// The same behind a line that was said before.
+    #[inline]
     pub(super) fn behind(
         &mut self,
         before: &Rc<[u8]>,
         said: &[u8],
         range: &Range<usize>,
+        spares: &mut Spares,
     ) -> Rc<[u8]> {
-        let line = self.line(said, range);
         match &self.joined {
-            Some(joined) if Rc::ptr_eq(&joined.before, before) => Rc::clone(&joined.both),
-            _ => {
-                let both: Rc<[u8]> = [&**before, &*line].concat().into();
-                self.joined = Some(Joined {
-                    before: Rc::clone(before),
-                    both: Rc::clone(&both),
-                });
-                both
-            }
+            Some(it) if Rc::ptr_eq(&it.before, before) && it.range == *range => Rc::clone(&it.both),
+            _ => self.join(before, said, range, spares),
         }
+    }
+
+    fn join(
+        &mut self,
+        before: &Rc<[u8]>,
+        said: &[u8],
+        range: &Range<usize>,
+        spares: &mut Spares,
+    ) -> Rc<[u8]> {
+        let mut bytes = spares.take();
+        bytes.extend_from_slice(before);
+        bytes.extend_from_slice(&said[range.clone()]);
+        let both: Rc<[u8]> = bytes.as_slice().into();
+        spares.give(bytes);
+        self.joined = Some(Joined {
+            before: Rc::clone(before),
+            range: range.clone(),
+            both: Rc::clone(&both),
+        });
+        both
     }
 }

@@ -11,7 +11,7 @@ use super::{Output, Spares};
 use crate::engine::lines::Lines;
 
 /// A burst that is longer is copied to whom it is for: each line more would copy it once again.
-const BURST_BYTES_MAX: usize = 16 * 1024;
+const BURST_BYTES_MAX: usize = 4 * 1024;
 
 impl Output {
     /// Says bytes that others are told as well.
@@ -26,7 +26,7 @@ impl Output {
         match &self.line {
             None if self.is_bare() => self.line = Some(lines.line(said, range)),
             Some(line) if self.head == 0 && line.len() + range.len() <= BURST_BYTES_MAX => {
-                self.line = Some(lines.behind(line, said, range));
+                self.line = Some(lines.behind(line, said, range, spares));
             }
             _ => self.push(&said[range.clone()], spares),
         }
