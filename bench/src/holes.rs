@@ -8,13 +8,12 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::comparison::{self, Pace, Requests, Turn, Workload};
 use crate::crowd;
 use crate::daemon::{self, Serves};
 use crate::fetcher::Page;
-use crate::peers::is_installed;
+use crate::peers::{command, configured, is_installed};
 use crate::servers::{Directory, SERVERS_CORES, Server};
 use crate::spread::Spread;
 use crate::tally::pattern;
@@ -206,32 +205,21 @@ fn hole() -> io::Result<Directory> {
 }
 
 fn nginx(root: &Path) -> io::Result<Server> {
-    let directory = Directory::new("nginx")?;
-    let folder = directory.path().to_owned();
-    let mut server = Server::on_free_port("nginx", |port| {
-        let file = folder.join("nginx.conf");
-        // Without the file it does not start, which is noticed.
-        let _ = fs::write(&file, nginx_conf(&folder, root, port));
-        let mut command = Command::new("nginx");
-        command.arg("-p").arg(&folder).arg("-c").arg(&file);
-        command
-    })?;
-    server.directory = Some(directory);
+    let conf = NGINX.replace("ROOT", &root.to_string_lossy());
+    let arguments = ["-p", "DIRECTORY", "-c", "DIRECTORY/nginx.conf"];
+    let mut server = configured("nginx", &[("nginx.conf", &conf)], &arguments)?;
     server.is_web = true;
     Ok(server)
 }
 
-fn nginx_conf(folder: &Path, root: &Path, port: u16) -> String {
-    let (folder, root) = (folder.display(), root.display());
-    format!(
-        "daemon off; master_process off; worker_processes 1; pid {folder}/pid; error_log {folder}/error;\n\
-         events {{ worker_connections 4096; }}\n\
-         http {{ access_log off; sendfile on; tcp_nopush on; keepalive_timeout 0;\n\
-         client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;\n\
-         uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s; default_type text/plain;\n\
-         server {{ listen 127.0.0.1:{port} deferred backlog=4096; root {root}; autoindex on; }} }}\n"
-    )
-}
+const NGINX: &str = "\
+daemon off; master_process off; worker_processes 1; pid DIRECTORY/pid; error_log DIRECTORY/error;
+events { worker_connections 4096; }
+http { access_log off; sendfile on; tcp_nopush on; keepalive_timeout 0;
+client_body_temp_path DIRECTORY/b; proxy_temp_path DIRECTORY/p; fastcgi_temp_path DIRECTORY/f;
+uwsgi_temp_path DIRECTORY/u; scgi_temp_path DIRECTORY/s; default_type text/plain;
+server { listen 127.0.0.1:PORT deferred backlog=4096; root ROOT; autoindex on; } }
+";
 
 /// By socat, which starts it for each connection, as inetd does.
 fn gophernicus(root: &Path) -> io::Result<Server> {
@@ -242,7 +230,7 @@ fn gophernicus(root: &Path) -> io::Result<Server> {
             "EXEC:gophernicus -h 127.0.0.1 -p {port} -nv -nx -nm -ns -nr -r {}",
             root.display()
         );
-        let mut command = Command::new("socat");
+        let mut command = command("socat");
         command.args([&listen, &run]);
         command
     })

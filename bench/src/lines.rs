@@ -56,7 +56,37 @@ impl Requests {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::comparison;
+
+    /// Of every load, while its connections keep step; those that run ahead meet others now and then.
+    #[test]
+    fn bursts_that_are_under_way_at_once_differ() {
+        for workload in comparison::STREAMS {
+            let comparison::Requests::Streams(load) = workload.requests else {
+                continue;
+            };
+            let burst_bytes = load.bytes * load.pipelined;
+            let requests = Requests::of(load.bytes, burst_bytes);
+            let first = (0..load.connections).map(|connection| requests.first(connection));
+            let mut places: Vec<usize> = first.collect();
+            for turn in 0..20 {
+                let bursts = places.iter().map(|at| requests.burst(*at, burst_bytes));
+                let different: BTreeSet<&[u8]> = bursts.collect();
+                assert_eq!(
+                    different.len(),
+                    load.connections,
+                    "{}, {turn}",
+                    workload.name
+                );
+                for at in &mut places {
+                    *at = requests.next(*at + burst_bytes);
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_request_is_one_line_if_it_can_be_one() {

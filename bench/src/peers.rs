@@ -76,7 +76,7 @@ const HAPROXY: &str = "\
 global
     maxconn 4000
     nbthread 1
-    lua-load LUA
+    lua-load DIRECTORY/echo.lua
     tune.lua.session-timeout 0
     tune.lua.service-timeout 0
 defaults
@@ -97,8 +97,8 @@ PidFile DIRECTORY/pid
 DefaultRuntimeDir DIRECTORY
 Mutex sem
 ErrorLog /dev/null
-LoadModule mpm_event_module MODULES/mod_mpm_event.so
-LoadModule echo_module MODULES/mod_echo.so
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule echo_module /usr/lib/apache2/modules/mod_echo.so
 ServerLimit 1
 StartServers 1
 ThreadLimit 2048
@@ -109,7 +109,6 @@ Timeout 3600
 Listen 127.0.0.1:PORT
 ProtocolEcho On
 ";
-const APACHE_MODULES: &str = "/usr/lib/apache2/modules";
 
 /// What there is of a kind, and a sentence for each that is left out.
 #[derive(Default)]
@@ -163,16 +162,26 @@ impl Peers {
 }
 
 pub(crate) fn is_installed(program: &str) -> bool {
+    found(program).is_some()
+}
+
+/// What starts it, from where [`is_installed`] has seen it.
+pub(crate) fn command(program: &str) -> Command {
+    Command::new(found(program).unwrap_or_else(|| PathBuf::from(program)))
+}
+
+fn found(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     // What administrators run lies where not everybody looks.
     let others = [PathBuf::from("/usr/sbin")];
-    env::split_paths(&path)
+    let mut files = env::split_paths(&path)
         .chain(others)
-        .any(|folder| folder.join(program).is_file())
+        .map(|folder| folder.join(program));
+    files.find(|file| file.is_file())
 }
 
 fn python(name: &'static str, script: &str) -> io::Result<Server> {
-    let mut command = Command::new("python3");
+    let mut command = command("python3");
     command.args(["-c", script]).stderr(Stdio::null());
     Server::saying_its_port(name, command)
 }
@@ -180,7 +189,7 @@ fn python(name: &'static str, script: &str) -> io::Result<Server> {
 fn socat() -> io::Result<Server> {
     Server::on_free_port("socat", |port| {
         let listen = format!("TCP-LISTEN:{port},bind=127.0.0.1,backlog=4096,reuseaddr,fork");
-        let mut command = Command::new("socat");
+        let mut command = command("socat");
         command.args(["-T", "60", &listen, "PIPE"]);
         command
     })
@@ -188,7 +197,7 @@ fn socat() -> io::Result<Server> {
 
 fn ncat() -> io::Result<Server> {
     Server::on_free_port("ncat", |port| {
-        let mut command = Command::new("ncat");
+        let mut command = command("ncat");
         command.args(["-l", "-k", "-m", "20000", "-e", "/bin/cat", "127.0.0.1"]);
         command.arg(port.to_string());
         command
@@ -196,50 +205,48 @@ fn ncat() -> io::Result<Server> {
 }
 
 fn haproxy() -> io::Result<Server> {
-    let directory = Directory::new("haproxy")?;
-    let (file, lua) = (
-        directory.path().join("haproxy.cfg"),
-        directory.path().join("echo.lua"),
-    );
-    fs::write(&lua, HAPROXY_LUA)?;
-    let mut server = Server::on_free_port("haproxy", |port| {
-        let text = HAPROXY.replace("LUA", &lua.to_string_lossy());
-        // Without the file it does not start, which is noticed.
-        let _ = fs::write(&file, text.replace("PORT", &port.to_string()));
-        let mut command = Command::new("/usr/sbin/haproxy");
-        command.arg("-db").arg("-f").arg(&file);
-        command
-    })?;
-    (server.directory, server.wants_lines) = (Some(directory), true);
+    let files = [("haproxy.cfg", HAPROXY), ("echo.lua", HAPROXY_LUA)];
+    let mut server = configured("haproxy", &files, &["-db", "-f", "DIRECTORY/haproxy.cfg"])?;
+    server.wants_lines = true;
     Ok(server)
 }
 
 fn apache() -> io::Result<Server> {
-    let directory = Directory::new("apache2")?;
-    let file = directory.path().join("apache2.conf");
-    let mut server = Server::on_free_port("apache2", |port| {
-        let text = APACHE.replace("DIRECTORY", &directory.path().to_string_lossy());
-        let text = text.replace("MODULES", APACHE_MODULES);
-        let _ = fs::write(&file, text.replace("PORT", &port.to_string()));
-        let mut command = Command::new("/usr/sbin/apache2");
-        command.arg("-DFOREGROUND").arg("-f").arg(&file);
-        command
-    })?;
-    (server.directory, server.wants_lines) = (Some(directory), true);
+    let arguments = ["-DFOREGROUND", "-f", "DIRECTORY/apache2.conf"];
+    let mut server = configured("apache2", &[("apache2.conf", APACHE)], &arguments)?;
+    server.wants_lines = true;
     Ok(server)
 }
 
 /// Its own echo, not a program that it starts.
 fn xinetd() -> io::Result<Server> {
-    let directory = Directory::new("xinetd")?;
-    let file = directory.path().join("xinetd.conf");
-    let mut server = Server::on_free_port("xinetd", |port| {
-        // Without the file it does not start, which is noticed.
-        let _ = fs::write(&file, XINETD.replace("PORT", &port.to_string()));
-        let mut command = Command::new("xinetd");
-        command.arg("-dontfork").arg("-f").arg(&file);
-        command.arg("-pidfile").arg(directory.path().join("pid"));
-        command.args(["-filelog", "/dev/null"]);
+    let of_directory = ["-f", "DIRECTORY/xinetd.conf", "-pidfile", "DIRECTORY/pid"];
+    let arguments = [
+        &["-dontfork"],
+        &of_directory[..],
+        &["-filelog", "/dev/null"],
+    ]
+    .concat();
+    configured("xinetd", &[("xinetd.conf", XINETD)], &arguments)
+}
+
+/// Starts a server with files of its own, in which PORT and DIRECTORY stand for where it listens and where
+/// they are.
+pub(crate) fn configured(
+    program: &'static str,
+    files: &[(&str, &str)],
+    arguments: &[&str],
+) -> io::Result<Server> {
+    let directory = Directory::new(program)?;
+    let placed = |text: &str| text.replace("DIRECTORY", &directory.path().to_string_lossy());
+    let mut server = Server::on_free_port(program, |port| {
+        for (name, text) in files {
+            // Without its files it does not start, which is noticed.
+            let text = placed(text).replace("PORT", &port.to_string());
+            let _ = fs::write(directory.path().join(name), text);
+        }
+        let mut command = command(program);
+        command.args(arguments.iter().map(|argument| placed(argument)));
         command
     })?;
     server.directory = Some(directory);

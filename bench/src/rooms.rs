@@ -4,17 +4,14 @@
 //! Other servers are those that happen to be installed, each as its administrator would start it for
 //! this load: nobody is asked for names, and no speaker is slowed down.
 
-use std::fs;
 use std::io;
-use std::path::Path;
-use std::process::Command;
 
 use crate::comparison::{self, Pace, Turn};
 use crate::daemon::{self, Serves};
 use crate::fanout::{Dialect, Generator, Room};
-use crate::peers::is_installed;
+use crate::peers::{command, configured, is_installed};
 use crate::process;
-use crate::servers::{Directory, Limit, SERVERS_CORES, Server, wait_until};
+use crate::servers::{Limit, SERVERS_CORES, Server, wait_until};
 use crate::spread::Spread;
 use crate::table::Company;
 
@@ -48,7 +45,7 @@ const INSPIRCD: &str = r#"
 <performance softlimit="20000" somaxconn="4096">
 <power diepass="" restartpass="">
 <dns server="127.0.0.1" timeout="1">
-<pid file="FOLDER/pid">
+<pid file="DIRECTORY/pid">
 <log method="file" level="default" type="* -USERINPUT -USEROUTPUT" target="/dev/null">
 "#;
 
@@ -223,44 +220,27 @@ pub(crate) fn silent() -> io::Result<()> {
 }
 
 fn inspircd() -> io::Result<Server> {
-    configured("inspircd", INSPIRCD, |file| {
-        let mut command = Command::new("inspircd");
-        command.arg(format!("--config={}", file.display()));
-        command.args(["--nofork", "--runasroot", "--nolog"]);
-        command
-    })
+    let arguments = [
+        "--config=DIRECTORY/conf",
+        "--nofork",
+        "--runasroot",
+        "--nolog",
+    ];
+    configured("inspircd", &[("conf", INSPIRCD)], &arguments)
 }
 
 fn ngircd() -> io::Result<Server> {
-    configured("ngircd", NGIRCD, |file| {
-        let mut command = Command::new("ngircd");
-        command.arg("-n").arg("-f").arg(file);
-        command
-    })
+    configured(
+        "ngircd",
+        &[("conf", NGIRCD)],
+        &["-n", "-f", "DIRECTORY/conf"],
+    )
 }
 
 fn nats() -> io::Result<Server> {
     Server::on_free_port("nats-server", |port| {
-        let mut command = Command::new("nats-server");
+        let mut command = command("nats-server");
         command.args(["-a", "127.0.0.1", "-p", &port.to_string()]);
         command
     })
-}
-
-fn configured(
-    name: &'static str,
-    text: &str,
-    command: impl FnOnce(&Path) -> Command,
-) -> io::Result<Server> {
-    let directory = Directory::new(name)?;
-    let file = directory.path().join("conf");
-    let folder = directory.path().display().to_string();
-    let mut server = Server::on_free_port(name, |port| {
-        // Without the file it does not start, which is noticed.
-        let text = text.replace("PORT", &port.to_string());
-        let _ = fs::write(&file, text.replace("FOLDER", &folder));
-        command(&file)
-    })?;
-    server.directory = Some(directory);
-    Ok(server)
 }

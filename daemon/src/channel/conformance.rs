@@ -78,3 +78,14 @@ impl Rule {
         }
     }
 }
+
+/// The end of what a trial has written down, each line behind a line feed and a margin.
+pub fn what_happened_last(diary: &str) -> String {
+    const SHOWN_LINES: usize = 12;
+    let lines: Vec<&str> = diary.lines().collect();
+    // The plugin's own process wrote it, so it may be anything.
+    let shown = |c: char| if c.is_control() { '?' } else { c };
+    let last = lines[lines.len().saturating_sub(SHOWN_LINES)..].iter();
+    last.flat_map(|line| "\n  ".chars().chain(line.chars().map(shown)))
+        .collect()
+}

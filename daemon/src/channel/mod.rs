@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 
 use crate::sys::passing;
 
-pub use conformance::{DIARY_BYTES, Rule, TRIAL_BYTES_MAX, Trial};
+pub use conformance::{DIARY_BYTES, Rule, TRIAL_BYTES_MAX, Trial, what_happened_last};
 pub use connections::{ConnectionFilter, ConnectionsOrder, OpenConnection, OpenConnections};
 pub use message::{
     Adjustment, BANS_MAX, Ban, Brief, CheckBrief, Depth, HubBrief, HubOrder, ListenerBrief, Order,

@@ -11,6 +11,9 @@ mod bus;
 mod limits;
 mod socket;
 
+/// Processes that one service can have.
+pub const WORKERS_MAX: u16 = 256;
+
 /// What the value of a key may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -229,7 +232,10 @@ const GENERAL: &[Key] = &[
     ),
     key(
         "services.*.workers",
-        Kind::AutoOrCount { min: 1, max: 256 },
+        Kind::AutoOrCount {
+            min: 1,
+            max: WORKERS_MAX as i64,
+        },
         Is(r#""auto""#),
         "Processes that serve it: a number, or \"auto\" for one per CPU.",
     ),

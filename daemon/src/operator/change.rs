@@ -4,6 +4,7 @@
 //! them, so a script needs to know one.
 
 use clap::Subcommand;
+use serde_json::Value;
 
 use super::asking::{Asking, understood};
 use super::say_json;
@@ -52,6 +53,7 @@ pub(super) enum Verb {
     },
     /// Replace the workers of a service, or of all, by new ones
     Restart {
+        /// Only of this one
         service: Option<String>,
         #[command(flatten)]
         asking: Asking,
@@ -60,19 +62,23 @@ pub(super) enum Verb {
     ///
     /// Addresses stay bound: who connects waits in the queue until `resume`.
     Drain {
+        /// Only for this one
         service: Option<String>,
         #[command(flatten)]
         asking: Asking,
     },
     /// Serve again what was drained
     Resume {
+        /// Only this one
         service: Option<String>,
         #[command(flatten)]
         asking: Asking,
     },
     /// Give a service another number of workers, until the next reload
     Scale {
+        /// Which one
         service: String,
+        /// How many processes, 1 to 256
         workers: u16,
         #[command(flatten)]
         asking: Asking,
@@ -117,7 +123,10 @@ fn ask(request: &Request, asking: &Asking) -> u8 {
         return say_json(exit::DONE, &answer);
     }
     match request {
-        Request::Drain { .. } => say(exit::DONE, &format!("draining: {}\n", answer["draining"])),
+        Request::Drain { .. } => say(
+            exit::DONE,
+            &format!("draining: {}\n", in_a_row(&answer["draining"])),
+        ),
         Request::Reload {
             wait: false,
             dry_run: false,
@@ -134,4 +143,11 @@ fn ask(request: &Request, asking: &Asking) -> u8 {
             Err(failure) => asking.fail(&failure),
         },
     }
+}
+
+/// A list of names in an answer, as a person writes it.
+fn in_a_row(names: &Value) -> String {
+    let names = names.as_array().into_iter().flatten();
+    let names: Vec<&str> = names.filter_map(Value::as_str).collect();
+    names.join(", ")
 }

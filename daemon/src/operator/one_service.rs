@@ -207,8 +207,8 @@ mod tests {
                 "  --set mode: unknown option",
             ),
             (
-                "  inline:4: services.line-chat.settings.root: is required",
-                "  --set root: is required",
+                "  inline:4: services.line-chat.settings.root: is missing",
+                "  --set root: is missing",
             ),
             (
                 "command line: expected KEY=VALUE, found \"services.line-chat.settings.x\"",

@@ -325,7 +325,7 @@ fn descriptor_page(descriptor: &Descriptor) -> String {
         let default = option
             .default
             .as_ref()
-            .map_or("required".into(), |d| format!("default {d:?}"));
+            .map_or("required".into(), |default| as_written(option, default));
         let OptionFacts {
             name, kind, help, ..
         } = option;
@@ -335,6 +335,23 @@ fn descriptor_page(descriptor: &Descriptor) -> String {
         }
     }
     page
+}
+
+/// As it would stand in a file: texts, durations and sizes in quotes, lists in brackets.
+fn as_written(option: &OptionFacts, default: &str) -> String {
+    let written = match option.kind.as_str() {
+        "integer" | "boolean" => default.to_owned(),
+        "list" => {
+            let items = default.split(',').map(str::trim);
+            let items: Vec<String> = items
+                .filter(|item| !item.is_empty())
+                .map(|item| format!("{item:?}"))
+                .collect();
+            format!("[{}]", items.join(", "))
+        }
+        _ => format!("{default:?}"),
+    };
+    format!("default {written}")
 }
 
 fn marked(words: &[(bool, &str)]) -> Vec<String> {

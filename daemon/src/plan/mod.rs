@@ -26,6 +26,7 @@ mod network;
 mod resolve;
 mod socket;
 
+pub use crate::config::schema::WORKERS_MAX;
 pub use crate::config::{Facility, LogFormat, LogLevel, SandboxPolicy, WhenFailing};
 pub use bus::{BusPlan, NatsPlan, Tls};
 pub use descriptor::{Descriptor, Needs, OptionFacts, REFUSAL_BYTES_MAX};

@@ -14,7 +14,7 @@ use super::facts::Facts;
 use super::socket;
 use super::{
     Access, ControlPlan, DaemonPlan, Endpoint, Hours, Identity, Limits, LogPlan, LogTarget,
-    Operators, Plan, ServicePlan, SocketPlan, ThreadLimits, Transport, parse_network,
+    Operators, Plan, ServicePlan, SocketPlan, ThreadLimits, Transport, WORKERS_MAX, parse_network,
 };
 use crate::config::{self, Complaint, Config, Fault, Place, in_order, shown};
 
@@ -208,7 +208,7 @@ impl Resolving<'_> {
         self.refuse_blind_sensor(&path, service, &endpoints);
         let workers = match service.workers {
             config::Workers::Count(count) => count,
-            config::Workers::Word(_) => self.facts.cpus.clamp(1, 256),
+            config::Workers::Word(_) => self.facts.cpus.clamp(1, WORKERS_MAX),
         };
         ServicePlan {
             plugin,

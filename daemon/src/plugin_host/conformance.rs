@@ -22,7 +22,7 @@ use polyport_plugin::testing::{FakeHost, Peer, Script, Setup, Split};
 use polyport_plugin::{Address, Error, Table};
 
 use super::admit::Admitted;
-use crate::channel::{Rule, Trial};
+use crate::channel::{Rule, Trial, what_happened_last};
 use crate::plan::OptionFacts;
 
 /// Places at which a conversation is cut, at most.
@@ -387,12 +387,10 @@ fn without_fault(host: &mut FakeHost) -> Result<(), String> {
 
 /// The transcript ends with what led to it.
 fn told(faults: &[String], host: &FakeHost) -> String {
-    let transcript = host.transcript();
-    let lines: Vec<&str> = transcript.lines().collect();
-    let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
     format!(
-        "the plugin reported a fault: {}\n  what happened last:\n  {last}",
-        faults.join("; ")
+        "the plugin reported a fault: {}\n  what happened last:{}",
+        faults.join("; "),
+        what_happened_last(&host.transcript())
     )
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 
 use super::error::LoadError;
 use crate::config::units::{parse_duration_ms, parse_size};
-use crate::plan::OptionFacts;
+use crate::plan::{self, OptionFacts};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -58,6 +58,15 @@ impl Kind {
             Kind::Duration => "duration",
             Kind::Size => "size",
             Kind::List => "list",
+        }
+    }
+
+    /// A number of this kind, as it would be written: "10s", "64KiB".
+    fn written(self, number: i64) -> String {
+        match (self, u64::try_from(number)) {
+            (Kind::Duration, Ok(ms)) => plan::duration(ms),
+            (Kind::Size, Ok(bytes)) => plan::size(bytes),
+            _ => number.to_string(),
         }
     }
 
@@ -189,12 +198,8 @@ impl DeclaredOption {
             (self.facts.min, self.facts.max, value.number())
             && !(min..=max).contains(&number)
         {
-            let unit = match self.kind {
-                Kind::Duration => " milliseconds",
-                Kind::Size => " bytes",
-                _ => "",
-            };
-            return Err(format!("{number}{unit} is not between {min} and {max}"));
+            let [number, min, max] = [number, min, max].map(|number| self.kind.written(number));
+            return Err(format!("{number} is not between {min} and {max}"));
         }
         if let Typed::Text(text) = &value
             && !self.facts.choices.is_empty()
@@ -318,7 +323,7 @@ pub(super) fn choose(
         let value = match (written, &option.default) {
             (Some(json), _) => option.typed(json).and_then(|typed| option.bounded(typed)),
             (None, Some(default)) => Ok(default.clone()),
-            (None, None) => Err(format!("is required: {}", option.wanted())),
+            (None, None) => Err(format!("is missing; it takes {}", option.wanted())),
         };
         match value {
             Err(why) => complain(name, why),

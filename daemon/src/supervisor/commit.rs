@@ -33,7 +33,7 @@ impl Life {
         let Some((wish, changing)) = self.changes.take_changing() else {
             return;
         };
-        self.changes.previous = Some(self.snapshot());
+        let before = self.snapshot();
         let hub = plan::of_hub(&self.plan.daemon, &changing.plan.daemon);
         let Changing {
             plan,
@@ -58,6 +58,10 @@ impl Life {
             if let Some(known) = self.services.get_mut(&service) {
                 known.leave();
             }
+        }
+        // Going back from a restart is going back from what was changed before it.
+        if before != self.snapshot() {
+            self.changes.previous = Some(before);
         }
         for (name, step) in &steps {
             if let Step::Adjust { .. } = step {

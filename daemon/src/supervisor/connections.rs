@@ -183,7 +183,10 @@ impl Life {
         let begun = match self.looks.open.len() {
             LOOKS_MAX => Err(refused("too many ask at once; try again".to_owned())),
             _ if end && filter.is_everything() => {
-                Err(refused("say which connections are to end".to_owned()))
+                Err(refused(
+                    "say which connections are to end: a SERVICE, --source, --older, --idle or --kill ID"
+                        .to_owned(),
+                ))
             }
             _ => self.ask_workers(filter, end, children).map_err(refused),
         };
@@ -207,11 +210,7 @@ impl Life {
         end: bool,
         children: &Children,
     ) -> Result<Vec<Asked>, String> {
-        if let Some(name) = &filter.service
-            && self.named(name).is_none()
-        {
-            return Err(format!("there is no service {name}"));
-        }
+        self.chosen(filter.service.as_deref())?;
         self.looks.asked += 1;
         let number = self.looks.asked;
         let mut meant = Vec::new();

@@ -261,9 +261,11 @@ impl Crashes {
             Request::CrashReport { id } => match read(&self.path(*id)) {
                 Ok(report) => Reply::done(plain(&report)),
                 Err(error) => {
-                    let text = format!(
-                        "crash {id}: {error}; `polyport crashes` lists those that are kept"
-                    );
+                    let why = match error.kind() {
+                        io::ErrorKind::NotFound => format!("there is no crash {id}"),
+                        _ => format!("crash {id}: {error}"),
+                    };
+                    let text = format!("{why}; `polyport crashes` lists those that are kept");
                     Reply::failed(code::FAILED, text)
                 }
             },

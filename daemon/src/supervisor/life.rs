@@ -115,7 +115,12 @@ impl Life {
         if self.plan.daemon.identity.is_none() && nix::unistd::geteuid().is_root() {
             tracing::warn!(
                 "running as root without daemon.user: workers keep the identity of root, without \
-                 its capabilities; name a user"
+                 its capabilities; set daemon.user"
+            );
+        }
+        if candidates.is_empty() {
+            tracing::warn!(
+                "no service is configured, so nothing is served; see conf.d, and reload"
             );
         }
         let numbers: Vec<ServiceId> = self.services.keys().copied().collect();

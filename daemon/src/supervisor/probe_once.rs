@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 
 use super::children::{Children, Kind};
 use super::preparation::{PROBE_AT_START_MS, how_it_died, printable, probe_died};
-use crate::channel::{Brief, DIARY_BYTES, Depth, ProbeBrief, Report};
+use crate::channel::{Brief, DIARY_BYTES, Depth, ProbeBrief, Report, what_happened_last};
 use crate::lifecycle::Exit;
 use crate::plan::Descriptor;
 use crate::sys::shared_memory::SharedWords;
@@ -62,15 +62,10 @@ fn trial_died(exit: Exit, diary: File) -> String {
     let written = diary.read_at(&mut page, 0).unwrap_or(0);
     let text = String::from_utf8_lossy(&page[..written]).into_owned();
     let text = text.trim_end_matches('\0').trim_end();
-    let lines: Vec<&str> = text.lines().collect();
-    // The plugin's own process wrote it, so it may be anything.
-    let shown = |c: char| if c.is_control() { '?' } else { c };
-    let last = lines[lines.len().saturating_sub(12)..].iter();
-    let last = last.map(|line| format!("\n  {}", line.chars().map(shown).collect::<String>()));
     format!(
         "the plugin {what}\n  what happened last:{}\n  fix: the last line is what was done last, and the last that is not indented the call that has \
          not returned; play the same in a test, under a sanitizer or a debugger",
-        last.collect::<String>()
+        what_happened_last(text)
     )
 }
 

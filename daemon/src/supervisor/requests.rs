@@ -11,12 +11,12 @@ use super::banning;
 use super::children::Children;
 use super::life::Life;
 use super::status::Shown;
-use super::wishes::{Goal, WORKERS_MAX, Wish, Workers};
+use super::wishes::{Goal, Wish, Workers};
 use super::{health, metrics, socket_options, status};
 use crate::control::{Answer, Credentials, Reply, Request, RunningConfig};
 use crate::exit;
 use crate::lifecycle::{Event, ServiceId};
-use crate::plan;
+use crate::plan::{self, WORKERS_MAX};
 
 /// A request that is carried out once its caller has been seen to.
 type Asked = (Request, Credentials);
@@ -224,7 +224,9 @@ impl Life {
 
     fn scaled(&self, service: &str, count: u16) -> Result<Goal, String> {
         if !(1..=WORKERS_MAX).contains(&count) {
-            return Err(format!("a service has 1 to {} workers", WORKERS_MAX));
+            return Err(format!(
+                "a service has 1 to {WORKERS_MAX} workers; `polyport drain {service}` has it serve nobody"
+            ));
         }
         self.chosen(Some(service))?;
         Ok(staffed(Workers::Exactly {
@@ -233,7 +235,8 @@ impl Life {
         }))
     }
 
-    fn chosen(&self, service: Option<&str>) -> Result<Vec<ServiceId>, String> {
+    /// Those that a verb means: one, or all.
+    pub(super) fn chosen(&self, service: Option<&str>) -> Result<Vec<ServiceId>, String> {
         let Some(name) = service else {
             return Ok(self
                 .lifecycle

@@ -14,17 +14,14 @@ use super::preparation::Preparation;
 use crate::channel::StoredPlugin;
 use crate::control::ReloadOutcome;
 use crate::lifecycle::ServiceId;
-use crate::plan::{Plan, Step};
+use crate::plan::{Plan, Step, WORKERS_MAX};
 use crate::sys::spawn::Program;
 
 /// Wishes that wait for the change that is under way.
 pub(super) const WISHES_MAX: usize = 8;
 
-/// Workers that a service can have.
-pub(super) const WORKERS_MAX: u16 = 1_024;
-
 /// A plan and the code that belonged to it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Snapshot {
     pub(super) plan: Plan,
     pub(super) codes: BTreeMap<String, StoredPlugin>,
@@ -92,7 +89,7 @@ pub(super) struct Reloads {
     pub(super) waiting: VecDeque<Wish>,
     /// What serves has proved itself as this.
     pub(super) proven: Option<Snapshot>,
-    /// What served before the last change.
+    /// What served before the last change of anything but processes.
     pub(super) previous: Option<Snapshot>,
     pub(super) last: Option<ReloadOutcome>,
 }

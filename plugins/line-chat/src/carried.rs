@@ -12,12 +12,14 @@ use crate::line::Half;
 use crate::member::{Id, Member, Stage, Stay};
 use crate::names;
 use crate::pace::Pace;
+use crate::rules::Order;
 use crate::sanitise;
 use crate::settings::Choices;
 use crate::telnet::Telnet;
+use crate::waiting::Ordered;
 
 /// Of what is written here; another one for every change of it.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 /// What the new worker has to ask the bus for.
 #[derive(Debug)]
@@ -27,9 +29,11 @@ pub(crate) struct Arrived {
     pub(crate) wants: Option<String>,
     /// Its password was being looked at.
     pub(crate) proving: bool,
+    /// What it had ordered and was not told of yet.
+    pub(crate) order: Option<Ordered>,
 }
 
-pub(crate) fn export(member: &Member, out: &mut Vec<u8>) {
+pub(crate) fn export(member: &Member, order: Option<&Ordered>, out: &mut Vec<u8>) {
     let mut put = |bytes: &[u8]| {
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         out.extend_from_slice(&length.to_be_bytes());
@@ -67,6 +71,8 @@ pub(crate) fn export(member: &Member, out: &mut Vec<u8>) {
     put(member.away.as_deref().unwrap_or_default().as_bytes());
     put(member.partner.as_deref().unwrap_or_default().as_bytes());
     put(member.ignored.join("\t").as_bytes());
+    put(order.map_or(&[], |it| &it.id));
+    put(order.map_or(&[], |it| &it.bytes));
     for stay in &member.stays {
         put(stay.room.as_bytes());
         // Carried once more before its room was there, it has still seen what it had.
@@ -104,6 +110,8 @@ pub(crate) fn import(
     member.since_ms = u64::from_be_bytes(take()?.try_into().ok()?);
     let (away, partner, ignored) = (text(take()?)?, text(take()?)?, take()?);
     let ignored = std::str::from_utf8(ignored).ok()?;
+    let (id, bytes) = (take()?.to_vec(), take()?.to_vec());
+    let order = (!id.is_empty()).then_some(Ordered { id, bytes });
     while let Some(room) = take() {
         let room = names::room(&text(room)?).ok()?;
         let seen = u64::from_be_bytes(take()?.try_into().ok()?);
@@ -146,9 +154,16 @@ pub(crate) fn import(
     member.stage = match (flags[10], wants.is_empty(), member.is_named()) {
         (true, ..) => Stage::Left,
         (false, false, _) => Stage::Claiming,
+        (false, true, true) if order.is_some() => Stage::Ordering,
         (false, true, true) => Stage::Talking,
         (false, true, false) => Stage::Nick,
     };
+    if let Some(order) = &order {
+        let known = Order::decode(&order.bytes)?;
+        if !member.operator || matches!(known, Order::Topic { .. }) {
+            return None;
+        }
+    }
     member.away = flags[11].then(|| away.into());
     member.partner = (!partner.is_empty()).then(|| partner.into());
     member.ignored = ignored
@@ -164,6 +179,7 @@ pub(crate) fn import(
         member,
         wants,
         proving: flags[12],
+        order,
     })
 }
 

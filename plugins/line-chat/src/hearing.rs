@@ -75,11 +75,11 @@ impl Chat {
                 {
                     if result.is_err() {
                         self.tell(cx, seat, "error", "not sent: there are too many rooms");
-                    } else if pending.is_order {
+                    } else if pending.order.is_some() {
                         // It has been obeyed here, and whoever comes anywhere finds it.
                         self.tell(cx, seat, "reply", "done");
                     }
-                    if pending.is_order {
+                    if pending.order.is_some() {
                         self.order_is_over(cx, seat);
                     }
                 }

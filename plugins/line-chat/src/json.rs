@@ -23,16 +23,17 @@ fn object(line: &str) -> Result<(Command, Option<String>), String> {
     };
     let kind = field("kind")?.unwrap_or_else(|| "text".to_owned());
     let text = field("text")?.filter(|text| !text.trim().is_empty());
-    let text = text.ok_or("there is no text")?;
+    let text = || text.ok_or("there is no text");
     let room = field("room")?;
     let command = match kind.as_str() {
-        "text" => Command::Say(text),
-        "me" => Command::Me(text),
+        "text" => Command::Say(text()?),
+        "me" => Command::Me(text()?),
         "msg" => {
             let to = field("nick")?.ok_or("there is no nick to send it to")?;
-            Command::Msg { to, text }
+            Command::Msg { to, text: text()? }
         }
         "command" => {
+            let text = text()?;
             let slashed = if text.starts_with('/') {
                 text
             } else {
@@ -40,7 +41,11 @@ fn object(line: &str) -> Result<(Command, Option<String>), String> {
             };
             crate::command::parse(&slashed, false)?
         }
-        _ => return Err("kind is text, me, msg or command".to_owned()),
+        _ => {
+            return Err(format!(
+                "there is no kind {kind}: it is text, me, msg or command"
+            ));
+        }
     };
     Ok((command, room))
 }
@@ -69,6 +74,13 @@ mod tests {
         ] {
             let expected = (command, room.map(str::to_owned));
             assert_eq!(parse(line), Some(Ok(expected)), "{line}");
+        }
+        for (line, why) in [
+            (r#"{"kind":"dance"}"#, "there is no kind dance"),
+            (r#"{"kind":"me"}"#, "there is no text"),
+        ] {
+            let refused = parse(line).expect("JSON").expect_err(line);
+            assert!(refused.starts_with(why), "{refused}");
         }
         for line in [
             "{",

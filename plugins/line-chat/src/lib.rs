@@ -235,9 +235,17 @@ impl Protocol for Chat {
         }
     }
 
-    fn export(&mut self, _: &mut Context, _: SessionId, seat: &Seat, out: &mut Vec<u8>) -> Result {
+    fn export(
+        &mut self,
+        _: &mut Context,
+        session: SessionId,
+        seat: &Seat,
+        out: &mut Vec<u8>,
+    ) -> Result {
+        let order = self.waiting.order_of(session).cloned();
         let member = self.member(seat.0).ok_or(Error::Gone)?;
-        carried::export(member, out);
+        let order = order.filter(|_| member.stage == member::Stage::Ordering);
+        carried::export(member, order.as_ref(), out);
         member.exported = true;
         Ok(())
     }
@@ -261,6 +269,9 @@ impl Protocol for Chat {
         if arrived.proving {
             let text = "your password was not looked at; say /op once more";
             self.tell(cx, seat, "error", text);
+        }
+        if let Some(order) = arrived.order {
+            self.give_again(cx, seat, order);
         }
         Ok(Seat(seat))
     }

@@ -67,10 +67,7 @@ impl Chat {
     pub(crate) fn greeted(&mut self, cx: &mut Context, seat: u32, line: &str) {
         let line = line.trim();
         if line == "JSON" {
-            if let Some(member) = self.member(seat) {
-                member.form.json = true;
-            }
-            return self.prompt(cx, seat);
+            return self.greet_in(cx, seat, true);
         }
         let command = match json::parse(line) {
             Some(Ok((Command::Say(nick), _))) => Ok(Command::Nick(nick)),
@@ -92,10 +89,7 @@ impl Chat {
             Ok(Command::Resume(token)) => self.resume(cx, seat, &token),
             Ok(Command::Quit(_)) => self.leave(cx, seat, ""),
             Ok(Command::Mode(mode)) if mode == "json" || mode == "text" => {
-                if let Some(member) = self.member(seat) {
-                    member.form.json = mode == "json";
-                }
-                self.prompt(cx, seat);
+                self.greet_in(cx, seat, mode == "json");
             }
             Ok(_) => self.ask_again(
                 cx,
@@ -104,6 +98,18 @@ impl Chat {
             ),
             Err(why) => self.ask_again(cx, seat, &why),
         }
+    }
+
+    /// Asks in another form from now on. The question that stands there has no end of its own, and an
+    /// object begins a line.
+    fn greet_in(&mut self, cx: &mut Context, seat: u32, json: bool) {
+        if let Some(member) = self.member(seat) {
+            if json && !member.form.json {
+                telling::write(cx, member, "\r\n");
+            }
+            member.form.json = json;
+        }
+        self.prompt(cx, seat);
     }
 
     fn ask_again(&mut self, cx: &mut Context, seat: u32, why: &str) {

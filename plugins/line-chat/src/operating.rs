@@ -1,6 +1,7 @@
 //! What operators do. An order goes to the bus, and is obeyed when it comes from there: in every
 //! worker, in the same order, in the one of the operator as well.
 
+use polyport_plugin::bus::PublishId;
 use polyport_plugin::prelude::*;
 
 use crate::acting::cut;
@@ -8,13 +9,14 @@ use crate::command::Command;
 use crate::format::Notice;
 use crate::member::Stage;
 use crate::rules::{self, Order};
-use crate::waiting::Pending;
+use crate::waiting::{Ordered, Pending};
 use crate::{Chat, clock, names, now_ms, unix_ms};
 
 /// How long a ban or a mute lasts if nobody says, and at most: no longer than orders are kept.
 const BAN_MS: u64 = 86_400_000;
 const MUTE_MS: u64 = 600_000;
 const LENGTH_MS_MAX: u64 = 30 * 86_400_000;
+const TOO_MANY_WAIT: &str = "not sent: too many lines wait for the link";
 /// Characters of a reason.
 const WHY_CHARS_MAX: usize = 80;
 
@@ -104,36 +106,59 @@ impl Chat {
     /// Sends an order to all workers.
     pub(crate) fn give(&mut self, cx: &mut Context, seat: u32, order: &Order) {
         let (number, id) = self.waiting.next();
-        match cx.publish(rules::TOPIC, &id, &order.encode()) {
-            Ok(publish) => {
-                let (is_order, is_alone) = (!matches!(order, Order::Topic { .. }), self.is_alone);
-                let member = self.member(seat);
-                let session = member.map(|member| {
-                    // Without the link it is done once that is back, for which nobody is held.
-                    if is_order && !is_alone {
-                        member.stage = Stage::Ordering;
-                    }
-                    member.session
-                });
-                self.waiting.add(
-                    publish,
-                    Pending {
-                        session,
-                        seat,
-                        line: None,
-                        number,
-                        said_ms: now_ms(cx),
-                        is_order,
-                    },
-                );
-            }
-            Err(_) => self.tell(
-                cx,
-                seat,
-                "error",
-                "not sent: too many lines wait for the link",
-            ),
+        let (bytes, is_order) = (order.encode(), !matches!(order, Order::Topic { .. }));
+        let Ok(publish) = cx.publish(rules::TOPIC, &id, &bytes) else {
+            return self.tell(cx, seat, "error", TOO_MANY_WAIT);
+        };
+        // Without the link it is done once that is back, for which nobody is held.
+        if is_order
+            && !self.is_alone
+            && let Some(member) = self.member(seat)
+        {
+            member.stage = Stage::Ordering;
         }
+        let order = is_order.then_some(Ordered { id, bytes });
+        self.wait_for(cx, seat, publish, number, order);
+    }
+
+    /// What was ordered in another worker may be on its way round the bus still.
+    pub(crate) fn give_again(&mut self, cx: &mut Context, seat: u32, order: Ordered) {
+        match cx.publish(rules::TOPIC, &order.id, &order.bytes) {
+            Ok(publish) => {
+                let (number, _) = self.waiting.next();
+                self.wait_for(cx, seat, publish, number, Some(order));
+                if self.is_alone {
+                    self.order_is_over(cx, seat);
+                }
+            }
+            Err(_) => {
+                self.tell(cx, seat, "error", TOO_MANY_WAIT);
+                self.order_is_over(cx, seat);
+            }
+        }
+    }
+
+    fn wait_for(
+        &mut self,
+        cx: &mut Context,
+        seat: u32,
+        publish: PublishId,
+        number: u64,
+        order: Option<Ordered>,
+    ) {
+        let session = self.member(seat).map(|member| member.session);
+        let said_ms = now_ms(cx);
+        self.waiting.add(
+            publish,
+            Pending {
+                session,
+                seat,
+                line: None,
+                number,
+                said_ms,
+                order,
+            },
+        );
     }
 
     /// What an operator has ordered is done, or cannot be for now: what was said behind it is looked at.

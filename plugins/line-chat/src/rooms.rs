@@ -297,7 +297,7 @@ impl Chat {
                         line,
                         number,
                         said_ms: crate::now_ms(cx),
-                        is_order: false,
+                        order: None,
                     },
                 );
             }

@@ -19,7 +19,14 @@ pub(crate) struct Pending {
     pub(crate) number: u64,
     pub(crate) said_ms: u64,
     /// Of an operator, who is told once it is done.
-    pub(crate) is_order: bool,
+    pub(crate) order: Option<Ordered>,
+}
+
+/// An order as it went to the bus: with the same id it is the same one, whoever says it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ordered {
+    pub(crate) id: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -59,6 +66,12 @@ impl Waiting {
 
     pub(crate) fn add(&mut self, publish: PublishId, pending: Pending) {
         self.pending.push_back((publish, pending));
+    }
+
+    /// What somebody has ordered last and was not told of yet.
+    pub(crate) fn order_of(&self, session: SessionId) -> Option<&Ordered> {
+        let mut pending = self.pending.iter().rev().map(|(_, pending)| pending);
+        pending.find_map(|it| it.order.as_ref().filter(|_| it.session == Some(session)))
     }
 
     /// Nearly always it is the first of them, for the bus answers in order.

@@ -238,6 +238,37 @@ fn what_was_said_during_a_carry_is_told_once_however_much_it_is() {
     }
 }
 
+/// With the order written down before, at and after the moment at which the bus has answered it.
+#[test]
+fn an_order_under_way_is_done_in_the_next_worker() {
+    for heard in 0..3 {
+        let bus = FakeBus::new();
+        let mut workers = vec![worker(&bus), worker(&bus)];
+        let (eve, bob) = (workers[0].connect(), workers[1].connect());
+        say(&mut workers[0], eve, "eve");
+        say(&mut workers[1], bob, "bob");
+        settle(&mut workers);
+        say(&mut workers[1], bob, "/op correct horse");
+        while workers[1].run_work() {}
+        say(&mut workers[1], bob, "/announce soon\n/ban mallory\n/bans");
+        for _ in 0..heard {
+            workers[1].hear_bus();
+        }
+        for _ in 0..2 {
+            workers[1].carry().expect("bob is carried");
+            settle(&mut workers);
+        }
+        let text = shown(&workers[1], bob);
+        assert_eq!(text.matches("done\r\n").count(), 2, "{heard}: {text}");
+        assert!(
+            text.contains("done\r\nmallory is banned by bob"),
+            "{heard}: {text}"
+        );
+        let text = shown(&workers[0], eve);
+        assert_eq!(text.matches("soon").count(), 1, "{heard}: {text}");
+    }
+}
+
 #[test]
 fn private_lines_cross_workers_once_and_are_kept_nowhere() {
     let bus = FakeBus::new();

@@ -31,8 +31,16 @@ fn six_options() -> Vec<DeclaredOption> {
         option_with("mode", abi::KIND_TEXT, Some("stream"), modes, (0, 0)).expect("a good row"),
         option_with("length", abi::KIND_INTEGER, Some("80"), None, (1, 100)).expect("a good row"),
         option("loud", abi::KIND_BOOLEAN, Some("false")),
-        option("pause", abi::KIND_DURATION, Some("10s")),
-        option("line_max", abi::KIND_SIZE, Some("4KiB")),
+        option_with(
+            "pause",
+            abi::KIND_DURATION,
+            Some("10s"),
+            None,
+            (1_000, 86_400_000),
+        )
+        .expect("a good row"),
+        option_with("line_max", abi::KIND_SIZE, Some("4KiB"), None, (1, 1 << 20))
+            .expect("a good row"),
         option("roots", abi::KIND_LIST, None),
     ]
 }
@@ -88,7 +96,7 @@ fn all_complaints_come_at_once_each_with_its_place() {
              mean `line`?",
             "p.toml:1: services.echo.settings.pause: found a number, expected a duration with its \
              unit, for example pause = \"10s\"",
-            "p.toml:1: services.echo.settings.roots: is required: a list of texts, for example \
+            "p.toml:1: services.echo.settings.roots: is missing; it takes a list of texts, for example \
              roots = [\"one\", \"two\"]",
         ]
     );
@@ -102,6 +110,11 @@ fn a_value_of_the_wrong_kind_or_size_is_named() {
             "found a number, expected a text, for example mode = \"stream\"",
         ),
         (json!({"length": 0}), "0 is not between 1 and 100"),
+        (json!({"pause": "2d"}), "2d is not between 1s and 1d"),
+        (
+            json!({"line_max": "1GiB"}),
+            "1GiB is not between 1B and 1MiB",
+        ),
         (
             json!({"length": 1.5}),
             "found a number, expected a whole number",

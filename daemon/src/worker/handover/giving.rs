@@ -45,14 +45,9 @@ pub(super) struct Giving {
 struct Time {
     /// When it is over in any case.
     end_ms: u64,
-    hurried: Option<Hurried>,
-}
-
-/// Somebody waits for the giver's place.
-#[derive(Clone, Copy, Debug)]
-struct Hurried {
-    /// What may pass from one session that is adopted to the next.
-    pause_ms: u64,
+    /// Where somebody waits for the giver's place: what may pass from one session that is adopted to the
+    /// next.
+    pause_ms: Option<u64>,
     /// When one last was, or when the hurry began.
     since_ms: u64,
 }
@@ -76,7 +71,8 @@ impl Giving {
             heard_ms: now_ms,
             time: Time {
                 end_ms: now_ms.saturating_add(grace_ms),
-                hurried: None,
+                pause_ms: None,
+                since_ms: now_ms,
             },
         }
     }
@@ -103,28 +99,24 @@ impl Giving {
 
 impl Time {
     fn over_ms(self) -> u64 {
-        let hurried = self
-            .hurried
-            .map(|it| it.since_ms.saturating_add(it.pause_ms));
-        hurried.map_or(self.end_ms, |over_ms| self.end_ms.min(over_ms))
+        match self.pause_ms {
+            Some(pause_ms) => self.end_ms.min(self.since_ms.saturating_add(pause_ms)),
+            None => self.end_ms,
+        }
     }
 
     fn hasten(&mut self, grace_ms: u64, hurried: bool, now_ms: u64) {
         match hurried {
             true => {
-                self.hurried = Some(Hurried {
-                    pause_ms: grace_ms,
-                    since_ms: now_ms,
-                });
+                self.pause_ms = Some(grace_ms);
+                self.since_ms = now_ms;
             }
             false => self.end_ms = self.end_ms.min(now_ms.saturating_add(grace_ms)),
         }
     }
 
     fn adopted(&mut self, now_ms: u64) {
-        if let Some(hurried) = &mut self.hurried {
-            hurried.since_ms = now_ms;
-        }
+        self.since_ms = now_ms;
     }
 }
 
@@ -366,7 +358,8 @@ mod tests {
         for (nth, (story, over_ms)) in stories.into_iter().enumerate() {
             let mut time = Time {
                 end_ms: 30_000,
-                hurried: None,
+                pause_ms: None,
+                since_ms: 0,
             };
             for happens in story {
                 match *happens {
