@@ -273,7 +273,7 @@ fn an_answer_is_rendered_as_it_would_be_sent() {
             &["hole", "--set", "sort=odd", "-c", file][..],
             "settings.sort",
         ),
-        (&["gopher", "-c", file], "--set root: is required"),
+        (&["gopher", "-c", file], "--set root: is missing"),
         (&["nothing", "-c", file], "nothing"),
     ] {
         let (code, said, errors) = render(arguments, b"");

@@ -144,7 +144,7 @@ fn a_listed_plugin_is_tried_with_the_settings_of_each_service_that_uses_it() {
                     settings.root = \"/\"\n";
     let place = Place::new("list", &[build_fixture("asks")], services);
     fs::write(place.path().join("plugins/text.so"), "no library").expect("written");
-    let problem = "polyport.toml:5: services.empty.settings.root: is required";
+    let problem = "polyport.toml:5: services.empty.settings.root: is missing";
     place.operate("plugins list").exits(DONE).has(&[
         "asks         1.2.3    asks.so, used by empty, full\n",
         problem,
@@ -242,7 +242,7 @@ fn what_is_refused_is_named_as_it_was_typed() {
             REJECTED,
             &["polyport: --set: expected a dotted key before =, found \"a/b\""],
         ),
-        ("try asks", REJECTED, &["--set root: is required"]),
+        ("try asks", REJECTED, &["--set root: is missing"]),
         (
             "try ./text.so",
             REJECTED,
@@ -280,7 +280,7 @@ fn what_is_refused_is_named_as_it_was_typed() {
             FAILED,
             &["--set lenght: unknown option, did you mean `length`?"],
         ),
-        ("plugins check asks", FAILED, &["--set root: is required"]),
+        ("plugins check asks", FAILED, &["--set root: is missing"]),
         (
             "plugins check ghost",
             FAILED,

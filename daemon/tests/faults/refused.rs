@@ -194,7 +194,7 @@ fn settings_that_a_plugin_does_not_take_are_named_with_their_place() {
             with(
                 "required",
                 "length = 7\n",
-                &["services.required.settings.root: is required"],
+                &["services.required.settings.root: is missing"],
             ),
             with(
                 "unknown",
