@@ -164,7 +164,9 @@ impl Client {
             is_own: false,
         });
         while self.unstored.len() > UNSTORED_MAX || self.unstored_bytes > UNSTORED_BYTES_MAX {
-            let Some(oldest) = self.unstored.pop_front() else {
+            // What was numbered here nobody else remembers.
+            let others = self.unstored.iter().position(|it| !it.is_own);
+            let Some(oldest) = self.unstored.remove(others.unwrap_or(0)) else {
                 return;
             };
             self.unstored_bytes -= oldest.bytes.len();

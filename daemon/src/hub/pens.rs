@@ -15,7 +15,7 @@ use super::store::{Kept, Store};
 use super::topic::Topic;
 use super::wire::{Ask, Garbled, ID_BYTES_MAX, Ids, MESSAGE_BYTES_MAX, Message, News};
 
-/// Pens of one member: for one more, the oldest is wanted back.
+/// Pens of one member: there is no other for it before one has come back.
 pub const PENS_MAX: usize = 64;
 /// Messages in a row of one worker before it is offered the pen: so few need to be asked back.
 pub(super) const ROW: u32 = 8;
@@ -73,12 +73,11 @@ impl<S: Store> Hub<S> {
             return;
         };
         topic.row = (NOBODY, 0);
-        match member.pens.front().copied() {
-            Some(oldest) if member.pens.len() >= PENS_MAX => self.recall(oldest),
-            _ => {
-                let name = topic.name.clone();
-                self.say(id, News::Offer { topic: &name });
-            }
+        // One that is asked back for another takes all its ids there and back: of many topics that are
+        // spoken in by turns, each line would cost that.
+        if member.pens.len() < PENS_MAX {
+            let name = topic.name.clone();
+            self.say(id, News::Offer { topic: &name });
         }
     }
 

@@ -95,6 +95,10 @@ impl<S: Store> Hub<S> {
             time_ms,
         };
         self.say(id, news);
+        // It remembers what it was answered, also where it follows nothing.
+        if let Some(member) = self.members.get_mut(&id).filter(|_| sequence > 0) {
+            member.owed_stored = true;
+        }
         self.count_row(id, number);
     }
 

@@ -1,6 +1,6 @@
 //! A pen lent, used, asked back and lost, by workers around one hub.
 
-use super::super::client::{Refusal, UNSTORED_BYTES_MAX, WAITING_MAX};
+use super::super::client::{Refusal, UNSTORED_BYTES_MAX, UNSTORED_MAX, WAITING_MAX};
 use super::super::simulation::shelf::Shelf;
 use super::super::wire::{Start, VERSION, next_frame};
 use super::*;
@@ -312,7 +312,7 @@ fn who_parts_has_given_its_pens_back_before_it_is_done() {
 }
 
 #[test]
-fn of_too_many_pens_the_oldest_is_asked_back() {
+fn there_are_so_many_pens_for_a_worker_and_no_more() {
     let mut world = World::with_pen(1);
     for nth in 0..PENS_MAX as u64 {
         let topic = format!("room{nth}");
@@ -321,7 +321,6 @@ fn of_too_many_pens_the_oldest_is_asked_back() {
             .subscribe(2 + nth, &topic, Start::Last(0), true)
             .expect("room");
         world.settle();
-        // The second row is for the one for which the oldest has to go first.
         for token in 0..u64::from(2 * ROW) {
             let client = &mut world.workers[0].client;
             client.publish(token, &topic, b"", b"hi", 1).expect("room");
@@ -329,8 +328,27 @@ fn of_too_many_pens_the_oldest_is_asked_back() {
         }
     }
     assert_eq!(world.hub.pens, PENS_MAX);
-    let room = world.hub.services[0].topics["room"];
-    assert_eq!(world.hub.holder(room), None);
+    let topics = &world.hub.services[0].topics;
+    let (first, last) = (topics["room"], topics[&format!("room{}", PENS_MAX - 1)]);
+    assert!(world.hub.holder(first).is_some() && world.hub.holder(last).is_none());
+}
+
+#[test]
+fn what_was_said_where_nobody_follows_takes_no_room_for_good() {
+    let mut world = World::with_pen(1);
+    for token in 0..2 * UNSTORED_MAX as u64 {
+        let client = &mut world.workers[0].client;
+        client.publish(token, "other", b"", b"hi", 1).expect("room");
+        if token % 512 == 511 {
+            world.settle();
+            world.hub.stored();
+        }
+    }
+    world.settle();
+    let client = &mut world.workers[0].client;
+    client.publish(0, "room", b"", b"hi", 1).expect("room");
+    let told = (0..).take_while(|_| client.next_own().is_some()).count();
+    assert_eq!(told, 2, "it is told and answered at once");
 }
 
 #[test]
