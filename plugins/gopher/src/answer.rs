@@ -259,7 +259,10 @@ fn show_folder(
     let mut stamps = built.made_from.iter().map(|(_, stamp)| stamp);
     if site.choices.cache > bytes.len() && stamps.all(|stamp| is_settled(stamp, begun)) {
         let ready = Ready {
-            content: Content::of(&bytes),
+            content: match site.cache().takes_files() {
+                true => Content::of(&bytes),
+                false => Content::Bytes(Arc::clone(&bytes)),
+            },
             made_from: built.made_from,
             outcome: "a menu",
         };

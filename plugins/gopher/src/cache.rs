@@ -98,6 +98,11 @@ impl Cache {
         }
     }
 
+    /// Whether there is room for one more without one going for it.
+    pub(crate) fn takes_files(&self) -> bool {
+        self.files < MEMORY_FILES_MAX
+    }
+
     pub(crate) fn kept(&self, key: &[u8], now: Instant) -> Option<Kept> {
         let entry = self.entries.get(key)?;
         let young = now.saturating_duration_since(entry.since) < self.age_max;
