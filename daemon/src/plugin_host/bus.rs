@@ -277,11 +277,11 @@ impl Instance {
             }
             BusNews::Frame(frame) => bus.hear(frame).map_err(|Garbled(why)| why.to_owned())?,
         };
-        let more = bus.has_late();
         if heard != Heard::Nothing {
             self.tell(&heard);
         }
-        Ok(more)
+        // Asked behind the call, in which the plugin may have said more.
+        Ok(self.inside().bus.as_ref().is_some_and(Client::has_late))
     }
 
     fn tell(&mut self, heard: &Heard<'_>) {

@@ -333,7 +333,11 @@ impl DatagramListener {
 
     /// Nothing waits in it: whatever comes is an event again, and what came just now is one at once.
     fn rest<P: Protocol>(&mut self, around: &Around<'_, P>) {
-        if self.place == Place::Busy && self.enter(around.epoll).is_err() {
+        if self.place != Place::Busy {
+            return;
+        }
+        self.sends = 0;
+        if self.enter(around.epoll).is_err() {
             self.place = Place::AwayUntil(around.now_ms + AWAY_MS);
         }
     }

@@ -7,6 +7,7 @@
 //!
 //! Invariant: after a drain has begun no order makes the worker accept again.
 
+use super::accept::{ACCEPTS_MAX, Portion};
 use super::turn::Worker;
 use super::{NextOrder, Orders, Outcome, Wakes, share_of};
 use crate::channel::{Adjustment, Order};
@@ -102,7 +103,9 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             if !leaving.contains(&self.listeners[nth].brief.endpoint) {
                 continue;
             }
-            for _ in 0..LAST_ACCEPTS_MAX / super::accept::ACCEPTS_MAX {
+            // It may have been quiet, and is asked for no more than few.
+            self.listeners[nth].portion = Portion::default();
+            for _ in 0..LAST_ACCEPTS_MAX / ACCEPTS_MAX {
                 let before = self.scoreboard.read(crate::scoreboard::Counter::Accepted);
                 self.accept_from(nth);
                 if self.scoreboard.read(crate::scoreboard::Counter::Accepted) == before {
