@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use super::core::{Hub, MemberId, NOBODY, OUTPUT_BYTES_MAX};
 use super::store::{Kept, Store};
 use super::topic::Topic;
-use super::wire::{Ask, Garbled, ID_BYTES_MAX, Ids, MESSAGE_BYTES_MAX, Message, News};
+use super::wire::{Ask, Garbled, ID_BYTES_MAX, MESSAGE_BYTES_MAX, Message, News, PackedIds};
 
 /// Pens of one member: there is no other for it before one has come back.
 pub const PENS_MAX: usize = 64;
@@ -25,7 +25,7 @@ const PUT_OFF_BYTES_MAX: usize = 16 << 20;
 const IDS_EACH: usize = 512;
 
 #[derive(Debug)]
-pub(super) struct Pen {
+pub(super) struct Lent {
     pub(super) holder: MemberId,
     recalled: bool,
 }
@@ -46,9 +46,9 @@ fn write_ids(topic: &Topic, output: &mut Vec<u8>) {
     while left.peek().is_some() {
         packed.clear();
         for (sequence, id) in left.by_ref().take(IDS_EACH) {
-            Ids::put(&mut packed, sequence, id);
+            PackedIds::put(&mut packed, sequence, id);
         }
-        let ids = Ids::of(&packed);
+        let ids = PackedIds::of(&packed);
         News::Ids { ids }.write(output);
     }
 }
@@ -113,7 +113,7 @@ impl<S: Store> Hub<S> {
         };
         member.pens.push_back(number);
         self.pens += 1;
-        topic.pen = Some(Pen {
+        topic.pen = Some(Lent {
             holder: id,
             recalled: false,
         });

@@ -10,7 +10,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,6 +21,7 @@ use super::core::{Hub, MemberId};
 use super::nats::{Backend, Settings, needs};
 use super::sqlite::{BATCH_MAX, BATCH_MS, Retention, SWEEP_MS, Sqlite};
 use super::store::Store;
+use super::unix_ms;
 use super::wire::{FRAME_BYTES_MAX, next_frame};
 use crate::channel::{Channel, HubBrief, HubOrder, Received, Report, handed};
 use crate::exit;
@@ -451,11 +452,6 @@ impl Process {
             self.hub.stored();
         }
     }
-}
-
-fn unix_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]

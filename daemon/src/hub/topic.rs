@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::core::{MemberId, NOBODY};
 use super::ids::Ids;
-use super::pens::Pen;
+use super::pens::Lent;
 use super::store::{Kept, Remembered};
 
 /// Messages of a topic that are kept in memory.
@@ -29,7 +29,7 @@ pub(super) struct Topic {
     /// No number up to this one is to be given any more.
     pub(super) floor: u64,
     /// Who numbers it, if that is not the hub.
-    pub(super) pen: Option<Pen>,
+    pub(super) pen: Option<Lent>,
     /// Who has published last, and how many in a row since a pen was offered.
     pub(super) row: (MemberId, u32),
 }

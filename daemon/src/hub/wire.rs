@@ -47,10 +47,10 @@ pub struct Message<'a> {
 
 /// Ids of messages with the numbers of these, as they lie in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ids<'a>(&'a [u8]);
+pub struct PackedIds<'a>(&'a [u8]);
 
-impl<'a> Ids<'a> {
-    /// One more; what was put so is what [`Ids::of`] takes.
+impl<'a> PackedIds<'a> {
+    /// One more; what was put so is what [`PackedIds::of`] takes.
     pub fn put(packed: &mut Vec<u8>, sequence: u64, id: &[u8]) {
         packed.extend_from_slice(&sequence.to_le_bytes());
         // An id is no longer than `ID_BYTES_MAX`.
@@ -58,8 +58,8 @@ impl<'a> Ids<'a> {
         packed.extend_from_slice(id);
     }
 
-    pub fn of(packed: &'a [u8]) -> Ids<'a> {
-        Ids(packed)
+    pub fn of(packed: &'a [u8]) -> PackedIds<'a> {
+        PackedIds(packed)
     }
 
     pub fn iter(self) -> impl Iterator<Item = (u64, &'a [u8])> {
@@ -193,7 +193,7 @@ pub enum News<'a> {
     },
     /// Some of the ids of the topic whose pen comes behind them, the oldest first.
     Ids {
-        ids: Ids<'a>,
+        ids: PackedIds<'a>,
     },
     /// The worker numbers this topic from now on, with the number after the last.
     Pen {

@@ -107,7 +107,7 @@ impl Client {
         self.pens.insert(topic.into(), Pen::Taken);
     }
 
-    pub(super) fn known_ids(&mut self, ids: wire::Ids<'_>) {
+    pub(super) fn known_ids(&mut self, ids: wire::PackedIds<'_>) {
         for (sequence, id) in ids.iter() {
             self.ids_to_come.note(id.into(), sequence);
         }

@@ -6,7 +6,6 @@
 
 use std::ffi::c_void;
 use std::ptr::null;
-use std::time::SystemTime;
 
 use polyport_plugin::abi::{self, Status};
 use slotmap::Key;
@@ -18,6 +17,7 @@ use super::instance::Instance;
 use crate::engine::protocol::BusNews;
 use crate::engine::session::Token;
 use crate::hub::client::{Client, Heard, Refusal};
+use crate::hub::unix_ms;
 use crate::hub::wire::{self, Garbled, Message, Start};
 use crate::scoreboard::Callback;
 
@@ -354,11 +354,6 @@ impl BusSink {
             }
         }
     }
-}
-
-fn unix_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.map_or(0, |since| since.as_millis() as u64)
 }
 
 fn raw_message(topic: &str, message: &Message<'_>) -> abi::BusMessage {

@@ -187,7 +187,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             self.flush_touched();
             self.register_new();
             self.flush_bus();
-            self.with_datagrams(Datagrams::flush);
+            self.with_datagrams(|datagrams, around| _ = datagrams.flush(around));
             self.readmit_listeners();
             self.datagrams.readmit(&self.epoll, self.now_ms);
             self.publish();
@@ -266,7 +266,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     }
 
     /// Datagrams, with what of the worker they need.
-    fn with_datagrams<R>(&mut self, work: fn(&mut Datagrams, &mut Around<'_, P>) -> R) {
+    fn with_datagrams(&mut self, work: fn(&mut Datagrams, &mut Around<'_, P>)) {
         let mut around = Around {
             epoll: &self.epoll,
             streams: &mut self.streams,
@@ -275,7 +275,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             gate: &mut self.gate,
             now_ms: self.now_ms,
         };
-        _ = work(&mut self.datagrams, &mut around);
+        work(&mut self.datagrams, &mut around);
     }
 
     pub(super) fn make_ready(&mut self, token: Token) {

@@ -46,6 +46,16 @@ fn say(host: &mut FakeHost, peer: Peer, line: &str) {
     host.send(peer, format!("{line}\n").as_bytes());
 }
 
+/// Two people who know of each other, each at a worker of their own.
+fn eve_and_bob(bus: &FakeBus) -> (Vec<FakeHost>, [Peer; 2]) {
+    let mut workers = vec![worker(bus), worker(bus)];
+    let (eve, bob) = (workers[0].connect(), workers[1].connect());
+    say(&mut workers[0], eve, "eve");
+    say(&mut workers[1], bob, "bob");
+    settle(&mut workers);
+    (workers, [eve, bob])
+}
+
 fn shown(host: &FakeHost, peer: Peer) -> String {
     String::from_utf8(host.received(peer).to_vec()).expect("only UTF-8 is shown")
 }
@@ -217,11 +227,7 @@ fn a_worker_that_dies_takes_its_people_along_and_nothing_else() {
 fn what_was_said_during_a_carry_is_told_once_however_much_it_is() {
     for count in [1, 63, 64, 65, 200, 1000] {
         let bus = FakeBus::new();
-        let mut workers = vec![worker(&bus), worker(&bus)];
-        let (eve, bob) = (workers[0].connect(), workers[1].connect());
-        say(&mut workers[0], eve, "eve");
-        say(&mut workers[1], bob, "bob");
-        settle(&mut workers);
+        let (mut workers, [eve, bob]) = eve_and_bob(&bus);
         for nth in 0..count {
             say(&mut workers[0], eve, &format!("line {nth}"));
             workers[0].hear_bus();
@@ -243,11 +249,7 @@ fn what_was_said_during_a_carry_is_told_once_however_much_it_is() {
 fn an_order_under_way_is_done_in_the_next_worker() {
     for heard in 0..3 {
         let bus = FakeBus::new();
-        let mut workers = vec![worker(&bus), worker(&bus)];
-        let (eve, bob) = (workers[0].connect(), workers[1].connect());
-        say(&mut workers[0], eve, "eve");
-        say(&mut workers[1], bob, "bob");
-        settle(&mut workers);
+        let (mut workers, [eve, bob]) = eve_and_bob(&bus);
         say(&mut workers[1], bob, "/op correct horse");
         while workers[1].run_work() {}
         say(&mut workers[1], bob, "/announce soon\n/ban mallory\n/bans");

@@ -2,7 +2,9 @@
 //!
 //! Invariant: a reader takes no byte twice, and none that is not there.
 
-use super::{Garbled, ID_BYTES_MAX, Ids, MESSAGE_BYTES_MAX, Message, NAME_BYTES_MAX, is_name};
+use super::{
+    Garbled, ID_BYTES_MAX, MESSAGE_BYTES_MAX, Message, NAME_BYTES_MAX, PackedIds, is_name,
+};
 
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
@@ -57,14 +59,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Whole ids with their numbers, and nothing else.
-    pub(super) fn ids(&mut self) -> Result<Ids<'a>, Garbled> {
+    pub(super) fn ids(&mut self) -> Result<PackedIds<'a>, Garbled> {
         let packed = self.bytes(MESSAGE_BYTES_MAX)?;
         let mut rest = Reader(packed);
         while !rest.0.is_empty() {
             rest.number()?;
             rest.bytes(ID_BYTES_MAX)?;
         }
-        Ok(Ids(packed))
+        Ok(PackedIds(packed))
     }
 
     pub(super) fn end(&self) -> Result<(), Garbled> {

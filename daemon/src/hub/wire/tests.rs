@@ -88,9 +88,11 @@ fn news() -> Vec<News<'static>> {
         News::Stored,
         News::Away,
         News::Offer { topic: "t" },
-        News::Ids { ids: Ids::of(b"") },
         News::Ids {
-            ids: Ids::of(b"\x07\0\0\0\0\0\0\0\x02\0\0\0id\x08\0\0\0\0\0\0\0\0\0\0\0"),
+            ids: PackedIds::of(b""),
+        },
+        News::Ids {
+            ids: PackedIds::of(b"\x07\0\0\0\0\0\0\0\x02\0\0\0id\x08\0\0\0\0\0\0\0\0\0\0\0"),
         },
         News::Pen {
             topic: "t",
@@ -153,15 +155,18 @@ fn ids_are_packed_and_found_again_and_whole_or_refused() {
     let all = [(7, &b"id"[..]), (9, b""), (u64::MAX, &[0xff; ID_BYTES_MAX])];
     let mut packed = Vec::new();
     for (sequence, id) in all {
-        Ids::put(&mut packed, sequence, id);
+        PackedIds::put(&mut packed, sequence, id);
     }
-    let ids = Ids::of(&packed);
+    let ids = PackedIds::of(&packed);
     assert_eq!(ids.iter().collect::<Vec<_>>(), all);
     let mut longer = Vec::new();
-    Ids::put(&mut longer, 1, &[0; ID_BYTES_MAX + 1]);
+    PackedIds::put(&mut longer, 1, &[0; ID_BYTES_MAX + 1]);
     for bad in [&packed[..packed.len() - 1], &longer] {
         let mut frame = Vec::new();
-        News::Ids { ids: Ids::of(bad) }.write(&mut frame);
+        News::Ids {
+            ids: PackedIds::of(bad),
+        }
+        .write(&mut frame);
         assert!(News::read(&frame[4..]).is_err());
     }
 }
