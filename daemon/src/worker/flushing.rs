@@ -45,8 +45,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         let Some(stream) = self.sockets.get_mut(token) else {
             return After::Nothing;
         };
-        let sent = match self.streams.echo(token) {
-            Some(echo) => stream.send_piece(echo),
+        let sent = match self.streams.only_piece(token) {
+            Some(piece) => stream.send_piece(piece),
             None => stream.send(&self.streams.pieces(token)),
         };
         self.end_flush(token, sent)
