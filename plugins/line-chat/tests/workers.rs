@@ -271,6 +271,34 @@ fn an_order_under_way_is_done_in_the_next_worker() {
     }
 }
 
+/// However often it is carried before the bus has heard of the order: each worker says it again, and what was
+/// said behind it waits, also when the next worker does not know yet who is there.
+#[test]
+fn an_order_that_the_bus_has_not_heard_of_is_done_once_when_it_is_back() {
+    for carries in 0..4 {
+        let bus = FakeBus::new();
+        let (mut workers, [eve, bob]) = eve_and_bob(&bus);
+        say(&mut workers[1], bob, "/op correct horse");
+        while workers[1].run_work() {}
+        bus.lose();
+        say(&mut workers[1], bob, "/announce soon\n/ban mallory\n/bans");
+        for _ in 0..carries {
+            workers[1].carry().expect("bob is carried");
+        }
+        assert!(!shown(&workers[1], bob).contains("nobody is banned"));
+        bus.restore();
+        settle(&mut workers);
+        let text = shown(&workers[1], bob);
+        assert_eq!(text.matches("done\r\n").count(), 2, "{carries}: {text}");
+        assert!(
+            text.contains("done\r\nmallory is banned by bob"),
+            "{carries}: {text}"
+        );
+        let text = shown(&workers[0], eve);
+        assert_eq!(text.matches("soon").count(), 1, "{carries}: {text}");
+    }
+}
+
 #[test]
 fn private_lines_cross_workers_once_and_are_kept_nowhere() {
     let bus = FakeBus::new();
