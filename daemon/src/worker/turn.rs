@@ -12,12 +12,11 @@ use std::io;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::time::{ClockId, clock_gettime};
 use slotmap::KeyData;
 
 use super::blocking::{self, Blocking};
 use super::bus::{self, Bus};
-use super::complaints::Complaints;
+use super::complaints::{Complaints, closed_for};
 use super::datagram::{Around, Datagrams};
 use super::entry::Stranger;
 use super::gate::Gate;
@@ -25,7 +24,7 @@ use super::handover::{self, Handover};
 use super::listener::Listener;
 use super::reserve::Reserve;
 use super::stream::{Heard, Stream};
-use super::{Orders, Outcome, Share, Wakes};
+use super::{Orders, Outcome, Share, Wakes, clock_ms};
 use crate::engine::protocol::Protocol;
 use crate::engine::roll::Beside;
 use crate::engine::session::Token;
@@ -468,22 +467,4 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             self.complaints.fault(self.now_ms, &text);
         }
     }
-}
-
-pub(super) fn closed_for(passed: Passed) -> Counter {
-    match passed {
-        Passed::Lifetime => Counter::ClosedLifetime,
-        Passed::Progress => Counter::ClosedProgress,
-        Passed::Stall => Counter::ClosedStalled,
-        Passed::Pending => Counter::ClosedPending,
-        Passed::Header => Counter::ClosedProxy,
-        Passed::Banned => Counter::ClosedBanned,
-        Passed::Asked => Counter::ClosedAsked,
-    }
-}
-
-/// Milliseconds that never go back, with no meaning beyond their differences.
-pub(super) fn clock_ms() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
-    now.tv_sec() as u64 * 1000 + now.tv_nsec() as u64 / 1_000_000
 }
