@@ -19,6 +19,11 @@ const REASON_CHARS_MAX: usize = 80;
 /// Characters of a topic.
 const TOPIC_CHARS_MAX: usize = 200;
 
+/// What whoever is muted is told when he would show others a text by any way.
+pub(crate) const UNHEARD: &str = "you are muted: nobody hears you";
+const KEEPS_NICK: &str = "you are muted, and keep your nick until you may speak again";
+const MAKES_NO_ROOM: &str = "you are muted, and may go into rooms that are there only";
+
 impl Chat {
     pub(crate) fn act(
         &mut self,
@@ -32,7 +37,10 @@ impl Chat {
             Command::Say(text) => self.say(cx, seat, Kind::Text, &text, room),
             Command::Me(text) => self.say(cx, seat, Kind::Action, &text, room),
             Command::Help(topic) => self.help(cx, seat, topic),
-            Command::Quit(why) => self.leave(cx, seat, &cut(&why, REASON_CHARS_MAX)),
+            Command::Quit(why) => {
+                let why = if self.is_muted(seat) { "" } else { &why };
+                self.leave(cx, seat, &cut(why, REASON_CHARS_MAX));
+            }
             Command::Who(room) => self.who(cx, seat, room),
             Command::Names => self.names(cx, seat),
             Command::Rooms => self.list_rooms(cx, seat),
@@ -40,6 +48,7 @@ impl Chat {
             Command::Part(room) => self.part_from(cx, seat, room),
             Command::Topic(text) => self.topic(cx, seat, text),
             Command::Nick(nick) => match names::check_nick(&nick, self.choices.nick_max) {
+                Ok(()) if self.is_muted(seat) => self.tell(cx, seat, "error", KEEPS_NICK),
                 Ok(()) => self.claim(cx, seat, &nick, None),
                 Err(why) => self.tell(cx, seat, "error", &why),
             },
@@ -178,7 +187,7 @@ impl Chat {
         }
     }
 
-    fn go_to(&mut self, cx: &mut Context, seat: u32, room: &str, key: &str) {
+    pub(crate) fn go_to(&mut self, cx: &mut Context, seat: u32, room: &str, key: &str) {
         let room = match names::room(room) {
             Ok(room) => room,
             Err(why) => return self.tell(cx, seat, "error", &why),
@@ -191,6 +200,7 @@ impl Chat {
         }
         let rules = self.rules.of_room(&room);
         let count = self.presence.count(&room);
+        let is_made = count == 0 && fixed.is_empty() && room != self.choices.room;
         let Some(member) = self.member(seat) else {
             return;
         };
@@ -198,6 +208,13 @@ impl Chat {
             member.current = at;
             return self.tell(cx, seat, "room", &format!("you speak in #{room}"));
         }
+        if is_made && self.is_muted(seat) {
+            cx.add(self.counts.joins_refused, 1);
+            return self.tell(cx, seat, "error", MAKES_NO_ROOM);
+        }
+        let Some(member) = self.member(seat) else {
+            return;
+        };
         let closed = rules
             .lock
             .is_some_and(|lock| lock.is_empty() || lock != key);
@@ -228,6 +245,9 @@ impl Chat {
             return self.tell(cx, seat, "error", "you are in no room");
         };
         if let Some(text) = text {
+            if self.is_muted(seat) {
+                return self.tell(cx, seat, "error", UNHEARD);
+            }
             let text = cut(&text, TOPIC_CHARS_MAX);
             return self.give(cx, seat, &Order::Topic { room, nick, text });
         }
@@ -253,8 +273,8 @@ impl Chat {
         else {
             return self.tell(cx, seat, "error", &format!("there is no {to} here"));
         };
-        if self.rules.muted(&from) {
-            return self.tell(cx, seat, "error", "you are muted: nobody hears you");
+        if self.is_muted(seat) {
+            return self.tell(cx, seat, "error", UNHEARD);
         }
         for piece in mail::pieces(text) {
             if person.node == self.node {
@@ -293,10 +313,13 @@ impl Chat {
             return self.tell(cx, seat, "error", &format!("there is no {nick} here"));
         };
         let mut text = format!(
-            "{}: here for {}, in #{}",
+            "{}: here for {}, in {}",
             person.nick,
             clock::lasted(unix_ms().saturating_sub(person.since_ms)),
-            person.rooms.join(" #")
+            match person.rooms[..] {
+                [] => "no room".to_owned(),
+                _ => format!("#{}", person.rooms.join(" #")),
+            }
         );
         if person.operator {
             text += ", an operator";
@@ -311,6 +334,9 @@ impl Chat {
     }
 
     fn away(&mut self, cx: &mut Context, seat: u32, text: Option<&str>) {
+        if text.is_some_and(|text| !text.is_empty()) && self.is_muted(seat) {
+            return self.tell(cx, seat, "error", UNHEARD);
+        }
         let Some(member) = self.member(seat) else {
             return;
         };

@@ -36,17 +36,18 @@ fn date(day: u64) -> (u64, u64, u64) {
     (era * 400 + year + u64::from(civil <= 2), civil, day)
 }
 
-/// `10m`, `1h`, `7d` or `30s`, in milliseconds.
+/// `30s`, `10m`, `1h`, `7d` or `1w`, in milliseconds; nothing is no length.
 pub(crate) fn length(text: &str) -> Option<u64> {
     let unit = match text.chars().next_back()? {
         's' => 1000,
         'm' => 60_000,
         'h' => 3_600_000,
         'd' => 86_400_000,
+        'w' => 7 * 86_400_000,
         _ => return None,
     };
     let number: u64 = text[..text.len() - 1].parse().ok()?;
-    number.checked_mul(unit)
+    number.checked_mul(unit).filter(|ms| *ms > 0)
 }
 
 /// `2d 3h`, `5m`, `7s`: the two largest units.
@@ -79,6 +80,7 @@ mod tests {
             ("10m", Some(600_000)),
             ("1h", Some(3_600_000)),
             ("30s", Some(30_000)),
+            ("2w", Some(14 * 86_400_000)),
         ] {
             assert_eq!(length(text), ms);
         }
@@ -86,7 +88,8 @@ mod tests {
             "",
             "h",
             "10",
-            "1w",
+            "1y",
+            "0h",
             "-1h",
             "1é",
             "99999999999999999999d",

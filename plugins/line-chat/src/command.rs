@@ -2,6 +2,8 @@
 //!
 //! Invariant: a line that begins with `/` is never said to a room, unless it begins with two.
 
+use crate::clock;
+
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
@@ -233,8 +235,11 @@ fn named(name: &str, rest: &str) -> Result<Command, String> {
         "ban" => {
             let (whom, rest) = two();
             let (length, why) = match first(&rest) {
-                (length, why) if crate::clock::length(length).is_some() => {
-                    (some(length), why.trim())
+                (length, why) if clock::length(length).is_some() => (some(length), why.trim()),
+                (other, _) if is_number(other) => {
+                    return Err(format!(
+                        "{other} is no length of time, as 30s, 10m, 1h, 7d and 1w are; no reason begins so"
+                    ));
                 }
                 _ => (None, rest.as_str()),
             };
@@ -248,7 +253,7 @@ fn named(name: &str, rest: &str) -> Result<Command, String> {
         "bans" => Command::Bans,
         "mute" => {
             let (nick, length) = two();
-            if !length.is_empty() && crate::clock::length(&length).is_none() {
+            if !length.is_empty() && clock::length(&length).is_none() {
                 return Err(usage());
             }
             Command::Mute {
@@ -289,6 +294,12 @@ pub(crate) fn usage(name: &str) -> String {
         Some((usage, what)) => format!("{usage}: {what}"),
         None => format!("there is no /{name}; /help lists what there is"),
     }
+}
+
+/// Whether somebody who writes that means a number.
+fn is_number(text: &str) -> bool {
+    let behind_sign = text.strip_prefix(['-', '+']).unwrap_or(text);
+    behind_sign.starts_with(|it: char| it.is_ascii_digit())
 }
 
 fn first(text: &str) -> (&str, &str) {

@@ -8,7 +8,7 @@ use polyport_plugin::prelude::*;
 
 use crate::command::{self, Command};
 use crate::format::Notice;
-use crate::member::{Stage, Wanted, secret};
+use crate::member::{Member, Stage, Wanted, secret};
 use crate::operating::because;
 use crate::presence::{PREFIX, Person};
 use crate::{
@@ -142,6 +142,16 @@ impl Chat {
     /// Asks the bus for a nick; the member waits until it has said.
     pub(crate) fn claim(&mut self, cx: &mut Context, seat: u32, nick: &str, token: Option<&str>) {
         let folded = names::fold(nick);
+        let is_named = self.member(seat).is_some_and(|member| member.is_named());
+        if is_named && self.rules.banned(&folded, None, unix_ms()).is_some() {
+            self.tell(
+                cx,
+                seat,
+                "error",
+                &format!("{nick} is banned; you keep your nick"),
+            );
+            return self.free_to_talk(cx, seat);
+        }
         if self.is_banned(cx, seat, &folded) {
             return;
         }
@@ -264,7 +274,8 @@ impl Chat {
                 cx.add(self.counts.logins, 1);
                 let text = format!("you are {}; /help says what you can do", wanted.nick);
                 self.tell(cx, seat, "welcome", &text);
-                self.join(cx, seat, &room);
+                self.go_to(cx, seat, &room, "");
+                self.begin_outside(cx, seat);
             }
             Some((key, old)) => {
                 if old != folded {
@@ -276,6 +287,18 @@ impl Chat {
                 self.tell(cx, seat, "reply", &text);
                 self.free_to_talk(cx, seat);
             }
+        }
+    }
+
+    /// It may not come into the room that everybody comes into, and was told why.
+    fn begin_outside(&mut self, cx: &mut Context, seat: u32) {
+        let is_outside = |member: &&mut Member| member.stage == Stage::Claiming;
+        if self.member(seat).filter(is_outside).is_some() {
+            self.announce_self(cx, seat);
+            let text =
+                "you are in no room; /rooms lists those that there are, /join ROOM goes into one";
+            self.tell(cx, seat, "room", text);
+            self.free_to_talk(cx, seat);
         }
     }
 

@@ -59,9 +59,21 @@ impl Chat {
                 Err(format!("there is no {nick} here"))
             }
         };
+        let nick_max = self.choices.nick_max;
+        let id_of = |nick: &str| {
+            let person = self.presence.named(&names::fold(nick));
+            person.map(|person| person.id).unwrap_or_default()
+        };
         let whom = |text: &str| match rules::network(text) {
             Some(network) => network.trunc().to_string(),
             None => names::fold(text),
+        };
+        // Digits and dots are meant for an address, unless somebody is called so.
+        let can_be = |text: &str| {
+            let is_dotted =
+                text.contains('.') && text.bytes().all(|it| it == b'.' || it.is_ascii_digit());
+            let is_nick = names::is_nick(text, nick_max) && (!is_dotted || !id_of(text).is_empty());
+            is_nick || rules::network(text).is_some()
         };
         Ok(Some(match command {
             Command::Kick { nick, why } => Order::Kick {
@@ -69,23 +81,33 @@ impl Chat {
                 by,
                 why: cut(&why, WHY_CHARS_MAX),
             },
+            Command::Ban { whom: who, .. } if !can_be(&who) => {
+                return Err(format!("{who} is no nick, address or network"));
+            }
             Command::Ban {
                 whom: who,
                 length,
                 why,
             } => Order::Ban {
-                whom: whom(&cut(&who, 64)),
+                whom: whom(&who),
                 until_ms: until_ms(length, BAN_MS),
                 by,
                 why: cut(&why, WHY_CHARS_MAX),
             },
             Command::Unban(who) => Order::Unban { whom: whom(&who) },
+            Command::Mute { nick, .. } if !names::is_nick(&nick, nick_max) => {
+                return Err(format!("{nick} is no nick"));
+            }
             Command::Mute { nick, length } => Order::Mute {
-                nick: names::fold(&cut(&nick, 32)),
+                nick: names::fold(&nick),
                 until_ms: until_ms(length, MUTE_MS),
+                id: id_of(&nick),
             },
             Command::Unmute(nick) => Order::Unmute {
-                nick: names::fold(&nick),
+                nick: match self.rules.mute_of(&nick, &id_of(&nick)) {
+                    Some((as_what, _)) => as_what.to_owned(),
+                    None => names::fold(&nick),
+                },
             },
             Command::Lock { room, key } => Order::Lock {
                 room: names::room(&room)?,
@@ -212,7 +234,7 @@ impl Chat {
                 }
             }
             Order::Ban { .. } => self.send_banned_away(cx),
-            Order::Mute { nick, until_ms } => {
+            Order::Mute { nick, until_ms, .. } => {
                 if let Some(&seat) = self.nicks.get(nick) {
                     let left = clock::left(until_ms.saturating_sub(unix_ms()));
                     self.tell(cx, seat, "notice", &format!("you are muted for {left}"));
@@ -234,6 +256,11 @@ impl Chat {
             | Order::Unlock { .. }
             | Order::Limit { .. } => {}
         }
+    }
+
+    pub(crate) fn is_muted(&self, seat: u32) -> bool {
+        let member = self.members.get(seat as usize).and_then(Option::as_ref);
+        member.is_some_and(|member| self.rules.muted(&member.nick, member.id.text()))
     }
 
     /// Whoever is here and banned has to go.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use polyport_plugin::bus::{Message, Start};
 use polyport_plugin::prelude::*;
 
+use crate::acting::UNHEARD;
 use crate::format::Notice;
 use crate::member::{Member, Stage, Stay};
 use crate::message::{Kind, Said};
@@ -282,9 +283,9 @@ impl Chat {
         };
         let said = Said::new(kind, member.id.text(), &member.nick, text);
         let session = member.session;
-        if self.rules.muted(said.nick()) {
+        if self.rules.muted(said.nick(), said.from()) {
             cx.add(self.counts.messages_refused, 1);
-            return self.tell(cx, seat, "error", "you are muted: nobody hears you");
+            return self.tell(cx, seat, "error", UNHEARD);
         }
         let (number, id) = self.waiting.next();
         match cx.publish(&topic(&name), &id, said.encoded()) {

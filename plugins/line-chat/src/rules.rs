@@ -36,6 +36,8 @@ pub(crate) enum Order {
     Mute {
         nick: String,
         until_ms: u64,
+        /// The session that has the nick, which stays muted whatever it is called; empty if nobody has.
+        id: String,
     },
     Unmute {
         nick: String,
@@ -75,7 +77,7 @@ impl Order {
                 format!("ban\t{whom}\t{until_ms}\t{by}\t{why}")
             }
             Order::Unban { whom } => format!("unban\t{whom}"),
-            Order::Mute { nick, until_ms } => format!("mute\t{nick}\t{until_ms}"),
+            Order::Mute { nick, until_ms, id } => format!("mute\t{nick}\t{until_ms}\t{id}"),
             Order::Unmute { nick } => format!("unmute\t{nick}"),
             Order::Lock { room, key } => format!("lock\t{room}\t{key}"),
             Order::Unlock { room } => format!("unlock\t{room}"),
@@ -104,9 +106,10 @@ impl Order {
                 why: own(why),
             },
             ["unban", whom] => Order::Unban { whom: own(whom) },
-            ["mute", nick, until] => Order::Mute {
+            ["mute", nick, until, id] => Order::Mute {
                 nick: own(nick),
                 until_ms: until.parse().ok()?,
+                id: own(id),
             },
             ["unmute", nick] => Order::Unmute { nick: own(nick) },
             ["lock", room, key] => Order::Lock {
@@ -142,6 +145,13 @@ pub(crate) struct Ban {
     pub(crate) why: String,
 }
 
+/// Somebody may listen only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mute {
+    until_ms: u64,
+    id: String,
+}
+
 /// Of one room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RoomRules {
@@ -156,7 +166,7 @@ pub(crate) struct RoomRules {
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     bans: BTreeMap<String, Ban>,
-    mutes: BTreeMap<String, u64>,
+    mutes: BTreeMap<String, Mute>,
     rooms: BTreeMap<String, RoomRules>,
 }
 
@@ -180,11 +190,15 @@ impl Rules {
             Order::Unban { whom } => {
                 self.bans.remove(whom);
             }
-            Order::Mute { nick, until_ms } => {
-                self.mutes.insert(nick.clone(), *until_ms);
+            Order::Mute { nick, until_ms, id } => {
+                let (until_ms, id) = (*until_ms, id.clone());
+                self.mutes.insert(nick.clone(), Mute { until_ms, id });
             }
             Order::Unmute { nick } => {
-                self.mutes.remove(nick);
+                if let Some(mute) = self.mutes.remove(nick) {
+                    self.mutes
+                        .retain(|_, it| it.id.is_empty() || it.id != mute.id);
+                }
             }
             Order::Lock { room, key } => self.room(room).lock = Some(key.clone()),
             Order::Unlock { room } => self.room(room).lock = None,
@@ -214,11 +228,21 @@ impl Rules {
             .map(|(_, ban)| ban)
     }
 
-    /// Whether whoever is called that may not be heard.
-    pub(crate) fn muted(&self, nick: &str) -> bool {
+    /// Whether whoever is called that, or has that session, may not be heard.
+    pub(crate) fn muted(&self, nick: &str, id: &str) -> bool {
         // Nearly always nobody is, and then neither the time nor the folded nick is needed.
-        let until_ms = || self.mutes.get(&names::fold(nick));
-        !self.mutes.is_empty() && until_ms().is_some_and(|until_ms| *until_ms > unix_ms())
+        !self.mutes.is_empty() && {
+            let until_ms = self.mute_of(nick, id).map(|(_, until_ms)| until_ms);
+            until_ms.is_some_and(|until_ms| until_ms > unix_ms())
+        }
+    }
+
+    /// As what somebody is muted, and how long: as he is called, or as his session was.
+    pub(crate) fn mute_of(&self, nick: &str, id: &str) -> Option<(&str, u64)> {
+        let as_called = self.mutes.get_key_value(&names::fold(nick));
+        let is_it = |(_, mute): &(&String, &Mute)| !id.is_empty() && mute.id == id;
+        let found = as_called.or_else(|| self.mutes.iter().find(is_it))?;
+        Some((found.0, found.1.until_ms))
     }
 
     pub(crate) fn bans(&self) -> impl Iterator<Item = (&str, &Ban)> {
@@ -228,13 +252,13 @@ impl Rules {
     pub(crate) fn mutes(&self) -> impl Iterator<Item = (&str, u64)> {
         self.mutes
             .iter()
-            .map(|(nick, until_ms)| (nick.as_str(), *until_ms))
+            .map(|(nick, mute)| (nick.as_str(), mute.until_ms))
     }
 
     /// Forgets what is over.
     pub(crate) fn expire(&mut self, now_ms: u64) {
         self.bans.retain(|_, ban| ban.until_ms > now_ms);
-        self.mutes.retain(|_, until_ms| *until_ms > now_ms);
+        self.mutes.retain(|_, mute| mute.until_ms > now_ms);
     }
 }
 
@@ -308,6 +332,7 @@ mod tests {
             Order::Mute {
                 nick: nick.clone(),
                 until_ms: 9,
+                id: own("a1"),
             },
             Order::Unmute { nick: nick.clone() },
             Order::Lock {
