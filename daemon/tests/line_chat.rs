@@ -222,6 +222,41 @@ fn a_worker_that_is_killed_takes_its_people_along_and_their_nicks_are_free() {
 }
 
 #[test]
+fn private_lines_are_not_lost_while_sessions_are_carried() {
+    const LINES: usize = 400;
+    let config = CONFIG.replace("burst = 1000", "burst = 10000");
+    let daemon = Daemon::start("line-chat-private", &config);
+    let mut people = crowd(&daemon, 6);
+    for round in 0..3 {
+        std::thread::scope(|scope| {
+            let restarting = scope.spawn(|| daemon.operate(&["restart", "chat"]));
+            for nth in 0..LINES {
+                for (who, person) in people.iter_mut().enumerate() {
+                    person.say(&format!("/msg p{} {round} {nth} of {who}", (who + 1) % 6));
+                }
+            }
+            let restarted = restarting.join().expect("it does not panic");
+            assert!(restarted.status.success(), "{restarted:?}");
+        });
+        for (who, person) in people.iter_mut().enumerate() {
+            let from = (who + 5) % 6;
+            let wanted = format!("*p{from}* {round} ");
+            let heard = |person: &Person| {
+                let lines = person.lines.iter().filter(|it| it.starts_with(&wanted));
+                lines.collect::<std::collections::BTreeSet<_>>().len()
+            };
+            while heard(person) < LINES {
+                person.until(|line| line.starts_with(&wanted));
+            }
+            let all = person.lines.iter().filter(|it| it.starts_with(&wanted));
+            assert_eq!(all.count(), LINES, "p{who}: each once");
+        }
+    }
+    drop(people);
+    daemon.finish(&[]);
+}
+
+#[test]
 fn people_come_with_the_programs_they_have() {
     let daemon = Daemon::start("line-chat-programs", CONFIG);
     let address = daemon.address("chat", 0);

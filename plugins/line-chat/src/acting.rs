@@ -52,13 +52,11 @@ impl Chat {
                 Ok(()) => self.claim(cx, seat, &nick, None),
                 Err(why) => self.tell(cx, seat, "error", &why),
             },
-            Command::Msg { to, text } => self.message(cx, seat, &to, &text),
-            Command::Reply(text) => {
-                match self.member(seat).and_then(|member| member.partner.clone()) {
-                    Some(partner) => self.message(cx, seat, &partner, &text),
-                    None => self.tell(cx, seat, "error", "nobody has written to you yet"),
-                }
-            }
+            Command::Msg { to, text } => match self.presence.named(&names::fold(&to)) {
+                Some(person) if !person.node.is_empty() => self.message(cx, seat, &person, &text),
+                _ => self.tell(cx, seat, "error", &format!("there is no {to} here")),
+            },
+            Command::Reply(text) => self.reply(cx, seat, &text),
             Command::Whois(nick) => self.whois(cx, seat, &nick),
             Command::Away(text) => self.away(cx, seat, Some(&cut(&text, REASON_CHARS_MAX))),
             Command::Back => self.away(cx, seat, None),
@@ -260,37 +258,49 @@ impl Chat {
         self.tell(cx, seat, "reply", &text);
     }
 
-    fn message(&mut self, cx: &mut Context, seat: u32, to: &str, text: &str) {
-        let Some(member) = self.member(seat) else {
-            return;
+    /// To the session that has written last, whatever it is called now.
+    fn reply(&mut self, cx: &mut Context, seat: u32, text: &str) {
+        let partner = self.member(seat).and_then(|member| member.partner.clone());
+        let Some((id, nick)) = partner.as_deref() else {
+            return self.tell(cx, seat, "error", "nobody has written to you yet");
         };
-        let (session, from) = (member.session, member.nick.to_string());
-        let folded = names::fold(to);
-        let Some(person) = self
-            .presence
-            .named(&folded)
-            .filter(|it| !it.node.is_empty())
-        else {
-            return self.tell(cx, seat, "error", &format!("there is no {to} here"));
-        };
+        match self.presence.with_id(&names::fold(nick), id) {
+            Some(person) if !person.node.is_empty() => {
+                if person.nick != *nick
+                    && let Some(member) = self.member(seat)
+                {
+                    member.partner = Some(Box::new((id.clone(), person.nick.clone())));
+                }
+                self.message(cx, seat, &person, text);
+            }
+            _ => self.tell(cx, seat, "error", &format!("{nick} has left")),
+        }
+    }
+
+    fn message(&mut self, cx: &mut Context, seat: u32, person: &Person, text: &str) {
         if self.is_muted(seat) {
             return self.tell(cx, seat, "error", UNHEARD);
         }
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        let session = member.session;
+        let (from, from_id) = (member.nick.to_string(), member.id.text().to_owned());
         for piece in mail::pieces(text) {
-            if person.node == self.node {
-                self.deliver(cx, &folded, &from, piece);
-                continue;
-            }
             let letter = Letter {
-                to: folded.clone(),
+                to: names::fold(&person.nick),
+                to_id: person.id.clone(),
                 from: from.clone(),
+                from_id: from_id.clone(),
+                hops: 0,
                 text: piece.to_owned(),
             };
-            if self
-                .mail
-                .send(cx, &person.node, &letter, (session, seat))
-                .is_err()
-            {
+            if person.node == self.node {
+                self.deliver(cx, letter);
+                continue;
+            }
+            let sender = Some((session, seat));
+            if self.mail.send(cx, &person.node, &letter, sender).is_err() {
                 return self.tell(cx, seat, "error", "not sent: too much waits for the link");
             }
         }

@@ -19,7 +19,7 @@ use crate::telnet::Telnet;
 use crate::waiting::Ordered;
 
 /// Of what is written here; another one for every change of it.
-pub(crate) const FORMAT: u32 = 3;
+pub(crate) const FORMAT: u32 = 4;
 
 /// What the new worker has to ask the bus for.
 #[derive(Debug)]
@@ -33,7 +33,8 @@ pub(crate) struct Arrived {
     pub(crate) order: Option<Ordered>,
 }
 
-pub(crate) fn export(member: &Member, order: Option<&Ordered>, out: &mut Vec<u8>) {
+/// `pace_left` is what it may say at this moment.
+pub(crate) fn export(member: &Member, order: Option<&Ordered>, pace_left: f32, out: &mut Vec<u8>) {
     let mut put = |bytes: &[u8]| {
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         out.extend_from_slice(&length.to_be_bytes());
@@ -68,8 +69,11 @@ pub(crate) fn export(member: &Member, order: Option<&Ordered>, out: &mut Vec<u8>
         u8::try_from(member.current).unwrap_or(0),
     ]);
     put(&member.since_ms.to_be_bytes());
+    put(&pace_left.to_be_bytes());
     put(member.away.as_deref().unwrap_or_default().as_bytes());
-    put(member.partner.as_deref().unwrap_or_default().as_bytes());
+    let (partner_id, partner) = member.partner.as_deref().cloned().unwrap_or_default();
+    put(partner_id.as_bytes());
+    put(partner.as_bytes());
     put(member.ignored.join("\t").as_bytes());
     put(order.map_or(&[], |it| &it.id));
     put(order.map_or(&[], |it| &it.bytes));
@@ -108,7 +112,10 @@ pub(crate) fn import(
     let flags = <[u8; 13]>::try_from(take()?).ok()?.map(|flag| flag == 1);
     let [times, tries, current] = <[u8; 3]>::try_from(take()?).ok()?;
     member.since_ms = u64::from_be_bytes(take()?.try_into().ok()?);
-    let (away, partner, ignored) = (text(take()?)?, text(take()?)?, take()?);
+    let pace_left = f32::from_be_bytes(take()?.try_into().ok()?);
+    member.pace = Pace::with(pace_left, choices.rate, now_ms)?;
+    let (away, partner_id, partner) = (text(take()?)?, take()?, text(take()?)?);
+    let ignored = take()?;
     let ignored = std::str::from_utf8(ignored).ok()?;
     let (id, bytes) = (take()?.to_vec(), take()?.to_vec());
     let order = (!id.is_empty()).then_some(Ordered { id, bytes });
@@ -165,7 +172,9 @@ pub(crate) fn import(
         }
     }
     member.away = flags[11].then(|| away.into());
-    member.partner = (!partner.is_empty()).then(|| partner.into());
+    member.partner = (!partner.is_empty())
+        .then(|| Some(Box::new((Id::of(partner_id)?.text().to_owned(), partner))))
+        .flatten();
     member.ignored = ignored
         .split('\t')
         .filter(|nick| !nick.is_empty())

@@ -10,7 +10,7 @@ use crate::presence::PREFIX;
 use crate::room::Entry;
 use crate::rules::Order;
 use crate::waiting::Pending;
-use crate::{Chat, message, names, now_ms, telling, unix_ms};
+use crate::{Chat, message, now_ms, telling, unix_ms};
 
 impl Chat {
     pub(crate) fn hear(&mut self, cx: &mut Context, event: Event<'_>) {
@@ -121,6 +121,9 @@ impl Chat {
             return;
         };
         let changes = self.presence.seen(folded, held);
+        if self.mail.is_holding() {
+            self.deliver_held(cx);
+        }
         // Before that they have not come, they were there.
         if self.is_present {
             for change in &changes {
@@ -227,21 +230,7 @@ impl Chat {
 
     fn mail_came(&mut self, cx: &mut Context, key: &str, value: &[u8]) {
         if let Some(letter) = self.mail.receive(key, value) {
-            self.deliver(cx, &letter.to, &letter.from, &letter.text);
-        }
-    }
-
-    /// A private line for somebody here.
-    pub(crate) fn deliver(&mut self, cx: &mut Context, to: &str, from: &str, text: &str) {
-        let Some(&seat) = self.nicks.get(to) else {
-            return;
-        };
-        let folded = names::fold(from);
-        if let Some(member) = self.member(seat)
-            && !member.ignores(&folded)
-        {
-            member.partner = Some(from.into());
-            telling::show(cx, member, Notice::Private { from, text });
+            self.deliver(cx, letter);
         }
     }
 }

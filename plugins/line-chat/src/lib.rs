@@ -237,15 +237,17 @@ impl Protocol for Chat {
 
     fn export(
         &mut self,
-        _: &mut Context,
+        cx: &mut Context,
         session: SessionId,
         seat: &Seat,
         out: &mut Vec<u8>,
     ) -> Result {
         let order = self.waiting.order_of(session).cloned();
+        let (rate, now_ms) = (self.choices.rate, now_ms(cx));
         let member = self.member(seat.0).ok_or(Error::Gone)?;
         let order = order.filter(|_| member.stage == member::Stage::Ordering);
-        carried::export(member, order.as_ref(), out);
+        let pace_left = member.pace.left(rate, now_ms);
+        carried::export(member, order.as_ref(), pace_left, out);
         member.exported = true;
         Ok(())
     }
@@ -349,6 +351,7 @@ impl Chat {
                 self.leave(cx, seat, "no nick in time");
             }
         }
+        self.deliver_held(cx);
         while self.ghosts.front().is_some_and(|it| it.until_ms <= now_ms)
             && let Some(ghost) = self.ghosts.pop_front()
         {
@@ -366,6 +369,7 @@ impl Chat {
         let idle = self.slow.is_empty()
             && self.logins.is_empty()
             && self.ghosts.is_empty()
+            && !self.mail.is_holding()
             && (self.away_since_ms.is_none() || self.is_alone);
         if !idle && !self.is_ticking {
             self.is_ticking = cx.timer_set(Duration::from_millis(TICK_MS), 0).is_ok();

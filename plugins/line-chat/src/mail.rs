@@ -2,28 +2,66 @@
 //!
 //! A topic would be kept on disk, and what is private is not to be; a lease lives in memory only, and
 //! everybody who watches its prefix is told of its value. So a private line is the value of a lease
-//! that is given up as soon as it was granted. Invariant: each is delivered at most once, for its
-//! number only rises; a sender is told when one could not be.
+//! that is given up as soon as it was granted.
+//!
+//! It is for a session, not for a nick: where that session is on its way to another worker it waits, and
+//! goes after it. Invariant: each is delivered at most once, for its number only rises; a sender is told
+//! when one could not be.
 
 use std::collections::{BTreeMap, HashMap};
 
 use polyport_plugin::prelude::*;
 
-use crate::sanitise;
+use crate::format::Notice;
+use crate::member::Stage;
+use crate::{Chat, is_away, names, now_ms, sanitise, telling};
 
 const PREFIX: &str = "mail.";
 /// Bytes of text in one; a longer line is sent as several.
 pub(crate) const TEXT_BYTES_MAX: usize = 800;
 /// Workers whose numbers are remembered.
 const NODES_MAX: usize = 1024;
+/// Letters that wait for somebody who is on his way to another worker, and how long.
+const HELD_MAX: usize = 1000;
+const HELD_MS: u64 = 10_000;
+/// Workers that a letter may have gone through.
+const HOPS_MAX: u8 = 8;
 
 /// A private line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Letter {
-    /// Folded.
+    /// Folded, as it was when the letter was written.
     pub(crate) to: String,
+    /// The session that it is for.
+    pub(crate) to_id: String,
+    /// Nobody, if it comes back: its text is then who has left.
     pub(crate) from: String,
+    pub(crate) from_id: String,
+    pub(crate) hops: u8,
     pub(crate) text: String,
+}
+
+impl Letter {
+    fn encode(&self) -> String {
+        format!(
+            "{}\t{}\t{}\t{}\t{}\t{}",
+            self.to, self.to_id, self.from, self.from_id, self.hops, self.text
+        )
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Letter> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let fields: Vec<String> = text.splitn(6, '\t').map(sanitise::clean).collect();
+        let [to, to_id, from, from_id, hops, text] = <[String; 6]>::try_from(fields).ok()?;
+        Some(Letter {
+            to,
+            to_id,
+            from,
+            from_id,
+            hops: hops.parse().ok()?,
+            text,
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -32,9 +70,11 @@ pub(crate) struct Mail {
     node: String,
     number: u64,
     /// Sent and not granted yet: the key, and who is to hear if it fails.
-    sent: HashMap<ClaimId, (String, SessionId, u32)>,
+    sent: HashMap<ClaimId, (String, Option<(SessionId, u32)>)>,
     /// The last number of each worker.
     heard: BTreeMap<String, u64>,
+    /// For sessions that are on their way, and since when.
+    held: Vec<(u64, Letter)>,
 }
 
 impl Mail {
@@ -45,6 +85,7 @@ impl Mail {
             number: 0,
             sent: HashMap::new(),
             heard: BTreeMap::new(),
+            held: Vec::new(),
         })
     }
 
@@ -53,13 +94,12 @@ impl Mail {
         cx: &mut Context,
         node: &str,
         letter: &Letter,
-        sender: (SessionId, u32),
+        sender: Option<(SessionId, u32)>,
     ) -> Result {
         self.number += 1;
         let key = format!("{PREFIX}{node}.{}.{:016}", self.node, self.number);
-        let value = format!("{}\t{}\t{}", letter.to, letter.from, letter.text);
-        let claim = cx.claim(&key, value.as_bytes(), self.node.as_bytes())?;
-        self.sent.insert(claim, (key, sender.0, sender.1));
+        let claim = cx.claim(&key, letter.encode().as_bytes(), self.node.as_bytes())?;
+        self.sent.insert(claim, (key, sender));
         Ok(())
     }
 
@@ -70,11 +110,11 @@ impl Mail {
         claim: ClaimId,
         won: bool,
     ) -> Option<Option<(SessionId, u32)>> {
-        let (key, session, seat) = self.sent.remove(&claim)?;
+        let (key, sender) = self.sent.remove(&claim)?;
         if won {
             let _ = cx.release(&key, self.node.as_bytes());
         }
-        Some((!won).then_some((session, seat)))
+        Some(sender.filter(|_| !won))
     }
 
     /// The letter that a key and its value are, if it was not heard before.
@@ -90,13 +130,103 @@ impl Mail {
             return None;
         }
         *last = number;
-        let text = std::str::from_utf8(value).ok()?;
-        let mut fields = text.splitn(3, '\t').map(sanitise::clean);
-        Some(Letter {
-            to: fields.next()?,
-            from: fields.next()?,
-            text: fields.next()?,
-        })
+        Letter::decode(value)
+    }
+
+    pub(crate) fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+}
+
+impl Chat {
+    /// A letter for a session that is here, or was.
+    pub(crate) fn deliver(&mut self, cx: &mut Context, letter: Letter) {
+        let person = self.presence.with_id(&letter.to, &letter.to_id);
+        let folded = person
+            .as_ref()
+            .map_or_else(|| letter.to.clone(), |it| names::fold(&it.nick));
+        let seats = [self.nicks.get(&folded), self.nicks.get(&letter.to)];
+        let is_it = |seat: &&u32| {
+            let member = self.members.get(**seat as usize).and_then(Option::as_ref);
+            member.is_some_and(|it| *it.id.text() == *letter.to_id && it.stage != Stage::Left)
+        };
+        let seat = seats.into_iter().flatten().find(is_it).copied();
+        if let Some(member) = seat.and_then(|seat| self.member(seat))
+            && !(member.exported && is_away(cx, member.session))
+        {
+            if letter.from.is_empty() {
+                let text = format!("not delivered: {} has left", letter.text);
+                telling::show(
+                    cx,
+                    member,
+                    Notice::Told {
+                        kind: "error",
+                        text: &text,
+                    },
+                );
+            } else if !member.ignores(&names::fold(&letter.from)) {
+                let (from, text) = (letter.from.as_str(), letter.text.as_str());
+                telling::show(cx, member, Notice::Private { from, text });
+                member.partner = Some(Box::new((letter.from_id, letter.from)));
+            }
+            return;
+        }
+        match person.filter(|it| !it.node.is_empty()) {
+            None => self.send_back(cx, letter),
+            Some(person) if person.node == self.node => self.hold(cx, letter),
+            Some(_) if letter.hops >= HOPS_MAX => self.send_back(cx, letter),
+            Some(person) => {
+                let further = Letter {
+                    to: folded,
+                    hops: letter.hops + 1,
+                    ..letter.clone()
+                };
+                if self.mail.send(cx, &person.node, &further, None).is_err() {
+                    self.hold(cx, letter);
+                }
+            }
+        }
+    }
+
+    /// Where it is on its way to is not known yet.
+    fn hold(&mut self, cx: &mut Context, letter: Letter) {
+        if self.mail.held.len() >= HELD_MAX {
+            return self.send_back(cx, letter);
+        }
+        self.mail.held.push((now_ms(cx), letter));
+        self.keep_ticking(cx);
+    }
+
+    /// Tries again what waits.
+    pub(crate) fn deliver_held(&mut self, cx: &mut Context) {
+        let now_ms = now_ms(cx);
+        for (since_ms, letter) in std::mem::take(&mut self.mail.held) {
+            if since_ms + HELD_MS <= now_ms {
+                self.send_back(cx, letter);
+            } else {
+                let held = self.mail.held.len();
+                self.deliver(cx, letter);
+                if let Some(again) = self.mail.held.get_mut(held) {
+                    again.0 = since_ms;
+                }
+            }
+        }
+    }
+
+    /// Whoever wrote it is told that it could not be delivered.
+    fn send_back(&mut self, cx: &mut Context, letter: Letter) {
+        if letter.from.is_empty() {
+            return;
+        }
+        let back = Letter {
+            to: names::fold(&letter.from),
+            to_id: letter.from_id,
+            from: String::new(),
+            from_id: String::new(),
+            hops: 0,
+            text: letter.to,
+        };
+        self.deliver(cx, back);
     }
 }
 

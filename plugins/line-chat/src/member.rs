@@ -118,7 +118,8 @@ pub(crate) struct Member {
     pub(crate) tries: u8,
     pub(crate) since_ms: u64,
     pub(crate) away: Option<Box<str>>,
-    pub(crate) partner: Option<Box<str>>,
+    /// Who has written to it last: the session, and its nick.
+    pub(crate) partner: Option<Box<(String, String)>>,
     pub(crate) claim: Option<ClaimId>,
     pub(crate) wanted: Option<Box<Wanted>>,
 }

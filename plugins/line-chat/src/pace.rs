@@ -25,6 +25,20 @@ impl Pace {
         }
     }
 
+    /// As it was in another worker; nobody has more than a burst, or owes more.
+    pub(crate) fn with(left: f32, rate: Rate, now_ms: u64) -> Option<Pace> {
+        left.is_finite().then(|| Pace {
+            left: left.clamp(-rate.burst, rate.burst),
+            counted_ms: now_ms,
+        })
+    }
+
+    /// What is left at this moment.
+    pub(crate) fn left(&mut self, rate: Rate, now_ms: u64) -> f32 {
+        self.refill(rate, now_ms);
+        self.left
+    }
+
     /// Counts a line; whether another may follow now.
     pub(crate) fn spend(&mut self, rate: Rate, now_ms: u64) -> bool {
         self.refill(rate, now_ms);
@@ -34,8 +48,7 @@ impl Pace {
 
     /// Whether a line may be said now.
     pub(crate) fn allows(&mut self, rate: Rate, now_ms: u64) -> bool {
-        self.refill(rate, now_ms);
-        self.left >= 1.0
+        self.left(rate, now_ms) >= 1.0
     }
 
     fn refill(&mut self, rate: Rate, now_ms: u64) {

@@ -161,6 +161,19 @@ impl Presence {
             .and_then(|value| Person::decode(value))
     }
 
+    /// Who has that session; as long as he is called so, without looking at everybody.
+    pub(crate) fn with_id(&self, folded: &str, id: &str) -> Option<Person> {
+        let is_it = |value: &&[u8]| {
+            value
+                .strip_prefix(id.as_bytes())
+                .is_some_and(|it| it.starts_with(b"\t"))
+        };
+        let as_called = self.people.get(folded).map(|value| &**value);
+        let mut others = self.people.values().map(|value| &**value);
+        let found = as_called.filter(is_it).or_else(|| others.find(is_it))?;
+        Person::decode(found)
+    }
+
     /// Everybody, by nick.
     pub(crate) fn people(&self) -> impl Iterator<Item = Person> + '_ {
         self.people

@@ -35,12 +35,15 @@ impl Chat {
 
     /// What the member has waited for is there: it is read again.
     pub(crate) fn go_on(&mut self, cx: &mut Context, seat: u32) {
+        let (rate, now_ms) = (self.choices.rate, now_ms(cx));
         let Some(member) = self.member(seat).filter(|member| !member.is_held()) else {
             return;
         };
         let session = member.session;
         if is_away(cx, session) {
             // It goes on where it comes to, or here once it is writable.
+        } else if member.stage == Stage::Talking && !member.pace.allows(rate, now_ms) {
+            self.slow_down(cx, seat);
         } else if member.finished {
             self.read_end(cx, seat);
         } else {
@@ -134,7 +137,6 @@ impl Chat {
             return;
         };
         let may_go_on = member.pace.spend(rate, now_ms);
-        let session = member.session;
         match line {
             Line::End => self.leave(cx, seat, ""),
             Line::TooLong => self.too_long(cx, seat),
@@ -151,10 +153,19 @@ impl Chat {
                 }
             }
         }
-        if let Some(member) = self.member(seat)
-            && member.stage == Stage::Talking
-            && !may_go_on
+        if !may_go_on
+            && self
+                .member(seat)
+                .is_some_and(|it| it.stage == Stage::Talking)
         {
+            self.slow_down(cx, seat);
+        }
+    }
+
+    /// It has said all that it may for now.
+    fn slow_down(&mut self, cx: &mut Context, seat: u32) {
+        if let Some(member) = self.member(seat) {
+            let session = member.session;
             member.stage = Stage::Slow;
             cx.add(self.counts.slowed, 1);
             let _ = cx.pause(session);

@@ -209,6 +209,7 @@ impl Chat {
         if member.is_named() {
             let folded = member.folded();
             self.nicks.insert(folded, seat);
+            cx.set(self.counts.members, self.nicks.len() as i64);
         }
         for (at, room) in rooms.into_iter().enumerate() {
             let followed = self.follow(cx, &room);

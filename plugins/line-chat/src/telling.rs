@@ -53,6 +53,12 @@ impl Chat {
             return;
         }
         member.lags = false;
+        if self.mail.is_holding() {
+            self.deliver_held(cx);
+        }
+        let Some(member) = self.members.get_mut(seat as usize).and_then(Option::as_mut) else {
+            return;
+        };
         let mut lacking = Vec::new();
         for at in 0..member.stays.len() {
             let stay = &member.stays[at];

@@ -2,9 +2,11 @@
 
 mod support;
 
+use std::time::Duration;
+
 use polyport_line_chat::Chat;
 use polyport_plugin::Address;
-use polyport_plugin::testing::{Peer, Setup};
+use polyport_plugin::testing::{FakeBus, Peer, Setup};
 use support::Worker;
 
 fn busy() -> Setup {
@@ -134,4 +136,23 @@ fn a_crowd_that_comes_at_once_is_all_there() {
         chat.ask(first, "/rooms")
             .contains("#lobby                1")
     );
+}
+
+#[test]
+fn a_carry_renews_no_pace_and_forgets_nobody_who_is_counted() {
+    let setup = Setup::of::<Chat>().bus(&FakeBus::new());
+    let mut chat = Worker::start(setup);
+    let (eve, bob) = (chat.join("eve"), chat.join("bob"));
+    chat.news(eve);
+    let paste: String = (0..100).map(|n| format!("line {n}\n")).collect();
+    chat.host.send(bob, paste.as_bytes());
+    let mut heard = chat.news(eve).lines().count();
+    for _ in 0..10 {
+        chat.host.carry().expect("all are carried");
+        heard += chat.news(eve).lines().count();
+    }
+    assert!(heard <= 20, "{heard} lines");
+    assert_eq!(chat.host.metric("members"), 2);
+    chat.host.advance(Duration::from_secs(60));
+    assert_eq!(heard + chat.news(eve).lines().count(), 100);
 }

@@ -8,6 +8,7 @@ use polyport_line_chat::Chat;
 use polyport_plugin::testing::{FakeBus, FakeHost, Peer, Setup};
 
 mod orders;
+mod private;
 
 /// Small numbers that repeat with their seed.
 struct Dice(u64);
