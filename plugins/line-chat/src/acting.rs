@@ -119,13 +119,19 @@ impl Chat {
     }
 
     fn who(&mut self, cx: &mut Context, seat: u32, room: Option<String>) {
-        let room = room.map(|room| names::room(&room).unwrap_or(room));
+        let room = match room.map(|room| names::room(&room)).transpose() {
+            Ok(room) => room,
+            Err(why) => return self.tell(cx, seat, "error", &why),
+        };
         let now_ms = unix_ms();
         let is_there = |person: &Person| match &room {
             Some(room) => person.rooms.contains(room),
             None => !person.rooms.is_empty(),
         };
         let people: Vec<Person> = self.presence.people().filter(is_there).collect();
+        if let Some(room) = room.as_ref().filter(|_| people.is_empty()) {
+            return self.tell(cx, seat, "reply", &format!("nobody is in #{room}"));
+        }
         let width = people
             .iter()
             .map(|it| it.nick.len())
@@ -193,7 +199,9 @@ impl Chat {
         let fixed = &self.choices.fixed_rooms;
         if !fixed.is_empty() && !fixed.contains(&room) && room != self.choices.room {
             cx.add(self.counts.joins_refused, 1);
-            let text = format!("there is no #{room}; there are #{}", fixed.join(" #"));
+            let others = fixed.iter().filter(|it| **it != self.choices.room);
+            let mut text = format!("there is no #{room}; there are #{}", self.choices.room);
+            others.for_each(|it| text += &format!(" #{it}"));
             return self.tell(cx, seat, "error", &text);
         }
         let rules = self.rules.of_room(&room);
@@ -246,7 +254,10 @@ impl Chat {
             if self.is_muted(seat) {
                 return self.tell(cx, seat, "error", UNHEARD);
             }
-            let text = cut(&text, TOPIC_CHARS_MAX);
+            let text = match text.as_str() {
+                "-" => String::new(),
+                text => cut(text, TOPIC_CHARS_MAX),
+            };
             return self.give(cx, seat, &Order::Topic { room, nick, text });
         }
         let topic = self.rules.of_room(&room).topic;

@@ -89,7 +89,10 @@ pub(crate) const HELP: &[(&str, &str)] = &[
         "go into a room, or back to it: what you say goes there",
     ),
     ("/part [ROOM]", "leave a room"),
-    ("/topic [TEXT]", "show or set what this room is about"),
+    (
+        "/topic [TEXT]",
+        "show or set what this room is about; - clears it",
+    ),
     ("/nick NAME", "be called otherwise"),
     ("/me TEXT", "do, rather than say; :TEXT is the same"),
     ("/msg NICK TEXT", "say it to one person only"),
@@ -119,10 +122,10 @@ pub(crate) const HELP: &[(&str, &str)] = &[
 pub(crate) const OPERATORS_HELP: &[(&str, &str)] = &[
     ("/kick NICK [WHY]", "send somebody away"),
     (
-        "/ban NICK|ADDRESS|NETWORK [1h] [WHY]",
-        "and do not let them back in",
+        "/ban WHOM [1h] [WHY]",
+        "keep a nick, address or network out",
     ),
-    ("/unban NICK|ADDRESS|NETWORK", "let them in again"),
+    ("/unban WHOM", "let them in again"),
     ("/bans", "who is banned or muted"),
     ("/mute NICK [10m]", "let somebody listen only"),
     ("/unmute NICK", "let them speak again"),
@@ -148,7 +151,8 @@ pub(crate) fn parse(line: &str, talker_keys: bool) -> Result<Command, String> {
     if line.trim().is_empty() {
         return Ok(Command::Nothing);
     }
-    let Some(command) = line.strip_prefix('/') else {
+    // A blank that slipped in before it makes no command public.
+    let Some(command) = line.trim_start().strip_prefix('/') else {
         return Ok(match line.strip_prefix(':') {
             _ if !talker_keys => Command::Say(line.to_owned()),
             Some(text) if !text.trim().is_empty() && !text.starts_with([')', '(', '-']) => {
@@ -165,7 +169,23 @@ pub(crate) fn parse(line: &str, talker_keys: bool) -> Result<Command, String> {
         return Ok(Command::Say(command.to_owned()));
     }
     let (name, rest) = first(command);
-    named(&name.to_ascii_lowercase(), rest.trim())
+    named(in_full(&name.to_ascii_lowercase()), rest.trim())
+}
+
+/// Commands have shorter and other names.
+fn in_full(name: &str) -> &str {
+    match name {
+        "h" | "?" => "help",
+        "q" | "exit" | "bye" => "quit",
+        "w" => "who",
+        "list" => "rooms",
+        "j" => "join",
+        "leave" => "part",
+        "m" | "tell" => "msg",
+        "r" => "reply",
+        "colour" => "color",
+        _ => name,
+    }
 }
 
 fn named(name: &str, rest: &str) -> Result<Command, String> {
@@ -183,31 +203,31 @@ fn named(name: &str, rest: &str) -> Result<Command, String> {
         _ => Err(usage()),
     };
     Ok(match name {
-        "help" | "h" | "?" => Command::Help(some(rest)),
-        "quit" | "q" | "exit" | "bye" => Command::Quit(rest.to_owned()),
-        "who" | "w" => Command::Who(some(rest)),
+        "help" => Command::Help(some(rest)),
+        "quit" => Command::Quit(rest.to_owned()),
+        "who" => Command::Who(some(rest)),
         "names" => Command::Names,
-        "rooms" | "list" => Command::Rooms,
-        "join" | "j" => {
+        "rooms" => Command::Rooms,
+        "join" => {
             let (room, key) = two();
             Command::Join {
                 room: some(&room).ok_or_else(usage)?,
                 key,
             }
         }
-        "part" | "leave" => Command::Part(some(rest)),
+        "part" => Command::Part(some(rest)),
         "topic" => Command::Topic(some(rest)),
         "nick" => Command::Nick(needed()?),
         "me" => Command::Me(needed()?),
         "say" => Command::Say(needed()?),
-        "msg" | "m" | "tell" => {
+        "msg" => {
             let (to, text) = two();
             Command::Msg {
                 to,
                 text: some(&text).ok_or_else(usage)?,
             }
         }
-        "reply" | "r" => Command::Reply(needed()?),
+        "reply" => Command::Reply(needed()?),
         "whois" => Command::Whois(needed()?),
         "away" => Command::Away(rest.to_owned()),
         "back" => Command::Back,
@@ -215,7 +235,7 @@ fn named(name: &str, rest: &str) -> Result<Command, String> {
         "unignore" => Command::Unignore(needed()?),
         "quiet" => on_off(Switch::Quiet)?,
         "echo" => on_off(Switch::Echo)?,
-        "color" | "colour" => on_off(Switch::Color)?,
+        "color" => on_off(Switch::Color)?,
         "time" => Command::Time(needed()?),
         "mode" => Command::Mode(needed()?),
         "history" if rest.is_empty() => Command::History(None),
@@ -289,7 +309,8 @@ fn named(name: &str, rest: &str) -> Result<Command, String> {
 /// The line of help for a command.
 pub(crate) fn usage(name: &str) -> String {
     let name = name.trim_start_matches('/').to_ascii_lowercase();
-    let is_it = |row: &&(&str, &str)| row.0[1..].split(' ').next() == Some(&name);
+    let name = in_full(&name);
+    let is_it = |row: &&(&str, &str)| row.0[1..].split(' ').next() == Some(name);
     match HELP.iter().chain(OPERATORS_HELP).find(is_it) {
         Some((usage, what)) => format!("{usage}: {what}"),
         None => format!("there is no /{name}; /help lists what there is"),

@@ -15,6 +15,8 @@ pub(crate) enum Times {
     Off,
     Minutes,
     Iso,
+    /// Of what was said on another day; nobody chooses it.
+    Day,
 }
 
 /// The form of a session's lines.
@@ -26,6 +28,17 @@ pub(crate) struct Form {
 }
 
 impl Form {
+    /// How what was said at that time is shown later.
+    pub(crate) fn of_history(self, time_ms: u64, now_ms: u64) -> Form {
+        let is_today = clock::day(time_ms) == clock::day(now_ms);
+        let times = match self.times {
+            Times::Iso => Times::Iso,
+            _ if is_today => Times::Minutes,
+            _ => Times::Day,
+        };
+        Form { times, ..self }
+    }
+
     /// Which of the forms of a room's line it is, with the room's name or without.
     pub(crate) fn number(self, with_room: bool) -> usize {
         ((usize::from(self.json) * 2 + usize::from(self.color)) * 2 + usize::from(with_room)) * 3
@@ -43,6 +56,8 @@ pub(crate) enum Notice<'a> {
         sequence: u64,
         nick: &'a str,
         text: &'a str,
+        /// It was said before whoever is shown it came, or asked for it.
+        old: bool,
     },
     /// A private line that has come.
     Private {
@@ -89,6 +104,7 @@ pub(crate) fn line(notice: Notice<'_>, form: Form, with_room: bool, time_ms: u64
         Times::Off => String::new(),
         Times::Minutes => clock::hour_minute(time_ms) + " ",
         Times::Iso => clock::iso(time_ms) + " ",
+        Times::Day => clock::day(time_ms) + " " + &clock::hour_minute(time_ms) + " ",
     };
     if let Notice::Said { room, .. } = notice
         && with_room
@@ -160,6 +176,11 @@ fn plain(notice: Notice<'_>, color: bool) -> String {
         } => quiet(format!("-- {nick} left #{room}")),
         Notice::Left { nick, room, why } => quiet(format!("-- {nick} left #{room} ({why})")),
         Notice::Renamed { from, to } => quiet(format!("-- {from} is now {to}")),
+        Notice::Topic {
+            nick,
+            room,
+            text: "",
+        } => quiet(format!("-- {nick} cleared the topic of #{room}")),
         Notice::Topic { nick, room, text } => {
             quiet(format!("-- {nick} set the topic of #{room}: {text}"))
         }
@@ -180,12 +201,17 @@ fn object(notice: Notice<'_>, time_ms: u64) -> String {
             sequence,
             nick,
             text,
+            old,
         } => {
             let kind = match kind {
                 Kind::Text => "text",
                 Kind::Action => "me",
             };
-            json!({"kind": kind, "room": room, "seq": sequence, "time": time, "nick": nick, "text": text})
+            let mut object = json!({"kind": kind, "room": room, "seq": sequence, "time": time, "nick": nick, "text": text});
+            if old {
+                object["old"] = true.into();
+            }
+            object
         }
         Notice::Private { from, text } => {
             json!({"kind": "msg", "time": time, "nick": from, "text": text})
@@ -222,6 +248,7 @@ mod tests {
         sequence: 7,
         nick: "bob",
         text: "say \"hi\"",
+        old: false,
     };
 
     #[test]
@@ -232,6 +259,7 @@ mod tests {
             sequence: 8,
             nick: "bob",
             text: "waves",
+            old: false,
         };
         for (notice, expected) in [
             (SAID, "<bob> say \"hi\""),

@@ -220,11 +220,8 @@ impl Chat {
         if let Some(member) = member
             && !entry.is_ignored_by(member)
         {
-            let mut form = member.form;
-            if form.times == crate::format::Times::Off {
-                form.times = crate::format::Times::Minutes;
-            }
-            telling::write(cx, member, &entry.shown(name, form, false));
+            let line = entry.shown_later(name, member.form, unix_ms());
+            telling::write(cx, member, &line);
         }
     }
 

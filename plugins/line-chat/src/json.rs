@@ -1,6 +1,6 @@
 //! Lines of a program: one JSON object each, which comes to the same commands as what people write.
 //!
-//! A line that does not begin with `{` is taken as a person's. Invariant: text is sanitised again once
+//! A line that is no JSON, and does not begin with `{`, is taken as a person's. Invariant: text is sanitised again once
 //! JSON has unfolded it, so no escape hides behind another.
 
 use serde_json::Value;
@@ -10,6 +10,12 @@ use crate::sanitise;
 
 /// What a program asks for, and in which room; `None` if the line is not JSON at all.
 pub(crate) fn parse(line: &str) -> Option<Result<(Command, Option<String>), String>> {
+    let line = line.trim_start();
+    if line.starts_with(['[', '"']) && serde_json::from_str::<Value>(line).is_ok() {
+        return Some(Err(
+            "a line of JSON is an object, as {\"text\":\"hi\"}".to_owned()
+        ));
+    }
     line.starts_with('{').then(|| object(line))
 }
 

@@ -15,6 +15,9 @@ use crate::{
     Chat, GHOSTS_MAX, Ghost, RESUME_MS, clock, is_away, json, names, now_ms, telling, unix_ms,
 };
 
+/// Nicks that are looked at for one that nobody has.
+const SUGGESTIONS_MAX: usize = 100;
+
 impl Chat {
     pub(crate) fn greet(&mut self, cx: &mut Context, seat: u32) {
         let now_ms = now_ms(cx);
@@ -221,7 +224,14 @@ impl Chat {
         }
         cx.add(self.counts.nicks_refused, 1);
         let nick = &wanted.nick;
-        let other = names::suggestion(nick, self.choices.nick_max);
+        let mut other = names::suggestion(nick, self.choices.nick_max);
+        // So many at most as are looked at in no time.
+        for _ in 0..SUGGESTIONS_MAX {
+            if self.presence.named(&names::fold(&other)).is_none() {
+                break;
+            }
+            other = names::suggestion(&other, self.choices.nick_max);
+        }
         let why = if wanted.resumes {
             format!("{nick} cannot be taken back with that token")
         } else {

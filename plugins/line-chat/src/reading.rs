@@ -109,7 +109,10 @@ impl Chat {
                     None
                 }
                 Heard::AreYouThere => {
-                    let _ = cx.write(member.session, b"[yes]\r\n");
+                    match member.form.json {
+                        true => self.tell(cx, seat, "notice", "yes"),
+                        false => drop(cx.write(member.session, b"[yes]\r\n")),
+                    }
                     None
                 }
                 Heard::Interrupt | Heard::EraseLine => {

@@ -11,10 +11,10 @@ use std::rc::Rc;
 use polyport_plugin::prelude::*;
 
 use crate::counts::Counts;
-use crate::format::{Form, Notice, Times, line};
+use crate::format::{Form, Notice, line};
 use crate::member::{Id, Member};
 use crate::message::Said;
-use crate::names;
+use crate::{names, unix_ms};
 
 /// Lines that are at hand for members who lag, however short the history is that is shown.
 const LINES_MIN: usize = 64;
@@ -37,14 +37,24 @@ impl Entry {
     }
 
     pub(crate) fn shown(&self, room: &str, form: Form, with_room: bool) -> String {
-        let notice = Notice::Said {
+        line(self.notice(room, false), form, with_room, self.time_ms)
+    }
+
+    /// As history, to whoever comes in or asks for it.
+    pub(crate) fn shown_later(&self, room: &str, form: Form, now_ms: u64) -> String {
+        let form = form.of_history(self.time_ms, now_ms);
+        line(self.notice(room, true), form, false, self.time_ms)
+    }
+
+    fn notice<'a>(&'a self, room: &'a str, old: bool) -> Notice<'a> {
+        Notice::Said {
             kind: self.said.kind,
             room,
             sequence: self.sequence,
             nick: self.said.nick(),
             text: self.said.text(),
-        };
-        line(notice, form, with_room, self.time_ms)
+            old,
+        }
     }
 
     /// Whether this member is to see it.
@@ -204,15 +214,11 @@ impl Room {
     /// The last lines with their times, as whoever comes in is shown them; the older ones are left out
     /// where there is no room.
     pub(crate) fn history(&self, form: Form, count: usize, bytes_max: usize) -> String {
-        let times = match form.times {
-            Times::Off => Times::Minutes,
-            chosen => chosen,
-        };
-        let form = Form { times, ..form };
+        let now_ms = unix_ms();
         let mut lines = Vec::new();
         let mut bytes = 0;
         for entry in self.lines.iter().rev().take(count) {
-            let line = entry.shown(&self.name, form, false);
+            let line = entry.shown_later(&self.name, form, now_ms);
             bytes += line.len();
             if bytes > bytes_max {
                 break;

@@ -131,7 +131,7 @@ fn each_line_is_answered() {
         ("/history 2", "* bob waves\r\n-- end of history --"),
         ("/help", "/who [#ROOM]"), ("/help kick", "/kick NICK [WHY]: send"), ("/frob", "-- there is no /frob"),
         ("/kick rob", "-- that is for operators"), ("/op wrong", "-- that is no operator's password"),
-        ("/op correct horse", "you are an operator"), ("/help", "/ban NICK"),
+        ("/op correct horse", "you are an operator"), ("/help", "/ban WHOM"),
         ("/kick eve", "-- there is no eve here"), ("/ban eve 1h rude", "done"), ("/bans", "eve is banned by Rob for"),
         ("/unban eve", "done"), ("/ban eve 2h", "done"), ("/bans", "eve is banned by Rob for 2h 0m\r\n"), ("/unban eve", "done"),
         ("/bans", "nobody is banned"), ("/mute rob 5m", "-- you are muted for 5m"),

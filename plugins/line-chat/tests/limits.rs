@@ -48,7 +48,7 @@ fn rooms_are_few_or_those_that_are_fixed_and_lines_of_others_carry_their_name() 
     let bob = chat.join("bob");
     assert!(
         chat.ask(bob, "/join cellar")
-            .contains("there is no #cellar; there are #garden #den")
+            .contains("there is no #cellar; there are #lobby #garden #den")
     );
     assert!(chat.ask(bob, "/join den").contains("you are in #den"));
     assert!(chat.ask(bob, "/join lobby").contains("you speak in #lobby"));
