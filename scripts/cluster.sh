@@ -57,8 +57,6 @@ servers = ["nats://127.0.0.1:$port"]
 plugin = "line-chat"
 listen = ["tcp://127.0.0.1:$((port + node))"]
 workers = 1
-[services.chat.limits]
-idle = "0s"
 [services.chat.socket]
 keepalive = true
 keepalive_idle = "60s"

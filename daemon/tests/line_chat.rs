@@ -256,6 +256,37 @@ fn private_lines_are_not_lost_while_sessions_are_carried() {
     daemon.finish(&[]);
 }
 
+/// The example of the manual, as it stands there but for the port.
+fn documented_bot(daemon: &Daemon) -> String {
+    let manual = include_str!("../../docs/line-chat.md");
+    let begin = manual.find("    #!/bin/bash").expect("a script");
+    let lines = manual[begin..].lines();
+    let script = lines.map_while(|line| line.strip_prefix("    "));
+    let script = script.collect::<Vec<_>>().join("\n");
+    let port = daemon.address("chat", 0).port();
+    script.replace("/7777", &format!("/{port}"))
+}
+
+#[test]
+fn the_bot_of_the_manual_answers_who_greets_it_and_no_history() {
+    let daemon = Daemon::start("line-chat-bot", CONFIG);
+    let mut early = Person::join(&daemon, "early");
+    early.say("hello\n/quit");
+    while !early.next_or_end().is_empty() {}
+    let mut host = Person::join(&daemon, "host");
+    let mut bot = program("bash", "bash");
+    bot.arg("-c").arg(documented_bot(&daemon));
+    let mut bot = bot.spawn().expect("it starts");
+    host.until(|line| line.starts_with("-- greeter joined"));
+    host.say("hello");
+    let answer = host.until(|line| line.starts_with("<greeter>"));
+    assert_eq!(answer.trim_end(), "<greeter> hello, host");
+    bot.kill().expect("it is there");
+    bot.wait().expect("it ends");
+    drop((early, host));
+    daemon.finish(&[]);
+}
+
 #[test]
 fn people_come_with_the_programs_they_have() {
     let daemon = Daemon::start("line-chat-programs", CONFIG);
