@@ -243,7 +243,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             blocking::RESULTS => self.blocking.results_waiting = true,
             bus::BUS => self.bus.note(events),
             handover::GIVING..=handover::LAST => self.handover.note(about),
-            DATAGRAM_LISTENERS..TOKENS => self.datagrams.note(about),
+            DATAGRAM_LISTENERS..TOKENS => self.datagrams.note(about, events),
             _ if about < TOKENS => self.note_listener(about),
             _ => self.note_stream(KeyData::from_ffi(about).into(), events),
         }
