@@ -440,6 +440,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             (Counter::FilesShort, tally.files_short),
             (Counter::ClosedIdle, tally.closed_idle),
             (Counter::ClosedLimit, tally.closed_limit),
+            (Counter::HeldBandwidth, tally.held_bandwidth),
             (Counter::DatagramsFailed, tally.datagrams_failed),
         ];
         for (counter, amount) in counts {

@@ -78,6 +78,11 @@ pub fn play(name: &str) {
     }
 }
 
+fn number_at(status: &serde_json::Value, path: &str) -> Option<u64> {
+    let pointer = format!("/{}", path.replace('.', "/"));
+    status.pointer(&pointer).and_then(|found| found.as_u64())
+}
+
 impl Case {
     fn step(&mut self, words: &[&str]) {
         match words {
@@ -155,11 +160,17 @@ impl Case {
                     });
             }
             ["status", path, "at-most", value] => {
-                let pointer = format!("/{}", path.replace('.', "/"));
                 let most: u64 = value.parse().expect("a number");
                 let status = self.daemon().status();
-                let found = status.pointer(&pointer).and_then(|found| found.as_u64());
+                let found = number_at(&status, path);
                 assert!(found.is_some_and(|n| n <= most), "{path}: {found:?}");
+            }
+            ["status", path, "at-least", value] => {
+                let least: u64 = value.parse().expect("a number");
+                self.daemon()
+                    .wait_for(&format!("{path} at least {value}"), |status| {
+                        number_at(status, path) >= Some(least)
+                    });
             }
             ["operate", code, verb, texts @ ..] => {
                 let words: Vec<&str> = verb.split_whitespace().collect();

@@ -196,6 +196,9 @@ fn bytes_a_second_hold_each_way_for_what_is_read_and_for_what_is_sent() {
         );
     }
     assert!(read >= 3_900 && sent >= 3_900, "{read} and {sent}");
+    // A rest ends when half of what may be moved at once is there again, an eighth of a second.
+    let held = streams.take_tally().held_bandwidth;
+    assert!((150..=170).contains(&held), "{held} rests of both ways");
     assert!(streams.protocol.closed.is_empty());
 }
 
