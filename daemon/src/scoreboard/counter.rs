@@ -84,7 +84,7 @@ pub enum Counter {
     ClosedDeath,
     /// Served for longer than a handler has.
     ClosedHandler,
-    /// Times that a worker had all its connections and let more wait.
+    /// Times that a worker, having all its connections, left a listener alone.
     HeldConnections,
     /// Times that a connection had moved all its bytes and had to wait.
     HeldBandwidth,

@@ -39,7 +39,7 @@ pub fn play(name: &str) {
     let path = path.with_extension("case");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     // Only root can see which descriptors a worker has.
-    if text.lines().any(|line| line.starts_with("descriptors ")) && !namespace::is_root() {
+    if text.lines().any(|line| line.starts_with("descriptors")) && !namespace::is_root() {
         return namespace::play(name);
     }
     let mut case = Case {
@@ -135,6 +135,16 @@ impl Case {
             ["descriptors", count, whom @ ..] => {
                 let count = count.parse().expect("a number");
                 limits::leave_descriptors(self.pid(whom), count);
+            }
+            ["descriptors-none", whom @ ..] => limits::leave_no_descriptor(self.pid(whom)),
+            // It waits, and has not run while the supervisor answered: whoever spins never does.
+            ["still", whom @ ..] => {
+                let pid = self.pid(whom);
+                let mut before = None;
+                self.daemon().wait_for("the process to be still", |_| {
+                    let ran = limits::ran_until_it_waited(pid);
+                    ran.is_some() && std::mem::replace(&mut before, ran) == ran
+                });
             }
             ["write-state", file, text] => {
                 let path = self.daemon().directory().join("state").join(file);
