@@ -19,7 +19,7 @@ use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 use super::core::{Hub, MemberId};
 use super::nats::{Backend, Settings, needs};
-use super::sqlite::{BATCH_MAX, BATCH_MS, Retention, SWEEP_MS, Sqlite};
+use super::sqlite::{BATCH_MAX, BATCH_MS, PORTION_MS, Retention, SWEEP_MS, Sqlite};
 use super::store::Store;
 use super::unix_ms;
 use super::wire::{FRAME_BYTES_MAX, next_frame};
@@ -261,7 +261,13 @@ impl Process {
         }
         let now_ms = self.now_ms();
         let leaves = self.leaving.front().map(|(at_ms, _)| *at_ms);
-        let due = [self.hub.next_deadline_ms(), self.commit_at_ms, leaves];
+        let sweeps = self.hub.store.keeps().then_some(self.sweep_at_ms);
+        let due = [
+            self.hub.next_deadline_ms(),
+            self.commit_at_ms,
+            leaves,
+            sweeps,
+        ];
         let due = due.into_iter().flatten().min().unwrap_or(u64::MAX);
         due.saturating_sub(now_ms).min(PATIENCE_MS)
     }
@@ -435,8 +441,12 @@ impl Process {
             self.commit();
         }
         if self.sweep_at_ms <= now_ms && self.hub.store().keeps() {
-            self.sweep_at_ms = now_ms + SWEEP_MS;
-            self.hub.store().sweep(unix_ms());
+            let pause_ms = match self.hub.store().sweep(unix_ms()) {
+                true => PORTION_MS,
+                false => SWEEP_MS,
+            };
+            self.sweep_at_ms = now_ms + pause_ms;
+            self.commit();
         }
         if !self.hub.store().keeps() {
             self.hub.recall_all();

@@ -138,8 +138,11 @@ fn messages_are_the_same_however_many_lie_in_a_row() {
 fn a_file_of_a_release_with_a_row_for_each_message_goes_on() {
     let place = Place::new("older");
     let database = Connection::open(place.0.join("history.sqlite")).expect("made");
-    let older = SCHEMA.replace("before BLOB,", "");
+    let older = rows::SCHEMA.replace("before BLOB,", "");
     database.execute_batch(&older).expect("made");
+    database
+        .execute_batch("DROP TABLE runs; DROP TABLE bodies")
+        .expect("made");
     let rows = "INSERT INTO topics VALUES (1, 'chat', 'lobby', 2);
                 INSERT INTO messages VALUES (1, 1, 5, X'01', X'61'), (1, 2, 6, X'02', X'62');";
     database.execute_batch(rows).expect("made");
@@ -163,7 +166,7 @@ fn a_row_that_makes_no_sense_stops_history_and_says_so() {
     }
     assert!(sqlite.commit());
     let database = sqlite.database.as_ref().expect("open");
-    let spoil = "UPDATE messages SET before = substr(before, 1, 100)";
+    let spoil = "UPDATE bodies SET packed = substr(packed, 1, 100)";
     assert_eq!(database.execute(spoil, []), Ok(1));
     assert!(sequences(&mut sqlite, 1).is_empty());
     assert!(!sqlite.keeps() && sqlite.take_complaint().is_some());
@@ -200,3 +203,4 @@ fn a_full_disk_stops_history_and_says_so_once() {
     assert!(!sqlite.commit());
     assert_eq!(sqlite.take_complaint(), None);
 }
+mod cost;
