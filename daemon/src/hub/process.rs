@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
-use super::core::{Hub, MemberId};
+use super::core::{Hub, MemberId, OUTPUT_BYTES_MAX};
 use super::nats::{Backend, Settings, needs};
 use super::sqlite::{BATCH_MAX, BATCH_MS, PORTION_MS, Retention, SWEEP_MS, Sqlite};
 use super::store::Store;
@@ -252,9 +252,10 @@ impl Process {
     }
 
     fn patience_ms(&self) -> u64 {
-        // What was held back, and may be heard since, wakes nobody.
+        // What was held back, and may be heard or sent since, wakes nobody.
         let waits = |(id, end): (&MemberId, &End)| {
-            self.hub.may_hear(*id) && !matches!(next_frame(&end.input), Ok(None))
+            end.writable && !self.hub.output(*id).is_empty()
+                || self.hub.may_hear(*id) && !matches!(next_frame(&end.input), Ok(None))
         };
         if self.members.iter().any(waits) {
             return 0;
@@ -412,14 +413,19 @@ impl Process {
         let Some(end) = self.members.get_mut(&id) else {
             return;
         };
-        while end.writable {
+        // Who takes all at once, and has much to take, has his turn again after the others.
+        let mut left = OUTPUT_BYTES_MAX;
+        while end.writable && left > 0 {
             let output = self.hub.output(id);
             if output.is_empty() {
                 return;
             }
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
             match send(end.socket.as_raw_fd(), output, flags) {
-                Ok(count) => self.hub.sent(id, count),
+                Ok(count) => {
+                    left = left.saturating_sub(count);
+                    self.hub.sent(id, count);
+                }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => end.writable = false,
                 // Its worker has ended, or is to go. What it has said before is still to be read.

@@ -35,7 +35,7 @@ pub const PORTION_MS: u64 = 10;
 /// Topics that are looked at for one portion.
 const SWEPT_MAX: usize = 256;
 /// A file up to this is read as a whole when it is opened, to see whether it is sound.
-const CHECKED_BYTES_MAX: i64 = 64 << 20;
+const CHECKED_BYTES_MAX: i64 = 32 << 20;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]

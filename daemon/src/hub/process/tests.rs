@@ -1,5 +1,9 @@
 //! What becomes of what a worker has said when the worker, or the hub before this one, has ended.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
 use super::*;
 use crate::hub::wire::{Ask, Start, VERSION};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -80,6 +84,7 @@ impl Scene {
 fn what_a_recovery_held_back_is_heard_when_it_is_over() {
     let mut scene = Scene::new(2, true);
     for worker in 0..2 {
+        scene.process.flush();
         assert!(
             scene.process.patience_ms() > 0,
             "nothing is held back that may be heard"
@@ -136,4 +141,72 @@ fn last_words_are_heard_though_their_worker_cannot_be_told_anything() {
     let texts = [(1, "hi".to_owned()), (2, "last words".to_owned())];
     assert_eq!(scene.said(), texts);
     assert!(!scene.process.members.contains_key(&scene.ids[0]));
+}
+
+#[test]
+fn who_takes_whatever_is_sent_has_no_more_of_a_turn_than_others() {
+    const COUNT: u64 = 600;
+    let mut scene = Scene::new(2, false);
+    for worker in 0..2 {
+        scene.say(worker, &HELLO);
+        scene.listen(worker);
+    }
+    let text = "x".repeat(16_000);
+    for token in 1..=COUNT {
+        let id = token.to_string();
+        let message = Ask::Publish {
+            token,
+            topic: "room",
+            id: id.as_bytes(),
+            bytes: text.as_bytes(),
+        };
+        scene.say(0, &[message]);
+        scene.listen(0);
+    }
+    let subscribe = Ask::Subscribe {
+        token: 7,
+        topic: "room",
+        start: Start::From(1),
+        live: true,
+    };
+    scene.say(1, &[subscribe]);
+    scene.listen(1);
+    let end = scene.workers[1].take().expect("it lives");
+    let taken = Arc::new(AtomicUsize::new(0));
+    let reader = thread::spawn({
+        let taken = Arc::clone(&taken);
+        move || take(&end, COUNT as usize * text.len(), &taken)
+    });
+    let id = scene.ids[1];
+    while !reader.is_finished() {
+        let before = taken.load(Ordering::Relaxed);
+        scene.process.send(id);
+        let sent = taken.load(Ordering::Relaxed) - before;
+        // What lay in the socket before, and its last piece.
+        assert!(sent <= OUTPUT_BYTES_MAX + (1 << 20), "{sent} bytes");
+        let end = scene.process.members.get_mut(&id).expect("it is there");
+        let has_more = !scene.process.hub.output(id).is_empty();
+        if end.writable && has_more {
+            assert_eq!(scene.process.patience_ms(), 0, "its turn comes again");
+        } else {
+            // As the event queue will say.
+            let mut fds = [PollFd::new(end.socket.as_fd(), PollFlags::POLLOUT)];
+            poll(&mut fds, PollTimeout::NONE).expect("it can be waited for");
+            end.writable = true;
+        }
+    }
+    reader.join().expect("all of it has come");
+}
+
+/// Reads as fast as it can.
+fn take(end: &OwnedFd, bytes: usize, taken: &AtomicUsize) {
+    let mut buffer = vec![0; 1 << 20];
+    while taken.load(Ordering::Relaxed) < bytes {
+        let mut fds = [PollFd::new(end.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::NONE).expect("it can be waited for");
+        match recv(end.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+            Ok(count) => taken.fetch_add(count, Ordering::Relaxed),
+            Err(error) => panic!("{error}"),
+        };
+    }
 }

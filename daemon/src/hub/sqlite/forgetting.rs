@@ -12,7 +12,7 @@ use super::{Retention, Topics, sparse};
 
 /// Rows that are given up in one go, and what lies in them.
 const PORTION_ROWS: usize = 256;
-const PORTION_BYTES: usize = 4 << 20;
+const PORTION_BYTES: usize = 8 << 20;
 
 /// How much may still be given up.
 pub(super) struct Portion {

@@ -58,7 +58,7 @@ pub struct Packed<'a> {
 }
 
 impl<'a> Packed<'a> {
-    fn of(message: &'a Kept) -> Packed<'a> {
+    pub(super) fn of(message: &'a Kept) -> Packed<'a> {
         Packed {
             sequence: message.sequence,
             time_ms: message.time_ms,

@@ -13,7 +13,7 @@ const MUCH: Retention = Retention {
 };
 
 /// A file of this process's own, in a folder that goes with it.
-struct Place(std::path::PathBuf);
+struct Place(PathBuf);
 
 impl Place {
     fn new(name: &str) -> Place {
@@ -132,6 +132,69 @@ fn messages_are_the_same_however_many_lie_in_a_row() {
         assert_eq!((remembered.last, remembered.ids), (600, expected.to_vec()));
         assert_eq!(sqlite.take_complaint(), None);
     }
+}
+
+/// A row as hubs wrote it that knew no runs.
+fn write_as_before(database: &Connection, messages: &[run::Packed<'_>]) {
+    let (last, rest) = messages.split_last().expect("one");
+    let mut before = Vec::new();
+    for message in rest {
+        message.pack(&mut before);
+    }
+    let before = (!rest.is_empty()).then_some(before);
+    let put = "INSERT INTO messages VALUES (1, ?1, ?2, ?3, ?4, ?5)";
+    let (sequence, time_ms) = (last.sequence as i64, last.time_ms as i64);
+    let values = params![sequence, time_ms, last.id, last.bytes, before];
+    assert_eq!(database.execute(put, values), Ok(1));
+    let mark = "UPDATE topics SET last = ?1";
+    assert_eq!(database.execute(mark, [sequence]), Ok(1));
+}
+
+#[test]
+fn what_hubs_of_before_wrote_is_read_among_what_was_written_since() {
+    let place = Place::new("among");
+    let all: Vec<Kept> = (1..=90).map(message).collect();
+    let packed: Vec<run::Packed<'_>> = all.iter().map(run::Packed::of).collect();
+    // Of ten messages each, by this hub, the one of before, and one with a row for each.
+    for (nth, ten) in packed.chunks(10).enumerate() {
+        let mut sqlite = place.open(MUCH);
+        for message in ten {
+            sqlite.append(LINE, &Rc::new(message.unpacked()));
+        }
+        if nth % 3 == 0 {
+            assert!(sqlite.commit());
+            continue;
+        }
+        drop(sqlite);
+        let database = Connection::open(place.0.join("history.sqlite")).expect("opened");
+        match nth % 3 {
+            1 => write_as_before(&database, ten),
+            _ => ten.chunks(1).for_each(|one| write_as_before(&database, one)),
+        }
+    }
+    let mut sqlite = place.open(MUCH);
+    for from in 1..=90 {
+        let expected = &all[from - 1..];
+        assert_eq!(sqlite.read(LINE, from as u64, 100), expected);
+        let count = expected.len() as u64;
+        assert_eq!(sqlite.first_of_last(LINE, count), Some(from as u64));
+    }
+    let remembered = sqlite.recall(LINE, 100);
+    let expected: Vec<_> = all.iter().map(|it| (it.id.clone(), it.sequence)).collect();
+    assert_eq!((remembered.last, remembered.ids), (90, expected));
+    // Older than the run that ends with 40, and the one of before that ends with 50.
+    for (now_ms, oldest) in [(1031, Some(31)), (1041, Some(41)), (1051, Some(51))] {
+        assert!(!sqlite.sweep(now_ms));
+        assert_eq!(sqlite.oldest(LINE), oldest);
+    }
+    assert!(!sqlite.sweep(2000));
+    let database = sqlite.database.as_ref().expect("open");
+    for table in ["messages", "runs", "bodies"] {
+        let sql = format!("SELECT count(*) FROM {table}");
+        let left = database.query_row(&sql, [], |row| row.get::<_, i64>(0));
+        assert_eq!(left, Ok(0), "{table}");
+    }
+    assert_eq!(sqlite.take_complaint(), None);
 }
 
 #[test]
