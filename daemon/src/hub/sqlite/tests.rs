@@ -221,18 +221,70 @@ fn a_file_of_a_release_with_a_row_for_each_message_goes_on() {
 }
 
 #[test]
-fn a_row_that_makes_no_sense_stops_history_and_says_so() {
-    let place = Place::new("nonsense");
+fn a_row_that_makes_no_sense_stops_history_and_says_where() {
+    let spoilt = [
+        "UPDATE bodies SET packed = substr(packed, 1, 100)",
+        "UPDATE bodies SET packed = X''",
+        "UPDATE bodies SET packed = packed || packed",
+        "UPDATE bodies SET packed = zeroblob(24)",
+        "UPDATE bodies SET packed = 5",
+        "UPDATE runs SET heads = X'00'",
+        "UPDATE runs SET sequence = sequence + 7",
+        "UPDATE runs SET sequence = -1",
+        "UPDATE topics SET last = -1",
+        "UPDATE topics SET last = 'x'",
+        "DELETE FROM bodies",
+        "INSERT INTO messages VALUES (1, 3, 1, X'', zeroblob(65537), NULL)",
+        "INSERT INTO messages VALUES (1, 3, 1, zeroblob(66), X'', NULL)",
+        "INSERT INTO messages VALUES (1, 3, 1, X'', X'', zeroblob(9))",
+        "INSERT INTO messages VALUES (1, 0, 1, X'', X'', NULL)",
+    ];
+    for spoil in spoilt {
+        let place = Place::new("nonsense");
+        let mut sqlite = place.open(MUCH);
+        for sequence in [1, 2] {
+            sqlite.append(LINE, &Rc::new(message(sequence)));
+        }
+        assert!(sqlite.commit());
+        drop(sqlite);
+        let mut sqlite = place.open(MUCH);
+        let database = sqlite.database.as_ref().expect("open");
+        assert_eq!(database.execute(spoil, []), Ok(1), "{spoil}");
+        sqlite.recall(LINE, 9);
+        sqlite.read(LINE, 1, 9);
+        assert!(!sqlite.keeps(), "{spoil}");
+        let complaint = sqlite.take_complaint().expect("it says so");
+        for part in ["history.sqlite: ", "live messages go on. ", "move the file away"] {
+            assert!(complaint.contains(part), "{spoil}: {complaint}");
+        }
+        sqlite.append(LINE, &Rc::new(message(3)));
+        sqlite.sweep(9);
+        assert!(!sqlite.commit());
+        assert_eq!(sqlite.take_complaint(), None);
+    }
+}
+
+#[test]
+fn what_fails_in_the_middle_of_a_portion_is_undone_and_stops_history() {
+    let place = Place::new("middle");
     let mut sqlite = place.open(MUCH);
-    for sequence in [1, 2] {
+    for sequence in 1..=200 {
         sqlite.append(LINE, &Rc::new(message(sequence)));
     }
     assert!(sqlite.commit());
     let database = sqlite.database.as_ref().expect("open");
-    let spoil = "UPDATE bodies SET packed = substr(packed, 1, 100)";
-    assert_eq!(database.execute(spoil, []), Ok(1));
-    assert!(sequences(&mut sqlite, 1).is_empty());
-    assert!(!sqlite.keeps() && sqlite.take_complaint().is_some());
+    // The messages have been given up when this is found, and half of what leads to them.
+    let full = "CREATE TEMP TRIGGER full BEFORE DELETE ON runs WHEN old.sequence > 100 \
+                BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END";
+    database.execute_batch(full).expect("made");
+    sqlite.sweep(5000);
+    assert!(!sqlite.keeps());
+    let complaint = sqlite.take_complaint().expect("it says so");
+    assert!(complaint.contains("disk is full"), "{complaint}");
+    drop(sqlite);
+    let mut sqlite = place.open(MUCH);
+    let all: Vec<Kept> = (1..=200).map(message).collect();
+    assert_eq!(sqlite.read(LINE, 1, 300), all);
 }
 
 #[test]
