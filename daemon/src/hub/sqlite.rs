@@ -274,9 +274,7 @@ fn write(
         before_ms: 0,
     };
     let mark = "UPDATE topics SET last = ?2 WHERE number = ?1";
-    database
-        .prepare_cached(mark)?
-        .execute([topic, aged.last])?;
+    database.prepare_cached(mark)?.execute([topic, aged.last])?;
     if retention.holes {
         sparse::keep_count(database, topics, topic, messages.len())?;
     }

@@ -30,6 +30,11 @@ pub fn hub_run(bytes: &[u8]) -> bool {
     assert_eq!(again, bytes);
     let numbers = |it: &Packed<'_>| (it.sequence, it.id.to_vec());
     let of_heads = unpack(&heads).expect("heads are a run as well");
-    assert!(of_heads.iter().map(numbers).eq(messages.iter().map(numbers)));
+    assert!(
+        of_heads
+            .iter()
+            .map(numbers)
+            .eq(messages.iter().map(numbers))
+    );
     true
 }

@@ -12,7 +12,10 @@ pub(super) enum Fault {
     /// What its own check has found.
     Unsound(String),
     /// A row that no hub has written, by the number of its last message.
-    Row { topic: i64, sequence: i64 },
+    Row {
+        topic: i64,
+        sequence: i64,
+    },
     Topic(i64),
 }
 
@@ -26,7 +29,10 @@ impl Display for Fault {
                 "it is damaged: the messages up to {sequence} of topic {topic} make no sense"
             ),
             Fault::Topic(topic) => {
-                write!(out, "it is damaged: the last number of topic {topic} is none")
+                write!(
+                    out,
+                    "it is damaged: the last number of topic {topic} is none"
+                )
             }
         }
     }

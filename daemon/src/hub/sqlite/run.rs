@@ -80,7 +80,10 @@ impl<'a> Packed<'a> {
 
     /// The message without its bytes.
     pub fn head(&self) -> Packed<'a> {
-        Packed { bytes: &[], ..*self }
+        Packed {
+            bytes: &[],
+            ..*self
+        }
     }
 
     pub(super) fn unpacked(&self) -> Kept {

@@ -169,7 +169,9 @@ fn what_hubs_of_before_wrote_is_read_among_what_was_written_since() {
         let database = Connection::open(place.0.join("history.sqlite")).expect("opened");
         match nth % 3 {
             1 => write_as_before(&database, ten),
-            _ => ten.chunks(1).for_each(|one| write_as_before(&database, one)),
+            _ => ten
+                .chunks(1)
+                .for_each(|one| write_as_before(&database, one)),
         }
     }
     let mut sqlite = place.open(MUCH);
@@ -254,7 +256,11 @@ fn a_row_that_makes_no_sense_stops_history_and_says_where() {
         sqlite.read(LINE, 1, 9);
         assert!(!sqlite.keeps(), "{spoil}");
         let complaint = sqlite.take_complaint().expect("it says so");
-        for part in ["history.sqlite: ", "live messages go on. ", "move the file away"] {
+        for part in [
+            "history.sqlite: ",
+            "live messages go on. ",
+            "move the file away",
+        ] {
             assert!(complaint.contains(part), "{spoil}: {complaint}");
         }
         sqlite.append(LINE, &Rc::new(message(3)));

@@ -31,9 +31,14 @@ fn begun(place: &Place, retention: Retention) -> Sqlite {
 fn begun_before(place: &Place) -> Sqlite {
     drop(begun(place, MUCH));
     let database = Connection::open(place.0.join("history.sqlite")).expect("opened");
-    let mut rows = database.prepare("SELECT packed FROM bodies").expect("known");
+    let mut rows = database
+        .prepare("SELECT packed FROM bodies")
+        .expect("known");
     let rows = rows.query_map([], |row| row.get(0)).expect("read");
-    for packed in rows.collect::<rusqlite::Result<Vec<Vec<u8>>>>().expect("read") {
+    for packed in rows
+        .collect::<rusqlite::Result<Vec<Vec<u8>>>>()
+        .expect("read")
+    {
         let messages = run::unpack(&packed).expect("packed");
         write_as_before(&database, &messages);
     }
@@ -109,7 +114,10 @@ fn what_is_too_old_goes_in_portions() {
         portions += 1;
     }
     assert!(portions > 1, "{portions}");
-    assert_eq!((sqlite.oldest(LINE), sqlite.recall(LINE, 9).last), (None, 300));
+    assert_eq!(
+        (sqlite.oldest(LINE), sqlite.recall(LINE, 9).last),
+        (None, 300)
+    );
 }
 
 #[test]
