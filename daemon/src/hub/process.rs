@@ -47,6 +47,8 @@ const READ_BYTES: usize = 256 * 1024;
 const INPUT_BYTES_KEPT: usize = 64 * 1024;
 /// Waiting no longer than this shows that the clock of the day went on.
 const PATIENCE_MS: u64 = 60_000;
+/// What one member may have asked of history in one turn; opening a topic takes a few.
+const ASKS_MAX: u64 = 256;
 /// Events taken from the queue in one turn.
 const EVENTS_MAX: usize = 64;
 // What an event is about; members are numbered from 1 on.
@@ -321,7 +323,12 @@ impl Process {
             self.hub.deafen(id);
         }
         let mut at = 0;
-        while self.hub.may_hear(id) {
+        // A recovery has a time limit of its own, and nobody has his turn before it is over.
+        let asks_max = match self.hub.recovery {
+            Some(_) => u64::MAX,
+            None => self.hub.store.asked + ASKS_MAX,
+        };
+        while self.hub.may_hear(id) && self.hub.store.asked < asks_max {
             let heard = match next_frame(&end.input[at..]) {
                 Ok(Some((content, taken))) => {
                     at += taken;

@@ -59,6 +59,8 @@ pub struct Sqlite {
     pending_count: usize,
     /// Appended and not committed.
     pub waiting: usize,
+    /// How often SQLite was asked for something.
+    pub asked: u64,
     complaint: Option<String>,
 }
 
@@ -103,6 +105,7 @@ impl Sqlite {
             pending: Vec::new(),
             pending_count: 0,
             waiting: 0,
+            asked: 0,
             complaint: None,
         };
         if retention.messages == 0 {
@@ -189,6 +192,7 @@ impl Sqlite {
         work: impl FnOnce(&Connection, &mut Topics, Retention) -> Result<R>,
     ) -> Option<R> {
         let database = self.database.as_ref()?;
+        self.asked += 1;
         match work(database, &mut self.topics, self.retention) {
             Ok(done) => Some(done),
             Err(fault) => {

@@ -28,14 +28,18 @@ struct Scene {
 
 impl Scene {
     fn new(workers: usize, replaces: bool) -> Scene {
-        let none = Retention {
-            messages: 0,
+        Scene::with_history(0, workers, replaces)
+    }
+
+    fn with_history(messages: u64, workers: usize, replaces: bool) -> Scene {
+        let retention = Retention {
+            messages,
             keep_ms: 0,
             holes: false,
         };
+        let store = Sqlite::open(Path::new(":memory:"), retention);
         let mut scene = Scene {
-            process: Process::new(Sqlite::open(Path::new("/nowhere"), none), replaces)
-                .expect("an event queue"),
+            process: Process::new(store, replaces).expect("an event queue"),
             workers: Vec::new(),
             ids: Vec::new(),
         };
@@ -196,6 +200,37 @@ fn who_takes_whatever_is_sent_has_no_more_of_a_turn_than_others() {
         }
     }
     reader.join().expect("all of it has come");
+}
+
+#[test]
+fn who_opens_many_topics_at_once_is_heard_a_part_at_a_time() {
+    let mut scene = Scene::with_history(1000, 1, false);
+    scene.say(0, &HELLO);
+    scene.listen(0);
+    let names: Vec<String> = (0..500).map(|nth| format!("room{nth}")).collect();
+    let subscribe = |(token, topic)| Ask::Subscribe {
+        token,
+        topic,
+        start: Start::Last(10),
+        live: true,
+    };
+    let asks: Vec<Ask<'_>> = (1..)
+        .zip(names.iter().map(String::as_str))
+        .map(subscribe)
+        .collect();
+    scene.say(0, &asks);
+    let opened = |scene: &Scene| scene.process.hub.topics.len();
+    let mut turns = 0;
+    while opened(&scene) < names.len() {
+        let before = opened(&scene);
+        scene.listen(0);
+        scene.process.flush();
+        let now = opened(&scene);
+        assert!(now > before && now - before < 300, "{before}, {now}");
+        assert!(now == names.len() || scene.process.patience_ms() == 0);
+        turns += 1;
+    }
+    assert!(turns > 1);
 }
 
 /// Reads as fast as it can.
