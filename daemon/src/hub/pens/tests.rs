@@ -311,6 +311,36 @@ fn who_parts_has_given_its_pens_back_before_it_is_done() {
     assert!(!world.is_out(), "and takes none");
 }
 
+/// Its session is given to the next worker, which publishes as soon as it is there.
+#[test]
+fn what_waits_for_a_pen_is_numbered_before_its_session_says_more_elsewhere() {
+    let mut world = World::new(2);
+    world.publish(0, ROW);
+    world.say(0);
+    world.listen(0);
+    // The pen is offered, and taken; it is not here yet.
+    world.publish_named(0, 50, "first");
+    let client = &mut world.workers[0].client;
+    client.part();
+    let published = client.published();
+    let is_ahead = |world: &World| {
+        let client = &world.workers[0].client;
+        client.output(true).is_empty() && client.has_settled(published)
+    };
+    while !is_ahead(&world) {
+        world.say(0);
+        if !is_ahead(&world) {
+            world.listen(0);
+        }
+    }
+    world.publish_named(1, 51, "second");
+    world.say(1);
+    world.settle();
+    let n = u64::from(ROW);
+    assert!(world.told(0).contains(&format!("is {}", n + 1)));
+    assert_eq!(world.told(1), [format!("is {}", n + 2)]);
+}
+
 #[test]
 fn there_are_so_many_pens_for_a_worker_and_no_more() {
     let mut world = World::with_pen(1);
