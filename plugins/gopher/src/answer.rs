@@ -189,12 +189,15 @@ fn show(
         Some(Kept::File) => match disk.known_file(path) {
             Ok((file, stamp)) => {
                 if let Some(ready) = ready_file(site, request, path, (&file, &stamp)) {
-                    site.cache().keep(key, ready, Instant::now());
+                    keep(site, key, ready);
                 }
                 return show_file(site, request, tree, path, (file, stamp), patience);
             }
             Err(Miss::NotNow) => return Err(Miss::NotNow),
-            Err(Miss::NotHere(_)) => site.cache().forget(&key),
+            Err(Miss::NotHere(_)) => {
+                let gone = site.cache().forget(&key);
+                drop(gone);
+            }
         },
         None => {}
     }
@@ -205,8 +208,14 @@ fn show(
             Patience::Enough => show_folder(site, request, tree, (path, stamp), key),
         };
     }
-    site.cache().keep(key, Kept::File, Instant::now());
+    keep(site, key, Kept::File);
     show_file(site, request, tree, path, disk.known_file(path)?, patience)
+}
+
+/// What goes for it is let go when the cache is free for others again.
+fn keep(site: &Site, key: Vec<u8>, kept: Kept) {
+    let gone = site.cache().keep(key, kept, Instant::now());
+    drop(gone);
 }
 
 /// What a menu is kept under: everything that its bytes depend on, but for the disk.
@@ -258,16 +267,17 @@ fn show_folder(
     .into();
     let mut stamps = built.made_from.iter().map(|(_, stamp)| stamp);
     if site.choices.cache > bytes.len() && stamps.all(|stamp| is_settled(stamp, begun)) {
+        // Another thread may want the cache while a long menu is written into its file.
+        let takes_files = site.cache().takes_files();
         let ready = Ready {
-            content: match site.cache().takes_files() {
+            content: match takes_files {
                 true => Content::of(&bytes),
                 false => Content::Bytes(Arc::clone(&bytes)),
             },
             made_from: built.made_from,
             outcome: "a menu",
         };
-        site.cache()
-            .keep(key, Kept::Ready(Arc::new(ready)), Instant::now());
+        keep(site, key, Kept::Ready(Arc::new(ready)));
     }
     let length = bytes.len();
     Ok(ready_menu(

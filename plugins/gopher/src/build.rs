@@ -5,6 +5,7 @@
 //! keeps the menu. Runs on threads that may wait.
 
 use std::collections::HashSet;
+use std::mem::replace;
 
 use crate::date::Date;
 use crate::listing::{self, Entry};
@@ -55,6 +56,7 @@ pub(crate) fn menu(site: &Site, tree: &Tree, path: &[u8], stamp: Stamp) -> Resul
         named: HashSet::new(),
         letters: Vec::new(),
         includes: 0,
+        is_listed: false,
     };
     let map = site
         .choices
@@ -81,6 +83,8 @@ struct Builder<'a> {
     /// What the map says about extensions.
     letters: Vec<(Vec<u8>, u8)>,
     includes: usize,
+    /// A folder is listed once in its menu, whatever its maps say.
+    is_listed: bool,
 }
 
 impl Builder<'_> {
@@ -161,6 +165,9 @@ impl Builder<'_> {
     }
 
     fn listing(&mut self, whole: bool) -> Result<(), Miss> {
+        if replace(&mut self.is_listed, true) {
+            return Ok(());
+        }
         let choices = &self.site.choices;
         let is_top = self.path.is_empty() && self.tree.prefix.is_empty();
         if whole {

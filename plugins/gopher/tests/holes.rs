@@ -94,6 +94,28 @@ fn maps_that_include_each_other_end_and_the_log_says_so() {
 }
 
 #[test]
+fn a_folder_is_listed_once_whatever_its_maps_say() {
+    let hole = Hole::of(&[
+        ("parts/a.gophermap", b"from the part\n*\nnever read\n"),
+        ("parts/b.txt", b"b"),
+        ("parts/c.txt", b"c"),
+        ("often/gophermap", b"=/often/again\n=/often/again\n*\n"),
+        ("often/again", b"*\n"),
+        ("often/d.txt", b"d"),
+    ]);
+    let mut host = hole.host();
+    for (request, expected) in [
+        (
+            "/parts\r\n",
+            &["1..", "ifrom the part", "0b.txt", "0c.txt"][..],
+        ),
+        ("/often\r\n", &["0again", "0d.txt"]),
+    ] {
+        assert_eq!(names(&ask(&mut host, request)), expected, "{request:?}");
+    }
+}
+
+#[test]
 fn a_map_that_is_a_program_is_not_shown() {
     let hole = mapped();
     let mut host = hole.host();
@@ -160,7 +182,18 @@ fn gopher_plus_tells_what_is_known() {
     assert!(blocks[2].ends_with("+ABSTRACT:\r\n About a.\r\n In two lines.\r\n.\r\n"));
     let one = text(&ask(&mut host, "/a.txt\t!\r\n"));
     assert_eq!(one, format!("+-1\r\n+INFO: {}", blocks[2]));
-    assert_eq!(text(&ask(&mut host, "/a.txt\t+\r\n")), "+10\r\n0123456789");
+    for request in [
+        "/a.txt\t+\r\n",
+        "/a.txt\t+\t0\r\n",
+        // Data would follow, which a file does not ask for.
+        "/a.txt\t+\t1\r\n",
+        "0/a.txt\t+\t\r\n",
+    ] {
+        let answer = text(&ask(&mut host, request));
+        assert_eq!(answer, "+10\r\n0123456789", "{request:?}");
+    }
+    assert_eq!(text(&ask(&mut host, "/a.txt\t!\t\r\n")), one);
+    assert_eq!(text(&ask(&mut host, "\t$\t\r\n")), all);
     assert!(text(&ask(&mut host, "/sub\t+\r\n")).starts_with("+-1\r\n1..\t"));
     let error = "--1\r\n1 Ada <ada@h.example>\r\nThere is nothing here by that name.\r\n.\r\n";
     assert_eq!(text(&ask(&mut host, "/missing\t!\r\n")), error);
@@ -261,6 +294,7 @@ fn a_search_finds_names_and_texts_and_its_words_are_always_words() {
         ("/search\twhale not\r\n", &["/sea/fish.txt"]),
         ("/search?whale\r\n", &["/Whale.txt", "/sea/fish.txt"]),
         ("/search\t+\r\n", &["/sea/plus"]),
+        ("7/search\t+\r\n", &["/sea/plus"]),
         ("/search\tkraken\r\n", &[]),
         ("/search\t\r\n", &[]),
         ("/search\r\n", &[]),
@@ -301,6 +335,9 @@ fn a_host_is_chosen_by_address_by_http_and_by_name_but_never_guessed() {
     ] {
         assert_eq!(text(&ask(&mut host, request)), expected, "{request:?}");
     }
+    // There too a plus is what is searched for, and not a word of Gopher+.
+    let found = text(&ask(&mut host, "/search;c.example\t+\r\n"));
+    assert!(found.starts_with('i') && found.contains(": +\t"), "{found}");
     let page = ask(
         &mut host,
         "GET /b.txt HTTP/1.1\r\nHost: B.example:70\r\n\r\n",
