@@ -93,7 +93,7 @@ impl Builder<'_> {
             match line {
                 Line::Item(item) => self.push(item),
                 Line::Relative(mut item) => {
-                    let path = selector::path(&joined(self.path, &item.selector));
+                    let path = selector::resolved(self.path, &item.selector);
                     // The parser lets only paths through that may be shown.
                     item.selector = self.tree.selector(&path.unwrap_or_default());
                     self.named.insert(item.selector.clone());
@@ -115,9 +115,20 @@ impl Builder<'_> {
     fn push(&mut self, mut item: Item) {
         let is_ours = item.host.is_none() && item.selector.starts_with(b"/");
         if is_ours && url::of_selector(&item.selector).is_none() {
-            item.selector.extend_from_slice(self.tree.suffix.as_bytes());
+            let path = selector::resolved(b"", &item.selector);
+            let path = path.map(|path| [b"/", &path[..], self.tree.suffix.as_bytes()].concat());
+            if item
+                .selector
+                .split(|byte| *byte == b'/')
+                .any(|part| part == b"..")
+            {
+                item.selector = path.clone().unwrap_or(item.selector);
+            } else {
+                item.selector.extend_from_slice(self.tree.suffix.as_bytes());
+            }
+            // As a listing would have it, whatever slashes the map has.
+            self.named.extend(path);
         }
-        self.named.insert(item.selector.clone());
         self.built.items.push(item);
     }
 
@@ -127,7 +138,7 @@ impl Builder<'_> {
         } else {
             self.path
         };
-        let Some(path) = selector::path(&joined(from, written)) else {
+        let Some(path) = selector::resolved(from, written) else {
             return Ok(());
         };
         self.part(&path, depth)

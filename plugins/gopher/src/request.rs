@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use crate::answer::{Manner, Request};
 use crate::gopherplus::{self, Ask};
 use crate::http::{self, HEAD_BYTES_MAX};
 use crate::menu::Here;
+use crate::reply::{Manner, Request};
 use crate::selector;
 use crate::settings::{Choices, Http, Plus};
 use crate::{menu, page};
