@@ -78,6 +78,7 @@ test-clients:
 soak:
 	@./scripts/require.sh
 	@export SEEDS=20000 DEPTH=1 POLYPORT_ROUNDS=500000 POLYPORT_SOAK=1; \
+	    (export POLYPORT_SEEDS=5000; $(CARGO) test -p polyport --lib simulation) && \
 	    $(CARGO) test -p polyport --test lifecycle_simulation --test mutations --test memory && \
 	    $(CARGO) test -p polyport-gopher --test parsers && \
 	    $(CARGO) test -p polyport --test faults blame && \
