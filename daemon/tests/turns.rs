@@ -86,9 +86,9 @@ fn a_turn_takes_as_many_instructions_beside_a_thousand_idle_connections_as_besid
     let beside = taken();
     println!("{alone} instructions alone, {beside} beside {IDLE}");
     assert!(alone > 100, "it was looked at");
-    // To look at each takes thousands.
+    // To look at each takes far more, and what is after an answer may be counted or not.
     assert!(
-        beside <= alone + alone / 5,
+        beside <= alone + alone / 2,
         "{beside} instructions beside {IDLE} idle connections, {alone} alone"
     );
     drop((busy, idle));
@@ -154,7 +154,7 @@ fn counted(pid: u32, by: By, mut work: impl FnMut(usize) -> Option<()>) -> BTree
 fn trace(pid: Pid, by: By, over: &AtomicBool) -> BTreeMap<c_long, usize> {
     let mut seen = BTreeMap::new();
     loop {
-        let mut signal = None;
+        let (mut signal, mut is_step) = (None, false);
         match waitpid(pid, Some(WaitPidFlag::__WALL)).expect("a traced child") {
             WaitStatus::PtraceSyscall(_) => {
                 let registers = ptrace::getregs(pid).expect("it has stopped");
@@ -163,12 +163,16 @@ fn trace(pid: Pid, by: By, over: &AtomicBool) -> BTreeMap<c_long, usize> {
                     *seen.entry(registers.orig_rax as c_long).or_default() += 1;
                 }
             }
-            WaitStatus::Stopped(_, Signal::SIGTRAP) => *seen.entry(0).or_default() += 1,
+            WaitStatus::Stopped(_, Signal::SIGTRAP) => {
+                is_step = true;
+                *seen.entry(0).or_default() += 1;
+            }
             WaitStatus::Stopped(_, sent) => signal = Some(sent),
             WaitStatus::PtraceEvent(..) => {}
             ended => panic!("the process ended while it was traced: {ended:?}"),
         }
-        if over.load(SeqCst) {
+        // The trap of a step that was begun would be the end of who is not traced any more.
+        if over.load(SeqCst) && (is_step || by == By::Calls) {
             ptrace::detach(pid, signal).expect("it has stopped");
             return seen;
         }
