@@ -57,6 +57,11 @@ impl World {
             0 => *wall_s + by_s,
             _ => wall_s.saturating_sub(by_s),
         };
+        // Where something may change, now and then.
+        if self.random.below(2) == 0 {
+            *wall_s = *wall_s / 3600 * 3600 + self.random.below(120);
+        }
+        self.is_let_in();
     }
 
     /// Whether the service is open to whoever comes now.
