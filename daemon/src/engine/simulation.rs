@@ -439,7 +439,6 @@ fn an_echo_alone_returns_every_byte() {
         finished += u64::from(world.unwrap_or(false));
         all += 1;
     }
-    println!("{finished} of {all} ended in order");
     assert!(
         all < 100 || finished > all / 4,
         "{finished} of {all} ended in order"
