@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 
 use super::files::{FILE_RANGES_MAX, Ranges};
 use super::lists::Parted;
 use super::session::{End, Facts, Token};
 use super::streams::{After, READ_BYTES, Streams};
 use crate::plan::Limits;
+use crate::seeds::seeds;
 
 mod carry;
 mod clocks;
@@ -347,15 +347,6 @@ impl World {
     }
 }
 
-/// Those of one run.
-fn seeds() -> RangeInclusive<u64> {
-    let number = |name| std::env::var(name).map(|text| text.parse().expect("a number"));
-    match (number("POLYPORT_SEED"), number("POLYPORT_SEEDS")) {
-        (Ok(seed), _) => seed..=seed,
-        (Err(_), seeds) => 1..=seeds.unwrap_or(200),
-    }
-}
-
 fn one_world(seed: u64) {
     let mut world = World::new(seed);
     for _ in 0..400 {
@@ -424,7 +415,7 @@ fn alone(seed: u64) -> bool {
 
 #[test]
 fn the_engine_keeps_its_word_in_every_world() {
-    for seed in seeds() {
+    for seed in seeds(200) {
         let world = std::panic::catch_unwind(|| one_world(seed));
         assert!(world.is_ok(), "POLYPORT_SEED={seed} (one_world)");
     }
@@ -433,7 +424,7 @@ fn the_engine_keeps_its_word_in_every_world() {
 #[test]
 fn an_echo_alone_returns_every_byte() {
     let (mut finished, mut all) = (0, 0);
-    for seed in seeds() {
+    for seed in seeds(200) {
         let world = std::panic::catch_unwind(|| alone(seed));
         assert!(world.is_ok(), "POLYPORT_SEED={seed} (alone)");
         finished += u64::from(world.unwrap_or(false));
