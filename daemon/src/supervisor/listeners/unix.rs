@@ -188,6 +188,7 @@ impl BoundFile {
         }
         let (file, found) = self.open()?;
         let (uid, gid) = self.parties(wanted);
+        self.given.set(None);
         // Nobody is let in meanwhile who may in neither way. The owner comes last: whoever has given a
         // file away may not be allowed to change it.
         set_mode(&file, found.st_mode() & wanted.mode)?;
