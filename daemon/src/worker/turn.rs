@@ -202,7 +202,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             || self.orders_waiting
             || !self.ready.is_empty()
             || self.datagrams.is_busy()
-            || self.handover.can_go_on() && !self.bus.is_behind;
+            || self.handover.can_go_on();
         let wait_ms = if at_once { 0 } else { self.quiet_ms() };
         let timeout = EpollTimeout::try_from(wait_ms).expect("WAIT_MS_MAX fits");
         let heard = match self.epoll.wait(events, timeout) {
