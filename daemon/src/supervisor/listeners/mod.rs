@@ -136,8 +136,10 @@ impl Listener {
 
     /// Whether its file could have what is written for it now.
     fn can_go_by(&self, plan: &SocketPlan) -> Result<(), Trouble> {
-        let tried = self.file.as_ref().map(|file| file.try_out(plan.file));
-        Ok(tried.transpose()?.unwrap_or_default())
+        match &self.file {
+            Some(file) => Ok(file.try_out(plan.file)?),
+            None => Ok(()),
+        }
     }
 
     /// Sets what may be set on a socket that is bound; the text is for the log.
