@@ -3,8 +3,10 @@
 //!
 //! Invariant: a server is ended when its test is, by its own pid, and its store goes with it.
 
+mod chat;
 mod cluster;
 mod credentials;
+mod late;
 mod papers;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -88,6 +90,19 @@ impl Server {
             let keys = bucket.keys().await.expect("keys");
             keys.map(|key| key.expect("a key")).collect().await
         })
+    }
+
+    /// Writes much that means nothing to anybody into the leases of a service, so that the server does not
+    /// send whoever has not acknowledged it what comes behind.
+    pub(crate) fn stuff(&self, service: &str) {
+        self.outside(async |context| {
+            let nothing = vec![b'x'; 900_000];
+            for nth in 0..6 {
+                let subject = format!("$KV.polyport-{service}-leases.no.{nth}");
+                let answer = context.publish(subject, nothing.clone().into()).await;
+                answer.expect("sent").await.expect("stored");
+            }
+        });
     }
 
     fn outside<R>(&self, look: impl AsyncFnOnce(jetstream::Context) -> R) -> R {

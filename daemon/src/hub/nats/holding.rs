@@ -10,7 +10,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::cluster::{Answer, Lease, Node, Request};
+use super::cluster::{Answer, Lease, Node, Request, Shown};
 use crate::hub::core::{Hub, MemberId, NOBODY};
 use crate::hub::leases::{Held, LEASES_MAX};
 use crate::hub::store::Store;
@@ -24,6 +24,10 @@ const UNKNOWN_MS: u64 = 15_000;
 pub(super) struct Holding {
     /// All that the bucket has was shown on this connection.
     pub(super) is_seen: bool,
+    /// All was shown on some connection.
+    was_seen: bool,
+    /// The last revision that was shown.
+    position: u64,
     pub(super) entries: HashMap<String, Entry>,
     mine: HashMap<String, Mine>,
     pub(super) steps: HashMap<String, VecDeque<Step>>,
@@ -56,6 +60,7 @@ pub(super) enum Step {
     },
     Free {
         revision: u64,
+        last: Lease,
     },
 }
 
@@ -105,11 +110,6 @@ impl Holding {
         node: &str,
         nodes: &HashMap<String, Node>,
     ) -> Option<Turn> {
-        let lease_of = |claim: &Held| Lease {
-            node: node.to_owned(),
-            session: claim.session.clone(),
-            value: claim.value.clone(),
-        };
         let steps = self.steps.get_mut(key)?;
         let step = steps.front_mut()?;
         let (claim, expected) = match step {
@@ -129,10 +129,8 @@ impl Holding {
                     (None, Some(it)) if may_replace(&it.lease, claim, node, nodes) => {
                         (claim, it.revision)
                     }
-                    (None, Some(it)) => {
-                        let (claim, value) = (claim.clone(), it.lease.value.clone());
-                        return Some(Turn::Denied { claim, value });
-                    }
+                    // What is shown may be over by now: the server says.
+                    (None, Some(_)) => (claim, 0),
                     (None, None) if self.entries.len() >= LEASES_MAX => {
                         let (claim, value) = (claim.clone(), Box::default());
                         return Some(Turn::Denied { claim, value });
@@ -145,28 +143,43 @@ impl Holding {
                 if !self.mine.get(key).is_some_and(is_his) {
                     return Some(Turn::Nothing);
                 }
-                let revision = self.mine.remove(key)?.revision;
-                *step = Step::Free { revision };
-                return Some(Turn::Ask(Request::Delete {
-                    service,
-                    key: key.to_owned(),
-                    revision,
-                }));
+                let mine = self.mine.remove(key)?;
+                let (revision, last) = (mine.revision, lease_of(&mine.held, node));
+                *step = Step::Free { revision, last };
+                return self.turn(key, service, node, nodes);
             }
-            Step::Free { revision } => {
+            Step::Free { revision, last } => {
                 return Some(Turn::Ask(Request::Delete {
                     service,
                     key: key.to_owned(),
                     revision: *revision,
+                    last: last.clone(),
                 }));
             }
         };
         Some(Turn::Ask(Request::Put {
             service,
             key: key.to_owned(),
-            lease: lease_of(claim),
+            lease: lease_of(claim, node),
             expected,
         }))
+    }
+}
+
+impl Entry {
+    pub(super) fn freed(&self) -> Step {
+        Step::Free {
+            revision: self.revision,
+            last: self.lease.clone(),
+        }
+    }
+}
+
+fn lease_of(held: &Held, node: &str) -> Lease {
+    Lease {
+        node: node.to_owned(),
+        session: held.session.clone(),
+        value: held.value.clone(),
     }
 }
 
@@ -299,8 +312,9 @@ impl<S: Store> Hub<S> {
                         self.won(member, token, before.map(|before| before.held));
                     } else {
                         holding.mine.remove(key);
+                        let last = lease_of(&claim, &cluster.node);
                         let first = holding.steps.entry(key.to_owned()).or_default();
-                        first.push_front(Step::Free { revision });
+                        first.push_front(Step::Free { revision, last });
                     }
                 }
             }
@@ -325,10 +339,22 @@ impl<S: Store> Hub<S> {
         self.go_on(service, key);
     }
 
-    pub(super) fn delete_answered(&mut self, service: usize, key: &str) {
+    /// `nothing`: the bucket does not have the key; if it is shown here, its end was not heard.
+    pub(super) fn delete_answered(&mut self, service: usize, key: &str, nothing: bool) {
+        let mut is_over = false;
         if let Some(followed) = self.followed(service) {
-            followed.holding.asked.remove(key);
-            followed.holding.end_step(key);
+            let holding = &mut followed.holding;
+            holding.asked.remove(key);
+            if let Some(Step::Free { revision, .. }) = holding.end_step(key) {
+                let is_it = |it: &Entry| it.revision == revision;
+                is_over = nothing && holding.entries.get(key).is_some_and(is_it);
+                if is_over {
+                    holding.entries.remove(key);
+                }
+            }
+        }
+        if is_over {
+            self.show_seen(service, key, None);
         }
         self.go_on(service, key);
     }
@@ -339,7 +365,7 @@ impl<S: Store> Hub<S> {
         service: usize,
         key: &str,
         revision: u64,
-        lease: Option<Lease>,
+        shown: Shown,
         now_ms: u64,
     ) {
         let Some(cluster) = &mut self.cluster else {
@@ -349,6 +375,15 @@ impl<S: Store> Hub<S> {
             return;
         };
         let holding = &mut followed.holding;
+        let (lease, last) = match shown {
+            Shown::Held(lease) => (Some(lease), None),
+            // What was over before this hub has begun, and what it has heard, nobody has missed.
+            Shown::Free(last) => {
+                let is_news = holding.was_seen && holding.position < revision;
+                (None, last.filter(|_| is_news))
+            }
+        };
+        holding.position = holding.position.max(revision);
         if let Some(lease) = &lease
             && lease.node != cluster.node
         {
@@ -382,6 +417,9 @@ impl<S: Store> Hub<S> {
                 holding.entries.insert(key.to_owned(), entry);
             }
             None => drop(holding.entries.remove(key)),
+        }
+        if let Some(last) = last {
+            self.show_seen(service, key, Some(&last.value));
         }
         self.show_seen(service, key, value.as_deref());
         if let Some(lost) = lost {
@@ -425,7 +463,7 @@ impl<S: Store> Hub<S> {
             return;
         };
         let (node, holding) = (&cluster.node, &mut followed.holding);
-        holding.is_seen = true;
+        (holding.is_seen, holding.was_seen) = (true, true);
         let mut gone = Vec::new();
         holding.entries.retain(|key, entry| {
             if !entry.is_fresh {
@@ -452,9 +490,8 @@ impl<S: Store> Hub<S> {
         for (key, entry) in &holding.entries {
             let is_nobodys = entry.lease.node == *node && !holding.mine.contains_key(key);
             if is_nobodys && !holding.steps.contains_key(key) {
-                let revision = entry.revision;
                 let steps = holding.steps.entry(key.clone()).or_default();
-                steps.push_back(Step::Free { revision });
+                steps.push_back(entry.freed());
             }
         }
         let keys: Vec<String> = holding.steps.keys().cloned().collect();

@@ -2,9 +2,10 @@
 //!
 //! `cluster`, `holding` and `nodes` are the hub's half, pure as the rest of the core: what is asked for, what is
 //! waited for, what was heard. `backend` runs the client in a thread of its own; `session` is one
-//! connection of it, with `stream` for messages and `bucket` for leases. `names` says what is called how.
-//! History is copied into the hub's own database as it comes, so that nobody waits for the network to
-//! read it, and a hub that is started again asks only for what it has not had.
+//! connection of it, with `stream` for messages, `bucket` for leases and `markers` for what is left of
+//! them. `names` says what is called how. History is copied into the hub's own database as it comes, so
+//! that nobody waits for the network to read it, and a hub that is started again asks only for what it
+//! has not had.
 //!
 //! Invariant: what was asked on one connection and not answered is asked again on the next, in its order;
 //! nothing of a connection outlives it.
@@ -13,6 +14,7 @@ mod backend;
 mod bucket;
 pub mod cluster;
 mod holding;
+mod markers;
 pub mod names;
 mod nodes;
 mod session;

@@ -92,7 +92,7 @@ impl Node {
                 service: 0,
                 key: key.clone(),
                 revision: *revision,
-                lease: Some(lease.clone()),
+                shown: Shown::Held(lease.clone()),
             };
             self.hub.told(event, 0, now_ms);
         }
@@ -183,11 +183,17 @@ impl Server {
                 service,
                 key,
                 revision,
+                last: _,
             } => {
+                let nothing = !self.bucket.contains_key(&key);
                 if self.bucket.get(&key).is_some_and(|it| it.1 == revision) {
                     self.bucket.remove(&key);
                 }
-                Some(Event::Deleted { service, key })
+                Some(Event::Deleted {
+                    service,
+                    key,
+                    nothing,
+                })
             }
             Request::Follow { .. } | Request::Leave => None,
         }
@@ -249,7 +255,7 @@ fn of_two_who_claim_at_once_one_wins_and_a_dead_node_frees_its_keys() {
         service: 0,
         key: "nick.bob".to_owned(),
         revision: server.revision + 1,
-        lease: None,
+        shown: Shown::Free(None),
     };
     server.revision += 1;
     b.hub.told(marker, 0, 13_500);
