@@ -20,6 +20,7 @@ impl Chat {
                 if std::mem::take(&mut self.is_alone) {
                     cx.set(self.counts.links_lost, 0);
                     self.tell_all(cx, "link", "the link is back");
+                    self.strand_no_more();
                 }
             }
             Event::Link { up: false } => self.away_since_ms = Some(now_ms(cx)),
