@@ -282,7 +282,7 @@ impl Chat {
                 .send(cx, &person.node, &letter, (session, seat))
                 .is_err()
             {
-                return self.tell(cx, seat, "error", "not sent: too much waits for the link");
+                return self.tell(cx, seat, "error", mail::TOO_MUCH);
             }
         }
         self.show(

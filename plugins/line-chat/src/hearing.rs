@@ -6,6 +6,7 @@ use polyport_plugin::bus::{Event, Message};
 use polyport_plugin::prelude::*;
 
 use crate::format::Notice;
+use crate::mail::Failure;
 use crate::presence::PREFIX;
 use crate::room::Entry;
 use crate::rules::Order;
@@ -17,6 +18,7 @@ impl Chat {
         match event {
             Event::Link { up: true } => {
                 self.away_since_ms = None;
+                self.mail.wait_anew(now_ms(cx));
                 if std::mem::take(&mut self.is_alone) {
                     cx.set(self.counts.links_lost, 0);
                     self.tell_all(cx, "link", "the link is back");
@@ -95,12 +97,8 @@ impl Chat {
                 if claim == self.arrival {
                     self.is_present |= lease == Lease::Won;
                     self.let_carried_go_on(cx);
-                } else if let Some(failed) = self.mail.granted(cx, claim, lease == Lease::Won) {
-                    if let Some((session, seat)) = failed
-                        && let Some(seat) = self.seat_of(seat, session)
-                    {
-                        self.tell(cx, seat, "error", "not sent: too much waits for the link");
-                    }
+                } else if let Some(failed) = self.mail.leased(cx, claim, lease, value, now_ms(cx)) {
+                    self.tell_failed(cx, failed);
                 } else {
                     self.leased(cx, claim, lease, value);
                 }
@@ -228,14 +226,28 @@ impl Chat {
 
     fn mail_came(&mut self, cx: &mut Context, key: &str, value: &[u8]) {
         if let Some(letter) = self.mail.receive(key, value) {
-            self.deliver(cx, &letter.to, &letter.from, &letter.text);
+            let is_heard = self.deliver(cx, &letter.to, &letter.from, &letter.text);
+            self.mail.confirm(cx, key, is_heard);
         }
     }
 
-    /// A private line for somebody here.
-    pub(crate) fn deliver(&mut self, cx: &mut Context, to: &str, from: &str, text: &str) {
+    /// Letters that have not come, told to who has sent them.
+    pub(crate) fn tell_failed(
+        &mut self,
+        cx: &mut Context,
+        failed: impl IntoIterator<Item = Failure>,
+    ) {
+        for (session, seat, why) in failed {
+            if let Some(seat) = self.seat_of(seat, session) {
+                self.tell(cx, seat, "error", &why);
+            }
+        }
+    }
+
+    /// A private line for somebody here; false if there is nobody of that nick.
+    pub(crate) fn deliver(&mut self, cx: &mut Context, to: &str, from: &str, text: &str) -> bool {
         let Some(&seat) = self.nicks.get(to) else {
-            return;
+            return false;
         };
         let folded = names::fold(from);
         if let Some(member) = self.member(seat)
@@ -244,5 +256,6 @@ impl Chat {
             member.partner = Some(from.into());
             telling::show(cx, member, Notice::Private { from, text });
         }
+        true
     }
 }

@@ -372,6 +372,10 @@ impl Chat {
         {
             let _ = cx.release(&ghost.key, ghost.token.as_bytes());
         }
+        if self.away_since_ms.is_none() {
+            let failed = self.mail.expired(cx, now_ms);
+            self.tell_failed(cx, failed);
+        }
         if self
             .away_since_ms
             .is_some_and(|since| since + LINK_LOST_MS <= now_ms)
@@ -384,6 +388,7 @@ impl Chat {
         let idle = self.slow.is_empty()
             && self.logins.is_empty()
             && self.ghosts.is_empty()
+            && !self.mail.awaits_receipts()
             && (self.away_since_ms.is_none() || self.is_alone);
         if !idle && !self.is_ticking {
             self.is_ticking = cx.timer_set(Duration::from_millis(TICK_MS), 0).is_ok();

@@ -266,10 +266,10 @@ impl<S: Store> Hub<S> {
                 }
                 Some(Turn::Nothing) => drop(holding.end_step(key)),
                 Some(Turn::Won { token, before }) => {
-                    let member = holding.mine.get(key).map(|mine| mine.held.member);
+                    let mine = holding.mine.get(key).map(|mine| mine.held.clone());
                     holding.end_step(key);
-                    if let Some(member) = member {
-                        self.won(member, token, before);
+                    if let Some(mine) = mine {
+                        self.won(mine.member, token, before, &mine.value);
                     }
                 }
                 Some(Turn::Denied { claim, value }) => {
@@ -280,9 +280,10 @@ impl<S: Store> Hub<S> {
         }
     }
 
-    fn won(&mut self, member: MemberId, token: u64, before: Option<Held>) {
+    /// `value`: what whoever had it before hears.
+    fn won(&mut self, member: MemberId, token: u64, before: Option<Held>, value: &[u8]) {
         if let Some(before) = before.filter(|before| before.member != member) {
-            self.denied(before.member, before.token, &before.value);
+            self.denied(before.member, before.token, value);
         }
         self.say(member, News::Won { token });
     }
@@ -307,9 +308,9 @@ impl<S: Store> Hub<S> {
                 if let Some(Step::Claim { claim, .. }) = holding.end_step(key) {
                     let (member, token) = (claim.member, claim.token);
                     if self.members.contains_key(&member) {
-                        let held = claim;
+                        let (held, value) = (claim.clone(), claim.value);
                         let before = holding.mine.insert(key.to_owned(), Mine { held, revision });
-                        self.won(member, token, before.map(|before| before.held));
+                        self.won(member, token, before.map(|before| before.held), &value);
                     } else {
                         holding.mine.remove(key);
                         let last = lease_of(&claim, &cluster.node);
