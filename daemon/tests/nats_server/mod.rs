@@ -23,6 +23,9 @@ use crate::support::daemon::PATIENCE;
 use crate::support::directory::Directory;
 use crate::support::program::program;
 
+/// Messages of [`Server::stuff`].
+pub(crate) const STUFFING: u64 = 6;
+
 pub(crate) struct Server {
     child: Child,
     port: u16,
@@ -92,12 +95,21 @@ impl Server {
         })
     }
 
+    /// Messages in the bucket of a service's leases: of keys that are held or were freed, and others.
+    pub(crate) fn in_bucket(&self, service: &str) -> u64 {
+        self.outside(async |context| {
+            let stream = context.get_stream(format!("KV_polyport-{service}-leases"));
+            let stream = stream.await.expect("the bucket of a service");
+            stream.cached_info().state.messages
+        })
+    }
+
     /// Writes much that means nothing to anybody into the leases of a service, so that the server does not
     /// send whoever has not acknowledged it what comes behind.
     pub(crate) fn stuff(&self, service: &str) {
         self.outside(async |context| {
             let nothing = vec![b'x'; 900_000];
-            for nth in 0..6 {
+            for nth in 0..STUFFING {
                 let subject = format!("$KV.polyport-{service}-leases.no.{nth}");
                 let answer = context.publish(subject, nothing.clone().into()).await;
                 answer.expect("sent").await.expect("stored");

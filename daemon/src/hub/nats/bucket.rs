@@ -214,7 +214,7 @@ pub(super) async fn follow_leases(
             true => {
                 if revision <= before {
                     // Whoever has written it may not be there any more.
-                    service.markers.add(revision);
+                    service.markers.add(revision, Instant::now());
                 }
                 let last = (!message.payload.is_empty()).then(|| read(&message.payload));
                 Shown::Free(last)

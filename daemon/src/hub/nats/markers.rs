@@ -27,13 +27,12 @@ const AT_ONCE_MAX: usize = 64;
 pub(super) struct Markers(Mutex<VecDeque<(Instant, u64)>>);
 
 impl Markers {
-    pub(super) fn add(&self, revision: u64) {
-        let due = Instant::now() + Duration::from_millis(STAY_MS);
+    pub(super) fn add(&self, revision: u64, now: Instant) {
+        let due = now + Duration::from_millis(STAY_MS);
         self.waiting().push_back((due, revision));
     }
 
-    fn due(&self) -> Vec<u64> {
-        let now = Instant::now();
+    fn due(&self, now: Instant) -> Vec<u64> {
         let mut waiting = self.waiting();
         let count = waiting.iter().take(AT_ONCE_MAX);
         let count = count.take_while(|(due, _)| *due <= now).count();
@@ -55,7 +54,7 @@ pub(super) async fn take_away(service: Arc<Service>) -> Result<(), Trouble> {
     loop {
         pace.tick().await;
         loop {
-            let due = service.markers.due();
+            let due = service.markers.due(Instant::now());
             // One by one, and not by a purge: after a purge of one subject a server of version 2.9
             // tells consumers nothing more.
             let gone = due.iter().map(|it| bucket.stream.delete_message(*it));
@@ -69,5 +68,25 @@ pub(super) async fn take_away(service: Arc<Service>) -> Result<(), Trouble> {
                 break;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_goes_when_it_has_stayed_and_so_many_at_once() {
+        let (markers, begin) = (Markers::default(), Instant::now());
+        let at = |ms: u64| begin + Duration::from_millis(ms);
+        let count = AT_ONCE_MAX as u64 + 2;
+        for revision in 1..=count {
+            markers.add(revision, at(revision));
+        }
+        assert!(markers.due(at(STAY_MS)).is_empty());
+        assert_eq!(markers.due(at(STAY_MS + 2)), [1, 2]);
+        let rest: Vec<u64> = (3..=count).collect();
+        assert_eq!(markers.due(at(2 * STAY_MS)), rest[..AT_ONCE_MAX]);
+        assert!(markers.due(at(2 * STAY_MS)).is_empty());
     }
 }

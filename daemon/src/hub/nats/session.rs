@@ -309,7 +309,7 @@ impl Session {
                 let freed = bucket::delete(&self.context, &known.leases, &key, revision, &last);
                 let freed = freed.await?;
                 if let Freed::By(marker) = freed {
-                    known.markers.add(marker);
+                    known.markers.add(marker, tokio::time::Instant::now());
                 }
                 let nothing = matches!(freed, Freed::Before);
                 self.tell(Event::Deleted {
