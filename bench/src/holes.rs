@@ -95,7 +95,7 @@ fn crowd() -> io::Result<()> {
     let hole = hole()?;
     let root = hole.path().to_owned();
     let limit = Server::limit_of_hole("limit", &root)?;
-    let daemon = daemon::start("crowd", Serves::Hole { root, cache: false })?;
+    let daemon = daemon::start("crowd", Serves::Hole { root, cache: true })?;
     crowd::measure(hole.path(), daemon.address, limit.address)
 }
 

@@ -159,6 +159,38 @@ fn history_outlives_the_daemon() {
     daemon.finish(&[]);
 }
 
+#[test]
+fn a_history_with_damage_ends_where_it_is_found_and_the_room_goes_on() {
+    let mut daemon = Daemon::start("bus-damage", CONFIG);
+    let mut peer = Peer::connect(&daemon);
+    for nth in 0..3 {
+        peer.say(&format!("publish room {nth} m{nth}"));
+        peer.until("published");
+    }
+    daemon.signal(daemon.pid(), Signal::SIGTERM);
+    assert_eq!(daemon.wait(), 0, "{}", daemon.log());
+    let file = daemon.directory().join("state/bus/history.sqlite");
+    let database = rusqlite::Connection::open(&file).expect("opened");
+    let spoil = "UPDATE bodies SET packed = randomblob(30)";
+    assert!(database.execute(spoil, []).is_ok_and(|rows| rows > 0));
+    drop((peer, database));
+    daemon = daemon.succeed(CONFIG);
+    let [mut a, mut b] = Peer::of_both(&daemon);
+    for peer in [&mut a, &mut b] {
+        peer.say("last room 3");
+        peer.until("caught up");
+    }
+    let complaint = daemon.wait_log("history is not kept any more");
+    for part in [&*file.to_string_lossy(), "damaged", "move the file away"] {
+        assert!(complaint.contains(part), "{complaint}");
+    }
+    a.say("publish room 9 live");
+    a.until("published");
+    b.until("room 4 live");
+    drop((a, b));
+    daemon.finish(&["history is not kept any more".to_owned()]);
+}
+
 /// The pid in `status`, which says so as well as the log.
 fn hub_in_status(daemon: &Daemon) -> u64 {
     let status = daemon.wait_for("a hub", |status| status["hub"]["pid"].is_u64());

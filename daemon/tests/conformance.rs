@@ -18,7 +18,7 @@ type Broken<'a> = &'a [(&'a str, &'a str)];
 #[test]
 fn each_broken_rule_is_found_and_no_other() {
     let panics = || folder().join("libpolyport_fixture_panics.so");
-    let rows: [(PathBuf, &[&str], Broken<'_>); 16] = [
+    let rows: [(PathBuf, &[&str], Broken<'_>); 17] = [
         (smallest(), &[], &[]),
         (build_fixture("breaks-none"), &[], &[]),
         (
@@ -80,6 +80,7 @@ fn each_broken_rule_is_found_and_no_other() {
                 "with pace = \"0\": refused with status -6, but no reason",
             )],
         ),
+        (build_fixture("breaks-worded"), &[], &[]),
         (panics(), &[], &[("options", "told to panic in create")]),
         (
             panics(),

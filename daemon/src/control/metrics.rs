@@ -21,6 +21,18 @@ pub struct Family {
     pub samples: Vec<Sample>,
 }
 
+impl Family {
+    /// With no number in it yet.
+    pub fn new(name: &str, help: &str, kind: Kind) -> Family {
+        Family {
+            name: format!("polyport_{name}"),
+            kind,
+            help: help.to_owned(),
+            samples: Vec::new(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {

@@ -8,9 +8,8 @@
 use super::connection::Connection;
 use super::deadlines::{Deadlines, What};
 use super::desk::Ask;
-use super::lines::Lines;
 use super::lists::Lists;
-use super::output::{Spares, Splices};
+use super::output::{Lines, Spares, Splices};
 use super::piece::Piece;
 use super::protocol::Protocol;
 use super::session::{Closing, End, Token};

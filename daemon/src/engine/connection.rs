@@ -230,7 +230,8 @@ impl<S> Connection<S> {
         (self.goes_on() && !self.stalled && !self.away).then_some(line)
     }
 
-    pub(super) fn echoed(&mut self, now_ms: u64) {
+    /// All that there was to say has left, at once.
+    pub(super) fn only_piece_taken(&mut self, now_ms: u64) {
         self.active_ms = now_ms;
         self.until.stall_ms = NEVER;
     }

@@ -18,6 +18,8 @@ pub(super) use super::spares::Spares;
 
 mod line;
 
+pub(super) use line::Lines;
+
 /// Slices offered to one system call.
 pub const PIECES_MAX: usize = 16;
 /// Each splice may be surrounded by queued bytes, and all of them must fit in one offer.

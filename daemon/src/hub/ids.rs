@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// Ids by which the messages of a topic are known again.
+/// So many of one topic; of more the oldest are forgotten.
 pub(super) const IDS_MAX: usize = 4096;
 
 #[derive(Debug)]
@@ -53,5 +53,27 @@ impl<I: Borrow<[u8]> + Clone + Eq + Hash> Ids<I> {
         self.order
             .iter()
             .filter_map(move |id| Some((number(id)?, id.borrow())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_keeps_its_first_number_until_too_many_others_have_come() {
+        let id = |nth: u64| nth.to_be_bytes().to_vec();
+        let mut ids = Ids::default();
+        for nth in 1..=IDS_MAX as u64 {
+            ids.note(id(nth), nth);
+        }
+        ids.note(id(1), 9_000);
+        ids.note(Vec::new(), 9_001);
+        assert_eq!((ids.known(&id(1)), ids.known(b"")), (Some(1), None));
+        ids.note(id(9_002), 9_002);
+        assert_eq!((ids.known(&id(1)), ids.known(&id(2))), (None, Some(2)));
+        let numbers: Vec<u64> = ids.all().map(|(number, _)| number).collect();
+        assert_eq!(numbers.len(), IDS_MAX);
+        assert_eq!((numbers[0], numbers[IDS_MAX - 1]), (2, 9_002));
     }
 }

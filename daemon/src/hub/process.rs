@@ -17,9 +17,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
-use super::core::{Hub, MemberId};
+use super::core::{Hub, MemberId, OUTPUT_BYTES_MAX};
 use super::nats::{Backend, Settings, needs};
-use super::sqlite::{BATCH_MAX, BATCH_MS, Retention, SWEEP_MS, Sqlite};
+use super::sqlite::{BATCH_MAX, BATCH_MS, PORTION_MS, Retention, SWEEP_MS, Sqlite};
 use super::store::Store;
 use super::unix_ms;
 use super::wire::{FRAME_BYTES_MAX, next_frame};
@@ -47,6 +47,8 @@ const READ_BYTES: usize = 256 * 1024;
 const INPUT_BYTES_KEPT: usize = 64 * 1024;
 /// Waiting no longer than this shows that the clock of the day went on.
 const PATIENCE_MS: u64 = 60_000;
+/// What one member may have asked of history in one turn; opening a topic takes a few.
+const ASKS_MAX: u64 = 256;
 /// Events taken from the queue in one turn.
 const EVENTS_MAX: usize = 64;
 // What an event is about; members are numbered from 1 on.
@@ -252,16 +254,23 @@ impl Process {
     }
 
     fn patience_ms(&self) -> u64 {
-        // What was held back, and may be heard since, wakes nobody.
+        // What was held back, and may be heard or sent since, wakes nobody.
         let waits = |(id, end): (&MemberId, &End)| {
-            self.hub.may_hear(*id) && !matches!(next_frame(&end.input), Ok(None))
+            end.writable && !self.hub.output(*id).is_empty()
+                || self.hub.may_hear(*id) && !matches!(next_frame(&end.input), Ok(None))
         };
         if self.members.iter().any(waits) {
             return 0;
         }
         let now_ms = self.now_ms();
         let leaves = self.leaving.front().map(|(at_ms, _)| *at_ms);
-        let due = [self.hub.next_deadline_ms(), self.commit_at_ms, leaves];
+        let sweeps = self.hub.store.keeps().then_some(self.sweep_at_ms);
+        let due = [
+            self.hub.next_deadline_ms(),
+            self.commit_at_ms,
+            leaves,
+            sweeps,
+        ];
         let due = due.into_iter().flatten().min().unwrap_or(u64::MAX);
         due.saturating_sub(now_ms).min(PATIENCE_MS)
     }
@@ -314,7 +323,12 @@ impl Process {
             self.hub.deafen(id);
         }
         let mut at = 0;
-        while self.hub.may_hear(id) {
+        // A recovery has a time limit of its own, and nobody has his turn before it is over.
+        let asks_max = match self.hub.recovery {
+            Some(_) => u64::MAX,
+            None => self.hub.store.asked + ASKS_MAX,
+        };
+        while self.hub.may_hear(id) && self.hub.store.asked < asks_max {
             let heard = match next_frame(&end.input[at..]) {
                 Ok(Some((content, taken))) => {
                     at += taken;
@@ -406,14 +420,19 @@ impl Process {
         let Some(end) = self.members.get_mut(&id) else {
             return;
         };
-        while end.writable {
+        // Who takes all at once, and has much to take, has his turn again after the others.
+        let mut left = OUTPUT_BYTES_MAX;
+        while end.writable && left > 0 {
             let output = self.hub.output(id);
             if output.is_empty() {
                 return;
             }
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
             match send(end.socket.as_raw_fd(), output, flags) {
-                Ok(count) => self.hub.sent(id, count),
+                Ok(count) => {
+                    left = left.saturating_sub(count);
+                    self.hub.sent(id, count);
+                }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => end.writable = false,
                 // Its worker has ended, or is to go. What it has said before is still to be read.
@@ -435,8 +454,12 @@ impl Process {
             self.commit();
         }
         if self.sweep_at_ms <= now_ms && self.hub.store().keeps() {
-            self.sweep_at_ms = now_ms + SWEEP_MS;
-            self.hub.store().sweep(unix_ms());
+            let pause_ms = match self.hub.store().sweep(unix_ms()) {
+                true => PORTION_MS,
+                false => SWEEP_MS,
+            };
+            self.sweep_at_ms = now_ms + pause_ms;
+            self.commit();
         }
         if !self.hub.store().keeps() {
             self.hub.recall_all();

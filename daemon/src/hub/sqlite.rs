@@ -8,15 +8,20 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::store::{Kept, Line, Remembered, Store};
-use run::{COLUMNS, Packed, Run, backwards, messages, runs};
+use fault::{Fault, Result};
+use forgetting::{Aged, Portion, forget};
+use rows::{Begin, look};
 
-mod run;
+mod fault;
+mod forgetting;
+mod rows;
+pub mod run;
 mod sparse;
 
 /// Messages are committed when so many wait, or the first has waited so long.
@@ -24,8 +29,13 @@ pub const BATCH_MAX: usize = 256;
 pub const BATCH_MS: u64 = 50;
 /// Appended messages that are not handed to SQLite yet: many in a row cost far less than one at a time.
 const PENDING_MAX: usize = 64;
-/// Between two looks for messages that are too old.
+/// Between two looks for messages that are too old, and between two portions of them.
 pub const SWEEP_MS: u64 = 60_000;
+pub const PORTION_MS: u64 = 10;
+/// Topics that are looked at for one portion.
+const SWEPT_MAX: usize = 256;
+/// A file up to this is read as a whole when it is opened, to see whether it is sound.
+const CHECKED_BYTES_MAX: i64 = 32 << 20;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug)]
@@ -38,15 +48,28 @@ pub struct Retention {
 }
 
 pub struct Sqlite {
+    file: PathBuf,
     database: Option<Connection>,
     retention: Retention,
-    topics: HashMap<(String, String), i64>,
+    topics: Topics,
+    /// The last topic that was looked at for messages that are too old.
+    swept: i64,
     /// Appended and not handed over; of `PENDING_MAX` messages there are few topics.
     pending: Vec<Pending>,
     pending_count: usize,
     /// Appended and not committed.
     pub waiting: usize,
+    /// How often SQLite was asked for something.
+    pub asked: u64,
     complaint: Option<String>,
+}
+
+/// What is known of the topics without asking.
+#[derive(Default)]
+struct Topics {
+    numbers: HashMap<(String, String), i64>,
+    /// How many messages are kept, where numbers have holes.
+    kept: HashMap<i64, u64>,
 }
 
 /// Messages of a topic that are not handed over yet.
@@ -65,38 +88,24 @@ impl Pending {
     }
 }
 
-const SCHEMA: &str = "
+const PRAGMAS: &str = "
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = NORMAL;
     PRAGMA busy_timeout = 0;
-    CREATE TABLE IF NOT EXISTS topics (
-        number INTEGER PRIMARY KEY,
-        service TEXT NOT NULL,
-        name TEXT NOT NULL,
-        last INTEGER NOT NULL,
-        UNIQUE (service, name)
-    );
-    CREATE TABLE IF NOT EXISTS messages (
-        topic INTEGER NOT NULL,
-        sequence INTEGER NOT NULL,
-        time_ms INTEGER NOT NULL,
-        id BLOB NOT NULL,
-        bytes BLOB NOT NULL,
-        before BLOB,
-        PRIMARY KEY (topic, sequence)
-    ) WITHOUT ROWID;
-    DROP INDEX IF EXISTS messages_by_time;
 ";
 
 impl Sqlite {
     pub fn open(file: &Path, retention: Retention) -> Sqlite {
         let mut sqlite = Sqlite {
+            file: file.to_owned(),
             database: None,
             retention,
-            topics: HashMap::new(),
+            topics: Topics::default(),
+            swept: 0,
             pending: Vec::new(),
             pending_count: 0,
             waiting: 0,
+            asked: 0,
             complaint: None,
         };
         if retention.messages == 0 {
@@ -104,10 +113,10 @@ impl Sqlite {
         }
         match prepare(file) {
             Ok(database) => sqlite.database = Some(database),
-            Err(error) => {
+            Err(fault) => {
                 let place = file.display();
                 sqlite.complaint = Some(format!(
-                    "{place}: {error}: history is not kept; the bus goes on without it. Move the \
+                    "{place}: {fault}: history is not kept; the bus goes on without it. Move the \
                      file away, or make room, and restart the daemon"
                 ));
             }
@@ -126,34 +135,43 @@ impl Sqlite {
         self.waiting = 0;
         self.attempt(|database, _, _| match database.is_autocommit() {
             true => Ok(()),
-            false => database.execute_batch("COMMIT"),
+            false => Ok(database.execute_batch("COMMIT")?),
         })
         .is_some()
     }
 
-    /// Forgets what is older than it may be.
-    pub fn sweep(&mut self, time_ms: u64) {
+    /// Forgets a portion of what is older than it may be, up to the next commit; true if there may be more.
+    pub fn sweep(&mut self, time_ms: u64) -> bool {
         self.hand_over();
-        let before = time_ms.saturating_sub(self.retention.keep_ms) as i64;
-        self.attempt(|database, _, retention| {
-            let mut all = database.prepare_cached("SELECT number FROM topics")?;
-            let numbers = all.query_map([], |row| row.get::<_, i64>(0))?;
-            // Old ones are at the beginning of a topic, so each is looked at as far as they go.
-            let first = "SELECT sequence FROM messages WHERE topic = ?1 \
-                         AND (time_ms >= ?2 OR time_ms = 0) ORDER BY sequence LIMIT 1";
-            let mut first = database.prepare_cached(first)?;
-            let cut = "DELETE FROM messages WHERE topic = ?1 AND sequence < ?2";
-            let mut cut = database.prepare_cached(cut)?;
-            for number in numbers.collect::<rusqlite::Result<Vec<_>>>()? {
-                let kept = first.query_row([number, before], |row| row.get::<_, i64>(0));
-                let kept = kept.optional()?.unwrap_or(i64::MAX);
-                if retention.holes {
-                    sparse::note(database, number, kept)?;
+        let before_ms = time_ms.saturating_sub(self.retention.keep_ms) as i64;
+        let from = self.swept;
+        let swept = self.attempt(|database, topics, retention| {
+            let sql = "SELECT number, last FROM topics WHERE number > ?1 ORDER BY number LIMIT ?2";
+            let mut find = database.prepare_cached(sql)?;
+            let aged = |row: &rusqlite::Row<'_>| {
+                Ok(Aged {
+                    topic: row.get(0)?,
+                    last: row.get(1)?,
+                    before_ms,
+                })
+            };
+            let found = find.query_map([from, SWEPT_MAX as i64], aged)?;
+            let found = found.collect::<rusqlite::Result<Vec<_>>>()?;
+            begin(database)?;
+            let mut portion = Portion::new();
+            for aged in &found {
+                forget(database, topics, retention, aged, &mut portion)?;
+                if portion.is_used_up() {
+                    // There may be more of the same.
+                    return Ok(Some(aged.topic - 1));
                 }
-                cut.execute([number, kept])?;
             }
-            Ok(())
+            let is_all = found.len() < SWEPT_MAX;
+            Ok(found.last().map(|it| it.topic).filter(|_| !is_all))
         });
+        let more = swept.flatten();
+        self.swept = more.unwrap_or(0);
+        more.is_some()
     }
 
     /// What was appended goes to SQLite, a topic after the other.
@@ -171,19 +189,17 @@ impl Sqlite {
     /// One piece of work; the first failure ends history.
     fn attempt<R>(
         &mut self,
-        work: impl FnOnce(
-            &Connection,
-            &mut HashMap<(String, String), i64>,
-            Retention,
-        ) -> rusqlite::Result<R>,
+        work: impl FnOnce(&Connection, &mut Topics, Retention) -> Result<R>,
     ) -> Option<R> {
         let database = self.database.as_ref()?;
+        self.asked += 1;
         match work(database, &mut self.topics, self.retention) {
             Ok(done) => Some(done),
-            Err(error) => {
+            Err(fault) => {
+                let place = self.file.display();
                 self.complaint = Some(format!(
-                    "history is not kept any more: {error}; live messages go on. Make room, or move \
-                     the database in state_dir/bus away, and restart the daemon"
+                    "{place}: {fault}: history is not kept any more; live messages go on. Make \
+                     room, or move the file away, and restart the daemon"
                 ));
                 self.database = None;
                 None
@@ -192,35 +208,36 @@ impl Sqlite {
     }
 }
 
-fn prepare(file: &Path) -> rusqlite::Result<Connection> {
+fn prepare(file: &Path) -> Result<Connection> {
     let database = Connection::open(file)?;
-    database.execute_batch(SCHEMA)?;
+    database.execute_batch(PRAGMAS)?;
+    database.execute_batch(rows::SCHEMA)?;
     // One of a release that had a row for each message.
     let sql = "SELECT count(*) FROM pragma_table_info('messages') WHERE name = 'before'";
     if database.query_row(sql, [], |row| row.get::<_, i64>(0))? == 0 {
         database.execute_batch("ALTER TABLE messages ADD COLUMN before BLOB")?;
     }
-    let sound: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    let sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+    let bytes: i64 = database.query_row(sql, [], |row| row.get(0))?;
+    // Of a larger one, what damage there is in messages is found by whoever reads them.
+    let check = match bytes <= CHECKED_BYTES_MAX {
+        true => "PRAGMA quick_check(1)",
+        false => "PRAGMA quick_check(topics)",
+    };
+    let sound: String = database.query_row(check, [], |row| row.get(0))?;
     match sound.as_str() {
         "ok" => Ok(database),
-        _ => Err(rusqlite::Error::InvalidColumnName(sound)),
+        _ => Err(Fault::Unsound(sound)),
     }
 }
 
-fn number_of(
-    database: &Connection,
-    topics: &mut HashMap<(String, String), i64>,
-    line: Line<'_>,
-) -> rusqlite::Result<i64> {
+fn number_of(database: &Connection, topics: &mut Topics, line: Line<'_>) -> Result<i64> {
     let name = (line.service.to_owned(), line.topic.to_owned());
-    if let Some(number) = topics.get(&name) {
+    if let Some(number) = topics.numbers.get(&name) {
         return Ok(*number);
     }
-    let find = "SELECT number FROM topics WHERE service = ?1 AND name = ?2";
-    let mut find = database.prepare_cached(find)?;
-    let found = find.query_row(params![line.service, line.topic], |row| row.get(0));
-    let number = match found.optional()? {
-        Some(number) => number,
+    let number = match rows::topic(database, line)? {
+        Some((number, _)) => number,
         None => {
             begin(database)?;
             let make = "INSERT INTO topics (service, name, last) VALUES (?1, ?2, 0)";
@@ -228,59 +245,47 @@ fn number_of(
             make.insert(params![line.service, line.topic])?
         }
     };
-    topics.insert(name, number);
+    topics.numbers.insert(name, number);
     Ok(number)
 }
 
-fn begin(database: &Connection) -> rusqlite::Result<()> {
-    match database.is_autocommit() {
-        true => database.execute_batch("BEGIN"),
-        false => Ok(()),
+fn begin(database: &Connection) -> Result<()> {
+    if database.is_autocommit() {
+        database.execute_batch("BEGIN")?;
     }
+    Ok(())
 }
 
 /// The next messages of one topic.
 fn write(
     database: &Connection,
-    topics: &mut HashMap<(String, String), i64>,
+    topics: &mut Topics,
     retention: Retention,
     line: Line<'_>,
     messages: &[Rc<Kept>],
-) -> rusqlite::Result<()> {
+) -> Result<()> {
     let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
         return Ok(());
     };
-    let number = number_of(database, topics, line)?;
+    let topic = number_of(database, topics, line)?;
     begin(database)?;
-    let put = "INSERT OR IGNORE INTO messages (topic, sequence, time_ms, id, bytes, before) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let mut put = database.prepare_cached(put)?;
-    for Run { last, before } in runs(messages) {
-        let (sequence, time) = (last.sequence as i64, last.time_ms as i64);
-        put.execute(params![
-            number,
-            sequence,
-            time,
-            &*last.id,
-            &*last.bytes,
-            before
-        ])?;
+    for run in run::runs(messages) {
+        rows::put(database, topic, &run)?;
     }
-    let sequence = last.sequence as i64;
+    let aged = Aged {
+        topic,
+        last: last.sequence as i64,
+        before_ms: 0,
+    };
     let mark = "UPDATE topics SET last = ?2 WHERE number = ?1";
-    database
-        .prepare_cached(mark)?
-        .execute(params![number, sequence])?;
+    database.prepare_cached(mark)?.execute([topic, aged.last])?;
+    if retention.holes {
+        sparse::keep_count(database, topics, topic, messages.len())?;
+    }
     // Not each time: a message more or less is not what an administrator counts.
     let is_time = last.sequence / 64 != (first.sequence - 1) / 64;
-    if is_time && retention.holes {
-        sparse::cut(database, number, retention)?;
-    } else if is_time {
-        let cut = "DELETE FROM messages WHERE topic = ?1 AND sequence <= ?2";
-        let before = sequence.saturating_sub(retention.messages as i64);
-        database
-            .prepare_cached(cut)?
-            .execute(params![number, before])?;
+    if is_time {
+        forget(database, topics, retention, &aged, &mut Portion::new())?;
     }
     Ok(())
 }
@@ -293,17 +298,13 @@ impl Store for Sqlite {
     fn recall(&mut self, line: Line<'_>, ids_max: usize) -> Remembered {
         self.hand_over();
         let recalled = self.attempt(|database, topics, _| {
-            let find = "SELECT number, last FROM topics WHERE service = ?1 AND name = ?2";
-            let mut find = database.prepare_cached(find)?;
-            let found = find.query_row(params![line.service, line.topic], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
-            });
-            let Some((number, last)) = found.optional()? else {
+            let Some((number, last)) = rows::topic(database, line)? else {
                 return Ok(Remembered::default());
             };
-            topics.insert((line.service.to_owned(), line.topic.to_owned()), number);
+            let name = (line.service.to_owned(), line.topic.to_owned());
+            topics.numbers.insert(name, number);
             let mut ids = Vec::new();
-            backwards(database, number, |message| {
+            look(database, number, Begin::Latest, |message| {
                 if ids.len() >= ids_max {
                     return ControlFlow::Break(());
                 }
@@ -311,10 +312,7 @@ impl Store for Sqlite {
                 ControlFlow::Continue(())
             })?;
             ids.reverse();
-            Ok(Remembered {
-                last: last as u64,
-                ids,
-            })
+            Ok(Remembered { last, ids })
         });
         recalled.unwrap_or_default()
     }
@@ -347,12 +345,7 @@ impl Store for Sqlite {
         self.hand_over();
         let oldest = self.attempt(|database, topics, _| {
             let number = number_of(database, topics, line)?;
-            let sql = format!(
-                "SELECT {COLUMNS} FROM messages WHERE topic = ?1 ORDER BY sequence LIMIT 1"
-            );
-            let mut find = database.prepare_cached(&sql)?;
-            find.query_row([number], |row| Ok(messages(row)?[0].sequence))
-                .optional()
+            oldest(database, number)
         });
         oldest.flatten()
     }
@@ -362,14 +355,18 @@ impl Store for Sqlite {
         let first = self.attempt(|database, topics, _| {
             let number = number_of(database, topics, line)?;
             let (mut first, mut left) = (None, count);
-            backwards(database, number, |message| {
+            look(database, number, Begin::Latest, |message| {
                 if left == 0 {
                     return ControlFlow::Break(());
                 }
                 (first, left) = (Some(message.sequence), left - 1);
                 ControlFlow::Continue(())
             })?;
-            Ok(first)
+            // Further back than a look goes, each number is taken for a message.
+            Ok(match (first, left) {
+                (Some(first), 1..) => oldest(database, number)?.max(first.checked_sub(left)),
+                _ => first,
+            })
         });
         first.flatten()
     }
@@ -378,26 +375,20 @@ impl Store for Sqlite {
         self.hand_over();
         let rows = self.attempt(|database, topics, _| {
             let number = number_of(database, topics, line)?;
-            // At least one message of each row is wanted.
-            let sql = format!(
-                "SELECT {COLUMNS} FROM messages WHERE topic = ?1 AND sequence >= ?2 \
-                 ORDER BY sequence LIMIT ?3"
-            );
-            let mut read = database.prepare_cached(&sql)?;
-            let first = i64::try_from(from).unwrap_or(i64::MAX);
-            let mut rows = read.query(params![number, first, count as i64])?;
-            let mut kept = Vec::new();
-            while kept.len() < count
-                && let Some(row) = rows.next()?
-            {
-                let found = messages(row)?;
-                let wanted = found.iter().filter(|it| it.sequence >= from);
-                kept.extend(wanted.take(count - kept.len()).map(Packed::unpacked));
-            }
-            Ok(kept)
+            rows::read(database, number, from, count)
         });
         rows.unwrap_or_default()
     }
+}
+
+/// The first number of a topic that is kept.
+fn oldest(database: &Connection, topic: i64) -> Result<Option<u64>> {
+    let mut oldest = None;
+    look(database, topic, Begin::Oldest, |message| {
+        oldest = Some(message.sequence);
+        ControlFlow::Break(())
+    })?;
+    Ok(oldest)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::error::LoadError;
 use super::extension::{self, table_of};
 use super::needs::{self, DeclaredNeeds};
 use super::options::DeclaredOption;
-use super::text::{NAME_BYTES_MAX, clean};
+use super::text::{NAME_BYTES_MAX, clean, text_list};
 use crate::plan::{Descriptor, Needs, OptionFacts, REFUSAL_BYTES_MAX};
 
 /// The first fields, which no minor and no major moves.
@@ -298,37 +298,6 @@ unsafe fn table_text(
     let text = unsafe { clean(text, NAME_BYTES_MAX) };
     text.map(Option::unwrap_or_default)
         .map_err(|why| LoadError::BadText { field, why })
-}
-
-/// A static list of texts, ended by null.
-///
-/// # Safety
-///
-/// `list` is null, or points to immutable pointers of which the last is null and each other one
-/// points to a text ended by NUL.
-pub(super) unsafe fn text_list(
-    list: *const *const std::ffi::c_char,
-    count_max: usize,
-    bytes_max: usize,
-) -> Result<Vec<String>, String> {
-    let mut texts = Vec::new();
-    if list.is_null() {
-        return Ok(texts);
-    }
-    loop {
-        // SAFETY: the entries before this one were not null, so this one exists.
-        let entry = unsafe { list.add(texts.len()).read() };
-        // SAFETY: null or a static text, as the caller promises.
-        match unsafe { clean(entry, bytes_max) }
-            .map_err(|why| format!("holds a text that {why}"))?
-        {
-            None => return Ok(texts),
-            Some(_) if texts.len() == count_max => {
-                return Err(format!("has more than {count_max} entries"));
-            }
-            Some(text) => texts.push(text),
-        }
-    }
 }
 
 /// # Safety

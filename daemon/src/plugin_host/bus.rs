@@ -12,7 +12,7 @@ use slotmap::Key;
 
 use super::error::LoadError;
 use super::extension::{self, table_of};
-use super::host_api::{borrowed, status};
+use super::host_state::{borrowed, status};
 use super::instance::Instance;
 use crate::engine::protocol::BusNews;
 use crate::engine::session::Token;

@@ -11,7 +11,7 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::sys::stat::{SFlag, fstat};
 use polyport_plugin::abi::{self, Status};
 
-use super::host_api::{refused, status, token_from};
+use super::host_state::{refused, status, token_from};
 use crate::engine::desk::{Desk, Said};
 use crate::engine::files::{FILE_RANGES_MAX, HeldFile};
 use crate::engine::session::Token;

@@ -13,14 +13,14 @@ use std::ptr::null;
 use std::sync::Arc;
 
 use polyport_plugin::abi::{self, Status};
-use slotmap::{Key, KeyData};
+use slotmap::Key;
 
-use super::host_state::{HostState, Inside, Life};
+use super::host_state::{Inside, admit, borrowed, refused, state_of, status, token_from};
 use super::log::About;
 use super::text::{LOG_BYTES_MAX, escaped};
 use super::waker::{Unheard, WakeQueue};
 use super::{bus, extension, file, metrics, threads, work};
-use crate::engine::desk::{Refusal, Said};
+use crate::engine::desk::Said;
 use crate::engine::outbox::Unsent;
 use crate::engine::session::{Closing, TimerToken, Token};
 
@@ -50,84 +50,6 @@ pub(super) static TABLE: abi::HostApi = abi::HostApi {
     waker_free: Some(waker_free),
     fault: Some(fault),
 };
-
-// --- who is calling, and with what -------------------------------------------------------------
-
-/// Lets the call in if it comes from inside a callback, or says why not.
-///
-/// # Safety
-///
-/// `host` is null or what `create` was given.
-unsafe fn admit<R>(host: *mut abi::Host, ask: impl FnOnce(&mut Inside) -> R) -> Result<R, Status> {
-    // SAFETY: the caller's promise.
-    let state = unsafe { state_of(host) }.ok_or(abi::E_ARG)?;
-    if !state.is_here() {
-        return Err(abi::E_THREAD);
-    }
-    // SAFETY: our thread; the instance holds no reference while the plugin runs, and no function
-    // here calls another one of the table.
-    let inside = unsafe { state.inside() };
-    match inside.life {
-        Life::InCallback => Ok(ask(inside)),
-        Life::Between => Err(abi::E_THREAD),
-        Life::Gone => Err(abi::E_GONE),
-    }
-}
-
-/// # Safety
-///
-/// As for [`admit`].
-pub(super) unsafe fn state_of(host: *mut abi::Host) -> Option<&'static HostState> {
-    // SAFETY: null or a state that is never freed, as the caller promises.
-    unsafe { host.cast::<HostState>().as_ref() }
-}
-
-/// # Safety
-///
-/// As for [`admit`].
-pub(super) unsafe fn status(
-    host: *mut abi::Host,
-    ask: impl FnOnce(&mut Inside) -> Result<(), Status>,
-) -> Status {
-    // SAFETY: the caller's promise.
-    match unsafe { admit(host, ask) } {
-        Ok(Ok(())) => abi::OK,
-        Ok(Err(status)) | Err(status) => status,
-    }
-}
-
-/// # Safety
-///
-/// If not null, `start` points to `length` readable bytes that do not change during the call.
-pub(super) unsafe fn borrowed<'a>(start: *const c_void, length: usize) -> Result<&'a [u8], Status> {
-    match (start.is_null(), length) {
-        (_, 0) => Ok(&[]),
-        (true, _) => Err(abi::E_ARG),
-        (false, _) if isize::try_from(length).is_err() => Err(abi::E_ARG),
-        // SAFETY: not null, and readable for `length` bytes as the caller promises.
-        (false, _) => Ok(unsafe { std::slice::from_raw_parts(start.cast(), length) }),
-    }
-}
-
-/// The token that a plugin was given as a number, if it can be one.
-pub(super) fn token_from<K: Key>(number: u64) -> Result<K, Status> {
-    let key = KeyData::from_ffi(number);
-    // from_ffi accepts any number; only one that it gives back unchanged was ever handed out.
-    if number == 0 || key.as_ffi() != number {
-        Err(abi::E_GONE)
-    } else {
-        Ok(K::from(key))
-    }
-}
-
-pub(super) fn refused(refusal: Refusal) -> Status {
-    match refusal {
-        Refusal::Gone => abi::E_GONE,
-        Refusal::Full => abi::E_FULL,
-        Refusal::Busy => abi::E_BUSY,
-        Refusal::Cancelled => abi::E_CANCELLED,
-    }
-}
 
 impl Inside {
     fn now_ms(&mut self, clock: fn() -> u64) -> u64 {

@@ -7,16 +7,17 @@
 //! it never lives across a callback.
 
 use std::cell::UnsafeCell;
-
+use std::ffi::c_void;
 use std::ops::Range;
 use std::sync::Arc;
 
-use polyport_plugin::abi;
+use polyport_plugin::abi::{self, Status};
+use slotmap::{Key, KeyData};
 
 use super::log::PluginLog;
 use super::waker::WakeQueue;
 use super::work::Jobs;
-use crate::engine::desk::Desk;
+use crate::engine::desk::{Desk, Refusal};
 use crate::engine::roll::Beside;
 use crate::engine::session::Party;
 use crate::hub::client::Client;
@@ -108,4 +109,85 @@ impl HostState {
 fn this_thread() -> usize {
     thread_local!(static MARK: u8 = const { 0 });
     MARK.with(|mark| std::ptr::from_ref(mark) as usize)
+}
+
+// --- who is calling, and with what -------------------------------------------------------------
+
+/// Lets the call in if it comes from inside a callback, or says why not.
+///
+/// # Safety
+///
+/// `host` is null or what `create` was given.
+pub(super) unsafe fn admit<R>(
+    host: *mut abi::Host,
+    ask: impl FnOnce(&mut Inside) -> R,
+) -> Result<R, Status> {
+    // SAFETY: the caller's promise.
+    let state = unsafe { state_of(host) }.ok_or(abi::E_ARG)?;
+    if !state.is_here() {
+        return Err(abi::E_THREAD);
+    }
+    // SAFETY: our thread; the instance holds no reference while the plugin runs, and no function
+    // of the table calls another one.
+    let inside = unsafe { state.inside() };
+    match inside.life {
+        Life::InCallback => Ok(ask(inside)),
+        Life::Between => Err(abi::E_THREAD),
+        Life::Gone => Err(abi::E_GONE),
+    }
+}
+
+/// # Safety
+///
+/// As for [`admit`].
+pub(super) unsafe fn state_of(host: *mut abi::Host) -> Option<&'static HostState> {
+    // SAFETY: null or a state that is never freed, as the caller promises.
+    unsafe { host.cast::<HostState>().as_ref() }
+}
+
+/// # Safety
+///
+/// As for [`admit`].
+pub(super) unsafe fn status(
+    host: *mut abi::Host,
+    ask: impl FnOnce(&mut Inside) -> Result<(), Status>,
+) -> Status {
+    // SAFETY: the caller's promise.
+    match unsafe { admit(host, ask) } {
+        Ok(Ok(())) => abi::OK,
+        Ok(Err(status)) | Err(status) => status,
+    }
+}
+
+/// # Safety
+///
+/// If not null, `start` points to `length` readable bytes that do not change during the call.
+pub(super) unsafe fn borrowed<'a>(start: *const c_void, length: usize) -> Result<&'a [u8], Status> {
+    match (start.is_null(), length) {
+        (_, 0) => Ok(&[]),
+        (true, _) => Err(abi::E_ARG),
+        (false, _) if isize::try_from(length).is_err() => Err(abi::E_ARG),
+        // SAFETY: not null, and readable for `length` bytes as the caller promises.
+        (false, _) => Ok(unsafe { std::slice::from_raw_parts(start.cast(), length) }),
+    }
+}
+
+/// The token that a plugin was given as a number, if it can be one.
+pub(super) fn token_from<K: Key>(number: u64) -> Result<K, Status> {
+    let key = KeyData::from_ffi(number);
+    // from_ffi accepts any number; only one that it gives back unchanged was ever handed out.
+    if number == 0 || key.as_ffi() != number {
+        Err(abi::E_GONE)
+    } else {
+        Ok(K::from(key))
+    }
+}
+
+pub(super) fn refused(refusal: Refusal) -> Status {
+    match refusal {
+        Refusal::Gone => abi::E_GONE,
+        Refusal::Full => abi::E_FULL,
+        Refusal::Busy => abi::E_BUSY,
+        Refusal::Cancelled => abi::E_CANCELLED,
+    }
 }

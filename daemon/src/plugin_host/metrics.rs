@@ -10,7 +10,7 @@ use std::ffi::c_void;
 
 use polyport_plugin::abi::{self, Status};
 
-use super::host_api::{borrowed, state_of, status};
+use super::host_state::{borrowed, state_of, status};
 use super::log::About;
 use super::text::escaped;
 use super::threads;

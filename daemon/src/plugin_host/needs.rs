@@ -10,10 +10,10 @@ use std::ffi::c_char;
 
 use polyport_plugin::abi;
 
-use super::admit::text_list;
 use super::error::LoadError;
 use super::extension::{self, table_of};
 use super::options::{Chosen, DeclaredOption, Kind, Typed};
+use super::text::text_list;
 use crate::plan::Needs;
 
 const FILES_MAX: usize = 64;

@@ -60,6 +60,37 @@ pub(super) unsafe fn clean(
     Ok(Some(text.to_owned()))
 }
 
+/// A static list of texts, ended by null.
+///
+/// # Safety
+///
+/// `list` is null, or points to immutable pointers of which the last is null and each other one
+/// points to a text ended by NUL.
+pub(super) unsafe fn text_list(
+    list: *const *const c_char,
+    count_max: usize,
+    bytes_max: usize,
+) -> Result<Vec<String>, String> {
+    let mut texts = Vec::new();
+    if list.is_null() {
+        return Ok(texts);
+    }
+    loop {
+        // SAFETY: the entries before this one were not null, so this one exists.
+        let entry = unsafe { list.add(texts.len()).read() };
+        // SAFETY: null or a static text, as the caller promises.
+        match unsafe { clean(entry, bytes_max) }
+            .map_err(|why| format!("holds a text that {why}"))?
+        {
+            None => return Ok(texts),
+            Some(_) if texts.len() == count_max => {
+                return Err(format!("has more than {count_max} entries"));
+            }
+            Some(text) => texts.push(text),
+        }
+    }
+}
+
 fn is_harmful(character: char) -> bool {
     // Besides the controls: line and paragraph separators, and what reorders text on a terminal.
     character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

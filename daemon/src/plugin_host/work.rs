@@ -11,8 +11,7 @@ use polyport_plugin::abi::{self, Status};
 use slotmap::SecondaryMap;
 
 use super::handlers::Answer;
-use super::host_api::{refused, state_of, status};
-use super::host_state::HostState;
+use super::host_state::{HostState, refused, state_of, status};
 use super::log::About;
 use super::threads;
 use crate::engine::handler::{Errand, JobEnd, JobToken};

@@ -19,7 +19,6 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::unsent::Unsent;
-use super::upgrade;
 use crate::channel::{Brief, Channel, Order, Received, Report, handed};
 use crate::lifecycle::{Exit, WorkerId};
 use crate::scoreboard::Scoreboard;
@@ -83,7 +82,7 @@ impl Children {
         Ok(Children {
             program: Program::own()?,
             living: BTreeMap::new(),
-            path: upgrade::path_of_program()?,
+            path: path_of_program()?,
         })
     }
 
@@ -157,6 +156,10 @@ impl Children {
 
     pub(super) fn is_empty(&self) -> bool {
         self.living.is_empty()
+    }
+
+    pub(super) fn living(&self, pid: i32) -> Option<&Child> {
+        self.living.get(&pid)
     }
 
     pub(super) fn kind(&self, pid: i32) -> Option<&Kind> {
@@ -369,4 +372,22 @@ fn environment(kind: &Kind) -> Vec<CString> {
         })
         .chain(matches!(kind, Kind::Worker { .. }).then(|| heap::TUNABLES.to_owned()))
         .collect()
+}
+
+/// As it was typed where that leads to the program that runs, because that is where the next one is
+/// installed; else where that lies.
+fn path_of_program() -> io::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let Some(typed) = std::env::args_os().next().map(PathBuf::from) else {
+        return Ok(own);
+    };
+    let folders = match typed.components().count() {
+        1 => std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect(),
+        _ => vec![std::env::current_dir()?],
+    };
+    let places = folders.into_iter().map(|folder| folder.join(&typed));
+    let found = places
+        .filter(|place| place.is_absolute())
+        .find(|place| place.canonicalize().is_ok_and(|real| real == own));
+    Ok(found.unwrap_or(own))
 }

@@ -158,20 +158,11 @@ impl Shown<'_> {
 }
 
 fn gauge(name: &str, help: &str) -> Family {
-    family(name, help, FamilyKind::Gauge)
+    Family::new(name, help, FamilyKind::Gauge)
 }
 
 fn counter(name: &str, help: &str) -> Family {
-    family(name, help, FamilyKind::Counter)
-}
-
-pub(super) fn family(name: &str, help: &str, kind: FamilyKind) -> Family {
-    Family {
-        name: format!("polyport_{name}"),
-        kind,
-        help: help.to_owned(),
-        samples: Vec::new(),
-    }
+    Family::new(name, help, FamilyKind::Counter)
 }
 
 impl Family {

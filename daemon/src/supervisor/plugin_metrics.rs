@@ -14,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::children::Children;
-use super::metrics::family;
 use super::status::{Shown, board_of};
 use crate::control::{Family, FamilyKind};
 use crate::lifecycle::ServiceView;
@@ -157,7 +156,7 @@ fn show(families: &mut BTreeMap<String, Family>, service: &str, sums: &[(String,
         };
         let name = named(plugin, metric) + ending;
         let entry = families.entry(name.clone());
-        let family = entry.or_insert_with(|| family(&name, &metric.help, kind));
+        let family = entry.or_insert_with(|| Family::new(&name, &metric.help, kind));
         let is_shown = family
             .samples
             .iter()

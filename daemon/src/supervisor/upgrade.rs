@@ -11,7 +11,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::sys::signal::Signal as UnixSignal;
 use nix::sys::stat::{Mode, fstat};
@@ -282,22 +282,4 @@ fn open(path: &Path) -> Result<Program, String> {
         return Err(refused("is not executable", "chmod +x it"));
     }
     Ok(Program::of(file))
-}
-
-/// As it was typed where that leads to the program that runs, because that is where the next one is
-/// installed; else where that lies.
-pub(super) fn path_of_program() -> io::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let Some(typed) = std::env::args_os().next().map(PathBuf::from) else {
-        return Ok(own);
-    };
-    let folders = match typed.components().count() {
-        1 => std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect(),
-        _ => vec![std::env::current_dir()?],
-    };
-    let places = folders.into_iter().map(|folder| folder.join(&typed));
-    let found = places
-        .filter(|place| place.is_absolute())
-        .find(|place| place.canonicalize().is_ok_and(|real| real == own));
-    Ok(found.unwrap_or(own))
 }

@@ -11,46 +11,6 @@ use super::{Orders, Wakes};
 use crate::engine::protocol::Protocol;
 use crate::scoreboard::Counter;
 
-/// Connections accepted from one listener in one turn.
-pub(super) const ACCEPTS_MAX: usize = 32;
-/// After so many turns in a row in which none was missing, a listener is asked for more at once.
-const FULL_TURNS: u32 = 8;
-
-/// How many connections a listener is asked for in one turn: as many as were there when it was last found
-/// empty, for asking in vain costs nearly what a connection does. What is left the event queue tells of
-/// again, so nobody waits for longer than a turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Portion {
-    connections: usize,
-    full_turns: u32,
-}
-
-impl Default for Portion {
-    fn default() -> Portion {
-        Portion {
-            connections: ACCEPTS_MAX,
-            full_turns: 0,
-        }
-    }
-}
-
-impl Portion {
-    fn found_empty(&mut self, accepted: usize) {
-        *self = Portion {
-            connections: accepted.max(1),
-            full_turns: 0,
-        };
-    }
-
-    fn was_there(&mut self) {
-        self.full_turns += 1;
-        if self.full_turns == FULL_TURNS {
-            self.connections = ACCEPTS_MAX.min(2 * self.connections);
-            self.full_turns = 0;
-        }
-    }
-}
-
 impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     pub(super) fn accept_waiting(&mut self) {
         for nth in 0..self.listeners.len() {
@@ -134,33 +94,5 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 listener.leave_for_a_while(&self.epoll, self.now_ms);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Asks for each of these numbers of waiting connections in turn; how many were asked for at once.
-    fn asked_for(portion: &mut Portion, waiting: &[usize]) -> Vec<usize> {
-        let turn = |waiting: &usize| {
-            let asked = portion.connections;
-            match *waiting < asked {
-                true => portion.found_empty(*waiting),
-                false => portion.was_there(),
-            }
-            asked
-        };
-        waiting.iter().map(turn).collect()
-    }
-
-    #[test]
-    fn as_many_as_were_there_and_more_where_there_are_always_more() {
-        let mut portion = Portion::default();
-        assert_eq!(asked_for(&mut portion, &[3, 2, 0, 1]), [32, 3, 2, 1]);
-        let crowd = asked_for(&mut portion, &[1000; 50]);
-        let sizes: Vec<usize> = crowd.chunks(8).map(|turns| turns[0]).collect();
-        assert_eq!(sizes[..6], [1, 2, 4, 8, 16, 32]);
-        assert_eq!(*crowd.last().expect("there are fifty"), 32);
     }
 }

@@ -1,4 +1,4 @@
-//! What follows when the output of a connection has left: its FIN, or its end.
+//! What follows when the output of a connection has left: its FIN, or its end, and with that its socket's.
 //!
 //! A protocol that closes as one that is done does not wait for the peer. Its socket is looked into once more
 //! right before it is closed, for closing one in which input waits would reset the connection and could
@@ -7,11 +7,14 @@
 //!
 //! Invariant: whether to close is the engine's to say; here is only asked what the socket holds.
 
+use slotmap::Key;
+
 use super::turn::Worker;
 use super::{Orders, Wakes};
 use crate::engine::After;
 use crate::engine::protocol::Protocol;
 use crate::engine::session::Token;
+use crate::scoreboard::Counter;
 
 impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     /// What is left to do by others is returned.
@@ -30,5 +33,22 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
         stream.shut_writing();
         After::Nothing
+    }
+
+    /// Closes the sockets of connections that are over.
+    pub(super) fn part(&mut self) {
+        while let Some(parted) = self.streams.pop_parted() {
+            let Some(stream) = self.sockets.remove(parted.token) else {
+                continue;
+            };
+            let session = parted.token.data().as_ffi();
+            tracing::debug!(session, why = ?parted.why, "connection closed");
+            self.scoreboard.subtract(Counter::Connections, 1);
+            self.gate.left(parted.token);
+            self.strangers.remove(parted.token);
+            if parted.reset {
+                stream.reset();
+            }
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::gate::Refusal;
 use crate::channel::ListenerBrief;
 use crate::engine::Passed;
 use crate::engine::session::Party;
+use crate::scoreboard::Counter;
 
 const EVERY_MS: u64 = 1000;
 
@@ -225,6 +226,19 @@ impl Pace {
             self.next_ms = now_ms + EVERY_MS;
         }
         allowed
+    }
+}
+
+/// Where those are counted that were closed for it.
+pub(super) fn closed_for(passed: Passed) -> Counter {
+    match passed {
+        Passed::Lifetime => Counter::ClosedLifetime,
+        Passed::Progress => Counter::ClosedProgress,
+        Passed::Stall => Counter::ClosedStalled,
+        Passed::Pending => Counter::ClosedPending,
+        Passed::Header => Counter::ClosedProxy,
+        Passed::Banned => Counter::ClosedBanned,
+        Passed::Asked => Counter::ClosedAsked,
     }
 }
 

@@ -1,15 +1,13 @@
-//! Output on its way out: the one send for each connection that has something to say.
+//! The end of a turn: one send for each connection that has something to say.
 //!
-//! What is said to many leaves by a way of its own, on which little is asked of each. What it leads to, be it
-//! a FIN or the end of a connection, is decided by the engine.
+//! What is said to many leaves by a way of its own, on which little is asked of each; any other output by
+//! that of `turn`. What it leads to, be it a FIN or the end of a connection, is decided by the engine.
 //!
 //! Invariant: a connection that was touched is flushed in the same turn.
 
 use super::turn::Worker;
 use super::{Orders, Wakes};
-use crate::engine::After;
 use crate::engine::protocol::Protocol;
-use crate::engine::session::Token;
 
 impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     pub(super) fn flush_touched(&mut self) {
@@ -38,30 +36,6 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         if let Some((token, sent)) = self.streams.send_lines(self.now_ms, send) {
             self.end_flush(token, sent);
             self.part();
-        }
-    }
-
-    pub(super) fn flush_bytes(&mut self, token: Token) -> After {
-        let Some(stream) = self.sockets.get_mut(token) else {
-            return After::Nothing;
-        };
-        let sent = match self.streams.echo(token) {
-            Some(echo) => stream.send_piece(echo),
-            None => stream.send(&self.streams.pieces(token)),
-        };
-        self.end_flush(token, sent)
-    }
-
-    fn end_flush(&mut self, token: Token, sent: nix::Result<usize>) -> After {
-        match sent {
-            Ok(sent) => {
-                let after = self.streams.sent(token, sent, self.now_ms);
-                self.end_output(token, after)
-            }
-            Err(_) => {
-                self.streams.lost(token, self.now_ms);
-                After::Nothing
-            }
         }
     }
 }

@@ -10,6 +10,8 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use nix::time::{ClockId, clock_gettime};
+
 use crate::channel::{Ban, ListenerBrief, Order, Report};
 use crate::engine::protocol::Protocol;
 use crate::plan::{Access, Limits};
@@ -130,4 +132,10 @@ pub fn serve<P: Protocol>(
     let mut worker = turn::Worker::new(share, protocol, wakes, orders, scoreboard)?;
     let outcome = worker.run()?;
     Ok((outcome, worker.into_protocol()))
+}
+
+/// Milliseconds that never go back, with no meaning beyond their differences.
+fn clock_ms() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
+    now.tv_sec() as u64 * 1000 + now.tv_nsec() as u64 / 1_000_000
 }

@@ -7,7 +7,7 @@
 //!
 //! Invariant: after a drain has begun no order makes the worker accept again.
 
-use super::accept::{ACCEPTS_MAX, Portion};
+use super::listener::{ACCEPTS_MAX, Portion};
 use super::turn::Worker;
 use super::{NextOrder, Orders, Outcome, Wakes, share_of};
 use crate::channel::{Adjustment, Order};

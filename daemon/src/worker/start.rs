@@ -189,7 +189,7 @@ fn plugin(brief: &WorkerBrief, board: &Scoreboard) -> Result<(Server, String), S
     };
     let around = Surroundings {
         board: board.clone(),
-        clock: super::turn::clock_ms,
+        clock: super::clock_ms,
         log_level: brief.daemon.log.level,
         jobs_max: jobs_max(&brief.plan.limits),
         seed: seed(),

@@ -12,12 +12,11 @@ use std::io;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::time::{ClockId, clock_gettime};
-use slotmap::{Key, KeyData};
+use slotmap::KeyData;
 
 use super::blocking::{self, Blocking};
 use super::bus::{self, Bus};
-use super::complaints::Complaints;
+use super::complaints::{Complaints, closed_for};
 use super::datagram::{Around, Datagrams};
 use super::entry::Stranger;
 use super::gate::Gate;
@@ -25,7 +24,7 @@ use super::handover::{self, Handover};
 use super::listener::Listener;
 use super::reserve::Reserve;
 use super::stream::{Heard, Stream};
-use super::{Orders, Outcome, Share, Wakes};
+use super::{Orders, Outcome, Share, Wakes, clock_ms};
 use crate::engine::protocol::Protocol;
 use crate::engine::roll::Beside;
 use crate::engine::session::Token;
@@ -203,7 +202,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             || self.orders_waiting
             || !self.ready.is_empty()
             || self.datagrams.is_busy()
-            || self.handover.can_go_on() && !self.bus.is_behind;
+            || self.handover.can_go_on();
         let wait_ms = if at_once { 0 } else { self.quiet_ms() };
         let timeout = EpollTimeout::try_from(wait_ms).expect("WAIT_MS_MAX fits");
         let heard = match self.epoll.wait(events, timeout) {
@@ -380,7 +379,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.part();
     }
 
-    // --- flush, and part with who is gone ------------------------------------------------------
+    // --- flush ----------------------------------------------------------------------------------
 
     /// What lies in the read buffer leaves before the next read needs it.
     fn flush_lent(&mut self, token: Token) {
@@ -398,19 +397,26 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         self.part();
     }
 
-    /// Closes the sockets of connections that are over.
-    pub(super) fn part(&mut self) {
-        while let Some(parted) = self.streams.pop_parted() {
-            let Some(stream) = self.sockets.remove(parted.token) else {
-                continue;
-            };
-            let session = parted.token.data().as_ffi();
-            tracing::debug!(session, why = ?parted.why, "connection closed");
-            self.scoreboard.subtract(Counter::Connections, 1);
-            self.gate.left(parted.token);
-            self.strangers.remove(parted.token);
-            if parted.reset {
-                stream.reset();
+    pub(super) fn flush_bytes(&mut self, token: Token) -> After {
+        let Some(stream) = self.sockets.get_mut(token) else {
+            return After::Nothing;
+        };
+        let sent = match self.streams.only_piece(token) {
+            Some(piece) => stream.send_piece(piece),
+            None => stream.send(&self.streams.pieces(token)),
+        };
+        self.end_flush(token, sent)
+    }
+
+    pub(super) fn end_flush(&mut self, token: Token, sent: nix::Result<usize>) -> After {
+        match sent {
+            Ok(sent) => {
+                let after = self.streams.sent(token, sent, self.now_ms);
+                self.end_output(token, after)
+            }
+            Err(_) => {
+                self.streams.lost(token, self.now_ms);
+                After::Nothing
             }
         }
     }
@@ -461,22 +467,4 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             self.complaints.fault(self.now_ms, &text);
         }
     }
-}
-
-pub(super) fn closed_for(passed: Passed) -> Counter {
-    match passed {
-        Passed::Lifetime => Counter::ClosedLifetime,
-        Passed::Progress => Counter::ClosedProgress,
-        Passed::Stall => Counter::ClosedStalled,
-        Passed::Pending => Counter::ClosedPending,
-        Passed::Header => Counter::ClosedProxy,
-        Passed::Banned => Counter::ClosedBanned,
-        Passed::Asked => Counter::ClosedAsked,
-    }
-}
-
-/// Milliseconds that never go back, with no meaning beyond their differences.
-pub(super) fn clock_ms() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
-    now.tv_sec() as u64 * 1000 + now.tv_nsec() as u64 / 1_000_000
 }

@@ -14,6 +14,7 @@
 
 pub mod descriptor;
 pub mod engine;
+pub mod kept;
 pub mod moved;
 pub mod plugin;
 pub mod remembered;
@@ -25,7 +26,7 @@ pub type Target = fn(&[u8]) -> bool;
 
 /// Named as their folders in `fuzz/corpus`. `written::settings`, `plugin::plugin` and
 /// `descriptor::descriptor` take a plugin as well.
-pub const ALL: [(&str, Target); 13] = [
+pub const ALL: [(&str, Target); 14] = [
     ("access_times", written::access_times),
     ("carried", moved::carried),
     ("channel_frame", spoken::channel_frame),
@@ -35,6 +36,7 @@ pub const ALL: [(&str, Target); 13] = [
     ("engine", engine::engine),
     ("handover", moved::handover),
     ("hub_frame", moved::hub_frame),
+    ("hub_run", kept::hub_run),
     ("network", written::network),
     ("proxy_header", spoken::proxy_header),
     ("scoreboard", remembered::scoreboard),

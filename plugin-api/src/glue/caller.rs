@@ -20,7 +20,7 @@ use crate::facts::{Address, End};
 use crate::glue::Table;
 use crate::testing::settings::Row;
 
-pub(crate) use lent::LentSettings;
+pub(crate) use lent::{LentSettings, Refusal};
 pub(crate) use table::Shared;
 pub(crate) use threads::{FakeJob, LentStream};
 
@@ -146,7 +146,7 @@ impl Plugin {
             .is_some_and(|table| table.serve_datagram.is_some())
     }
 
-    pub(crate) fn check(&self, settings: &LentSettings) -> Result<(), String> {
+    pub(crate) fn check(&self, settings: &LentSettings) -> Result<(), Refusal> {
         let Some(check) = self.table.check else {
             return Ok(());
         };
@@ -156,7 +156,7 @@ impl Plugin {
         memory.refusal(status)
     }
 
-    pub(crate) fn create(&mut self, host: &Shared, settings: &LentSettings) -> Result<(), String> {
+    pub(crate) fn create(&mut self, host: &Shared, settings: &LentSettings) -> Result<(), Refusal> {
         let Some(create) = self.table.create else {
             return Ok(());
         };

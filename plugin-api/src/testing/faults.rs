@@ -108,7 +108,9 @@ impl Setup {
                 converse(&mut host);
                 host.has_refused()
             }
-            Err(Refused { why, fault: None }) => {
+            Err(Refused {
+                why, fault: None, ..
+            }) => {
                 // What refuses by itself as well was refused nothing.
                 assert!(self.start().is_ok(), "the plugin refuses to start: {why}");
                 true

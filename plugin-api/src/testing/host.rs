@@ -18,7 +18,7 @@ use super::settings::milliseconds;
 use super::{Logged, Setup, Split};
 use crate::abi;
 use crate::facts::{Address, End};
-use crate::glue::caller::{LentStream, Plugin, Shared};
+use crate::glue::caller::{LentStream, Plugin, Refusal, Shared};
 use crate::testing::ledger::Ledger;
 use crate::{Error, Result};
 
@@ -53,18 +53,33 @@ pub struct FakeHost {
     destroyed: bool,
 }
 
-/// There is no instance; see [`Setup::try_start`].
+/// There is no instance, or would be none; see [`Setup::try_start`] and [`Setup::try_check`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The plugin's reason, or why it cannot be asked.
     pub why: String,
+    /// The plugin gave no reason: `why` names its status, and that is all.
+    pub is_wordless: bool,
     /// What its glue has reported: a panic in `create`.
     pub fault: Option<String>,
 }
 
 impl From<String> for Refused {
     fn from(why: String) -> Refused {
-        Refused { why, fault: None }
+        Refused {
+            why,
+            is_wordless: false,
+            fault: None,
+        }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Refused {
+        Refused {
+            is_wordless: matches!(refusal, Refusal::Wordless(_)),
+            ..Refused::from(refusal.to_string())
+        }
     }
 }
 
@@ -108,10 +123,13 @@ impl FakeHost {
             draining: false,
             destroyed: created.is_err(),
         };
-        if let Err(why) = created {
+        if let Err(refusal) = created {
             // There is no instance to complain about later.
             let fault = host.take_faults().into_iter().next();
-            return Err(Refused { why, fault });
+            return Err(Refused {
+                fault,
+                ..refusal.into()
+            });
         }
         host.settle();
         Ok(host)

@@ -254,10 +254,16 @@ impl Setup {
         self
     }
 
-    /// Whether the plugin would take these settings, without an instance.
+    /// Whether the plugin would take these settings, without an instance. The error is the reason of the
+    /// refusal.
     pub fn check(&self) -> Result<(), String> {
+        self.try_check().map_err(|refused| refused.why)
+    }
+
+    /// The same, for who wants to know whether there is a reason.
+    pub fn try_check(&self) -> Result<(), Refused> {
         let plugin = caller::Plugin::admit(self.table, &self.lacks)?;
-        plugin.check(&self.lent_settings(&plugin)?)
+        Ok(plugin.check(&self.lent_settings(&plugin)?)?)
     }
 
     /// Loads the plugin and makes an instance. The error is the reason of the refusal.

@@ -9,50 +9,20 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::cache::{Content, Kept, Ready};
-use crate::gopherplus::{self, Ask, UNTIL_DOT, UNTIL_END};
+use crate::gopherplus::{self, Ask, Known, UNTIL_DOT, UNTIL_END};
 use crate::lookup::{Miss, Patience, Stamp};
-use crate::menu::{self, Here, Item, Style};
+use crate::made::{described, made_up};
+use crate::menu::Item;
 use crate::ready::{is_settled, ready_file};
+use crate::reply::{
+    Body, Manner, Reply, Request, about, bytes_reply, own_page, ready_menu, refusal, written,
+};
 use crate::selector::{self, candidates};
-use crate::settings::{Choices, Plus, Text};
+use crate::settings::{Choices, Text};
 use crate::site::{Site, Tree};
 use crate::text::Lines;
 use crate::types::Type;
-use crate::{build, caps, http, page, search, url, users, vhosts};
-
-/// Who asks for something, and how.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Request {
-    pub(crate) selector: Vec<u8>,
-    pub(crate) search: Option<Vec<u8>>,
-    pub(crate) manner: Manner,
-    pub(crate) here: Arc<Here>,
-    pub(crate) host: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Manner {
-    Gopher,
-    Plus(Ask),
-    Http { body: bool },
-}
-
-/// What is sent, and then the end.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) head: Vec<u8>,
-    pub(crate) body: Body,
-    /// For the log.
-    pub(crate) outcome: &'static str,
-    pub(crate) warnings: Vec<String>,
-}
-
-#[derive(Debug)]
-pub(crate) enum Body {
-    Bytes(Arc<Vec<u8>>),
-    File(File, u64),
-    Lines(Lines),
-}
+use crate::{build, http, url, users, vhosts};
 
 /// It would have to be waited for.
 #[derive(Debug)]
@@ -61,7 +31,13 @@ pub(crate) struct NotNow;
 pub(crate) fn answer(site: &Site, request: &Request, patience: Patience) -> Result<Reply, NotNow> {
     if let Some(address) = url::of_selector(&request.selector) {
         return Ok(match url::page(address) {
-            Some(page) => own_page(request, 200, page, "a page for an address"),
+            Some(page) => match request.manner {
+                Manner::Plus(Ask::Item | Ask::All) => {
+                    let item = Item::local(b'h', address, request.selector.clone());
+                    described(site, request, &item, Some(("text/html", page.len())))
+                }
+                _ => own_page(request, 200, page, "a page for an address"),
+            },
             None => refusal(site, request, 404, "no address that a page is made for"),
         });
     }
@@ -189,12 +165,15 @@ fn show(
         Some(Kept::File) => match disk.known_file(path) {
             Ok((file, stamp)) => {
                 if let Some(ready) = ready_file(site, request, path, (&file, &stamp)) {
-                    site.cache().keep(key, ready, Instant::now());
+                    keep(site, key, ready);
                 }
                 return show_file(site, request, tree, path, (file, stamp), patience);
             }
             Err(Miss::NotNow) => return Err(Miss::NotNow),
-            Err(Miss::NotHere(_)) => site.cache().forget(&key),
+            Err(Miss::NotHere(_)) => {
+                let gone = site.cache().forget(&key);
+                drop(gone);
+            }
         },
         None => {}
     }
@@ -205,8 +184,14 @@ fn show(
             Patience::Enough => show_folder(site, request, tree, (path, stamp), key),
         };
     }
-    site.cache().keep(key, Kept::File, Instant::now());
+    keep(site, key, Kept::File);
     show_file(site, request, tree, path, disk.known_file(path)?, patience)
+}
+
+/// What goes for it is let go when the cache is free for others again.
+fn keep(site: &Site, key: Vec<u8>, kept: Kept) {
+    let gone = site.cache().keep(key, kept, Instant::now());
+    drop(gone);
 }
 
 /// What a menu is kept under: everything that its bytes depend on, but for the disk.
@@ -250,24 +235,25 @@ fn show_folder(
                 name => name,
             };
             let item = Item::local(b'1', name, tree.selector(path));
-            about(site, request, &item, (tree, path, &stamp))
+            about(site, request, &item, Known::Place(tree, path, &stamp))
         }
         Manner::Plus(Ask::All) => gopherplus::blocks(site, tree, &built.items, &request.here),
-        manner => written(site, request, &built.items, path, manner),
+        manner => written(site, request, &built.items, (tree, path), manner),
     }
     .into();
     let mut stamps = built.made_from.iter().map(|(_, stamp)| stamp);
     if site.choices.cache > bytes.len() && stamps.all(|stamp| is_settled(stamp, begun)) {
+        // Another thread may want the cache while a long menu is written into its file.
+        let takes_files = site.cache().takes_files();
         let ready = Ready {
-            content: match site.cache().takes_files() {
+            content: match takes_files {
                 true => Content::of(&bytes),
                 false => Content::Bytes(Arc::clone(&bytes)),
             },
             made_from: built.made_from,
             outcome: "a menu",
         };
-        site.cache()
-            .keep(key, Kept::Ready(Arc::new(ready)), Instant::now());
+        keep(site, key, Kept::Ready(Arc::new(ready)));
     }
     let length = bytes.len();
     Ok(ready_menu(
@@ -276,50 +262,6 @@ fn show_folder(
         length,
         built.warnings,
     ))
-}
-
-fn written(site: &Site, request: &Request, items: &[Item], path: &[u8], manner: Manner) -> Vec<u8> {
-    let plus = manner != Manner::Gopher || site.choices.plus == Plus::Advertise;
-    let style = Style {
-        width: site.choices.width,
-        plus,
-    };
-    match manner {
-        Manner::Http { .. } => page::menu(items, &request.here, path),
-        Manner::Gopher | Manner::Plus(_) => menu::written(items, &request.here, style),
-    }
-}
-
-fn ready_menu(request: &Request, menu: Body, length: usize, warnings: Vec<String>) -> Reply {
-    let (head, body) = match request.manner {
-        Manner::Gopher => (Vec::new(), menu),
-        Manner::Plus(_) => (UNTIL_DOT.to_vec(), menu),
-        Manner::Http { body: true } => (page::head(200, length), menu),
-        Manner::Http { body: false } => (page::head(200, length), Body::Bytes(Arc::default())),
-    };
-    Reply {
-        head,
-        body,
-        outcome: "a menu",
-        warnings,
-    }
-}
-
-fn bytes_reply(head: Vec<u8>, bytes: Arc<Vec<u8>>, outcome: &'static str) -> Reply {
-    Reply {
-        head,
-        body: Body::Bytes(bytes),
-        outcome,
-        warnings: Vec::new(),
-    }
-}
-
-/// What Gopher+ is told of one item.
-fn about(site: &Site, request: &Request, item: &Item, found: (&Tree, &[u8], &Stamp)) -> Vec<u8> {
-    let mut block = Vec::new();
-    gopherplus::block(&mut block, site, item, Some(found), &request.here);
-    block.extend_from_slice(b".\r\n");
-    block
 }
 
 fn show_file(
@@ -362,7 +304,7 @@ fn show_file(
             let letter = Choices::letter_of_name(&site.choices.letters, path);
             let letter = letter.unwrap_or(site.choices.letter(&kind()?));
             let item = Item::local(letter, selector::name(path), tree.selector(path));
-            let block = about(site, request, &item, (tree, path, &stamp));
+            let block = about(site, request, &item, Known::Place(tree, path, &stamp));
             Ok(bytes_reply(
                 UNTIL_DOT.to_vec(),
                 block.into(),
@@ -391,105 +333,5 @@ fn kind(site: &Site, tree: &Tree, path: &[u8], patience: Patience) -> Result<Typ
         // Its first bytes say it, which have to be read.
         None if patience == Patience::None => Err(Miss::NotNow),
         None => Ok(build::kind(&tree.disk(site.choices.rules, patience), path)),
-    }
-}
-
-/// What exists without a file: the search, `caps.txt` and `robots.txt`; or else the refusal.
-fn made_up(
-    site: &Site,
-    request: &Request,
-    tree: &Tree,
-    patience: Patience,
-    why: &'static str,
-) -> Result<Reply, NotNow> {
-    let (selector, tree) = match vhosts::of_selector(site, &request.selector) {
-        Some((selector, host)) => {
-            let suffix = format!(";{host}");
-            (
-                selector,
-                Tree {
-                    suffix,
-                    ..site.tree(Some(host))
-                },
-            )
-        }
-        None => (&request.selector[..], tree.clone()),
-    };
-    let search = selector::path(&site.choices.search).filter(|path| !path.is_empty());
-    for candidate in candidates(selector) {
-        if let Some(text) = caps::named(&site.choices, &request.here, &candidate.path) {
-            return Ok(made_text(request, text));
-        }
-        if search.as_ref() == Some(&candidate.path) {
-            if patience == Patience::None {
-                return Err(NotNow);
-            }
-            let words = request
-                .search
-                .clone()
-                .or(candidate.query)
-                .unwrap_or_default();
-            let items = search::items(site, &tree, &words);
-            let found = match request.manner {
-                Manner::Plus(Ask::Item | Ask::All) => {
-                    gopherplus::blocks(site, &tree, &items, &request.here)
-                }
-                manner => written(site, request, &items, b"", manner),
-            };
-            let length = found.len();
-            return Ok(Reply {
-                outcome: "a search",
-                ..ready_menu(request, Body::Bytes(found.into()), length, Vec::new())
-            });
-        }
-    }
-    Ok(refusal(site, request, 404, why))
-}
-
-fn made_text(request: &Request, text: Vec<u8>) -> Reply {
-    let head = match request.manner {
-        Manner::Gopher => Vec::new(),
-        Manner::Plus(_) => gopherplus::sized(text.len() as u64),
-        Manner::Http { .. } => {
-            let mut head = http::answer(200, "text/plain; charset=utf-8", text.len() as u64);
-            head.extend_from_slice(b"\r\n");
-            head
-        }
-    };
-    let text = if request.manner == (Manner::Http { body: false }) {
-        Vec::new()
-    } else {
-        text
-    };
-    bytes_reply(head, text.into(), "a text that was made")
-}
-
-fn own_page(request: &Request, status: u16, page: Vec<u8>, outcome: &'static str) -> Reply {
-    let (head, page) = match request.manner {
-        Manner::Http { body } => {
-            let head = page::head(status, page.len());
-            (head, if body { page } else { Vec::new() })
-        }
-        Manner::Plus(_) => (gopherplus::sized(page.len() as u64), page),
-        Manner::Gopher => (Vec::new(), page),
-    };
-    bytes_reply(head, page.into(), outcome)
-}
-
-/// The same words whatever the reason: a peer cannot find out what there is.
-pub(crate) fn refusal(site: &Site, request: &Request, status: u16, why: &'static str) -> Reply {
-    const NOT_HERE: &str = "There is nothing here by that name.";
-    let text = match status {
-        404 => NOT_HERE,
-        _ => "The server is busy; please try again.",
-    };
-    match request.manner {
-        Manner::Gopher => bytes_reply(Vec::new(), menu::error(text).into(), why),
-        Manner::Plus(_) => {
-            let code = if status == 404 { 1 } else { 2 };
-            let error = gopherplus::error(code, &site.choices.admin, text);
-            bytes_reply(error, Arc::default(), why)
-        }
-        Manner::Http { .. } => own_page(request, status, page::message("Not here", text), why),
     }
 }

@@ -5,6 +5,7 @@
 //! keeps the menu. Runs on threads that may wait.
 
 use std::collections::HashSet;
+use std::mem::replace;
 
 use crate::date::Date;
 use crate::listing::{self, Entry};
@@ -55,6 +56,7 @@ pub(crate) fn menu(site: &Site, tree: &Tree, path: &[u8], stamp: Stamp) -> Resul
         named: HashSet::new(),
         letters: Vec::new(),
         includes: 0,
+        is_listed: false,
     };
     let map = site
         .choices
@@ -81,6 +83,8 @@ struct Builder<'a> {
     /// What the map says about extensions.
     letters: Vec<(Vec<u8>, u8)>,
     includes: usize,
+    /// A folder is listed once in its menu, whatever its maps say.
+    is_listed: bool,
 }
 
 impl Builder<'_> {
@@ -89,7 +93,7 @@ impl Builder<'_> {
             match line {
                 Line::Item(item) => self.push(item),
                 Line::Relative(mut item) => {
-                    let path = selector::path(&joined(self.path, &item.selector));
+                    let path = selector::resolved(self.path, &item.selector);
                     // The parser lets only paths through that may be shown.
                     item.selector = self.tree.selector(&path.unwrap_or_default());
                     self.named.insert(item.selector.clone());
@@ -111,9 +115,20 @@ impl Builder<'_> {
     fn push(&mut self, mut item: Item) {
         let is_ours = item.host.is_none() && item.selector.starts_with(b"/");
         if is_ours && url::of_selector(&item.selector).is_none() {
-            item.selector.extend_from_slice(self.tree.suffix.as_bytes());
+            let path = selector::resolved(b"", &item.selector);
+            let path = path.map(|path| [b"/", &path[..], self.tree.suffix.as_bytes()].concat());
+            if item
+                .selector
+                .split(|byte| *byte == b'/')
+                .any(|part| part == b"..")
+            {
+                item.selector = path.clone().unwrap_or(item.selector);
+            } else {
+                item.selector.extend_from_slice(self.tree.suffix.as_bytes());
+            }
+            // As a listing would have it, whatever slashes the map has.
+            self.named.extend(path);
         }
-        self.named.insert(item.selector.clone());
         self.built.items.push(item);
     }
 
@@ -123,7 +138,7 @@ impl Builder<'_> {
         } else {
             self.path
         };
-        let Some(path) = selector::path(&joined(from, written)) else {
+        let Some(path) = selector::resolved(from, written) else {
             return Ok(());
         };
         self.part(&path, depth)
@@ -161,6 +176,9 @@ impl Builder<'_> {
     }
 
     fn listing(&mut self, whole: bool) -> Result<(), Miss> {
+        if replace(&mut self.is_listed, true) {
+            return Ok(());
+        }
         let choices = &self.site.choices;
         let is_top = self.path.is_empty() && self.tree.prefix.is_empty();
         if whole {

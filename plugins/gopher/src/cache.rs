@@ -109,8 +109,11 @@ impl Cache {
         young.then(|| entry.kept.clone())
     }
 
-    pub(crate) fn keep(&mut self, key: Vec<u8>, kept: Kept, now: Instant) {
-        self.forget(&key);
+    /// What had to go for it is the caller's: a long file in memory takes milliseconds to be let go,
+    /// and meanwhile nobody else is to wait for the cache.
+    #[must_use]
+    pub(crate) fn keep(&mut self, key: Vec<u8>, kept: Kept, now: Instant) -> Vec<Kept> {
+        let mut gone = Vec::from_iter(self.forget(&key));
         let content = match &kept {
             Kept::File => 0,
             Kept::Ready(ready) => {
@@ -123,14 +126,14 @@ impl Cache {
         };
         let bytes = 2 * key.len() + content + ENTRY_BYTES;
         if bytes > self.bytes_max {
-            return;
+            return gone;
         }
         let files = kept.files();
         while self.bytes + bytes > self.bytes_max || self.files + files > MEMORY_FILES_MAX {
             let Some(oldest) = self.order.first_key_value().map(|(_, key)| key.clone()) else {
                 break;
             };
-            self.forget(&oldest);
+            gone.extend(self.forget(&oldest));
         }
         let number = self.next;
         self.next += 1;
@@ -144,14 +147,16 @@ impl Cache {
             bytes,
         };
         self.entries.insert(key, entry);
+        gone
     }
 
-    pub(crate) fn forget(&mut self, key: &[u8]) {
-        if let Some(entry) = self.entries.remove(key) {
-            self.order.remove(&entry.number);
-            self.bytes -= entry.bytes;
-            self.files -= entry.kept.files();
-        }
+    #[must_use]
+    pub(crate) fn forget(&mut self, key: &[u8]) -> Option<Kept> {
+        let entry = self.entries.remove(key)?;
+        self.order.remove(&entry.number);
+        self.bytes -= entry.bytes;
+        self.files -= entry.kept.files();
+        Some(entry.kept)
     }
 }
 
@@ -173,16 +178,22 @@ mod tests {
         let mut cache = Cache::new(10_000, Duration::from_secs(10));
         for nth in 0..1000_usize {
             let key = nth.to_string().into_bytes();
-            cache.keep(key.clone(), menu(nth * 7 % 2000), start);
+            let before = cache.entries.len();
+            let gone = cache.keep(key.clone(), menu(nth * 7 % 2000), start);
+            assert_eq!(cache.entries.len() + gone.len(), before + 1);
             assert!(cache.bytes <= 10_000);
             assert!(cache.kept(&key, start).is_some());
             assert_eq!(cache.entries.len(), cache.order.len());
         }
         assert!(cache.kept(b"1", start).is_none());
-        cache.keep(b"large".to_vec(), menu(10_000), start);
+        assert!(
+            cache
+                .keep(b"large".to_vec(), menu(10_000), start)
+                .is_empty()
+        );
         assert!(cache.kept(b"large", start).is_none());
         let keys: Vec<_> = cache.entries.keys().cloned().collect();
-        keys.iter().for_each(|key| cache.forget(key));
+        assert!(keys.iter().all(|key| cache.forget(key).is_some()));
         assert_eq!((cache.bytes, cache.order.len()), (0, 0));
     }
 
@@ -190,7 +201,7 @@ mod tests {
     fn what_is_too_old_is_not_there() {
         let start = Instant::now();
         let mut cache = Cache::new(10_000, Duration::from_secs(10));
-        cache.keep(b"a".to_vec(), Kept::File, start);
+        assert!(cache.keep(b"a".to_vec(), Kept::File, start).is_empty());
         assert!(cache.kept(b"a", start + Duration::from_secs(9)).is_some());
         assert!(cache.kept(b"a", start + Duration::from_secs(10)).is_none());
     }
@@ -206,12 +217,13 @@ mod tests {
                 outcome: "a menu",
             };
             let key = nth.to_string().into_bytes();
-            cache.keep(key.clone(), Kept::Ready(Arc::new(ready)), start);
+            let gone = cache.keep(key.clone(), Kept::Ready(Arc::new(ready)), start);
+            assert_eq!(gone.len(), usize::from(nth >= MEMORY_FILES_MAX));
             assert!(cache.kept(&key, start).is_some());
         }
         assert_eq!(cache.entries.len(), MEMORY_FILES_MAX);
         assert!(cache.kept(b"1", start).is_none() && cache.kept(b"2", start).is_some());
-        cache.keep(b"bytes".to_vec(), menu(100), start);
+        assert!(cache.keep(b"bytes".to_vec(), menu(100), start).is_empty());
         assert_eq!(cache.entries.len(), MEMORY_FILES_MAX + 1);
     }
 }

@@ -6,7 +6,7 @@
 use polyport_plugin::metrics::Counter;
 use polyport_plugin::{Context, Result};
 
-use crate::answer::{Manner, Request};
+use crate::reply::{Manner, Request};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counts {

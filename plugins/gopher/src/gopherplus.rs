@@ -3,6 +3,8 @@
 //! Asked with a word behind a TAB: `!` is about one item, `$` about all of a menu, `+` asks for the
 //! content with a line in front. There are no forms (`ASK`), and one view of each item.
 
+use std::time::SystemTime;
+
 use crate::date::Date;
 use crate::lookup::{Patience, Stamp};
 use crate::menu::{Here, Item, Lines, Style};
@@ -55,56 +57,66 @@ pub fn error(code: u8, admin: &str, text: &str) -> Vec<u8> {
 pub(crate) fn blocks(site: &Site, tree: &Tree, items: &[Item], here: &Here) -> Vec<u8> {
     let mut blocks = Vec::new();
     for item in items {
-        let found = match item.is_local(here) {
+        let found = match item.is_local(here) && !item.is_text() {
             true => answer::find(site, Some(tree), &item.selector, Patience::Enough).ok(),
             false => None,
         };
-        let found = found
-            .as_ref()
-            .map(|found| (&found.tree, &found.path[..], &found.stamp));
-        block(&mut blocks, site, item, found, here);
+        let known = match &found {
+            Some(found) => Known::Place(&found.tree, &found.path, &found.stamp),
+            None if item.is_local(here) && !item.is_text() => Known::Made(None),
+            None => Known::Nothing,
+        };
+        block(&mut blocks, site, item, known, here);
     }
     blocks.extend_from_slice(b".\r\n");
     blocks
 }
 
+/// What there is to say of an item beyond its line.
+#[derive(Clone, Copy)]
+pub(crate) enum Known<'a> {
+    /// It is at this place of a tree.
+    Place(&'a Tree, &'a [u8], &'a Stamp),
+    /// It is ours without a file, such as a search; of some the type and the length are known.
+    Made(Option<(&'static str, usize)>),
+    Nothing,
+}
+
 /// What is known of one item.
-pub(crate) fn block(
-    blocks: &mut Vec<u8>,
-    site: &Site,
-    item: &Item,
-    found: Option<(&Tree, &[u8], &Stamp)>,
-    here: &Here,
-) {
+pub(crate) fn block(blocks: &mut Vec<u8>, site: &Site, item: &Item, known: Known<'_>, here: &Here) {
     blocks.extend_from_slice(b"+INFO: ");
     let style = Style {
         width: site.choices.width,
         plus: true,
     };
     Lines::new(here, style).push(blocks, item);
-    let Some((tree, path, stamp)) = found else {
-        return;
+    let (changed_s, view) = match known {
+        Known::Nothing => return,
+        Known::Made(view) => (now_s(), view.map(|(media, bytes)| (media, bytes as u64))),
+        Known::Place(_, _, stamp) if stamp.is_folder() => {
+            (stamp.modified_s(), Some(("application/gopher-menu", 0)))
+        }
+        Known::Place(tree, path, stamp) => {
+            let disk = tree.disk(site.choices.rules, Patience::Enough);
+            let media = build::kind(&disk, path).media;
+            (stamp.modified_s(), Some((media, stamp.size)))
+        }
     };
-    let disk = tree.disk(site.choices.rules, Patience::Enough);
     let admin = match site.choices.admin.as_str() {
         "" => "nobody",
         admin => admin,
     };
-    let changed = Date::of(stamp.modified_s()).gopher_plus();
-    let media = match stamp.is_folder() {
-        true => "application/gopher-menu",
-        false => build::kind(&disk, path).media,
-    };
-    let kilobytes = if stamp.is_folder() {
-        0.0
-    } else {
-        stamp.size as f64 / 1024.0
-    };
-    let text = format!(
-        "+ADMIN:\r\n Admin: {admin}\r\n Mod-Date: {changed}\r\n\
-         +VIEWS:\r\n {media}: <{kilobytes:.1}k>\r\n"
-    );
+    let changed = Date::of(changed_s).gopher_plus();
+    let mut text = format!("+ADMIN:\r\n Admin: {admin}\r\n Mod-Date: {changed}\r\n");
+    if let Some((media, bytes)) = view {
+        let kilobytes = bytes as f64 / 1024.0;
+        text += &format!("+VIEWS:\r\n {media}: <{kilobytes:.1}k>\r\n");
+    }
     blocks.extend_from_slice(text.as_bytes());
+    let Known::Place(tree, path, stamp) = known else {
+        return;
+    };
+    let disk = tree.disk(site.choices.rules, Patience::Enough);
     let about = match stamp.is_folder() {
         true => joined(path, b".abstract"),
         false => [path, b".abstract"].concat(),
@@ -118,6 +130,12 @@ pub(crate) fn block(
         blocks.extend_from_slice(&shown(selector::without_end(line)));
         blocks.extend_from_slice(b"\r\n");
     }
+}
+
+/// What is made when it is asked for has changed just now.
+fn now_s() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_secs() as i64)
 }
 
 #[cfg(test)]

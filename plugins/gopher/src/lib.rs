@@ -22,8 +22,10 @@ mod counts;
 mod date;
 mod listing;
 mod lookup;
+mod made;
 mod page;
 mod ready;
+mod reply;
 mod request;
 mod search;
 mod sending;
@@ -41,10 +43,11 @@ pub mod text;
 pub mod types;
 pub mod url;
 
-use answer::{NotNow, Reply, Request, answer};
+use answer::{NotNow, answer};
 use counts::Counts;
 use lookup::Patience;
 use menu::Here;
+use reply::{Reply, Request};
 use request::Said;
 use sending::{Next, Sending};
 use site::Site;
@@ -305,7 +308,7 @@ impl Gopher {
                 }
                 cx.add(self.counts.busy, sessions.len() as u64);
                 for id in sessions {
-                    let busy = answer::refusal(&self.site, &request, 503, "too much waits");
+                    let busy = reply::refusal(&self.site, &request, 503, "too much waits");
                     self.reply(cx, id, &request, busy);
                 }
             }
@@ -358,9 +361,9 @@ impl Gopher {
             Some(_) => " for something".to_owned(),
         };
         let manner = match request.manner {
-            answer::Manner::Gopher => "gopher",
-            answer::Manner::Plus(_) => "gopher+",
-            answer::Manner::Http { .. } => "http",
+            reply::Manner::Gopher => "gopher",
+            reply::Manner::Plus(_) => "gopher+",
+            reply::Manner::Http { .. } => "http",
         };
         let selector = request.selector.escape_ascii();
         cx.log(

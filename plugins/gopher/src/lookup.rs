@@ -167,6 +167,25 @@ impl Disk<'_> {
     }
 
     fn open(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Miss> {
+        if self.rules.world_readable {
+            self.judge_way(path)?;
+        }
+        self.open_any(path, flags)
+    }
+
+    /// Everybody has to get through each folder on the way.
+    fn judge_way(&self, path: &[u8]) -> Result<(), Miss> {
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        for (end, _) in ends {
+            let folder = self.open_any(&path[..end], OFlags::PATH)?;
+            if fstat(&folder).map_err(missed)?.st_mode & 0o001 == 0 {
+                return Err(Miss::NotHere("not everybody may go there"));
+            }
+        }
+        Ok(())
+    }
+
+    fn open_any(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Miss> {
         let path = if path.is_empty() { b"." } else { path };
         let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         if !self.rules.follow_links {

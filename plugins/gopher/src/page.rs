@@ -25,8 +25,8 @@ border-radius:.3rem;background:var(--field)}button{cursor:pointer}\
 @media(prefers-color-scheme:dark){:root{--ink:#dcdfe3;--soft:#8f97a1;--line:#3a4048;--link:#7ab7f5;\
 --back:#17191c;--field:#22262b;--bad:#f08a78}}";
 
-/// A menu. `path` is where it is, for the way up.
-pub(crate) fn menu(items: &[Item], here: &Here, path: &[u8]) -> Vec<u8> {
+/// A menu. `path` is where it is and `suffix` what stands behind each selector, for the way up.
+pub(crate) fn menu(items: &[Item], here: &Here, (path, suffix): (&[u8], &str)) -> Vec<u8> {
     let title = items
         .iter()
         .find(|item| item.kind == b'i' && item.selector == b"TITLE");
@@ -35,7 +35,7 @@ pub(crate) fn menu(items: &[Item], here: &Here, path: &[u8]) -> Vec<u8> {
         (None, b"") => escaped(here.host.as_bytes()),
         (None, path) => escaped(path),
     };
-    let mut body = way(here, path);
+    let mut body = way(here, path, suffix);
     if title.is_none() && !path.is_empty() {
         body += &format!("<h1>{}</h1>\n", escaped(selector::name(path)));
     }
@@ -76,16 +76,19 @@ fn page(title: &str, body: &str) -> Vec<u8> {
 }
 
 /// The folders above, each a link.
-fn way(here: &Here, path: &[u8]) -> String {
-    let mut way = format!("<nav><a href=\"/\">{}</a>", escaped(here.host.as_bytes()));
+fn way(here: &Here, path: &[u8], suffix: &str) -> String {
+    let link = |path: &[u8], name: &[u8]| {
+        let target = percent(&[b"/", path, suffix.as_bytes()].concat());
+        format!("<a href=\"{target}\">{}</a>", escaped(name))
+    };
+    let mut way = format!("<nav>{}", link(b"", here.host.as_bytes()));
     let mut target = Vec::new();
     for part in path
         .split(|byte| *byte == b'/')
         .filter(|part| !part.is_empty())
     {
-        target.push(b'/');
-        target.extend_from_slice(part);
-        way += &format!(" / <a href=\"{}\">{}</a>", percent(&target), escaped(part));
+        target = selector::joined(&target, part);
+        way += &format!(" / {}", link(&target, part));
     }
     way + "</nav>\n"
 }
@@ -284,7 +287,7 @@ mod tests {
                 Item::local(kind, evil, evil),
                 Item::local(b'i', evil, "TITLE"),
             ];
-            let page = menu(&items, &here(), evil.as_bytes());
+            let page = menu(&items, &here(), (evil.as_bytes(), ""));
             let page = String::from_utf8(page).expect("a page is UTF-8");
             assert!(
                 !page.contains("<script") && !page.contains('\x1b'),

@@ -14,9 +14,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use crate::answer::{Body, Manner, Request};
 use crate::cache::{Content, KEPT_FILE_BYTES_MAX, Kept, Ready, SETTLED_MS};
 use crate::lookup::{self, Stamp};
+use crate::reply::{Body, Manner, Request};
 use crate::settings::Text;
 use crate::site::Site;
 

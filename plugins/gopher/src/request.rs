@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use crate::answer::{Manner, Request};
 use crate::gopherplus::{self, Ask};
 use crate::http::{self, HEAD_BYTES_MAX};
 use crate::menu::Here;
+use crate::reply::{Manner, Request};
 use crate::selector;
 use crate::settings::{Choices, Http, Plus};
 use crate::{menu, page};
@@ -89,15 +89,12 @@ pub(crate) fn said(choices: &Choices, here: Arc<Here>, input: &[u8], has_ended: 
             "control characters",
         );
     };
-    let is_search = || {
-        let search = selector::path(&choices.search).filter(|path| !path.is_empty());
-        search.is_some() && selector::path(fields.selector) == search
-    };
     let (search, word) = match fields.second {
         // On a search the second field is what is searched for, whatever it looks like.
-        Some(_) if fields.third.is_some() || is_search() => (fields.second, fields.third),
-        Some(second) if gopherplus::ask(second).is_some() => (None, fields.second),
-        second => (second, None),
+        Some(words) if is_search(choices, fields.selector) => (Some(words), fields.third),
+        // What stands behind a word of Gopher+ says whether data follow, which nothing here takes.
+        Some(word) if gopherplus::ask(word).is_some() => (None, Some(word)),
+        words => (words, fields.third),
     };
     let plus: Option<Ask> = word
         .and_then(gopherplus::ask)
@@ -110,6 +107,17 @@ pub(crate) fn said(choices: &Choices, here: Arc<Here>, input: &[u8], has_ended: 
         host: None,
     };
     Said::Asked(request, None)
+}
+
+/// However it is written: with the type in front, or a host behind.
+fn is_search(choices: &Choices, selector: &[u8]) -> bool {
+    let search = selector::path(&choices.search).filter(|path| !path.is_empty());
+    let is_named = |selector| {
+        let mut read = selector::candidates(selector).into_iter();
+        read.any(|candidate| search.as_ref() == Some(&candidate.path))
+    };
+    let host = selector.iter().rposition(|byte| *byte == b';');
+    search.is_some() && (is_named(selector) || host.is_some_and(|at| is_named(&selector[..at])))
 }
 
 fn refused(status: u16, title: &str, text: &str) -> Said {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::build;
 use crate::listing;
 use crate::lookup::{Disk, Patience};
-use crate::menu::Item;
+use crate::menu::{Item, cut};
 use crate::selector::{PATH_DEPTH_MAX, joined, shown};
 use crate::settings::is_part;
 use crate::site::{Site, Tree};
@@ -24,6 +24,8 @@ const READ_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const TEXT_BYTES_MAX: u64 = 1024 * 1024;
 /// Words that count; further ones are left out.
 const WORDS_MAX: usize = 8;
+/// Of the words so much is repeated in the answer.
+const SHOWN_COLUMNS_MAX: usize = 60;
 /// A search takes no longer, by and large.
 const SEARCH_MS: u64 = 2000;
 
@@ -57,7 +59,7 @@ pub(crate) fn items(site: &Site, tree: &Tree, terms: &[u8]) -> Vec<Item> {
     };
     search.folder(b"", 0);
     let count = search.by_name.len() + search.by_text.len();
-    let words = shown(terms);
+    let words = cut(&shown(terms), SHOWN_COLUMNS_MAX).into_owned();
     let words = String::from_utf8_lossy(&words);
     let said = match count {
         0 => format!("Nothing was found for: {words}"),

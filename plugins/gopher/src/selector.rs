@@ -119,6 +119,18 @@ pub fn path(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(path)
 }
 
+/// A path that a map of `folder` has written; `..` is the folder above, and above the root there is none.
+pub(crate) fn resolved(folder: &[u8], written: &[u8]) -> Option<Vec<u8>> {
+    let mut parts: Vec<&[u8]> = folder.split(|byte| *byte == b'/').collect();
+    for part in written.split(|byte| *byte == b'/') {
+        match part {
+            b".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    path(&parts.join(&b'/'))
+}
+
 /// `%20` → a blank; a `%` that no two hexadecimal digits follow stays.
 pub fn percent_decoded(bytes: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(bytes.len());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use polyport_plugin::prelude::*;
 
-use crate::answer::{Body, Reply};
+use crate::reply::{Body, Reply};
 use crate::text::Lines;
 
 /// Bytes of the first write of a call: a larger one might be more than the whole of `limits.output`, and

@@ -399,7 +399,7 @@ fn letters(items: &[&str]) -> Result<Vec<(Vec<u8>, u8)>, String> {
 fn hosts_at(items: &[&str]) -> Result<Vec<(String, String)>, String> {
     let parsed = items.iter().map(|item| match item.split_once('=') {
         Some((address, host)) if is_address(address) && !host.is_empty() => {
-            Ok((address.to_owned(), host.to_owned()))
+            Ok((address.to_owned(), host.to_ascii_lowercase()))
         }
         _ => Err(format!(
             "hosts_at: expected address=host or address:port=host, found \"{item}\""

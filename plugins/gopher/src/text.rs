@@ -4,6 +4,7 @@
 //! Invariant: wherever a piece ends, the bytes that leave are the same.
 
 use std::fs::File;
+use std::io;
 
 use crate::lookup::read_at;
 
@@ -69,15 +70,20 @@ impl Lines {
         }
     }
 
-    /// What leaves next, and whether there is more. A file that has become shorter ends there.
-    pub(crate) fn next(&mut self) -> std::io::Result<(Vec<u8>, bool)> {
+    /// What leaves next, and whether there is more.
+    ///
+    /// A file that has become shorter is an error: an end that is put right would make a half look whole.
+    pub(crate) fn next(&mut self) -> io::Result<(Vec<u8>, bool)> {
         let left = usize::try_from(self.length - self.at).unwrap_or(usize::MAX);
         let mut piece = vec![0; left.min(PIECE_BYTES)];
         let read = read_at(&self.file, &mut piece, self.at)?;
+        if read < piece.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         self.at += read as u64;
         let mut out = Vec::with_capacity(read + read / 16 + 8);
-        self.ends.piece(&piece[..read], &mut out);
-        let more = self.at < self.length && read > 0;
+        self.ends.piece(&piece, &mut out);
+        let more = self.at < self.length;
         if !more {
             self.ends.end(&mut out);
         }

@@ -58,8 +58,10 @@ pub(crate) fn of_selector<'a, 's>(
 
 fn known<'a>(site: &'a Site, name: &[u8]) -> Option<&'a str> {
     let name = std::str::from_utf8(name).ok()?.to_ascii_lowercase();
+    // A dot at the end says that nothing comes behind it.
+    let name = name.strip_suffix('.').unwrap_or(&name);
     site.hosts
-        .get_key_value(&name)
+        .get_key_value(name)
         .map(|(name, _)| name.as_str())
 }
 

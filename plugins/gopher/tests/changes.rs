@@ -186,6 +186,30 @@ fn a_file_changes_while_it_is_sent() {
     assert!(!host.is_finished(shrinks));
 }
 
+/// Its end would be put right, and look like one.
+#[test]
+fn a_text_that_becomes_shorter_while_its_lines_are_changed_does_not_end_well() {
+    let content = "a line\n".repeat(100_000);
+    for text in ["crlf", "rfc1436"] {
+        let hole = Hole::of(&[("text.txt", content.as_bytes())]);
+        let mut host = hole.setup().set("text", text).start().expect("it starts");
+        let peer = host.connect();
+        host.peer_stops_reading(peer);
+        host.send(peer, b"/text.txt\r\n");
+        while host.run_work() {}
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(hole.path(b"text.txt"));
+        file.and_then(|file| file.set_len(5000))
+            .expect("it is ours");
+        host.peer_reads_on(peer);
+        while host.run_work() {}
+        assert_eq!(host.end(peer), Some(End::Aborted), "{text}");
+        assert!(!host.is_finished(peer), "{text}");
+        assert!(!host.received(peer).ends_with(b"\r\n.\r\n"), "{text}");
+    }
+}
+
 #[test]
 fn a_hundred_thousand_entries_are_one_menu_and_nobody_waits_for_it() {
     let hole = Hole::of(&[("quick.txt", b"quick")]);

@@ -4,107 +4,7 @@ mod support;
 
 use std::os::unix::fs::{PermissionsExt, chown};
 
-use polyport_plugin::testing::FakeHost;
-use support::{Hole, NOT_HERE, ask, lines, names, text};
-
-fn with(hole: &Hole, settings: &[(&str, &str)]) -> FakeHost {
-    let setup = settings.iter().fold(hole.setup(), |setup, (option, text)| {
-        setup.set(option, text)
-    });
-    setup.start().expect("the settings are good")
-}
-
-fn mapped() -> Hole {
-    let hole = Hole::of(&[
-        (
-            "gophermap",
-            b"!My hole\nhello\n# comment\n0A text\tdocs/a.txt\n1Elsewhere\t/\tother.example\t7070\n\
-              hSite\tURL:http://x/\n-hidden.txt\n:dat=g\n=part\n%\n~\n*\n0never\t/never\n",
-        ),
-        ("part", b"from the part\n0in part\t/docs/a.txt\n.\nnot this\n"),
-        ("docs/a.txt", b"a"),
-        ("docs/gophertag", b"The documents\n"),
-        ("hidden.txt", b""),
-        ("picture.dat", b""),
-        ("b.gophermap", b"between\n"),
-        ("program.gophermap", b"#!/bin/sh\necho secret\n"),
-        ("phd/index.gph", b"[1|Up|..|server|port]\n[0|B \\| C|b.txt|server|port]\ntext\n"),
-        ("phd/b.txt", b"b"),
-        ("framed/header.gph", b"before\n"),
-        ("framed/footer.gph", b"after\n"),
-        ("framed/x.txt", b""),
-        ("turned/.reverse", b""),
-        ("turned/1.txt", b""),
-        ("turned/2.txt", b""),
-    ]);
-    hole.put(b"loop/gophermap", b"=/loop/again\n");
-    hole.put(b"loop/again", b"once\n=again\n=again\n=again\n");
-    hole
-}
-
-#[test]
-fn maps_say_what_their_lines_say() {
-    let hole = mapped();
-    let menu = lines(&hole.ask("\r\n"));
-    for (nth, line) in [
-        "iMy hole\tTITLE\terror.host\t1",
-        "ihello\t\terror.host\t1",
-        "0A text\t/docs/a.txt\th.example\t70",
-        "1Elsewhere\t/\tother.example\t7070",
-        "hSite\tURL:http://x/\th.example\t70",
-        "ifrom the part\t\terror.host\t1",
-        "0in part\t/docs/a.txt\th.example\t70",
-        "1The documents\t/docs\th.example\t70",
-        "1framed\t/framed\th.example\t70",
-        "1loop\t/loop\th.example\t70",
-        "1phd\t/phd\th.example\t70",
-        "1turned\t/turned\th.example\t70",
-        "ibetween\t\terror.host\t1",
-        "0part\t/part\th.example\t70",
-        "gpicture.dat\t/picture.dat\th.example\t70",
-    ]
-    .iter()
-    .enumerate()
-    {
-        assert_eq!(menu.get(nth).map(String::as_str), Some(*line), "{menu:#?}");
-    }
-    assert_eq!(menu.len(), 15);
-    let phd = lines(&hole.ask("/phd\r\n"));
-    assert_eq!(phd[1], "0B | C\t/phd/b.txt\th.example\t70");
-    assert_eq!(
-        names(&hole.ask("/framed\r\n")),
-        ["1..", "ibefore", "0x.txt", "iafter"]
-    );
-    assert_eq!(names(&hole.ask("/turned\r\n")), ["1..", "02.txt", "01.txt"]);
-}
-
-#[test]
-fn maps_that_include_each_other_end_and_the_log_says_so() {
-    let hole = mapped();
-    let mut host = hole.host();
-    let menu = ask(&mut host, "/loop\r\n");
-    let texts = names(&menu);
-    assert!(texts.iter().all(|name| name == "ionce"));
-    assert_eq!(texts.len(), 1 + 3 + 9 + 27);
-    assert!(
-        host.log()
-            .iter()
-            .any(|line| line.text.contains("is not included"))
-    );
-}
-
-#[test]
-fn a_map_that_is_a_program_is_not_shown() {
-    let hole = mapped();
-    let mut host = hole.host();
-    assert!(!text(&ask(&mut host, "\r\n")).contains("secret"));
-    assert!(
-        host.log()
-            .iter()
-            .any(|line| line.text.contains("is a program"))
-    );
-    assert_eq!(text(&ask(&mut host, "/program.gophermap\r\n")), NOT_HERE);
-}
+use support::{Hole, NOT_HERE, ask, lines, mapped, names, text, with};
 
 #[test]
 fn text_leaves_in_the_form_that_is_set() {
@@ -160,8 +60,50 @@ fn gopher_plus_tells_what_is_known() {
     assert!(blocks[2].ends_with("+ABSTRACT:\r\n About a.\r\n In two lines.\r\n.\r\n"));
     let one = text(&ask(&mut host, "/a.txt\t!\r\n"));
     assert_eq!(one, format!("+-1\r\n+INFO: {}", blocks[2]));
-    assert_eq!(text(&ask(&mut host, "/a.txt\t+\r\n")), "+10\r\n0123456789");
+    for request in [
+        "/a.txt\t+\r\n",
+        "/a.txt\t+\t0\r\n",
+        // Data would follow, which a file does not ask for.
+        "/a.txt\t+\t1\r\n",
+        "0/a.txt\t+\t\r\n",
+    ] {
+        let answer = text(&ask(&mut host, request));
+        assert_eq!(answer, "+10\r\n0123456789", "{request:?}");
+    }
+    assert_eq!(text(&ask(&mut host, "/a.txt\t!\t\r\n")), one);
+    assert_eq!(text(&ask(&mut host, "\t$\t\r\n")), all);
     assert!(text(&ask(&mut host, "/sub\t+\r\n")).starts_with("+-1\r\n1..\t"));
+    let mut about = |path: &str| text(&ask(&mut host, format!("{path}\t!\r\n")));
+    for (path, line, view) in [
+        (
+            "/caps.txt",
+            "0caps.txt\t/caps.txt\t",
+            Some(" text/plain: <"),
+        ),
+        (
+            "/robots.txt",
+            "0robots.txt\t/robots.txt\t",
+            Some(" text/plain: <0.0k>"),
+        ),
+        (
+            "URL:http://x/",
+            "hhttp://x/\tURL:http://x/\t",
+            Some(" text/html: <"),
+        ),
+        ("/search\t", "7Search\t/search\t", None),
+    ] {
+        let block = about(path);
+        let begin = format!("+-1\r\n+INFO: {line}h.example\t70\t+\r\n+ADMIN:\r\n Admin: Ada");
+        assert!(
+            block.starts_with(&begin) && block.contains("\r\n Mod-Date: "),
+            "{block}"
+        );
+        match view {
+            Some(view) => assert!(block.contains(&format!("+VIEWS:\r\n{view}")), "{block}"),
+            None => assert!(!block.contains("+VIEWS"), "{block}"),
+        }
+        assert!(block.ends_with("\r\n.\r\n"), "{block}");
+    }
     let error = "--1\r\n1 Ada <ada@h.example>\r\nThere is nothing here by that name.\r\n.\r\n";
     assert_eq!(text(&ask(&mut host, "/missing\t!\r\n")), error);
     let mut host = with(&hole, &[("gopher_plus", "off")]);
@@ -261,6 +203,7 @@ fn a_search_finds_names_and_texts_and_its_words_are_always_words() {
         ("/search\twhale not\r\n", &["/sea/fish.txt"]),
         ("/search?whale\r\n", &["/Whale.txt", "/sea/fish.txt"]),
         ("/search\t+\r\n", &["/sea/plus"]),
+        ("7/search\t+\r\n", &["/sea/plus"]),
         ("/search\tkraken\r\n", &[]),
         ("/search\t\r\n", &[]),
         ("/search\r\n", &[]),
@@ -268,6 +211,15 @@ fn a_search_finds_names_and_texts_and_its_words_are_always_words() {
         assert_eq!(found(&ask(&mut host, request)), expected, "{request:?}");
     }
     assert!(ask(&mut host, "/search\twhale\t+\r\n").starts_with(b"+-1\r\n"));
+    // Nobody has much of what he sends sent back.
+    let long = "q".repeat(900);
+    for request in [
+        format!("/search\t{long}\r\n"),
+        format!("GET /search?q={long} HTTP/1.0\r\n\r\n"),
+    ] {
+        let found = text(&ask(&mut host, request));
+        assert!(found.contains(&"q".repeat(50)) && !found.contains(&"q".repeat(128)));
+    }
     let mut host = with(&hole, &[("search", "")]);
     assert_eq!(text(&ask(&mut host, "/search\twhale\r\n")), NOT_HERE);
 }
@@ -301,14 +253,26 @@ fn a_host_is_chosen_by_address_by_http_and_by_name_but_never_guessed() {
     ] {
         assert_eq!(text(&ask(&mut host, request)), expected, "{request:?}");
     }
-    let page = ask(
-        &mut host,
-        "GET /b.txt HTTP/1.1\r\nHost: B.example:70\r\n\r\n",
-    );
-    assert!(text(&page).ends_with("\r\n\r\nb"));
+    // There too a plus is what is searched for, and not a word of Gopher+.
+    let found = text(&ask(&mut host, "/search;c.example\t+\r\n"));
+    assert!(found.starts_with('i') && found.contains(": +\t"), "{found}");
+    for name in ["B.example:70", "b.example.", "b.example.:7070"] {
+        let request = format!("GET /b.txt HTTP/1.1\r\nHost: {name}\r\n\r\n");
+        assert!(
+            text(&ask(&mut host, request)).ends_with("\r\n\r\nb"),
+            "{name}"
+        );
+    }
+    let deep = hole.root.join("hosts/c.example/deep");
+    std::fs::create_dir(&deep).expect("a folder");
+    std::fs::write(deep.join("d.txt"), b"d").expect("a file");
+    let page = text(&ask(&mut host, "GET /deep;c.example HTTP/1.0\r\n\r\n"));
+    let way = "<a href=\"/;c.example\">h.example</a> / <a href=\"/deep;c.example\">deep</a>";
+    assert!(page.contains(way), "{page}");
+    assert!(text(&ask(&mut host, "GET /deep%3Bc.example HTTP/1.0\r\n\r\n")).contains("d.txt"));
     let mut host = with(
         &hole,
-        &[("hosts", hosts), ("hosts_at", "127.0.0.1=c.example")],
+        &[("hosts", hosts), ("hosts_at", "127.0.0.1=C.Example")],
     );
     assert_eq!(text(&ask(&mut host, "/c.txt\r\n")), "c");
     assert!(text(&ask(&mut host, "\r\n")).contains("\tc.example\t70\r\n"));
@@ -355,6 +319,11 @@ fn users_show_what_is_theirs() {
     ] {
         assert_eq!(text(&ask(&mut host, request)), expected, "{request:?}");
     }
+    let page = text(&ask(&mut host, "GET /~ada HTTP/1.0\r\n\r\n"));
+    assert!(
+        page.contains(" / <a href=\"/~ada\">~ada</a></nav>"),
+        "{page}"
+    );
     let mut host = hole.host();
     assert_eq!(text(&ask(&mut host, "/~ada/me.txt\r\n")), NOT_HERE);
 }
@@ -418,6 +387,12 @@ fn a_listing_can_say_more_and_stay_one_line_each() {
     let mut host = with(&hole, &[("world_readable", "true")]);
     assert_eq!(text(&ask(&mut host, "/a.txt\r\n")), NOT_HERE);
     assert_eq!(names(&ask(&mut host, "\r\n")).len(), 2);
+    hole.put(b"priv/deep/a.txt", b"for some");
+    for (mode, expected) in [(0o755, "for some"), (0o754, NOT_HERE), (0o750, NOT_HERE)] {
+        let mode = PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(hole.path(b"priv"), mode).expect("ours");
+        assert_eq!(text(&ask(&mut host, "/priv/deep/a.txt\r\n")), expected);
+    }
 }
 
 #[test]

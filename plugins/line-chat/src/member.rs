@@ -194,6 +194,11 @@ impl Member {
         self.stays.get(self.current).map(|stay| &stay.room)
     }
 
+    /// Into a room that it was not in before.
+    pub(crate) fn is_coming(&self) -> bool {
+        self.stays.iter().any(|stay| stay.waits && !stay.carried)
+    }
+
     pub(crate) fn stay(&self, room: &str) -> Option<usize> {
         self.stays.iter().position(|stay| &*stay.room == room)
     }

@@ -172,10 +172,14 @@ impl Chat {
 
     /// What an operator has ordered is done, or cannot be for now: what was said behind it is looked at.
     pub(crate) fn order_is_over(&mut self, cx: &mut Context, seat: u32) {
+        let knows_who_is_there = self.knows_who_is_there();
         if let Some(member) = self.member(seat)
             && member.stage == Stage::Ordering
         {
-            member.stage = Stage::Talking;
+            member.stage = match knows_who_is_there && !member.is_coming() {
+                true => Stage::Talking,
+                false => Stage::Entering,
+            };
             self.go_on(cx, seat);
         }
     }

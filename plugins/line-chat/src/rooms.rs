@@ -120,12 +120,16 @@ impl Chat {
         self.free_to_talk(cx, seat);
     }
 
+    /// Who is there, or that this cannot be known for now. Before that, what a member asks for would be
+    /// answered as if nobody were.
+    pub(crate) fn knows_who_is_there(&self) -> bool {
+        self.is_present || self.is_alone
+    }
+
     /// It is known who is there, or that this cannot be known for now: who was carried here goes on.
     pub(crate) fn let_carried_go_on(&mut self, cx: &mut Context) {
         for seat in self.seats() {
-            let waits = |stay: &Stay| stay.waits && !stay.carried;
-            let is_held =
-                |it: &mut Member| it.stage == Stage::Entering && !it.stays.iter().any(waits);
+            let is_held = |it: &mut Member| it.stage == Stage::Entering && !it.is_coming();
             if self.member(seat).is_some_and(is_held) {
                 self.free_to_talk(cx, seat);
             }
@@ -192,15 +196,13 @@ impl Chat {
     /// A member that has come from another worker.
     pub(crate) fn settle(&mut self, cx: &mut Context, seat: u32, wants: Option<String>) {
         let idle = self.choices.idle;
-        // What it asks for would be answered as if nobody were there.
-        let waits_for_people = !self.is_present && !self.is_alone;
+        let knows_who_is_there = self.knows_who_is_there();
         let Some(member) = self.member(seat) else {
             return;
         };
         let session = member.session;
         let _ = cx.idle(session, idle);
         let rooms: Vec<Rc<str>> = member.stays.iter().map(|it| Rc::clone(&it.room)).collect();
-        let is_new = member.stays.iter().any(|stay| !stay.carried);
         if member.stage == Stage::Left {
             member.stays.clear();
             let _ = cx.close(session, "has left");
@@ -230,7 +232,11 @@ impl Chat {
         self.announce_self(cx, seat);
         match (wants, self.member(seat)) {
             (Some(nick), _) => return self.claim(cx, seat, &nick, None),
-            (None, Some(member)) if is_new || (waits_for_people && member.is_named()) => {
+            // What it has ordered comes first.
+            (None, Some(member)) if member.stage == Stage::Ordering => {}
+            (None, Some(member))
+                if member.is_coming() || (!knows_who_is_there && member.is_named()) =>
+            {
                 member.stage = Stage::Entering;
                 let _ = cx.pause(session);
             }

@@ -3,7 +3,6 @@
 //! Invariant: whatever a socket takes, the rest is what was said.
 
 use super::*;
-use crate::engine::lines::Lines;
 
 enum Say {
     Copy(&'static [u8]),

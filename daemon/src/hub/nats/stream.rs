@@ -19,6 +19,7 @@ use super::cluster::Event;
 use super::names;
 use super::session::{Service, Session, Settings, Trouble, in_words};
 use crate::hub::store::Kept;
+use crate::hub::wire::MESSAGE_BYTES_MAX;
 
 /// How long the server itself knows a message again.
 const DUPLICATES_MS: u64 = 120_000;
@@ -102,6 +103,13 @@ pub(super) async fn follow_messages(
             let id = all.get(async_nats::header::NATS_MESSAGE_ID)?;
             Some(names::id(id.as_str()))
         });
+        if message.payload.len() > MESSAGE_BYTES_MAX {
+            let sequence = place.stream_sequence;
+            tracing::warn!(
+                "bus: stream {name}: message {sequence} is left out: no daemon says one so long"
+            );
+            return None;
+        }
         let time_ms = place.published.unix_timestamp_nanos() / 1_000_000;
         let kept = Kept {
             sequence: service.base + place.stream_sequence,

@@ -1,5 +1,9 @@
 //! What becomes of what a worker has said when the worker, or the hub before this one, has ended.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
 use super::*;
 use crate::hub::wire::{Ask, Start, VERSION};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -24,14 +28,18 @@ struct Scene {
 
 impl Scene {
     fn new(workers: usize, replaces: bool) -> Scene {
-        let none = Retention {
-            messages: 0,
+        Scene::with_history(0, workers, replaces)
+    }
+
+    fn with_history(messages: u64, workers: usize, replaces: bool) -> Scene {
+        let retention = Retention {
+            messages,
             keep_ms: 0,
             holes: false,
         };
+        let store = Sqlite::open(Path::new(":memory:"), retention);
         let mut scene = Scene {
-            process: Process::new(Sqlite::open(Path::new("/nowhere"), none), replaces)
-                .expect("an event queue"),
+            process: Process::new(store, replaces).expect("an event queue"),
             workers: Vec::new(),
             ids: Vec::new(),
         };
@@ -80,6 +88,7 @@ impl Scene {
 fn what_a_recovery_held_back_is_heard_when_it_is_over() {
     let mut scene = Scene::new(2, true);
     for worker in 0..2 {
+        scene.process.flush();
         assert!(
             scene.process.patience_ms() > 0,
             "nothing is held back that may be heard"
@@ -136,4 +145,103 @@ fn last_words_are_heard_though_their_worker_cannot_be_told_anything() {
     let texts = [(1, "hi".to_owned()), (2, "last words".to_owned())];
     assert_eq!(scene.said(), texts);
     assert!(!scene.process.members.contains_key(&scene.ids[0]));
+}
+
+#[test]
+fn who_takes_whatever_is_sent_has_no_more_of_a_turn_than_others() {
+    const COUNT: u64 = 600;
+    let mut scene = Scene::new(2, false);
+    for worker in 0..2 {
+        scene.say(worker, &HELLO);
+        scene.listen(worker);
+    }
+    let text = "x".repeat(16_000);
+    for token in 1..=COUNT {
+        let id = token.to_string();
+        let message = Ask::Publish {
+            token,
+            topic: "room",
+            id: id.as_bytes(),
+            bytes: text.as_bytes(),
+        };
+        scene.say(0, &[message]);
+        scene.listen(0);
+    }
+    let subscribe = Ask::Subscribe {
+        token: 7,
+        topic: "room",
+        start: Start::From(1),
+        live: true,
+    };
+    scene.say(1, &[subscribe]);
+    scene.listen(1);
+    let end = scene.workers[1].take().expect("it lives");
+    let taken = Arc::new(AtomicUsize::new(0));
+    let reader = thread::spawn({
+        let taken = Arc::clone(&taken);
+        move || take(&end, COUNT as usize * text.len(), &taken)
+    });
+    let id = scene.ids[1];
+    while !reader.is_finished() {
+        let before = taken.load(Ordering::Relaxed);
+        scene.process.send(id);
+        let sent = taken.load(Ordering::Relaxed) - before;
+        // What lay in the socket before, and its last piece.
+        assert!(sent <= OUTPUT_BYTES_MAX + (1 << 20), "{sent} bytes");
+        let end = scene.process.members.get_mut(&id).expect("it is there");
+        let has_more = !scene.process.hub.output(id).is_empty();
+        if end.writable && has_more {
+            assert_eq!(scene.process.patience_ms(), 0, "its turn comes again");
+        } else {
+            // As the event queue will say.
+            let mut fds = [PollFd::new(end.socket.as_fd(), PollFlags::POLLOUT)];
+            poll(&mut fds, PollTimeout::NONE).expect("it can be waited for");
+            end.writable = true;
+        }
+    }
+    reader.join().expect("all of it has come");
+}
+
+#[test]
+fn who_opens_many_topics_at_once_is_heard_a_part_at_a_time() {
+    let mut scene = Scene::with_history(1000, 1, false);
+    scene.say(0, &HELLO);
+    scene.listen(0);
+    let names: Vec<String> = (0..500).map(|nth| format!("room{nth}")).collect();
+    let subscribe = |(token, topic)| Ask::Subscribe {
+        token,
+        topic,
+        start: Start::Last(10),
+        live: true,
+    };
+    let asks: Vec<Ask<'_>> = (1..)
+        .zip(names.iter().map(String::as_str))
+        .map(subscribe)
+        .collect();
+    scene.say(0, &asks);
+    let opened = |scene: &Scene| scene.process.hub.topics.len();
+    let mut turns = 0;
+    while opened(&scene) < names.len() {
+        let before = opened(&scene);
+        scene.listen(0);
+        scene.process.flush();
+        let now = opened(&scene);
+        assert!(now > before && now - before < 300, "{before}, {now}");
+        assert!(now == names.len() || scene.process.patience_ms() == 0);
+        turns += 1;
+    }
+    assert!(turns > 1);
+}
+
+/// Reads as fast as it can.
+fn take(end: &OwnedFd, bytes: usize, taken: &AtomicUsize) {
+    let mut buffer = vec![0; 1 << 20];
+    while taken.load(Ordering::Relaxed) < bytes {
+        let mut fds = [PollFd::new(end.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::NONE).expect("it can be waited for");
+        match recv(end.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+            Ok(count) => taken.fetch_add(count, Ordering::Relaxed),
+            Err(error) => panic!("{error}"),
+        };
+    }
 }

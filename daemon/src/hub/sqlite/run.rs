@@ -1,69 +1,91 @@
-//! Messages that were handed over together lie in one row: the last of them in columns of its own, those
-//! before it packed into one more.
+//! Messages that were handed over together are one run: packed one behind the other, and kept and given up
+//! together.
 //!
-//! A row costs SQLite some twenty times what a message in it does. One message alone packs nothing, so
-//! a row of a release that had one for each message is such a run as well.
+//! A row costs SQLite some twenty times what a message in it does. What is packed was read from a disk, and
+//! is believed as little as what comes by a wire.
 //!
-//! Invariant: the messages of a row are in order, and all are higher than those of the row before.
+//! Invariant: the messages of a run are in order, and each is one that a frame can carry.
 
-use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use rusqlite::types::Type;
-use rusqlite::{Connection, Error, Result, Row};
-
 use crate::hub::store::Kept;
+use crate::hub::wire::{ID_BYTES_MAX, MESSAGE_BYTES_MAX};
 
-/// Packed bytes behind which a row ends: reading one message reads its row.
-const ROW_BYTES_MAX: usize = 64 * 1024;
+/// Packed bytes behind which a run ends: reading one message reads its run.
+const RUN_BYTES_MAX: usize = 64 * 1024;
 /// Of a packed message, before its id and its bytes.
 const HEAD_BYTES: usize = 24;
 
-/// What one row is to hold.
+/// What lies in the database together.
 pub(super) struct Run<'a> {
     pub(super) last: &'a Kept,
-    /// `None` if there is none before it.
-    pub(super) before: Option<Vec<u8>>,
+    pub(super) count: usize,
+    pub(super) packed: Vec<u8>,
+    /// The same without the messages' bytes, for whoever looks for a number or an id.
+    pub(super) heads: Vec<u8>,
 }
 
-/// As few rows as may be.
+/// As few runs as may be.
 pub(super) fn runs(mut messages: &[Rc<Kept>]) -> impl Iterator<Item = Run<'_>> {
     std::iter::from_fn(move || {
-        let mut before = Vec::new();
-        loop {
-            let (first, rest) = messages.split_first()?;
+        let mut run = Run {
+            last: messages.first()?,
+            count: 0,
+            packed: Vec::new(),
+            heads: Vec::new(),
+        };
+        while let Some((first, rest)) = messages.split_first()
+            && run.packed.len() < RUN_BYTES_MAX
+        {
             messages = rest;
-            if rest.is_empty() || before.len() >= ROW_BYTES_MAX {
-                return Some(Run {
-                    last: first,
-                    before: (!before.is_empty()).then_some(before),
-                });
-            }
-            pack(first, &mut before);
+            let message = Packed::of(first);
+            message.pack(&mut run.packed);
+            message.head().pack(&mut run.heads);
+            run.last = first;
+            run.count += 1;
         }
+        Some(run)
     })
 }
 
-fn pack(message: &Kept, out: &mut Vec<u8>) {
-    out.extend_from_slice(&message.sequence.to_le_bytes());
-    out.extend_from_slice(&message.time_ms.to_le_bytes());
-    for part in [&*message.id, &*message.bytes] {
-        // A frame of the bus holds both.
-        out.extend_from_slice(&(part.len() as u32).to_le_bytes());
+/// A message as it lies in a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Packed<'a> {
+    pub sequence: u64,
+    pub time_ms: u64,
+    pub id: &'a [u8],
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Packed<'a> {
+    pub(super) fn of(message: &'a Kept) -> Packed<'a> {
+        Packed {
+            sequence: message.sequence,
+            time_ms: message.time_ms,
+            id: &message.id,
+            bytes: &message.bytes,
+        }
     }
-    out.extend_from_slice(&message.id);
-    out.extend_from_slice(&message.bytes);
-}
 
-/// A message as it lies in a row.
-pub(super) struct Packed<'a> {
-    pub(super) sequence: u64,
-    time_ms: u64,
-    pub(super) id: &'a [u8],
-    bytes: &'a [u8],
-}
+    pub fn pack(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.sequence.to_le_bytes());
+        out.extend_from_slice(&self.time_ms.to_le_bytes());
+        for part in [self.id, self.bytes] {
+            // A frame of the bus holds both.
+            out.extend_from_slice(&(part.len() as u32).to_le_bytes());
+        }
+        out.extend_from_slice(self.id);
+        out.extend_from_slice(self.bytes);
+    }
 
-impl Packed<'_> {
+    /// The message without its bytes.
+    pub fn head(&self) -> Packed<'a> {
+        Packed {
+            bytes: &[],
+            ..*self
+        }
+    }
+
     pub(super) fn unpacked(&self) -> Kept {
         Kept {
             sequence: self.sequence,
@@ -74,27 +96,34 @@ impl Packed<'_> {
     }
 }
 
-/// What a query has to ask for, so that [`messages`] finds it.
-pub(super) const COLUMNS: &str = "sequence, time_ms, id, bytes, before";
+/// All messages of a run, the oldest first; `None` if they make no sense.
+pub fn unpack(packed: &[u8]) -> Option<Vec<Packed<'_>>> {
+    unpack_with(packed, None)
+}
 
-/// All messages of a row of [`COLUMNS`], the oldest first.
-pub(super) fn messages<'a>(row: &'a Row<'_>) -> Result<Vec<Packed<'a>>> {
-    let blob = |column| Ok::<_, Error>(row.get_ref(column)?.as_blob_or_null()?.unwrap_or_default());
-    let mut before = blob(4)?;
+/// The same, where the last one lies elsewhere.
+pub(super) fn unpack_with<'a>(
+    mut packed: &'a [u8],
+    last: Option<Packed<'a>>,
+) -> Option<Vec<Packed<'a>>> {
     let mut messages = Vec::new();
-    while !before.is_empty() {
-        let damaged = || Error::InvalidColumnType(4, "before".to_owned(), Type::Blob);
-        let (message, rest) = first(before).ok_or_else(damaged)?;
+    while !packed.is_empty() {
+        let (message, rest) = first(packed)?;
         messages.push(message);
-        before = rest;
+        packed = rest;
     }
-    messages.push(Packed {
-        sequence: row.get::<_, i64>(0)? as u64,
-        time_ms: row.get::<_, i64>(1)? as u64,
-        id: blob(2)?,
-        bytes: blob(3)?,
-    });
-    Ok(messages)
+    messages.extend(last);
+    let mut so_far = 0;
+    for message in &messages {
+        let in_order = std::mem::replace(&mut so_far, message.sequence) < message.sequence;
+        let fits = message.id.len() <= ID_BYTES_MAX && message.bytes.len() <= MESSAGE_BYTES_MAX;
+        if !in_order || !fits {
+            return None;
+        }
+    }
+    // SQLite has no higher number.
+    i64::try_from(so_far).ok()?;
+    (!messages.is_empty()).then_some(messages)
 }
 
 fn first(packed: &[u8]) -> Option<(Packed<'_>, &[u8])> {
@@ -110,23 +139,4 @@ fn first(packed: &[u8]) -> Option<(Packed<'_>, &[u8])> {
         bytes,
     };
     Some((message, rest))
-}
-
-/// Looks at a topic's messages from the latest backwards, until it is told to stop.
-pub(super) fn backwards(
-    database: &Connection,
-    topic: i64,
-    mut look: impl FnMut(&Packed<'_>) -> ControlFlow<()>,
-) -> Result<()> {
-    let sql = format!("SELECT {COLUMNS} FROM messages WHERE topic = ?1 ORDER BY sequence DESC");
-    let mut find = database.prepare_cached(&sql)?;
-    let mut rows = find.query([topic])?;
-    while let Some(row) = rows.next()? {
-        for message in messages(row)?.iter().rev() {
-            if look(message).is_break() {
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
 }

@@ -6,12 +6,11 @@
 //! Invariant: of a topic, no message at or below its `given_up` is kept, and every one above that was
 //! appended is.
 
-use std::ops::ControlFlow;
+use rusqlite::{Connection, OptionalExtension};
 
-use rusqlite::{Connection, OptionalExtension, Result, params};
-
-use super::run::backwards;
-use super::{Retention, Sqlite, number_of};
+use super::fault::Result;
+use super::rows::count;
+use super::{Sqlite, Topics, number_of};
 use crate::hub::store::Line;
 
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS given_up (
@@ -23,7 +22,7 @@ impl Sqlite {
     /// It is to hold such a copy.
     pub fn with_holes(mut self) -> Sqlite {
         self.retention.holes = true;
-        self.attempt(|database, _, _| database.execute_batch(SCHEMA));
+        self.attempt(|database, _, _| Ok(database.execute_batch(SCHEMA)?));
         self
     }
 
@@ -32,7 +31,7 @@ impl Sqlite {
         self.hand_over();
         let last = self.attempt(|database, _, _| {
             let sql = "SELECT max(last) FROM topics WHERE service = ?1";
-            database.query_row(sql, [service], |row| row.get::<_, Option<i64>>(0))
+            Ok(database.query_row(sql, [service], |row| row.get::<_, Option<i64>>(0))?)
         });
         last.flatten().map_or(0, |last| last as u64)
     }
@@ -46,42 +45,34 @@ impl Sqlite {
             let number = number_of(database, topics, line)?;
             let sql = "SELECT sequence FROM given_up WHERE topic = ?1";
             let mut find = database.prepare_cached(sql)?;
-            find.query_row([number], |row| row.get::<_, i64>(0))
-                .optional()
+            let found = find.query_row([number], |row| row.get::<_, i64>(0));
+            Ok(found.optional()?)
         });
         highest.flatten().map_or(0, |sequence| sequence as u64)
     }
 }
 
-/// Cuts a topic to as many messages as are to be kept.
-pub(super) fn cut(database: &Connection, topic: i64, retention: Retention) -> Result<()> {
-    let (mut first, mut left) = (None, retention.messages);
-    backwards(database, topic, |message| {
-        if left == 0 {
-            first = Some(message.sequence as i64);
-            return ControlFlow::Break(());
+/// How many messages of a topic are kept, now that it has so many more; they are counted once.
+pub(super) fn keep_count(
+    database: &Connection,
+    topics: &mut Topics,
+    topic: i64,
+    more: usize,
+) -> Result<()> {
+    match topics.kept.get_mut(&topic) {
+        Some(kept) => *kept += more as u64,
+        None => {
+            topics.kept.insert(topic, count(database, topic)?);
         }
-        left -= 1;
-        ControlFlow::Continue(())
-    })?;
-    let Some(first) = first else {
-        return Ok(());
-    };
-    note(database, topic, first + 1)?;
-    let cut = "DELETE FROM messages WHERE topic = ?1 AND sequence <= ?2";
-    database
-        .prepare_cached(cut)?
-        .execute(params![topic, first])?;
+    }
     Ok(())
 }
 
-/// Writes down that what lies before this number is about to be given up.
-pub(super) fn note(database: &Connection, topic: i64, before: i64) -> Result<()> {
-    let note = "INSERT OR REPLACE INTO given_up (topic, sequence) \
-                SELECT topic, max(sequence) FROM messages \
-                WHERE topic = ?1 AND sequence < ?2 GROUP BY topic";
-    let mut note = database.prepare_cached(note)?;
-    note.execute([topic, before]).map(drop)
+/// Writes down that this is the highest number that is given up.
+pub(super) fn note(database: &Connection, topic: i64, sequence: i64) -> Result<()> {
+    let note = "INSERT OR REPLACE INTO given_up (topic, sequence) VALUES (?1, ?2)";
+    database.prepare_cached(note)?.execute([topic, sequence])?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -89,6 +80,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
+    use crate::hub::sqlite::Retention;
     use crate::hub::store::{Kept, Store};
 
     const LINE: Line<'_> = Line {

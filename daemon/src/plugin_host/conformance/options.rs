@@ -25,30 +25,28 @@ impl Subject {
 
     fn option_is(&self, name: &str, text: &str, input: &[u8]) -> Result<(), String> {
         let setup = self.setup().set(name, text);
-        if let Err(why) = setup.check() {
-            return in_so_many_words(&why);
+        if let Err(refused) = setup.try_check() {
+            return in_words(&refused);
         }
         match setup.try_start() {
             Ok(host) => finish(host)?,
-            Err(Refused { why, fault: None }) => return in_so_many_words(&why),
-            Err(Refused {
-                fault: Some(fault), ..
-            }) => {
-                return Err(format!(
-                    "the plugin reported a fault: {fault}\n  fix: declare `min` and `max`, or refuse the \
-                     value in `check` or `create`, with the reason"
-                ));
-            }
+            Err(refused) => return in_words(&refused),
         }
         self.converse(setup, input).map(drop)
     }
 }
 
-/// As the kit puts it that there was a status and no text.
-fn in_so_many_words(why: &str) -> Result<(), String> {
-    match why.starts_with("refused with status") {
+fn in_words(refused: &Refused) -> Result<(), String> {
+    if let Some(fault) = &refused.fault {
+        return Err(format!(
+            "the plugin reported a fault: {fault}\n  fix: declare `min` and `max`, or refuse the value in \
+             `check` or `create`, with the reason"
+        ));
+    }
+    match refused.is_wordless {
         true => Err(format!(
-            "{why}, but no reason\n  fix: write the reason into `error`"
+            "{}, but no reason\n  fix: write the reason into `error`",
+            refused.why
         )),
         false => Ok(()),
     }

@@ -16,10 +16,11 @@ use std::time::Duration;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use slotmap::Key;
 
+use super::complaints::closed_for;
 use super::files::{HasRead, Read, Reads};
 use super::gate::Guest;
 use super::stream::Stream;
-use super::turn::{Worker, closed_for};
+use super::turn::Worker;
 use super::{Orders, Share, Wakes};
 use crate::engine::handler::{Job, JobEnd, JobToken, SharedHandler};
 use crate::engine::protocol::Protocol;

@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{MsgFlags, recv, send};
 
-use super::super::turn::clock_ms;
+use super::super::clock_ms;
 use super::patience::{NEVER, Patience, Until, Waits};
 use super::session::{Cut, Session};
 use crate::engine::handler::{ByteStream, Halt};

@@ -68,6 +68,7 @@ impl Plugin {
                 why.as_raw(),
             )
         };
-        why.refusal(status).map(|()| State(state))
+        let taken = why.refusal(status).map(|()| State(state));
+        taken.map_err(|refusal| refusal.to_string())
     }
 }

@@ -1,6 +1,6 @@
 //! What the fake host lends to a plugin for one call.
 
-use std::ptr;
+use std::{fmt, ptr};
 
 use crate::abi;
 use crate::facts::Address;
@@ -165,17 +165,36 @@ impl Message {
     }
 
     /// What the status says, with the reason.
-    pub(crate) fn refusal(self, status: abi::Status) -> Result<(), String> {
+    pub(crate) fn refusal(self, status: abi::Status) -> Result<(), Refusal> {
         let Some(text) = self.memory.get(..self.raw.len) else {
-            return Err(
-                "the plugin claims to have written more text than there is room".to_owned(),
-            );
+            let text = "the plugin claims to have written more text than there is room";
+            return Err(Refusal::Words(text.to_owned()));
         };
         match status {
             abi::OK => Ok(()),
-            1.. => Err(format!("the plugin answered {status}: success is 0")),
-            _ if text.is_empty() => Err(format!("refused with status {status}")),
-            _ => Err(String::from_utf8_lossy(text).into_owned()),
+            1.. => {
+                let text = format!("the plugin answered {status}: success is 0");
+                Err(Refusal::Words(text))
+            }
+            _ if text.is_empty() => Err(Refusal::Wordless(status)),
+            _ => Err(Refusal::Words(String::from_utf8_lossy(text).into_owned())),
+        }
+    }
+}
+
+/// A plugin's no, or what is wrong with its answer.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Words(String),
+    /// The status is all that it said.
+    Wordless(abi::Status),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Words(why) => f.write_str(why),
+            Refusal::Wordless(status) => write!(f, "refused with status {status}"),
         }
     }
 }

@@ -68,7 +68,7 @@ fn item(line: &[u8]) -> Line {
     };
     let mut field = || fields.next().filter(|field| !field.is_empty());
     let (selector, host, port) = (field(), field(), field());
-    let port = port.and_then(|port| std::str::from_utf8(port).ok()?.trim().parse().ok());
+    let port = port.and_then(|port| super::port(port, host.is_some()));
     let item = Item {
         kind: *kind,
         name: name.to_vec(),
@@ -106,6 +106,27 @@ mod tests {
             ("0a\tx", Line::Relative(local(b'0', "a", "x"))),
             ("0a\t", Line::Relative(local(b'0', "a", "a"))),
             ("1a\t/x\th\t7070", Line::Item(remote.clone())),
+            (
+                "1a\t/x\th\t99999",
+                Line::Item(Item {
+                    port: Some(70),
+                    ..remote.clone()
+                }),
+            ),
+            (
+                "1a\t/x\th\t-1",
+                Line::Item(Item {
+                    port: Some(70),
+                    ..remote.clone()
+                }),
+            ),
+            (
+                "1a\t/x\th",
+                Line::Item(Item {
+                    port: None,
+                    ..remote.clone()
+                }),
+            ),
             ("1a\t/x\th\t7070\t+", Line::Item(remote.clone())),
             (
                 "1a\tx\th",
@@ -118,7 +139,7 @@ mod tests {
             (
                 "1a\t/x\th\tnone",
                 Line::Item(Item {
-                    port: None,
+                    port: Some(70),
                     ..remote.clone()
                 }),
             ),
@@ -129,7 +150,8 @@ mod tests {
                 Line::Item(local(b'h', "site", "URL:http://x/")),
             ),
             ("5old\tx", Line::Relative(local(b'5', "old", "x"))),
-            ("0a\t../x", Line::Item(local(b'0', "a", "../x"))),
+            ("0a\t../x", Line::Relative(local(b'0', "a", "../x"))),
+            ("0a\t../.x", Line::Item(local(b'0', "a", "../.x"))),
             ("\tabc", Line::Item(Item::text("abc"))),
             ("#a\t/x", Line::Item(local(b'#', "a", "/x"))),
         ] {

@@ -10,15 +10,19 @@ use crate::menu::Item;
 pub fn line(line: &[u8]) -> Option<Line> {
     if let Some([kind, name, selector, host, port]) = item_fields(line).as_deref() {
         let letter = kind.first().filter(|kind| kind.is_ascii_graphic());
-        let (Some(kind), port) = (letter, std::str::from_utf8(port)) else {
+        let Some(kind) = letter else {
             return Some(text(line));
         };
+        let host = Some(host).filter(|host| !host.is_empty() && *host != b"server");
         let item = Item {
             kind: *kind,
             name: name.clone(),
             selector: selector.clone(),
-            host: Some(host.clone()).filter(|host| !host.is_empty() && host != b"server"),
-            port: port.ok().and_then(|port| port.trim().parse().ok()),
+            host: host.cloned(),
+            port: match &port[..] {
+                b"port" | b"" => None,
+                port => super::port(port, host.is_some()),
+            },
         };
         return Some(match item.host.is_none() && is_relative(*kind, selector) {
             true => Line::Relative(item),
@@ -95,6 +99,20 @@ mod tests {
             (
                 "[0|a|b|server|port] and more",
                 Line::Relative(Item::local(b'0', "a", "b")),
+            ),
+            (
+                "[1|a|x|h|port]",
+                Line::Item(Item {
+                    port: None,
+                    ..remote.clone()
+                }),
+            ),
+            (
+                "[1|a|x|h|seventy]",
+                Line::Item(Item {
+                    port: Some(70),
+                    ..remote.clone()
+                }),
             ),
             ("[1|a|x|h|71]", Line::Item(remote)),
             (

@@ -10,6 +10,9 @@ pub mod geomyidae;
 use crate::menu::Item;
 use crate::selector;
 
+/// Where gopher is found if nothing else is said.
+const PORT: u16 = 70;
+
 /// What one line of a map says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
@@ -57,13 +60,21 @@ pub fn is_program(bytes: &[u8]) -> bool {
     bytes.starts_with(b"#!") || bytes.starts_with(b"\x7fELF")
 }
 
+/// What is no port is that of gopher at another host, and ours at ours.
+fn port(written: &[u8], is_elsewhere: bool) -> Option<u16> {
+    let port = std::str::from_utf8(written).ok();
+    let port = port.and_then(|port| port.trim().parse().ok());
+    port.filter(|port| *port != 0)
+        .or(is_elsewhere.then_some(PORT))
+}
+
 /// Whether this selector of a map is to be taken from the map's folder.
 fn is_relative(kind: u8, selector: &[u8]) -> bool {
     let elsewhere = [&b"URL:"[..], b"GET ", b"/"];
     !selector.is_empty()
         && !b"i238TwM".contains(&kind)
         && !elsewhere.iter().any(|it| selector.starts_with(it))
-        && selector::path(selector).is_some()
+        && selector::resolved(b"", selector).is_some()
 }
 
 #[cfg(test)]

@@ -149,3 +149,39 @@ pub(crate) fn names(menu: &[u8]) -> Vec<String> {
 }
 
 pub(crate) const NOT_HERE: &str = "3There is nothing here by that name.\t\terror.host\t1\r\n.\r\n";
+
+pub(crate) fn with(hole: &Hole, settings: &[(&str, &str)]) -> FakeHost {
+    let setup = settings.iter().fold(hole.setup(), |setup, (option, text)| {
+        setup.set(option, text)
+    });
+    setup.start().expect("the settings are good")
+}
+
+/// A hole with maps of both dialects.
+pub(crate) fn mapped() -> Hole {
+    let hole = Hole::of(&[
+    (
+        "gophermap",
+        b"!My hole\nhello\n# comment\n0A text\tdocs/a.txt\n1Elsewhere\t/\tother.example\t7070\n\
+          hSite\tURL:http://x/\n-hidden.txt\n:dat=g\n=part\n%\n~\n*\n0never\t/never\n",
+    ),
+    ("part", b"from the part\n0in part\t/docs/a.txt\n.\nnot this\n"),
+    ("docs/a.txt", b"a"),
+    ("docs/gophertag", b"The documents\n"),
+    ("hidden.txt", b""),
+    ("picture.dat", b""),
+    ("b.gophermap", b"between\n"),
+    ("program.gophermap", b"#!/bin/sh\necho secret\n"),
+    ("phd/index.gph", b"[1|Up|..|server|port]\n[0|B \\| C|b.txt|server|port]\ntext\n"),
+    ("phd/b.txt", b"b"),
+    ("framed/header.gph", b"before\n"),
+    ("framed/footer.gph", b"after\n"),
+    ("framed/x.txt", b""),
+    ("turned/.reverse", b""),
+    ("turned/1.txt", b""),
+    ("turned/2.txt", b""),
+]);
+    hole.put(b"loop/gophermap", b"=/loop/again\n");
+    hole.put(b"loop/again", b"once\n=again\n=again\n=again\n");
+    hole
+}

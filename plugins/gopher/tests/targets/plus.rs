@@ -28,7 +28,12 @@ pub fn plus(bytes: &[u8]) -> bool {
     let word = fields.and_then(|fields| fields.second);
     let asked = word.and_then(gopherplus::ask);
     let is_search = fields.is_some_and(|fields| {
-        fields.third.is_some() || selector::path(fields.selector).as_deref() == Some(b"search")
+        let host = fields.selector.iter().rposition(|byte| *byte == b';');
+        [None, host].into_iter().any(|end| {
+            let end = end.unwrap_or(fields.selector.len());
+            let mut read = selector::candidates(&fields.selector[..end]).into_iter();
+            read.any(|candidate| candidate.path == b"search")
+        })
     });
     if asked.is_none() || is_search || line.len() > 1024 {
         assert!(!answered.is_empty());
@@ -36,11 +41,7 @@ pub fn plus(bytes: &[u8]) -> bool {
     }
     assert_is_answer(&answered);
     if asked != Some(gopherplus::Ask::Content) && !answered.starts_with(b"--") {
-        let made = answered.starts_with(b"+-1\r\n");
-        // What was made for the question, such as `caps.txt`, is its own description.
-        if made {
-            assert_are_blocks(&answered);
-        }
+        assert_are_blocks(&answered);
     }
     true
 }

@@ -1,14 +1,14 @@
-//! The shortest way: what was read, or what many are told, is sent from where it lies, whole, and nothing
-//! else plays a part.
+//! The shortest way: an echo, or a line that many are told, is all there is to send to a connection. It is
+//! sent from where it lies, whole, and nothing else plays a part.
 //!
-//! Nearly every round of a busy connection is one of these, and each step of the long way, in
+//! Nearly every round of a busy connection goes this way, and each step of the long way, in
 //! `carrying`, `streams` and `output`, would only find out anew that there is nothing to do. Nothing is
 //! decided here: whoever is not on this way takes the other.
 //!
 //! Invariant: where this way can be taken, the long one would send the same bytes and leave the same
 //! behind.
 
-use super::lines::Lines;
+use super::output::Lines;
 use super::protocol::Protocol;
 use super::session::Token;
 use super::streams::{After, Streams};
@@ -72,7 +72,7 @@ impl<P: Protocol> Streams<P> {
                 otherwise => return Some((token, otherwise)),
             }
             connection.output.line_taken(length);
-            connection.echoed(now_ms);
+            connection.only_piece_taken(now_ms);
             connection.touched = false;
             self.lists.touched.pop();
             self.tally.bytes_out += length as u64;
@@ -83,9 +83,8 @@ impl<P: Protocol> Streams<P> {
         None
     }
 
-    /// What is to be sent, if it is one part of the input or one line, and all there is. Then `pieces`
-    /// need not be asked for.
-    pub fn echo(&self, token: Token) -> Option<&[u8]> {
+    /// What is to be sent, if it is an echo or a line and all there is. Then `pieces` need not be asked for.
+    pub fn only_piece(&self, token: Token) -> Option<&[u8]> {
         let connection = self.connections.get(token)?;
         if !self.has_lent(token) {
             return connection.only_line();
@@ -96,15 +95,15 @@ impl<P: Protocol> Streams<P> {
 
     /// The socket took so many bytes of the pieces; the rest is kept.
     pub fn sent(&mut self, token: Token, bytes: usize, now_ms: u64) -> After {
-        if let Some(after) = self.echo_left(token, bytes, now_ms) {
+        if let Some(after) = self.only_piece_taken(token, bytes, now_ms) {
             return after;
         }
         self.taken(token, bytes);
         self.account(token, bytes, now_ms)
     }
 
-    /// What follows if that was such an echo, and all of it.
-    fn echo_left(&mut self, token: Token, bytes: usize, now_ms: u64) -> Option<After> {
+    /// What follows if that was the only piece, and all of it.
+    fn only_piece_taken(&mut self, token: Token, bytes: usize, now_ms: u64) -> Option<After> {
         let is_lent = self.has_lent(token);
         let connection = self.connections.get_mut(token)?;
         if !is_lent {
@@ -118,7 +117,7 @@ impl<P: Protocol> Streams<P> {
             self.splices.clear();
             self.lent_to = None;
         }
-        connection.echoed(now_ms);
+        connection.only_piece_taken(now_ms);
         connection.touched = false;
         self.lists.touched.pop_if(|touched| *touched == token);
         self.tally.bytes_out += bytes as u64;

@@ -1,11 +1,13 @@
 //! One conversation in several workers: order, once, one holder of a nick, history without a gap, in
 //! worlds made from seeds, with the bus going away and workers dying. `POLYPORT_SEED=N` repeats one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use polyport_line_chat::Chat;
 use polyport_plugin::testing::{FakeBus, FakeHost, Peer, Setup};
+
+mod orders;
 
 /// Small numbers that repeat with their seed.
 struct Dice(u64);
@@ -244,33 +246,6 @@ fn what_was_said_during_a_carry_is_told_once_however_much_it_is() {
     }
 }
 
-/// With the order written down before, at and after the moment at which the bus has answered it.
-#[test]
-fn an_order_under_way_is_done_in_the_next_worker() {
-    for heard in 0..3 {
-        let bus = FakeBus::new();
-        let (mut workers, [eve, bob]) = eve_and_bob(&bus);
-        say(&mut workers[1], bob, "/op correct horse");
-        while workers[1].run_work() {}
-        say(&mut workers[1], bob, "/announce soon\n/ban mallory\n/bans");
-        for _ in 0..heard {
-            workers[1].hear_bus();
-        }
-        for _ in 0..2 {
-            workers[1].carry().expect("bob is carried");
-            settle(&mut workers);
-        }
-        let text = shown(&workers[1], bob);
-        assert_eq!(text.matches("done\r\n").count(), 2, "{heard}: {text}");
-        assert!(
-            text.contains("done\r\nmallory is banned by bob"),
-            "{heard}: {text}"
-        );
-        let text = shown(&workers[0], eve);
-        assert_eq!(text.matches("soon").count(), 1, "{heard}: {text}");
-    }
-}
-
 #[test]
 fn private_lines_cross_workers_once_and_are_kept_nowhere() {
     let bus = FakeBus::new();
@@ -343,29 +318,6 @@ fn a_bus_that_is_away_is_told_of_and_nothing_is_shown_twice_when_it_is_back() {
 }
 
 #[test]
-fn an_order_given_without_the_link_holds_nobody_up_and_is_done_once_it_is_back() {
-    let bus = FakeBus::new();
-    let mut a = worker(&bus);
-    let bob = a.connect();
-    say(&mut a, bob, "bob");
-    say(&mut a, bob, "/op correct horse");
-    bus.lose();
-    a.hear_bus();
-    a.advance(Duration::from_secs(3));
-    say(&mut a, bob, "/ban eve 5m");
-    say(&mut a, bob, "/bans");
-    assert!(
-        shown(&a, bob).ends_with("nobody is banned or muted\r\n"),
-        "{}",
-        shown(&a, bob)
-    );
-    bus.restore();
-    a.hear_bus();
-    say(&mut a, bob, "/bans");
-    assert!(shown(&a, bob).contains("eve is banned by bob"));
-}
-
-#[test]
 fn whoever_has_a_token_comes_back_and_whoever_lost_a_race_is_a_guest() {
     let bus = FakeBus::new();
     let (mut a, mut b) = (worker(&bus), worker(&bus));
@@ -417,34 +369,6 @@ fn whoever_has_a_token_comes_back_and_whoever_lost_a_race_is_a_guest() {
     assert!(bus.holder("nick.gone").is_some());
     a.advance(Duration::from_secs(601));
     assert_eq!(bus.holder("nick.gone"), None);
-}
-
-#[test]
-fn bans_hold_in_every_worker_and_in_one_that_starts_later() {
-    let bus = FakeBus::new();
-    let (mut a, mut b) = (worker(&bus), worker(&bus));
-    let (op, eve) = (a.connect(), b.connect());
-    say(&mut a, op, "op");
-    say(&mut b, eve, "eve");
-    a.hear_bus();
-    for line in ["/op correct horse", "/topic tea", "/ban eve 1h rude"] {
-        say(&mut a, op, line);
-    }
-    b.hear_bus();
-    assert!(shown(&b, eve).contains("you were banned by op: rude"));
-    let mut c = worker(&bus);
-    let again = c.connect();
-    say(&mut c, again, "eve");
-    assert!(shown(&c, again).contains("you are banned"));
-    let tom = c.connect();
-    say(&mut c, tom, "tom");
-    assert!(shown(&c, tom).contains("topic: tea"));
-    let nicks: BTreeSet<bool> = [
-        bus.holder("nick.eve").is_some(),
-        bus.holder("nick.tom").is_some(),
-    ]
-    .into();
-    assert_eq!(nicks.len(), 2);
 }
 
 #[test]
