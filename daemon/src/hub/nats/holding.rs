@@ -1,23 +1,23 @@
-//! Leases in a cluster: what is asked of the server key by key, and what its bucket shows.
+//! Leases in a cluster: what is asked of the server key by key, and what it answers.
 //!
 //! Who holds a key is decided by the server alone, by a write that names the revision it replaces. What
-//! the bucket shows is only what is told to those who watch, and a first guess. A node that was silent
-//! for longer than it said itself is dead: every node that notices frees what it held, and the server
-//! lets one of them. A lease that this node holds and the bucket does not show any more is claimed again.
+//! the bucket shows (`seen`) is a first guess at that revision, and no claim is denied for it. A node that
+//! was silent for longer than it said itself is dead: every node that notices frees what it held, and the
+//! server lets one of them.
 //!
 //! Invariant: of one key one request is under way at most; in `mine` is what the server has granted and
 //! nobody is known to have taken since.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::cluster::{Answer, Lease, Node, Request, Shown};
-use crate::hub::core::{Hub, MemberId, NOBODY};
+use super::cluster::{Answer, Lease, Node, Request};
+use crate::hub::core::{Hub, MemberId};
 use crate::hub::leases::{Held, LEASES_MAX};
 use crate::hub::store::Store;
 use crate::hub::wire::News;
 
 /// A node that was not heard of itself yet is given this long.
-const UNKNOWN_MS: u64 = 15_000;
+pub(super) const UNKNOWN_MS: u64 = 15_000;
 
 /// The leases of one service.
 #[derive(Default)]
@@ -25,11 +25,11 @@ pub(super) struct Holding {
     /// All that the bucket has was shown on this connection.
     pub(super) is_seen: bool,
     /// All was shown on some connection.
-    was_seen: bool,
+    pub(super) was_seen: bool,
     /// The last revision that was shown.
-    position: u64,
+    pub(super) position: u64,
     pub(super) entries: HashMap<String, Entry>,
-    mine: HashMap<String, Mine>,
+    pub(super) mine: HashMap<String, Mine>,
     pub(super) steps: HashMap<String, VecDeque<Step>>,
     asked: HashSet<String>,
 }
@@ -39,12 +39,12 @@ pub(super) struct Entry {
     pub(super) lease: Lease,
     pub(super) revision: u64,
     /// It was shown on this connection.
-    is_fresh: bool,
+    pub(super) is_fresh: bool,
 }
 
-struct Mine {
-    held: Held,
-    revision: u64,
+pub(super) struct Mine {
+    pub(super) held: Held,
+    pub(super) revision: u64,
 }
 
 /// What is to be done with a key, one after the other.
@@ -246,7 +246,7 @@ impl<S: Store> Hub<S> {
     }
 
     /// Takes the steps of a key as far as they go without the server's answer.
-    fn go_on(&mut self, service: usize, key: &str) {
+    pub(super) fn go_on(&mut self, service: usize, key: &str) {
         loop {
             let Some(cluster) = &mut self.cluster else {
                 return;
@@ -288,7 +288,7 @@ impl<S: Store> Hub<S> {
         self.say(member, News::Won { token });
     }
 
-    fn denied(&mut self, member: MemberId, token: u64, value: &[u8]) {
+    pub(super) fn denied(&mut self, member: MemberId, token: u64, value: &[u8]) {
         self.say(member, News::Denied { token, value });
     }
 
@@ -358,149 +358,5 @@ impl<S: Store> Hub<S> {
             self.show_seen(service, key, None);
         }
         self.go_on(service, key);
-    }
-
-    /// The bucket shows a key.
-    pub(super) fn lease_seen(
-        &mut self,
-        service: usize,
-        key: &str,
-        revision: u64,
-        shown: Shown,
-        now_ms: u64,
-    ) {
-        let Some(cluster) = &mut self.cluster else {
-            return;
-        };
-        let Some(followed) = cluster.services.get_mut(&service) else {
-            return;
-        };
-        let holding = &mut followed.holding;
-        let (lease, last) = match shown {
-            Shown::Held(lease) => (Some(lease), None),
-            // What was over before this hub has begun, and what it has heard, nobody has missed.
-            Shown::Free(last) => {
-                let is_news = holding.was_seen && holding.position < revision;
-                (None, last.filter(|_| is_news))
-            }
-        };
-        holding.position = holding.position.max(revision);
-        if let Some(lease) = &lease
-            && lease.node != cluster.node
-        {
-            cluster.nodes.entry(lease.node.clone()).or_insert(Node {
-                heard_ms: now_ms,
-                timeout_ms: UNKNOWN_MS,
-                is_dead: false,
-            });
-        }
-        let mut lost = None;
-        let mut freed = None;
-        if let Some(mine) = holding.mine.get_mut(key)
-            && mine.revision < revision
-        {
-            let is_own = |it: &Lease| it.node == cluster.node && it.session == mine.held.session;
-            match &lease {
-                Some(lease) if is_own(lease) => mine.revision = revision,
-                // Those who say so took this node for dead.
-                None => freed = holding.mine.remove(key),
-                Some(_) => lost = holding.mine.remove(key),
-            }
-        }
-        let value = lease.as_ref().map(|lease| lease.value.clone());
-        match lease {
-            Some(lease) => {
-                let entry = Entry {
-                    lease,
-                    revision,
-                    is_fresh: true,
-                };
-                holding.entries.insert(key.to_owned(), entry);
-            }
-            None => drop(holding.entries.remove(key)),
-        }
-        if let Some(last) = last {
-            self.show_seen(service, key, Some(&last.value));
-        }
-        self.show_seen(service, key, value.as_deref());
-        if let Some(lost) = lost {
-            self.denied(
-                lost.held.member,
-                lost.held.token,
-                &value.unwrap_or_default(),
-            );
-        }
-        if let Some(freed) = freed {
-            self.ask_lease(service, key, freed.held);
-        }
-    }
-
-    /// What those who watch are told of.
-    fn show_seen(&mut self, service: usize, key: &str, value: Option<&[u8]>) {
-        let leases = &mut self.services[service].leases;
-        let has_changed = match value {
-            Some(value) => leases.set(
-                key,
-                Held {
-                    member: NOBODY,
-                    token: 0,
-                    session: Box::default(),
-                    value: value.into(),
-                },
-            ),
-            None => leases.unset(key),
-        };
-        if has_changed {
-            self.show(service, key, value);
-        }
-    }
-
-    /// Everything that the bucket has was shown since the connection was made.
-    pub(super) fn leases_seen(&mut self, service: usize) {
-        let Some(cluster) = &mut self.cluster else {
-            return;
-        };
-        let Some(followed) = cluster.services.get_mut(&service) else {
-            return;
-        };
-        let (node, holding) = (&cluster.node, &mut followed.holding);
-        (holding.is_seen, holding.was_seen) = (true, true);
-        let mut gone = Vec::new();
-        holding.entries.retain(|key, entry| {
-            if !entry.is_fresh {
-                gone.push(key.clone());
-            }
-            entry.is_fresh
-        });
-        let mut again = Vec::new();
-        for (key, mine) in &mut holding.mine {
-            match holding.entries.get(key) {
-                Some(it) if it.lease.node == *node && it.lease.session == mine.held.session => {
-                    mine.revision = it.revision;
-                }
-                _ => again.push(key.clone()),
-            }
-        }
-        for key in again {
-            if let Some(mine) = holding.mine.remove(&key) {
-                let (claim, found) = (mine.held, None);
-                let steps = holding.steps.entry(key).or_default();
-                steps.push_front(Step::Claim { claim, found });
-            }
-        }
-        for (key, entry) in &holding.entries {
-            let is_nobodys = entry.lease.node == *node && !holding.mine.contains_key(key);
-            if is_nobodys && !holding.steps.contains_key(key) {
-                let steps = holding.steps.entry(key.clone()).or_default();
-                steps.push_back(entry.freed());
-            }
-        }
-        let keys: Vec<String> = holding.steps.keys().cloned().collect();
-        for key in gone {
-            self.show_seen(service, &key, None);
-        }
-        for key in keys {
-            self.go_on(service, &key);
-        }
     }
 }
