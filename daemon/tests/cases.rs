@@ -28,6 +28,7 @@ cases! {
     log_closes
     log_slow_callback
     limits_descriptors
+    limits_handler_unused
     limits_lifetime
     limits_loopback
     limits_pending

@@ -20,6 +20,7 @@ mod descriptor;
 mod diff;
 mod endpoint;
 mod facts;
+mod fits;
 mod hours;
 mod keys;
 mod network;

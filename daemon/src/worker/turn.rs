@@ -242,7 +242,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             blocking::RESULTS => self.blocking.results_waiting = true,
             bus::BUS => self.bus.note(events),
             handover::GIVING..=handover::LAST => self.handover.note(about),
-            DATAGRAM_LISTENERS..TOKENS => self.datagrams.note(about),
+            DATAGRAM_LISTENERS..TOKENS => self.datagrams.note(about, events),
             _ if about < TOKENS => self.note_listener(about),
             _ => self.note_stream(KeyData::from_ffi(about).into(), events),
         }
@@ -446,6 +446,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             (Counter::FilesShort, tally.files_short),
             (Counter::ClosedIdle, tally.closed_idle),
             (Counter::ClosedLimit, tally.closed_limit),
+            (Counter::HeldBandwidth, tally.held_bandwidth),
             (Counter::DatagramsFailed, tally.datagrams_failed),
         ];
         for (counter, amount) in counts {

@@ -75,6 +75,7 @@ pub(super) fn set(
         Address::Udp(bound) => {
             rows.extend(internet(plan, bound));
             rows.extend(udp(plan, bound));
+            rows.extend(errors(bound));
         }
         Address::Unix(_) | Address::UnixDatagram(_) => {}
     }
@@ -105,7 +106,10 @@ pub(super) fn set_again(
             rows.extend(internet(plan, bound));
             rows.extend(tcp(plan, peer_first));
         }
-        Address::Udp(bound) => rows.extend(internet(plan, bound)),
+        Address::Udp(bound) => {
+            rows.extend(internet(plan, bound));
+            rows.extend(errors(bound));
+        }
         Address::Unix(_) | Address::UnixDatagram(_) => {}
     }
     rows.retain(|row| !matches!(row.key, "v6only" | "mark"));
@@ -287,6 +291,16 @@ fn udp(plan: &SocketPlan, bound: &SocketAddr) -> Vec<Row> {
     if bound.is_ipv6() {
         rows.push(row("", ipv6, libc::IPV6_RECVPKTINFO, on));
         rows.push(row("multicast", ipv6, libc::IPV6_MULTICAST_ALL, Some(0)));
+    }
+    rows
+}
+
+/// Without being connected, a socket is told of what became of its answers only if it asks. On an
+/// IPv6 socket the first is for the IPv4 peers that come to it.
+fn errors(bound: &SocketAddr) -> Vec<Row> {
+    let mut rows = vec![row("", libc::IPPROTO_IP, libc::IP_RECVERR, Some(1))];
+    if bound.is_ipv6() {
+        rows.push(row("", libc::IPPROTO_IPV6, libc::IPV6_RECVERR, Some(1)));
     }
     rows
 }
