@@ -77,10 +77,14 @@ cases! {
     start_config_duplicate
     start_address_absent
     start_plugin_missing
+    unix_credentials
     unix_echo
     unix_folder_missing
     unix_live
+    unix_owner
+    unix_rate
     unix_stale
+    unix_times
     verbs_connections
     verbs_look
     metrics_plugin

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use super::endpoint::{self, Want};
 use super::facts::Facts;
 use super::{
-    Access, ControlPlan, DaemonPlan, Endpoint, Hours, Identity, Limits, LogPlan, LogTarget,
-    Operators, Plan, ServicePlan, SocketPlan, ThreadLimits, Transport, WORKERS_MAX, parse_network,
+    Access, Address, ControlPlan, DaemonPlan, Endpoint, Hours, Identity, Limits, LogPlan,
+    LogTarget, Operators, Plan, ServicePlan, SocketPlan, ThreadLimits, WORKERS_MAX, parse_network,
 };
 use super::{fits, socket};
 use crate::config::{self, Complaint, Config, Fault, Place, in_order, shown};
@@ -283,14 +283,19 @@ impl Resolving<'_> {
         }
     }
 
-    /// Whoever likes can send a datagram in another's name, and so have that one banned.
+    /// Whoever likes can send a datagram in another's name, and so have that one banned; and a peer
+    /// on a Unix socket has no address that could be banned.
     fn refuse_blind_sensor(&mut self, path: &str, service: &config::Service, at: &[Endpoint]) {
-        let is_stream = |endpoint: &Endpoint| endpoint.address.transport() == Transport::Stream;
-        if service.access.sensor && !at.is_empty() && !at.iter().any(is_stream) {
-            let fault = Fault::new("a sensor cannot tell who has sent a datagram")
-                .hint("listen on tcp:// as well, or leave it out");
-            self.complain(&format!("{path}.access.sensor"), fault);
+        let is = |of: fn(&Address) -> bool| at.iter().any(|endpoint| of(&endpoint.address));
+        if !service.access.sensor || at.is_empty() || is(|at| matches!(at, Address::Tcp(_))) {
+            return;
         }
+        let why = match is(|at| matches!(at, Address::Unix(_))) {
+            true => "a sensor bans addresses, and a peer on a Unix socket has none",
+            false => "a sensor cannot tell who has sent a datagram",
+        };
+        let fault = Fault::new(why).hint("listen on tcp:// as well, or leave it out");
+        self.complain(&format!("{path}.access.sensor"), fault);
     }
 
     fn access(&mut self, path: &str, access: &config::Access) -> Access {

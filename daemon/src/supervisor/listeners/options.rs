@@ -10,10 +10,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 
+use super::Listener;
 use crate::plan::{Address, SocketPlan};
 use crate::sys::datagram::has_ways;
 use crate::sys::socket_option::{join_group, set_int};
@@ -120,8 +122,13 @@ pub(super) fn set_again(
     }
 }
 
-/// Which changes of what is written cannot be made to a socket that is bound.
-pub(in crate::supervisor) fn unchangeable(old: &SocketPlan, new: &SocketPlan) -> Vec<&'static str> {
+/// Which changes of what is written cannot be made to these, which are bound.
+pub(in crate::supervisor) fn unchangeable(
+    bound: &[Rc<Listener>],
+    old: &SocketPlan,
+    new: &SocketPlan,
+) -> Vec<&'static str> {
+    let others_file = bound.iter().any(|listener| listener.has_file_of_another());
     let unset = |old: bool, new: bool| old && !new;
     let (was, is) = (old.keepalive.is_some(), new.keepalive.is_some());
     let rows = [
@@ -130,7 +137,7 @@ pub(in crate::supervisor) fn unchangeable(old: &SocketPlan, new: &SocketPlan) ->
         ("device", old.device != new.device),
         ("multicast", old.multicast != new.multicast),
         ("broadcast", old.broadcast != new.broadcast),
-        ("mode, owner or group", old.file != new.file),
+        ("mode, owner or group", others_file && old.file != new.file),
         ("keepalive", unset(was, is)),
         ("ttl", unset(old.ttl.is_some(), new.ttl.is_some())),
         ("tos", unset(old.tos.is_some(), new.tos.is_some())),
