@@ -3,8 +3,10 @@
 //!
 //! Invariant: a server is ended when its test is, by its own pid, and its store goes with it.
 
+mod chat;
 mod cluster;
 mod credentials;
+mod late;
 mod papers;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -20,6 +22,9 @@ use futures_util::StreamExt;
 use crate::support::daemon::PATIENCE;
 use crate::support::directory::Directory;
 use crate::support::program::program;
+
+/// Messages of [`Server::stuff`].
+pub(crate) const STUFFING: u64 = 6;
 
 pub(crate) struct Server {
     child: Child,
@@ -88,6 +93,28 @@ impl Server {
             let keys = bucket.keys().await.expect("keys");
             keys.map(|key| key.expect("a key")).collect().await
         })
+    }
+
+    /// Messages in the bucket of a service's leases: of keys that are held or were freed, and others.
+    pub(crate) fn in_bucket(&self, service: &str) -> u64 {
+        self.outside(async |context| {
+            let stream = context.get_stream(format!("KV_polyport-{service}-leases"));
+            let stream = stream.await.expect("the bucket of a service");
+            stream.cached_info().state.messages
+        })
+    }
+
+    /// Writes much that means nothing to anybody into the leases of a service, so that the server does not
+    /// send whoever has not acknowledged it what comes behind.
+    pub(crate) fn stuff(&self, service: &str) {
+        self.outside(async |context| {
+            let nothing = vec![b'x'; 900_000];
+            for nth in 0..STUFFING {
+                let subject = format!("$KV.polyport-{service}-leases.no.{nth}");
+                let answer = context.publish(subject, nothing.clone().into()).await;
+                answer.expect("sent").await.expect("stored");
+            }
+        });
     }
 
     fn outside<R>(&self, look: impl AsyncFnOnce(jetstream::Context) -> R) -> R {

@@ -10,6 +10,7 @@ use crate::mail::{self, Letter};
 use crate::message::Kind;
 use crate::presence::Person;
 use crate::rules::Order;
+use crate::stranded::OUT_OF_REACH;
 use crate::{Chat, IGNORED_MAX, clock, names, rooms, telling, unix_ms};
 
 /// Lines that /history shows at most.
@@ -165,14 +166,21 @@ impl Chat {
     }
 
     fn names(&mut self, cx: &mut Context, seat: u32) {
-        let Some(room) = self.member(seat).and_then(|member| member.room().cloned()) else {
+        let member = self.member(seat);
+        let Some((room, own)) =
+            member.and_then(|it| Some((it.room()?.clone(), it.nick.to_string())))
+        else {
             return self.tell(cx, seat, "error", "you are in no room");
         };
         let people = self
             .presence
             .people()
             .filter(|it| it.rooms.iter().any(|it| **it == *room));
-        let nicks: Vec<String> = people.map(|person| person.nick).collect();
+        let mut nicks: Vec<String> = people.map(|person| person.nick).collect();
+        // Its own coming may not have gone round yet.
+        if !nicks.contains(&own) {
+            nicks.push(own);
+        }
         let text = format!("#{room}: {}", nicks.join(" "));
         self.tell(cx, seat, "reply", &text);
     }
@@ -295,8 +303,10 @@ impl Chat {
         let Some(member) = self.member(seat) else {
             return;
         };
-        let session = member.session;
         let (from, from_id) = (member.nick.to_string(), member.id.text().to_owned());
+        if self.is_alone && person.node != self.node {
+            return self.tell(cx, seat, "error", &format!("not sent: {OUT_OF_REACH}"));
+        }
         for piece in mail::pieces(text) {
             let letter = Letter {
                 to: names::fold(&person.nick),
@@ -308,11 +318,8 @@ impl Chat {
             };
             if person.node == self.node {
                 self.deliver(cx, letter);
-                continue;
-            }
-            let sender = Some((session, seat));
-            if self.mail.send(cx, &person.node, &letter, sender).is_err() {
-                return self.tell(cx, seat, "error", "not sent: too much waits for the link");
+            } else if self.mail.send(cx, &person.node, letter).is_err() {
+                return self.tell(cx, seat, "error", mail::TOO_MUCH);
             }
         }
         self.show(

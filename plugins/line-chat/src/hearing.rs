@@ -17,9 +17,11 @@ impl Chat {
         match event {
             Event::Link { up: true } => {
                 self.away_since_ms = None;
+                self.mail.wait_anew(now_ms(cx));
                 if std::mem::take(&mut self.is_alone) {
                     cx.set(self.counts.links_lost, 0);
                     self.tell_all(cx, "link", "the link is back");
+                    self.strand_no_more();
                 }
             }
             Event::Link { up: false } => self.away_since_ms = Some(now_ms(cx)),
@@ -94,11 +96,9 @@ impl Chat {
                 if claim == self.arrival {
                     self.is_present |= lease == Lease::Won;
                     self.let_carried_go_on(cx);
-                } else if let Some(failed) = self.mail.granted(cx, claim, lease == Lease::Won) {
-                    if let Some((session, seat)) = failed
-                        && let Some(seat) = self.seat_of(seat, session)
-                    {
-                        self.tell(cx, seat, "error", "not sent: too much waits for the link");
+                } else if let Some(failed) = self.mail.leased(cx, claim, lease, now_ms(cx)) {
+                    if let Some(failed) = failed {
+                        self.send_back(cx, failed);
                     }
                 } else {
                     self.leased(cx, claim, lease, value);
@@ -227,6 +227,7 @@ impl Chat {
 
     fn mail_came(&mut self, cx: &mut Context, key: &str, value: &[u8]) {
         if let Some(letter) = self.mail.receive(key, value) {
+            self.mail.confirm(cx, key);
             self.deliver(cx, letter);
         }
     }

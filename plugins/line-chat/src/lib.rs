@@ -44,6 +44,7 @@ mod rooms;
 mod rules;
 mod sanitise;
 mod settings;
+mod stranded;
 mod telling;
 mod telnet;
 mod waiting;
@@ -71,6 +72,8 @@ const RESUME_MS: u64 = 600_000;
 const GHOSTS_MAX: usize = 1000;
 /// How long the bus may be away before anybody is told.
 const LINK_LOST_MS: u64 = 2000;
+/// Told to those who are there, and to others of them, when this worker ends.
+const STOPS: &str = "the server stops";
 /// Between two looks at who waits for the clock.
 const TICK_MS: u64 = 250;
 
@@ -291,6 +294,20 @@ impl Protocol for Chat {
         }
     }
 
+    /// Nobody who is still here has anywhere to go on: nicks are given up at once, and not when the peers
+    /// have hung up.
+    fn drain(&mut self, cx: &mut Context, _: Duration) {
+        for seat in self.seats() {
+            if self
+                .member(seat)
+                .is_some_and(|it| it.stage != member::Stage::Left)
+            {
+                self.tell(cx, seat, "notice", STOPS);
+                self.leave(cx, seat, STOPS);
+            }
+        }
+    }
+
     fn bus(&mut self, cx: &mut Context, event: Event<'_>) {
         self.hear(cx, event);
         self.keep_ticking(cx);
@@ -343,7 +360,8 @@ impl Chat {
             if let Some(seat) = self.seat_of(seat, session)
                 && self.member(seat).is_some_and(|member| !member.is_named())
             {
-                if is_away(cx, session) {
+                let waits = |it: &mut Member| it.stage == member::Stage::Stranded;
+                if is_away(cx, session) || self.member(seat).is_some_and(waits) {
                     self.logins.push_back((now_ms + TICK_MS, seat, session));
                     break;
                 }
@@ -356,6 +374,11 @@ impl Chat {
             && let Some(ghost) = self.ghosts.pop_front()
         {
             let _ = cx.release(&ghost.key, ghost.token.as_bytes());
+        }
+        if self.away_since_ms.is_none() {
+            for failed in self.mail.expired(cx, now_ms) {
+                self.send_back(cx, failed);
+            }
         }
         if self
             .away_since_ms
@@ -370,6 +393,7 @@ impl Chat {
             && self.logins.is_empty()
             && self.ghosts.is_empty()
             && !self.mail.is_holding()
+            && !self.mail.awaits_receipts()
             && (self.away_since_ms.is_none() || self.is_alone);
         if !idle && !self.is_ticking {
             self.is_ticking = cx.timer_set(Duration::from_millis(TICK_MS), 0).is_ok();

@@ -11,6 +11,7 @@ use crate::format::Notice;
 use crate::member::{Member, Stage, Wanted, secret};
 use crate::operating::because;
 use crate::presence::{PREFIX, Person};
+use crate::stranded::OUT_OF_REACH;
 use crate::{
     Chat, GHOSTS_MAX, Ghost, RESUME_MS, clock, is_away, json, names, now_ms, telling, unix_ms,
 };
@@ -158,40 +159,88 @@ impl Chat {
         if self.is_banned(cx, seat, &folded) {
             return;
         }
+        let is_alone = self.is_alone;
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        if member.is_named() && is_alone {
+            return self.tell(
+                cx,
+                seat,
+                "error",
+                &format!("{OUT_OF_REACH}; you are still called so"),
+            );
+        }
+        if let Some(token) = token {
+            member.token = token.into();
+        }
+        let wanted = Wanted {
+            nick: nick.to_owned(),
+            claim: None,
+            resumes: token.is_some(),
+            guest: false,
+        };
+        member.wanted = Some(Box::new(wanted));
+        member.stage = Stage::Claiming;
+        let _ = cx.pause(member.session);
+        if !member.announcing {
+            self.claim_wanted(cx, seat);
+        }
+        if is_alone {
+            self.strand(cx, seat);
+        }
+    }
+
+    /// Asks for the nick that the member wants, which nothing stands before any more.
+    fn claim_wanted(&mut self, cx: &mut Context, seat: u32) {
         let node = self.node.clone();
         let Some(member) = self.member(seat) else {
             return;
         };
-        if let Some(token) = token {
-            member.token = token.into();
-        }
+        let wanted = member.wanted.as_ref().filter(|it| it.claim.is_none());
+        let Some(nick) = wanted.map(|wanted| wanted.nick.clone()) else {
+            return;
+        };
+        let folded = names::fold(&nick);
         let was = if member.is_named() {
             member.folded()
         } else {
             String::new()
         };
         let person = Person {
-            nick: nick.to_owned(),
+            nick,
             was: if was == folded { String::new() } else { was },
             ..member.person(&node)
         };
         let key = format!("{PREFIX}{folded}");
-        match cx.claim(&key, person.encode().as_bytes(), member.token.as_bytes()) {
+        let why = match cx.claim(&key, person.encode().as_bytes(), member.token.as_bytes()) {
             Ok(claim) => {
-                let wanted = Wanted {
-                    nick: nick.to_owned(),
-                    claim,
-                    resumes: token.is_some(),
-                    guest: false,
-                };
-                member.wanted = Some(Box::new(wanted));
-                member.stage = Stage::Claiming;
-                let _ = cx.pause(member.session);
+                if let Some(wanted) = &mut member.wanted {
+                    wanted.claim = Some(claim);
+                }
                 self.claims.insert(claim, seat);
+                return;
             }
-            Err(Error::Argument) => self.ask_again(cx, seat, "that is no token"),
-            Err(_) => self.ask_again(cx, seat, "there are too many people here; try again later"),
+            Err(Error::Argument) => "that is no token",
+            Err(_) => "there are too many people here; try again later",
+        };
+        member.wanted = None;
+        self.keep_name(cx, seat, why);
+    }
+
+    /// It is not called as it wanted to be.
+    fn keep_name(&mut self, cx: &mut Context, seat: u32, why: &str) {
+        let Some(member) = self.member(seat) else {
+            return;
+        };
+        if member.is_named() {
+            member.stage = Stage::Talking;
+            self.tell(cx, seat, "error", why);
+        } else {
+            member.stage = Stage::Nick;
+            self.ask_again(cx, seat, why);
         }
+        self.go_on(cx, seat);
     }
 
     /// What the bus says of a claim.
@@ -203,9 +252,13 @@ impl Chat {
             self.claims.remove(&claim);
             return;
         };
-        let wanted = member.wanted.take_if(|wanted| wanted.claim == claim);
+        let is_it = |wanted: &mut Box<Wanted>| wanted.claim == Some(claim);
+        let wanted = member.wanted.take_if(is_it);
+        member.announcing &= member.claim != Some(claim);
         match (lease, wanted) {
             (Lease::Won, Some(wanted)) => self.named(cx, seat, &wanted),
+            // Whatever was said under the old nick is heard before the new one.
+            (Lease::Won, None) if !member.announcing => self.claim_wanted(cx, seat),
             (Lease::Won, None) => {}
             (Lease::Denied | Lease::Lost, Some(wanted)) => {
                 self.claims.remove(&claim);
@@ -237,17 +290,7 @@ impl Chat {
         } else {
             format!("{nick} is taken; try {other}")
         };
-        let Some(member) = self.member(seat) else {
-            return;
-        };
-        if member.is_named() {
-            member.stage = Stage::Talking;
-            self.tell(cx, seat, "error", &why);
-        } else {
-            member.stage = Stage::Nick;
-            self.ask_again(cx, seat, &why);
-        }
-        self.go_on(cx, seat);
+        self.keep_name(cx, seat, &why);
     }
 
     /// The nick is its own.
@@ -266,14 +309,16 @@ impl Chat {
         }
         self.ghosts
             .retain(|ghost| ghost.key != format!("{PREFIX}{folded}"));
-        let room = self.choices.room.clone();
+        let (room, node) = (self.choices.room.clone(), self.node.clone());
         let Some(member) = self.member(seat) else {
             return;
         };
         let before = member.is_named().then(|| (member.key(), member.folded()));
-        let old_claim = member.claim.replace(wanted.claim);
+        let old_claim = std::mem::replace(&mut member.claim, wanted.claim);
+        member.announcing = false;
         member.nick = wanted.nick.clone().into();
         let token = member.token.clone();
+        let called = member.person(&node).encode();
         if let Some(claim) = old_claim {
             self.claims.remove(&claim);
         }
@@ -291,6 +336,8 @@ impl Chat {
                 if old != folded {
                     self.nicks.remove(&old);
                     cx.set(self.counts.members, self.nicks.len() as i64);
+                    // Who hears of this first hears how it is called.
+                    let _ = cx.claim(&key, called.as_bytes(), token.as_bytes());
                     let _ = cx.release(&key, token.as_bytes());
                 }
                 let text = format!("you are {} now", wanted.nick);
@@ -338,7 +385,7 @@ impl Chat {
             return self.end(cx, seat, "resumed elsewhere");
         }
         if let Some(member) = self.member(seat) {
-            member.claim = None;
+            (member.claim, member.announcing) = (None, false);
         }
         let text = format!("{nick} was taken by somebody else while the link was lost");
         self.tell(cx, seat, "notice", &text);
@@ -357,6 +404,7 @@ impl Chat {
         let value = member.person(&node).encode();
         if let Ok(claim) = cx.claim(&member.key(), value.as_bytes(), member.token.as_bytes()) {
             let old = member.claim.replace(claim);
+            member.announcing = true;
             if let Some(old) = old {
                 self.claims.remove(&old);
             }
@@ -461,7 +509,7 @@ impl Chat {
         let folded = member.folded();
         let claims = [
             member.claim.take(),
-            member.wanted.take().map(|wanted| wanted.claim),
+            member.wanted.take().and_then(|wanted| wanted.claim),
         ];
         for claim in claims.into_iter().flatten() {
             self.claims.remove(&claim);

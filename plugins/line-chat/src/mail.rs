@@ -1,15 +1,17 @@
 //! Private lines between workers.
 //!
 //! A topic would be kept on disk, and what is private is not to be; a lease lives in memory only, and
-//! everybody who watches its prefix is told of its value. So a private line is the value of a lease
-//! that is given up as soon as it was granted.
+//! everybody who watches its prefix is told of its value. So a private line is the value of a lease.
+//! The worker that it is for takes the lease over, in the name of the one that has sent it, which is the
+//! receipt, and gives it up.
 //!
-//! It is for a session, not for a nick: where that session is on its way to another worker it waits, and
-//! goes after it. Invariant: each is delivered at most once, for its number only rises; a sender is told
-//! when one could not be.
+//! A letter is for a session, not for a nick: where that session is on its way to another worker it waits,
+//! and goes after it. Invariant: each is delivered at most once, for its number only rises; a sender is
+//! told when one was not, or when there is no receipt.
 
 use std::collections::{BTreeMap, HashMap};
 
+use polyport_plugin::bus::Lease;
 use polyport_plugin::prelude::*;
 
 use crate::format::Notice;
@@ -27,6 +29,10 @@ const HELD_MS: u64 = 10_000;
 /// Workers that a letter may have gone through.
 const HOPS_MAX: u8 = 8;
 
+/// How long a receipt may take.
+const RECEIPT_MS: u64 = 5_000;
+pub(crate) const TOO_MUCH: &str = "not sent: too much waits for the link";
+
 /// A private line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Letter {
@@ -34,7 +40,7 @@ pub(crate) struct Letter {
     pub(crate) to: String,
     /// The session that it is for.
     pub(crate) to_id: String,
-    /// Nobody, if it comes back: its text is then who has left.
+    /// Nobody, if it is an answer to one: its text is then why that has not come.
     pub(crate) from: String,
     pub(crate) from_id: String,
     pub(crate) hops: u8,
@@ -69,13 +75,26 @@ pub(crate) struct Mail {
     pub(crate) inbox: WatchId,
     node: String,
     number: u64,
-    /// Sent and not granted yet: the key, and who is to hear if it fails.
-    sent: HashMap<ClaimId, (String, Option<(SessionId, u32)>)>,
+    sent: HashMap<ClaimId, Sent>,
+    /// Receipts that are not granted yet: the key, and in whose name it is held.
+    receipts: HashMap<ClaimId, (String, String)>,
     /// The last number of each worker.
     heard: BTreeMap<String, u64>,
     /// For sessions that are on their way, and since when.
     held: Vec<(u64, Letter)>,
 }
+
+/// A letter without a receipt.
+#[derive(Debug)]
+struct Sent {
+    key: String,
+    letter: Letter,
+    /// When the receipt has to be there, once the letter is.
+    until_ms: Option<u64>,
+}
+
+/// A letter that did not come, and what whoever has written it is told.
+pub(crate) type Failure = (Letter, String);
 
 impl Mail {
     pub(crate) fn open(cx: &mut Context, node: &str) -> Result<Mail> {
@@ -84,37 +103,83 @@ impl Mail {
             node: node.to_owned(),
             number: 0,
             sent: HashMap::new(),
+            receipts: HashMap::new(),
             heard: BTreeMap::new(),
             held: Vec::new(),
         })
     }
 
-    pub(crate) fn send(
-        &mut self,
-        cx: &mut Context,
-        node: &str,
-        letter: &Letter,
-        sender: Option<(SessionId, u32)>,
-    ) -> Result {
+    pub(crate) fn send(&mut self, cx: &mut Context, node: &str, letter: Letter) -> Result {
         self.number += 1;
         let key = format!("{PREFIX}{node}.{}.{:016}", self.node, self.number);
         let claim = cx.claim(&key, letter.encode().as_bytes(), self.node.as_bytes())?;
-        self.sent.insert(claim, (key, sender));
+        let sent = Sent {
+            key,
+            letter,
+            until_ms: None,
+        };
+        self.sent.insert(claim, sent);
         Ok(())
     }
 
-    /// What became of one: `None` if it is none of ours, else whom to tell that it was not sent.
-    pub(crate) fn granted(
+    /// What became of a claim: `None` if it is none of ours, else whom to tell that a letter has failed.
+    pub(crate) fn leased(
         &mut self,
         cx: &mut Context,
         claim: ClaimId,
-        won: bool,
-    ) -> Option<Option<(SessionId, u32)>> {
-        let (key, sender) = self.sent.remove(&claim)?;
-        if won {
-            let _ = cx.release(&key, self.node.as_bytes());
+        lease: Lease,
+        now_ms: u64,
+    ) -> Option<Option<Failure>> {
+        if let Some((key, node)) = self.receipts.remove(&claim) {
+            let _ = cx.release(&key, node.as_bytes());
+            return Some(None);
         }
-        Some(sender.filter(|_| !won))
+        let sent = self.sent.get_mut(&claim)?;
+        if lease == Lease::Won {
+            sent.until_ms = Some(now_ms + RECEIPT_MS);
+            return Some(None);
+        }
+        let sent = self.sent.remove(&claim)?;
+        // Lost to the worker that it was for, it has come.
+        let has_come = sent.until_ms.is_some();
+        Some((!has_come).then(|| (sent.letter, TOO_MUCH.to_owned())))
+    }
+
+    /// Letters for whose receipt nobody waits any more.
+    pub(crate) fn expired(&mut self, cx: &mut Context, now_ms: u64) -> Vec<Failure> {
+        let is_due = |_: &ClaimId, sent: &mut Sent| sent.until_ms.is_some_and(|it| it <= now_ms);
+        let due = self.sent.extract_if(is_due);
+        due.map(|(_, sent)| {
+            let _ = cx.release(&sent.key, self.node.as_bytes());
+            let why = format!(
+                "{} may not have heard you: its server does not answer",
+                sent.letter.to
+            );
+            (sent.letter, why)
+        })
+        .collect()
+    }
+
+    /// The link was away: receipts have their whole time again.
+    pub(crate) fn wait_anew(&mut self, now_ms: u64) {
+        for sent in self.sent.values_mut().filter(|it| it.until_ms.is_some()) {
+            sent.until_ms = Some(now_ms + RECEIPT_MS);
+        }
+    }
+
+    pub(crate) fn awaits_receipts(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
+    /// Says to whoever has sent a letter that it has come to this worker.
+    pub(crate) fn confirm(&mut self, cx: &mut Context, key: &str) {
+        let behind = key.strip_prefix(PREFIX).and_then(|it| it.split('.').nth(1));
+        if let Some(node) = behind
+            && let Ok(claim) = cx.claim(key, b"", node.as_bytes())
+        {
+            self.receipts
+                .insert(claim, (key.to_owned(), node.to_owned()));
+        }
     }
 
     /// The letter that a key and its value are, if it was not heard before.
@@ -155,15 +220,11 @@ impl Chat {
             && !(member.exported && is_away(cx, member.session))
         {
             if letter.from.is_empty() {
-                let text = format!("not delivered: {} has left", letter.text);
-                telling::show(
-                    cx,
-                    member,
-                    Notice::Told {
-                        kind: "error",
-                        text: &text,
-                    },
-                );
+                let told = Notice::Told {
+                    kind: "error",
+                    text: &letter.text,
+                };
+                telling::show(cx, member, told);
             } else if !member.ignores(&names::fold(&letter.from)) {
                 let (from, text) = (letter.from.as_str(), letter.text.as_str());
                 telling::show(cx, member, Notice::Private { from, text });
@@ -172,16 +233,16 @@ impl Chat {
             return;
         }
         match person.filter(|it| !it.node.is_empty()) {
-            None => self.send_back(cx, letter),
+            None => self.has_left(cx, letter),
             Some(person) if person.node == self.node => self.hold(cx, letter),
-            Some(_) if letter.hops >= HOPS_MAX => self.send_back(cx, letter),
+            Some(_) if letter.hops >= HOPS_MAX => self.has_left(cx, letter),
             Some(person) => {
                 let further = Letter {
                     to: folded,
                     hops: letter.hops + 1,
                     ..letter.clone()
                 };
-                if self.mail.send(cx, &person.node, &further, None).is_err() {
+                if self.mail.send(cx, &person.node, further).is_err() {
                     self.hold(cx, letter);
                 }
             }
@@ -191,7 +252,7 @@ impl Chat {
     /// Where it is on its way to is not known yet.
     fn hold(&mut self, cx: &mut Context, letter: Letter) {
         if self.mail.held.len() >= HELD_MAX {
-            return self.send_back(cx, letter);
+            return self.has_left(cx, letter);
         }
         self.mail.held.push((now_ms(cx), letter));
         self.keep_ticking(cx);
@@ -202,7 +263,7 @@ impl Chat {
         let now_ms = now_ms(cx);
         for (since_ms, letter) in std::mem::take(&mut self.mail.held) {
             if since_ms + HELD_MS <= now_ms {
-                self.send_back(cx, letter);
+                self.has_left(cx, letter);
             } else {
                 let held = self.mail.held.len();
                 self.deliver(cx, letter);
@@ -213,8 +274,13 @@ impl Chat {
         }
     }
 
-    /// Whoever wrote it is told that it could not be delivered.
-    fn send_back(&mut self, cx: &mut Context, letter: Letter) {
+    fn has_left(&mut self, cx: &mut Context, letter: Letter) {
+        let why = format!("not delivered: {} has left", letter.to);
+        self.send_back(cx, (letter, why));
+    }
+
+    /// Whoever wrote it is told, wherever he is by now; nobody is told of an answer that fails.
+    pub(crate) fn send_back(&mut self, cx: &mut Context, (letter, why): Failure) {
         if letter.from.is_empty() {
             return;
         }
@@ -224,7 +290,7 @@ impl Chat {
             from: String::new(),
             from_id: String::new(),
             hops: 0,
-            text: letter.to,
+            text: why,
         };
         self.deliver(cx, back);
     }

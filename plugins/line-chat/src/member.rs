@@ -22,6 +22,8 @@ pub(crate) enum Stage {
     Nick,
     /// The bus is asked for its nick, at first or for another one.
     Claiming,
+    /// The same, and the bus is away: it is read, and only leaving is possible.
+    Stranded,
     /// Waits for what was said in the room it comes into.
     Entering,
     /// Is read as fast as it may speak.
@@ -52,7 +54,8 @@ pub(crate) struct Stay {
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub(crate) nick: String,
-    pub(crate) claim: ClaimId,
+    /// Not asked for before what was said under the old nick is heard everywhere before it.
+    pub(crate) claim: Option<ClaimId>,
     /// With the token of an earlier session.
     pub(crate) resumes: bool,
     /// Another guest will do as well.
@@ -121,6 +124,8 @@ pub(crate) struct Member {
     /// Who has written to it last: the session, and its nick.
     pub(crate) partner: Option<Box<(String, String)>>,
     pub(crate) claim: Option<ClaimId>,
+    /// What it was claimed with is not granted yet.
+    pub(crate) announcing: bool,
     pub(crate) wanted: Option<Box<Wanted>>,
 }
 
@@ -155,6 +160,7 @@ impl Member {
             away: None,
             partner: None,
             claim: None,
+            announcing: false,
             wanted: None,
         }
     }
@@ -166,7 +172,7 @@ impl Member {
     /// Whether its input has to wait.
     pub(crate) fn is_held(&self) -> bool {
         match self.stage {
-            Stage::Nick | Stage::Talking => false,
+            Stage::Nick | Stage::Talking | Stage::Stranded => false,
             Stage::Claiming | Stage::Entering | Stage::Slow => true,
             Stage::Proving | Stage::Ordering | Stage::Left => true,
         }

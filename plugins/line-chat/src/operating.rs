@@ -9,6 +9,7 @@ use crate::command::Command;
 use crate::format::Notice;
 use crate::member::Stage;
 use crate::rules::{self, Order};
+use crate::stranded::OUT_OF_REACH;
 use crate::waiting::{Ordered, Pending};
 use crate::{Chat, clock, names, now_ms, unix_ms};
 
@@ -141,6 +142,14 @@ impl Chat {
         }
         let order = is_order.then_some(Ordered { id, bytes });
         self.wait_for(cx, seat, publish, number, order);
+        if self.is_alone {
+            self.tell(
+                cx,
+                seat,
+                "link",
+                &format!("{OUT_OF_REACH}; it is done once they can"),
+            );
+        }
     }
 
     /// What was ordered in another worker may be on its way round the bus still.

@@ -2,7 +2,13 @@
 //!
 //! Nobody says that he comes or goes: it follows from the leases, which end with the worker that held
 //! them, so a worker that dies takes its people along. Values are kept as they came, for there may be
-//! many. Invariant: the count of a room is that of the people whose value names it.
+//! many.
+//!
+//! A session that is called otherwise claims its new nick, says under the old one how it is called now, and
+//! gives that up. The bus brings changes of one nick in order, and may pass over all but the last, so
+//! either can be heard of first; whichever it is, the other means nothing more.
+//!
+//! Invariant: the count of a room is that of the people whose value names it; a session has one nick.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -103,6 +109,8 @@ pub(crate) enum Change {
 #[derive(Debug, Default)]
 pub(crate) struct Presence {
     people: BTreeMap<Box<str>, Box<[u8]>>,
+    /// The nick of each session, by its name as a number.
+    nicks: HashMap<u64, Box<str>>,
     counts: HashMap<String, usize>,
 }
 
@@ -110,25 +118,24 @@ impl Presence {
     /// The lease of this folded nick has changed.
     pub(crate) fn seen(&mut self, folded: &str, held: Option<&[u8]>) -> Vec<Change> {
         let new = held.and_then(Person::decode);
+        if let Some(new) = &new
+            && names::fold(&new.nick) != folded
+        {
+            return self.moved(folded, new);
+        }
         let mut old = self.take(folded);
         let mut changes = Vec::new();
-        if let Some(new) = &new
-            && !new.was.is_empty()
-            && self.named(&new.was).is_some_and(|was| was.id == new.id)
-            && let Some(was) = self.take(&new.was)
-        {
-            changes.push(Change::Renamed {
-                from: was.nick.clone(),
-                to: new.nick.clone(),
-                rooms: was.rooms.clone(),
-            });
-            old = Some(was);
-        }
-        if let (Some(new), Some(held)) = (&new, held) {
-            self.people.insert(folded.into(), held.into());
-            for room in &new.rooms {
-                *self.counts.entry(room.clone()).or_default() += 1;
+        if let Some(new) = &new {
+            let before = number(&new.id).and_then(|id| self.nicks.get(&id).cloned());
+            if let Some(was) = before.and_then(|before| self.take(&before)) {
+                changes.push(Change::Renamed {
+                    from: was.nick.clone(),
+                    to: new.nick.clone(),
+                    rooms: was.rooms.clone(),
+                });
+                old = Some(was);
             }
+            self.put(folded, new, held.unwrap_or_default());
         }
         let old_rooms = old.as_ref().map_or(&[][..], |old| &old.rooms);
         let new_rooms = new.as_ref().map_or(&[][..], |new| &new.rooms);
@@ -153,6 +160,33 @@ impl Presence {
             });
         }
         changes
+    }
+
+    /// Whoever had this nick says that it is called otherwise now.
+    fn moved(&mut self, folded: &str, new: &Person) -> Vec<Change> {
+        let is_his = |was: &Person| was.id == new.id;
+        if !self.named(folded).is_some_and(|was| is_his(&was)) {
+            return Vec::new();
+        }
+        let Some(was) = self.take(folded) else {
+            return Vec::new();
+        };
+        let to = names::fold(&new.nick);
+        if self.people.contains_key(&*to) {
+            // Of somebody who has gone, which will be heard; or it is there already.
+            return Vec::new();
+        }
+        let change = Change::Renamed {
+            from: was.nick.clone(),
+            to: new.nick.clone(),
+            rooms: was.rooms.clone(),
+        };
+        let person = Person {
+            nick: new.nick.clone(),
+            ..was
+        };
+        self.put(&to, &person, person.encode().as_bytes());
+        vec![change]
     }
 
     pub(crate) fn named(&self, folded: &str) -> Option<Person> {
@@ -200,8 +234,23 @@ impl Presence {
             .collect()
     }
 
+    fn put(&mut self, folded: &str, person: &Person, value: &[u8]) {
+        self.people.insert(folded.into(), value.into());
+        if let Some(id) = number(&person.id) {
+            self.nicks.insert(id, folded.into());
+        }
+        for room in &person.rooms {
+            *self.counts.entry(room.clone()).or_default() += 1;
+        }
+    }
+
     fn take(&mut self, folded: &str) -> Option<Person> {
         let person = Person::decode(&self.people.remove(folded)?)?;
+        if let Some(id) = number(&person.id)
+            && self.nicks.get(&id).is_some_and(|nick| **nick == *folded)
+        {
+            self.nicks.remove(&id);
+        }
         for room in &person.rooms {
             if let Some(count) = self.counts.get_mut(room) {
                 *count -= 1;
@@ -212,6 +261,11 @@ impl Presence {
         }
         Some(person)
     }
+}
+
+/// What a session is found by.
+fn number(id: &str) -> Option<u64> {
+    u64::from_str_radix(id, 16).ok()
 }
 
 #[cfg(test)]
@@ -281,6 +335,40 @@ mod tests {
             presence.rooms().into_iter().collect::<Vec<_>>(),
             [("lobby", 1)]
         );
+    }
+
+    #[test]
+    fn of_a_new_nick_either_half_may_be_heard_first_or_not_at_all() {
+        let bob = person("Bob", &["lobby"]);
+        let rob = person("rob", &["lobby"]);
+        let more = person("rob", &["lobby", "den"]);
+        let (new, old, gone) = (("rob", Some(&rob)), ("bob", Some(&rob)), ("bob", None));
+        let den = ("rob", Some(&more));
+        let rows = [
+            (vec![new, old, gone], "Bob>rob in lobby"),
+            (vec![old, gone, new], "Bob>rob in lobby"),
+            (vec![old, new, gone, den], "Bob>rob in lobby;rob+den=1"),
+            (vec![old, gone, den], "Bob>rob in lobby;rob+den=1"),
+            (vec![den, old, gone], "Bob>rob in lobby rob+den=1"),
+        ];
+        for (heard, shown) in rows {
+            let mut presence = Presence::default();
+            told(&mut presence, "bob", Some(&bob));
+            let lines = heard
+                .iter()
+                .map(|(key, person)| told(&mut presence, key, *person));
+            let lines: Vec<String> = lines.filter(|line| !line.is_empty()).collect();
+            assert_eq!(lines.join(";"), shown, "{heard:?}");
+            let there: Vec<String> = presence.people().map(|it| it.nick).collect();
+            assert_eq!(
+                (there, presence.count("lobby")),
+                (vec!["rob".to_owned()], 1)
+            );
+        }
+        // Who has not seen the one before sees nothing of his.
+        let mut presence = Presence::default();
+        assert_eq!(told(&mut presence, "bob", Some(&rob)), "");
+        assert_eq!(presence.people().count(), 0);
     }
 
     #[test]

@@ -187,6 +187,12 @@ impl Chat {
     }
 
     fn act_on(&mut self, cx: &mut Context, seat: u32, text: &str) {
+        if self
+            .member(seat)
+            .is_some_and(|member| member.stage == Stage::Stranded)
+        {
+            return self.stranded(cx, seat, text);
+        }
         if self.member(seat).is_some_and(|member| !member.is_named()) {
             return self.greeted(cx, seat, text);
         }

@@ -140,7 +140,10 @@ impl Chat {
     /// What it waited for is there.
     pub(crate) fn free_to_talk(&mut self, cx: &mut Context, seat: u32) {
         if let Some(member) = self.member(seat)
-            && matches!(member.stage, Stage::Entering | Stage::Claiming)
+            && matches!(
+                member.stage,
+                Stage::Entering | Stage::Claiming | Stage::Stranded
+            )
         {
             member.stage = Stage::Talking;
             self.go_on(cx, seat);
@@ -338,6 +341,7 @@ impl Chat {
         self.let_carried_go_on(cx);
         for seat in self.seats() {
             self.order_is_over(cx, seat);
+            self.strand(cx, seat);
         }
         for (room, said) in self.waiting.show_all() {
             self.tell_alone(cx, &room, said);

@@ -1,8 +1,9 @@
 //! Buckets: the leases of each service, and the nodes that live.
 //!
 //! A lease is written with the revision that it replaces, so that of two who write at once one is told
-//! that it came too late. Freeing a key leaves a marker that those who watch see, and that is taken away
-//! again, so that a bucket is as large as what is held. A node writes its own key again and again; the
+//! that it came too late. The bucket has one message of each key, so of several writes those who watch may
+//! see the last one only: freeing a key therefore leaves a marker that says what it was, and that stays
+//! for as long as somebody may be late (`markers`). A node writes its own key again and again; the
 //! server of Debian keeps no time for single keys, so others judge by when they last heard of it.
 //!
 //! Invariant: a key changes only by a write that names its revision.
@@ -17,8 +18,10 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{self, DiscardPolicy};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tokio::time::Instant;
 
-use super::cluster::{Answer, Event, Lease};
+use super::cluster::{Answer, Event, Lease, Shown};
+use super::markers::STAY_MS;
 use super::names::{self, bytes, hexadecimal};
 use super::session::{Service, Session, Settings, Trouble, in_words};
 use super::stream::follow;
@@ -98,12 +101,7 @@ pub(super) async fn put(
     mut expected: u64,
 ) -> Result<Answer, Trouble> {
     let token = names::token(key);
-    let written = serde_json::to_vec(&Written {
-        node: lease.node.clone(),
-        session: hexadecimal(&lease.session),
-        value: hexadecimal(&lease.value),
-    });
-    let written = written.map_err(|error| in_words(&error))?;
+    let written = written(lease)?;
     for _ in 0..TURNS_MAX {
         let message = PublishMessage::build().payload(written.clone().into());
         if let Some(revision) = write(context, bucket, &token, message, expected).await? {
@@ -122,24 +120,34 @@ pub(super) async fn put(
     Err(format!("{}: {key} changes all the time", bucket.name))
 }
 
-/// Frees a key if this is its revision.
+/// Frees a key if this is its revision; its marker has the returned one. Else whether anything is there.
 pub(super) async fn delete(
     context: &Context,
     bucket: &Bucket,
     key: &str,
     revision: u64,
-) -> Result<(), Trouble> {
+    last: &Lease,
+) -> Result<Freed, Trouble> {
     let token = names::token(key);
     let message = PublishMessage::build().header(OPERATION, "DEL");
+    let message = message.payload(written(last)?.into());
     if let Some(marker) = write(context, bucket, &token, message, revision).await? {
-        // This one message, and not a purge: after a purge of one subject a server of version 2.9 tells
-        // consumers nothing more.
-        if let Err(error) = bucket.stream.delete_message(marker).await {
-            // Then the next who claims it finds it.
-            tracing::debug!("a marker stays in {}: {}", bucket.name, in_words(&error));
-        }
+        return Ok(Freed::By(marker));
     }
-    Ok(())
+    let found = bucket.entry(token).await;
+    let found = found.map_err(|error| format!("{}: {}", bucket.name, in_words(&error)))?;
+    Ok(match found {
+        Some(_) => Freed::Not,
+        None => Freed::Before,
+    })
+}
+
+pub(super) enum Freed {
+    By(u64),
+    /// It is another one's, or a marker says so to everybody.
+    Not,
+    /// Nothing is there any more.
+    Before,
 }
 
 /// The new revision; `None` if `expected` is not the key's revision.
@@ -161,6 +169,15 @@ async fn write(
         Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(None),
         Err(error) => Err(format!("bucket {}: {}", bucket.name, in_words(&error))),
     }
+}
+
+fn written(lease: &Lease) -> Result<Vec<u8>, Trouble> {
+    let written = serde_json::to_vec(&Written {
+        node: lease.node.clone(),
+        session: hexadecimal(&lease.session),
+        value: hexadecimal(&lease.value),
+    });
+    written.map_err(|error| in_words(&error))
 }
 
 /// What nobody here has written is somebody's of whom nothing is known.
@@ -188,12 +205,26 @@ pub(super) async fn follow_leases(
     service: &Service,
 ) -> Result<(), Trouble> {
     let bucket = &service.leases;
+    let before = bucket.stream.cached_info().state.last_sequence;
     let event = |message: &Message| {
+        let revision = message.info().ok()?.stream_sequence;
+        let key = names::name(message.subject.strip_prefix(bucket.prefix.as_str())?)?;
+        let shown = match is_marker(message) {
+            false => Shown::Held(read(&message.payload)),
+            true => {
+                if revision <= before {
+                    // Whoever has written it may not be there any more.
+                    service.markers.add(revision, Instant::now());
+                }
+                let last = (!message.payload.is_empty()).then(|| read(&message.payload));
+                Shown::Free(last)
+            }
+        };
         Some(Event::Lease {
             service: number,
-            key: names::name(message.subject.strip_prefix(bucket.prefix.as_str())?)?,
-            revision: message.info().ok()?.stream_sequence,
-            lease: (!is_marker(message)).then(|| read(&message.payload)),
+            key,
+            revision,
+            shown,
         })
     };
     let filter = format!("{}>", bucket.prefix);
@@ -232,8 +263,18 @@ pub(super) async fn say_alive(session: Arc<Session>, nodes: Bucket) -> Result<()
     let settings = &session.settings;
     // Two that are lost do no harm.
     let mut pace = tokio::time::interval(Duration::from_millis(settings.plan.node_timeout_ms / 4));
+    let mut heard = Instant::now();
     loop {
         pace.tick().await;
+        // What was over meanwhile is not told on this connection any more.
+        let still = heard.elapsed().saturating_sub(pace.period());
+        if still >= Duration::from_millis(STAY_MS / 2) {
+            return Err(format!(
+                "this process stood still for {} s",
+                still.as_secs()
+            ));
+        }
+        heard = Instant::now();
         enter(settings, &session.context, &nodes).await?;
     }
 }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::holding::Holding;
-pub use super::words::{Answer, Event, Lease, Request};
+pub use super::words::{Answer, Event, Lease, Request, Shown};
 use crate::hub::core::{Hub, MemberId, Recovery, TOPICS_MAX};
 use crate::hub::store::{Kept, Store};
 use crate::hub::wire::{News, VERSION};
@@ -160,8 +160,8 @@ impl<S: Store> Hub<S> {
                 service,
                 key,
                 revision,
-                lease,
-            } => self.lease_seen(service, &key, revision, lease, now_ms),
+                shown,
+            } => self.lease_seen(service, &key, revision, shown, now_ms),
             Event::LeasesSeen { service } => {
                 self.leases_seen(service);
                 self.link(service, now_ms);
@@ -171,7 +171,11 @@ impl<S: Store> Hub<S> {
                 key,
                 answer,
             } => self.put_answered(service, &key, answer),
-            Event::Deleted { service, key } => self.delete_answered(service, &key),
+            Event::Deleted {
+                service,
+                key,
+                nothing,
+            } => self.delete_answered(service, &key, nothing),
             Event::Node { node, timeout_ms } => self.node_heard(node, timeout_ms, now_ms),
         }
     }

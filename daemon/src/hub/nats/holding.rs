@@ -1,9 +1,9 @@
-//! Leases in a cluster: what is asked of the server key by key, and what its bucket shows.
+//! Leases in a cluster: what is asked of the server key by key, and what it answers.
 //!
 //! Who holds a key is decided by the server alone, by a write that names the revision it replaces. What
-//! the bucket shows is only what is told to those who watch, and a first guess. A node that was silent
-//! for longer than it said itself is dead: every node that notices frees what it held, and the server
-//! lets one of them. A lease that this node holds and the bucket does not show any more is claimed again.
+//! the bucket shows (`seen`) is a first guess at that revision, and no claim is denied for it. A node that
+//! was silent for longer than it said itself is dead: every node that notices frees what it held, and the
+//! server lets one of them.
 //!
 //! Invariant: of one key one request is under way at most; in `mine` is what the server has granted and
 //! nobody is known to have taken since.
@@ -11,21 +11,25 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::cluster::{Answer, Lease, Node, Request};
-use crate::hub::core::{Hub, MemberId, NOBODY};
+use crate::hub::core::{Hub, MemberId};
 use crate::hub::leases::{Held, LEASES_MAX};
 use crate::hub::store::Store;
 use crate::hub::wire::News;
 
 /// A node that was not heard of itself yet is given this long.
-const UNKNOWN_MS: u64 = 15_000;
+pub(super) const UNKNOWN_MS: u64 = 15_000;
 
 /// The leases of one service.
 #[derive(Default)]
 pub(super) struct Holding {
     /// All that the bucket has was shown on this connection.
     pub(super) is_seen: bool,
+    /// All was shown on some connection.
+    pub(super) was_seen: bool,
+    /// The last revision that was shown.
+    pub(super) position: u64,
     pub(super) entries: HashMap<String, Entry>,
-    mine: HashMap<String, Mine>,
+    pub(super) mine: HashMap<String, Mine>,
     pub(super) steps: HashMap<String, VecDeque<Step>>,
     asked: HashSet<String>,
 }
@@ -35,12 +39,12 @@ pub(super) struct Entry {
     pub(super) lease: Lease,
     pub(super) revision: u64,
     /// It was shown on this connection.
-    is_fresh: bool,
+    pub(super) is_fresh: bool,
 }
 
-struct Mine {
-    held: Held,
-    revision: u64,
+pub(super) struct Mine {
+    pub(super) held: Held,
+    pub(super) revision: u64,
 }
 
 /// What is to be done with a key, one after the other.
@@ -56,6 +60,7 @@ pub(super) enum Step {
     },
     Free {
         revision: u64,
+        last: Lease,
     },
 }
 
@@ -105,11 +110,6 @@ impl Holding {
         node: &str,
         nodes: &HashMap<String, Node>,
     ) -> Option<Turn> {
-        let lease_of = |claim: &Held| Lease {
-            node: node.to_owned(),
-            session: claim.session.clone(),
-            value: claim.value.clone(),
-        };
         let steps = self.steps.get_mut(key)?;
         let step = steps.front_mut()?;
         let (claim, expected) = match step {
@@ -129,10 +129,8 @@ impl Holding {
                     (None, Some(it)) if may_replace(&it.lease, claim, node, nodes) => {
                         (claim, it.revision)
                     }
-                    (None, Some(it)) => {
-                        let (claim, value) = (claim.clone(), it.lease.value.clone());
-                        return Some(Turn::Denied { claim, value });
-                    }
+                    // What is shown may be over by now: the server says.
+                    (None, Some(_)) => (claim, 0),
                     (None, None) if self.entries.len() >= LEASES_MAX => {
                         let (claim, value) = (claim.clone(), Box::default());
                         return Some(Turn::Denied { claim, value });
@@ -145,28 +143,43 @@ impl Holding {
                 if !self.mine.get(key).is_some_and(is_his) {
                     return Some(Turn::Nothing);
                 }
-                let revision = self.mine.remove(key)?.revision;
-                *step = Step::Free { revision };
-                return Some(Turn::Ask(Request::Delete {
-                    service,
-                    key: key.to_owned(),
-                    revision,
-                }));
+                let mine = self.mine.remove(key)?;
+                let (revision, last) = (mine.revision, lease_of(&mine.held, node));
+                *step = Step::Free { revision, last };
+                return self.turn(key, service, node, nodes);
             }
-            Step::Free { revision } => {
+            Step::Free { revision, last } => {
                 return Some(Turn::Ask(Request::Delete {
                     service,
                     key: key.to_owned(),
                     revision: *revision,
+                    last: last.clone(),
                 }));
             }
         };
         Some(Turn::Ask(Request::Put {
             service,
             key: key.to_owned(),
-            lease: lease_of(claim),
+            lease: lease_of(claim, node),
             expected,
         }))
+    }
+}
+
+impl Entry {
+    pub(super) fn freed(&self) -> Step {
+        Step::Free {
+            revision: self.revision,
+            last: self.lease.clone(),
+        }
+    }
+}
+
+fn lease_of(held: &Held, node: &str) -> Lease {
+    Lease {
+        node: node.to_owned(),
+        session: held.session.clone(),
+        value: held.value.clone(),
     }
 }
 
@@ -233,7 +246,7 @@ impl<S: Store> Hub<S> {
     }
 
     /// Takes the steps of a key as far as they go without the server's answer.
-    fn go_on(&mut self, service: usize, key: &str) {
+    pub(super) fn go_on(&mut self, service: usize, key: &str) {
         loop {
             let Some(cluster) = &mut self.cluster else {
                 return;
@@ -253,10 +266,10 @@ impl<S: Store> Hub<S> {
                 }
                 Some(Turn::Nothing) => drop(holding.end_step(key)),
                 Some(Turn::Won { token, before }) => {
-                    let member = holding.mine.get(key).map(|mine| mine.held.member);
+                    let mine = holding.mine.get(key).map(|mine| mine.held.clone());
                     holding.end_step(key);
-                    if let Some(member) = member {
-                        self.won(member, token, before);
+                    if let Some(mine) = mine {
+                        self.won(mine.member, token, before, &mine.value);
                     }
                 }
                 Some(Turn::Denied { claim, value }) => {
@@ -267,14 +280,15 @@ impl<S: Store> Hub<S> {
         }
     }
 
-    fn won(&mut self, member: MemberId, token: u64, before: Option<Held>) {
+    /// `value`: what whoever had it before hears.
+    fn won(&mut self, member: MemberId, token: u64, before: Option<Held>, value: &[u8]) {
         if let Some(before) = before.filter(|before| before.member != member) {
-            self.denied(before.member, before.token, &before.value);
+            self.denied(before.member, before.token, value);
         }
         self.say(member, News::Won { token });
     }
 
-    fn denied(&mut self, member: MemberId, token: u64, value: &[u8]) {
+    pub(super) fn denied(&mut self, member: MemberId, token: u64, value: &[u8]) {
         self.say(member, News::Denied { token, value });
     }
 
@@ -294,13 +308,14 @@ impl<S: Store> Hub<S> {
                 if let Some(Step::Claim { claim, .. }) = holding.end_step(key) {
                     let (member, token) = (claim.member, claim.token);
                     if self.members.contains_key(&member) {
-                        let held = claim;
+                        let (held, value) = (claim.clone(), claim.value);
                         let before = holding.mine.insert(key.to_owned(), Mine { held, revision });
-                        self.won(member, token, before.map(|before| before.held));
+                        self.won(member, token, before.map(|before| before.held), &value);
                     } else {
                         holding.mine.remove(key);
+                        let last = lease_of(&claim, &cluster.node);
                         let first = holding.steps.entry(key.to_owned()).or_default();
-                        first.push_front(Step::Free { revision });
+                        first.push_front(Step::Free { revision, last });
                     }
                 }
             }
@@ -325,144 +340,23 @@ impl<S: Store> Hub<S> {
         self.go_on(service, key);
     }
 
-    pub(super) fn delete_answered(&mut self, service: usize, key: &str) {
+    /// `nothing`: the bucket does not have the key; if it is shown here, its end was not heard.
+    pub(super) fn delete_answered(&mut self, service: usize, key: &str, nothing: bool) {
+        let mut is_over = false;
         if let Some(followed) = self.followed(service) {
-            followed.holding.asked.remove(key);
-            followed.holding.end_step(key);
+            let holding = &mut followed.holding;
+            holding.asked.remove(key);
+            if let Some(Step::Free { revision, .. }) = holding.end_step(key) {
+                let is_it = |it: &Entry| it.revision == revision;
+                is_over = nothing && holding.entries.get(key).is_some_and(is_it);
+                if is_over {
+                    holding.entries.remove(key);
+                }
+            }
+        }
+        if is_over {
+            self.show_seen(service, key, None);
         }
         self.go_on(service, key);
-    }
-
-    /// The bucket shows a key.
-    pub(super) fn lease_seen(
-        &mut self,
-        service: usize,
-        key: &str,
-        revision: u64,
-        lease: Option<Lease>,
-        now_ms: u64,
-    ) {
-        let Some(cluster) = &mut self.cluster else {
-            return;
-        };
-        let Some(followed) = cluster.services.get_mut(&service) else {
-            return;
-        };
-        let holding = &mut followed.holding;
-        if let Some(lease) = &lease
-            && lease.node != cluster.node
-        {
-            cluster.nodes.entry(lease.node.clone()).or_insert(Node {
-                heard_ms: now_ms,
-                timeout_ms: UNKNOWN_MS,
-                is_dead: false,
-            });
-        }
-        let mut lost = None;
-        let mut freed = None;
-        if let Some(mine) = holding.mine.get_mut(key)
-            && mine.revision < revision
-        {
-            let is_own = |it: &Lease| it.node == cluster.node && it.session == mine.held.session;
-            match &lease {
-                Some(lease) if is_own(lease) => mine.revision = revision,
-                // Those who say so took this node for dead.
-                None => freed = holding.mine.remove(key),
-                Some(_) => lost = holding.mine.remove(key),
-            }
-        }
-        let value = lease.as_ref().map(|lease| lease.value.clone());
-        match lease {
-            Some(lease) => {
-                let entry = Entry {
-                    lease,
-                    revision,
-                    is_fresh: true,
-                };
-                holding.entries.insert(key.to_owned(), entry);
-            }
-            None => drop(holding.entries.remove(key)),
-        }
-        self.show_seen(service, key, value.as_deref());
-        if let Some(lost) = lost {
-            self.denied(
-                lost.held.member,
-                lost.held.token,
-                &value.unwrap_or_default(),
-            );
-        }
-        if let Some(freed) = freed {
-            self.ask_lease(service, key, freed.held);
-        }
-    }
-
-    /// What those who watch are told of.
-    fn show_seen(&mut self, service: usize, key: &str, value: Option<&[u8]>) {
-        let leases = &mut self.services[service].leases;
-        let has_changed = match value {
-            Some(value) => leases.set(
-                key,
-                Held {
-                    member: NOBODY,
-                    token: 0,
-                    session: Box::default(),
-                    value: value.into(),
-                },
-            ),
-            None => leases.unset(key),
-        };
-        if has_changed {
-            self.show(service, key, value);
-        }
-    }
-
-    /// Everything that the bucket has was shown since the connection was made.
-    pub(super) fn leases_seen(&mut self, service: usize) {
-        let Some(cluster) = &mut self.cluster else {
-            return;
-        };
-        let Some(followed) = cluster.services.get_mut(&service) else {
-            return;
-        };
-        let (node, holding) = (&cluster.node, &mut followed.holding);
-        holding.is_seen = true;
-        let mut gone = Vec::new();
-        holding.entries.retain(|key, entry| {
-            if !entry.is_fresh {
-                gone.push(key.clone());
-            }
-            entry.is_fresh
-        });
-        let mut again = Vec::new();
-        for (key, mine) in &mut holding.mine {
-            match holding.entries.get(key) {
-                Some(it) if it.lease.node == *node && it.lease.session == mine.held.session => {
-                    mine.revision = it.revision;
-                }
-                _ => again.push(key.clone()),
-            }
-        }
-        for key in again {
-            if let Some(mine) = holding.mine.remove(&key) {
-                let (claim, found) = (mine.held, None);
-                let steps = holding.steps.entry(key).or_default();
-                steps.push_front(Step::Claim { claim, found });
-            }
-        }
-        for (key, entry) in &holding.entries {
-            let is_nobodys = entry.lease.node == *node && !holding.mine.contains_key(key);
-            if is_nobodys && !holding.steps.contains_key(key) {
-                let revision = entry.revision;
-                let steps = holding.steps.entry(key.clone()).or_default();
-                steps.push_back(Step::Free { revision });
-            }
-        }
-        let keys: Vec<String> = holding.steps.keys().cloned().collect();
-        for key in gone {
-            self.show_seen(service, &key, None);
-        }
-        for key in keys {
-            self.go_on(service, &key);
-        }
     }
 }

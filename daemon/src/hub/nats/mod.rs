@@ -1,10 +1,11 @@
 //! The bus over many machines: an existing NATS server or cluster numbers messages and gives leases.
 //!
-//! `cluster`, `holding` and `nodes` are the hub's half, pure as the rest of the core: what is asked for, what is
-//! waited for, what was heard. `backend` runs the client in a thread of its own; `session` is one
-//! connection of it, with `stream` for messages and `bucket` for leases. `names` says what is called how.
-//! History is copied into the hub's own database as it comes, so that nobody waits for the network to
-//! read it, and a hub that is started again asks only for what it has not had.
+//! `cluster`, `holding`, `seen` and `nodes` are the hub's half, pure as the rest of the core: what is asked
+//! for, what is waited for, what was heard. `backend` runs the client in a thread of its own; `session` is
+//! one connection of it, with `stream` for messages, `bucket` for leases and `markers` for what is left of
+//! them. `names` says what is called how. History is copied into the hub's own database as it comes, so
+//! that nobody waits for the network to read it, and a hub that is started again asks only for what it
+//! has not had.
 //!
 //! Invariant: what was asked on one connection and not answered is asked again on the next, in its order;
 //! nothing of a connection outlives it.
@@ -13,8 +14,10 @@ mod backend;
 mod bucket;
 pub mod cluster;
 mod holding;
+mod markers;
 pub mod names;
 mod nodes;
+mod seen;
 mod session;
 mod stream;
 mod words;

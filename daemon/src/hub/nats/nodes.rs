@@ -5,7 +5,6 @@
 use std::collections::HashSet;
 
 use super::cluster::{Cluster, Node};
-use super::holding::Step;
 use crate::hub::core::Hub;
 use crate::hub::store::Store;
 
@@ -51,7 +50,7 @@ impl<S: Store> Hub<S> {
                 if cluster.nodes.get(node).is_some_and(|it| it.is_dead) {
                     known.insert(node.clone());
                     if !followed.holding.steps.contains_key(key) {
-                        free.push((*service, key.clone(), entry.revision));
+                        free.push((*service, key.clone(), entry.freed()));
                     }
                 }
             }
@@ -59,8 +58,8 @@ impl<S: Store> Hub<S> {
         cluster
             .nodes
             .retain(|name, node| !node.is_dead || known.contains(name));
-        for (service, key, revision) in free {
-            self.add_step(service, &key, Step::Free { revision });
+        for (service, key, step) in free {
+            self.add_step(service, &key, step);
         }
     }
 }

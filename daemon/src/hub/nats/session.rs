@@ -20,8 +20,9 @@ use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::JoinSet;
 
 use super::backend::Events;
-use super::bucket::Bucket;
+use super::bucket::{Bucket, Freed};
 use super::cluster::{Event, Request};
+use super::markers::{self, Markers};
 use super::{bucket, names, stream};
 use crate::plan::{NatsPlan, Tls};
 
@@ -63,6 +64,7 @@ pub(super) struct Service {
     /// What is added to the stream's numbers.
     pub(super) base: u64,
     pub(super) leases: Bucket,
+    pub(super) markers: Markers,
 }
 
 pub(super) struct Session {
@@ -299,11 +301,23 @@ impl Session {
                 service,
                 key,
                 revision,
+                last,
             } => drop(tasks.spawn(async move {
-                if let Some(known) = self.service(service) {
-                    bucket::delete(&self.context, &known.leases, &key, revision).await?;
+                let Some(known) = self.service(service) else {
+                    return Ok(());
+                };
+                let freed = bucket::delete(&self.context, &known.leases, &key, revision, &last);
+                let freed = freed.await?;
+                if let Freed::By(marker) = freed {
+                    known.markers.add(marker, tokio::time::Instant::now());
                 }
-                self.tell(Event::Deleted { service, key }).await
+                let nothing = matches!(freed, Freed::Before);
+                self.tell(Event::Deleted {
+                    service,
+                    key,
+                    nothing,
+                })
+                .await
             })),
             Request::Leave => {}
         }
@@ -318,11 +332,18 @@ impl Session {
         let (stream, base) = stream::open(&self.context, &self.settings, &name).await?;
         let bucket = names::leases(&self.settings.plan.prefix, &name);
         let leases = bucket::open(&self.context, bucket, &self.settings, false).await?;
-        let service = Arc::new(Service { name, base, leases });
+        let markers = Markers::default();
+        let service = Arc::new(Service {
+            name,
+            base,
+            leases,
+            markers,
+        });
         self.known().insert(number, Arc::clone(&service));
         tokio::try_join!(
             stream::follow_messages(&self, number, &service, &stream, after),
             bucket::follow_leases(&self, number, &service),
+            markers::take_away(Arc::clone(&service)),
         )
         .map(drop)
     }

@@ -32,11 +32,12 @@ pub enum Request {
         lease: Lease,
         expected: u64,
     },
-    /// Free a key if this is still its revision.
+    /// Free a key if this is still its revision, and say what it was at last.
     Delete {
         service: usize,
         key: String,
         revision: u64,
+        last: Lease,
     },
     /// Say that this node is not there any more.
     Leave,
@@ -75,7 +76,7 @@ pub enum Event {
         service: usize,
         key: String,
         revision: u64,
-        lease: Option<Lease>,
+        shown: Shown,
     },
     /// All leases that there were have been told.
     LeasesSeen {
@@ -86,15 +87,25 @@ pub enum Event {
         key: String,
         answer: Answer,
     },
+    /// The key is free, or is not what it was; `nothing`: the server has not even heard of it.
     Deleted {
         service: usize,
         key: String,
+        nothing: bool,
     },
     /// A node lives, and is given up after so long; or it has left.
     Node {
         node: String,
         timeout_ms: Option<u64>,
     },
+}
+
+/// What a bucket shows of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    Held(Lease),
+    /// With what it was before, which not everybody may have seen.
+    Free(Option<Lease>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

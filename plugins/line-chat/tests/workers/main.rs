@@ -7,6 +7,7 @@ use std::time::Duration;
 use polyport_line_chat::Chat;
 use polyport_plugin::testing::{FakeBus, FakeHost, Peer, Setup};
 
+mod apart;
 mod orders;
 mod private;
 

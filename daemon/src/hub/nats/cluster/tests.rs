@@ -92,7 +92,7 @@ impl Node {
                 service: 0,
                 key: key.clone(),
                 revision: *revision,
-                lease: Some(lease.clone()),
+                shown: Shown::Held(lease.clone()),
             };
             self.hub.told(event, 0, now_ms);
         }
@@ -125,6 +125,10 @@ impl Node {
                 }
                 News::Won { token } => heard.push(format!("{token} won")),
                 News::Denied { token, .. } => heard.push(format!("{token} denied")),
+                News::Held { key, value, .. } => {
+                    heard.push(format!("{key} is {}", String::from_utf8_lossy(value)));
+                }
+                News::Free { key, .. } => heard.push(format!("{key} is free")),
                 _ => {}
             }
             rest = &rest[taken..];
@@ -183,11 +187,17 @@ impl Server {
                 service,
                 key,
                 revision,
+                last: _,
             } => {
+                let nothing = !self.bucket.contains_key(&key);
                 if self.bucket.get(&key).is_some_and(|it| it.1 == revision) {
                     self.bucket.remove(&key);
                 }
-                Some(Event::Deleted { service, key })
+                Some(Event::Deleted {
+                    service,
+                    key,
+                    nothing,
+                })
             }
             Request::Follow { .. } | Request::Leave => None,
         }
@@ -249,7 +259,7 @@ fn of_two_who_claim_at_once_one_wins_and_a_dead_node_frees_its_keys() {
         service: 0,
         key: "nick.bob".to_owned(),
         revision: server.revision + 1,
-        lease: None,
+        shown: Shown::Free(None),
     };
     server.revision += 1;
     b.hub.told(marker, 0, 13_500);
@@ -290,4 +300,61 @@ fn a_server_that_was_away_takes_nothing_from_anybody() {
     a.link(&mut server, 0);
     assert!(server.bucket.contains_key("nick.bob"));
     assert_eq!(a.heard(), ["there", "1 won"]);
+}
+
+#[test]
+fn an_end_that_was_not_heard_denies_nothing_and_one_that_is_heard_late_is_told_with_what_it_ended()
+{
+    let mut server = Server::default();
+    let (mut a, mut b) = (Node::new("a"), Node::new("b"));
+    for node in [&mut a, &mut b] {
+        node.link(&mut server, 0);
+    }
+    let (token, prefix) = (9, "nick.");
+    b.ask(Ask::Watch { token, prefix });
+    b.heard();
+    a.claim(1, "s1");
+    a.turn(&mut server, 0);
+    b.turn(&mut server, 0);
+    assert_eq!(b.heard(), ["nick.bob is s1"]);
+    // It is free, and nobody says so: the server is asked.
+    server.bucket.clear();
+    b.claim(2, "s2");
+    b.turn(&mut server, 0);
+    assert_eq!(b.heard(), ["2 won", "nick.bob is s2"]);
+    // Held and free again before anything was told of it.
+    let last = Lease {
+        node: "a".to_owned(),
+        session: Box::default(),
+        value: (*b"psst").into(),
+    };
+    let late = Event::Lease {
+        service: 0,
+        key: "nick.eve".to_owned(),
+        revision: server.revision + 2,
+        shown: Shown::Free(Some(last)),
+    };
+    b.hub.told(late.clone(), 0, 0);
+    assert_eq!(b.heard(), ["nick.eve is psst", "nick.eve is free"]);
+    // As it is shown once more on the next connection.
+    b.hub.told(late, 0, 0);
+    assert!(b.heard().is_empty());
+    // A node that is dead held something, of which the server knows nothing.
+    let (service, key) = (0, "nick.tom".to_owned());
+    let held = Lease {
+        node: "c".to_owned(),
+        session: Box::default(),
+        value: (*b"tom").into(),
+    };
+    let (revision, shown) = (server.revision + 3, Shown::Held(held));
+    let seen = Event::Lease {
+        service,
+        key,
+        revision,
+        shown,
+    };
+    b.hub.told(seen, 0, 0);
+    b.hub.expire(60_000);
+    b.turn(&mut server, 60_000);
+    assert_eq!(b.heard(), ["nick.tom is tom", "nick.tom is free"]);
 }
