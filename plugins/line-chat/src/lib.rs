@@ -27,6 +27,7 @@ mod format;
 mod gaps;
 mod hearing;
 mod json;
+mod leaving;
 mod line;
 mod login;
 mod mail;

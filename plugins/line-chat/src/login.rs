@@ -1,4 +1,4 @@
-//! From the greeting to a nick, and out again.
+//! From the greeting to a nick.
 //!
 //! A nick is a lease of the bus: who has it is decided there, whatever this worker believes. Invariant:
 //! a member with a nick has claimed it, and gives it up once, when it leaves.
@@ -12,9 +12,7 @@ use crate::member::{Member, Stage, Wanted, secret};
 use crate::operating::because;
 use crate::presence::{PREFIX, Person};
 use crate::stranded::OUT_OF_REACH;
-use crate::{
-    Chat, GHOSTS_MAX, Ghost, RESUME_MS, clock, is_away, json, names, now_ms, telling, unix_ms,
-};
+use crate::{Chat, clock, is_away, json, names, now_ms, telling, unix_ms};
 
 /// Nicks that are looked at for one that nobody has.
 const SUGGESTIONS_MAX: usize = 100;
@@ -425,98 +423,5 @@ impl Chat {
         self.tell(cx, seat, "error", &text);
         self.leave(cx, seat, "banned");
         true
-    }
-
-    /// It leaves: everybody is told, and its output ends.
-    pub(crate) fn leave(&mut self, cx: &mut Context, seat: u32, why: &str) {
-        self.depart(cx, seat, why);
-        self.end(cx, seat, if why.is_empty() { "has left" } else { why });
-    }
-
-    fn end(&mut self, cx: &mut Context, seat: u32, why: &str) {
-        if let Some(member) = self.member(seat) {
-            member.stage = Stage::Left;
-            if cx.close(member.session, why) == Err(Error::Busy) {
-                // Closed once it is writable, if it is not another worker's by then.
-                let _ = cx.write(member.session, b"");
-            }
-        }
-    }
-
-    /// Gives up what it has, with the reason that others are shown.
-    fn depart(&mut self, cx: &mut Context, seat: u32, why: &str) {
-        let node = self.node.clone();
-        let Some(member) = self.member(seat) else {
-            return;
-        };
-        let token = member.token.clone();
-        if let Some(wanted) = &member.wanted {
-            let key = format!("{PREFIX}{}", names::fold(&wanted.nick));
-            let _ = cx.release(&key, token.as_bytes());
-        }
-        if member.is_named() && member.stage != Stage::Left {
-            let person = Person {
-                rooms: Vec::new(),
-                why: why.chars().take(80).collect(),
-                ..member.person(&node)
-            };
-            let key = member.key();
-            let _ = cx.claim(&key, person.encode().as_bytes(), token.as_bytes());
-            let _ = cx.release(&key, token.as_bytes());
-        }
-        self.forget(cx, seat);
-    }
-
-    /// Its session has ended, and not by carrying.
-    pub(crate) fn lost(&mut self, cx: &mut Context, seat: u32, why: End) {
-        let Some(member) = self.member(seat) else {
-            return;
-        };
-        let was_lost = matches!(why, End::Lost | End::Idle | End::Limit);
-        if !(member.may_resume && was_lost && member.is_named() && member.stage != Stage::Left) {
-            return self.depart(cx, seat, "connection lost");
-        }
-        let (key, token) = (member.key(), member.token.clone());
-        member.stays.clear();
-        let mut person = member.person("");
-        person.why = "connection lost".to_owned();
-        if cx
-            .claim(&key, person.encode().as_bytes(), token.as_bytes())
-            .is_ok()
-        {
-            let until_ms = now_ms(cx) + RESUME_MS;
-            self.ghosts.push_back(Ghost {
-                until_ms,
-                key,
-                token,
-            });
-            if self.ghosts.len() > GHOSTS_MAX
-                && let Some(oldest) = self.ghosts.pop_front()
-            {
-                let _ = cx.release(&oldest.key, oldest.token.as_bytes());
-            }
-        }
-        self.forget(cx, seat);
-        self.keep_ticking(cx);
-    }
-
-    /// It is in none of our lists any more; its leases stay as they are.
-    pub(crate) fn forget(&mut self, cx: &mut Context, seat: u32) {
-        self.leave_rooms(cx, seat);
-        let Some(member) = self.member(seat) else {
-            return;
-        };
-        let folded = member.folded();
-        let claims = [
-            member.claim.take(),
-            member.wanted.take().and_then(|wanted| wanted.claim),
-        ];
-        for claim in claims.into_iter().flatten() {
-            self.claims.remove(&claim);
-        }
-        if self.nicks.get(&folded) == Some(&seat) {
-            self.nicks.remove(&folded);
-            cx.set(self.counts.members, self.nicks.len() as i64);
-        }
     }
 }
