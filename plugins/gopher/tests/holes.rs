@@ -165,6 +165,16 @@ fn browsers_get_pages_with_their_length() {
             head.contains("\r\nConnection: close") && page.contains(body),
             "{page}"
         );
+        // What is loaded by a file of somebody's is his matter; our own pages load nothing.
+        let policy = "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; ";
+        for (guard, is_there) in [
+            (policy, media.starts_with("text/html")),
+            ("X-Content-Type-Options: nosniff\r\n", true),
+            ("Referrer-Policy: no-referrer", true),
+        ] {
+            let guarded = head.contains(&format!("\r\n{guard}"));
+            assert_eq!(guarded, is_there, "{target}, {guard}: {head}");
+        }
         let alone = text(&ask(&mut host, request("HEAD")));
         assert_eq!(alone, format!("{head}\r\n\r\n"), "{target}");
     }
@@ -357,6 +367,10 @@ fn caps_and_robots_come_from_the_settings_unless_they_are_there() {
     }
     hole.put(b"robots.txt", b"mine");
     assert_eq!(hole.ask("robots.txt\r\n"), b"mine");
+    hole.put(b"caps.txt", b"CAPS of my own");
+    for request in ["caps.txt\r\n", "/caps.txt\r\n"] {
+        assert_eq!(hole.ask(request), b"CAPS of my own", "{request:?}");
+    }
 }
 
 #[test]
