@@ -78,8 +78,10 @@ test-clients:
 soak:
 	@./scripts/require.sh
 	@export SEEDS=20000 DEPTH=1 POLYPORT_ROUNDS=500000 POLYPORT_SOAK=1; \
+	    (export POLYPORT_SEEDS=5000; $(CARGO) test -p polyport --lib simulation) && \
 	    $(CARGO) test -p polyport --test lifecycle_simulation --test mutations --test memory && \
 	    $(CARGO) test -p polyport-gopher --test parsers && \
+	    (export POLYPORT_SECONDS=600; $(CARGO) test -p polyport-udp-echo --test echo unasked) && \
 	    $(CARGO) test -p polyport --test faults blame && \
 	    $(CARGO) test -p polyport --test nats && \
 	    (export POLYPORT_ROUNDS=10000; $(CARGO) test -p polyport --test reload) && \

@@ -2,8 +2,8 @@
 //!
 //! A process has only so many descriptors, so several workers share them, and the other ends are held
 //! by several processes of this program, each from a source address of its own. Each connection is
-//! answered once and then left alone. What is told is counted by the daemon and the kernel; the
-//! holders only say that they are done.
+//! answered once and then left alone, while others are busy for a while. What is told is counted by the
+//! daemon and the kernel; the holders only say that they are done.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -15,10 +15,13 @@ use std::time::{Duration, Instant};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 
+use crate::comparison::{self, Pace, Requests};
 use crate::daemon::{self, Serves};
+use crate::generator::Load;
 use crate::life::hold;
 use crate::process;
 use crate::servers::{self, Server, wait_until};
+use crate::spread::Spread;
 
 /// What makes this program one that holds connections.
 pub(crate) const HOLD_VERB: &str = "hold";
@@ -27,6 +30,13 @@ const WORKERS: usize = 8;
 const HOLDERS: usize = 8;
 /// The daemon and this program need some for themselves.
 const DESCRIPTORS_BESIDE: usize = 1000;
+/// So many are not idle, now and then.
+const BUSY: usize = 64;
+const PACE: Pace = Pace {
+    rounds: 5,
+    warm_up: Duration::from_millis(300),
+    measured: Duration::from_millis(600),
+};
 /// For how long nothing is to happen.
 const QUIET: Duration = Duration::from_secs(5);
 
@@ -46,14 +56,19 @@ pub(crate) fn measure(descriptors: usize) -> io::Result<()> {
         let each = workers.iter().map(|pid| process::memory(*pid));
         each.map(|memory| Ok(memory?.resident)).sum()
     };
+    let alone = busy(&server)?;
+    let came = wait_until("all are closed", || {
+        let now = daemon::connections(&server)?;
+        (now.open.iter().sum::<u64>() == 0).then_some(now.accepted)
+    })?;
     let before = resident()?;
     let begun = Instant::now();
     let holders = start_holders(&server, count)?;
     println!("| opened and answered in | {:.1} s |", seconds(begun));
     let held = wait_until("the daemon counts them all", || {
-        daemon::connections(&server).filter(|held| held.accepted >= count as u64)
+        daemon::connections(&server).filter(|held| held.accepted - came >= count as u64)
     })?;
-    let (open, accepted) = (held.open.iter().sum::<u64>(), held.accepted);
+    let (open, accepted) = (held.open.iter().sum::<u64>(), held.accepted - came);
     println!("| accepted | {accepted} |\n| open | {open} |");
     let (least, most) = (held.open.iter().min(), held.open.iter().max());
     let bounds = (least.copied().unwrap_or(0), most.copied().unwrap_or(0));
@@ -64,6 +79,9 @@ pub(crate) fn measure(descriptors: usize) -> io::Result<()> {
         grown / count as f64
     );
     rest(&server, &workers);
+    let beside = busy(&server)?;
+    println!("| CPU of a request of {BUSY} busy connections beside none | {alone:.2} µs |");
+    println!("| the same beside them | {beside:.2} µs |");
     let begun = Instant::now();
     for holder in holders {
         holder.let_go()?;
@@ -76,7 +94,24 @@ pub(crate) fn measure(descriptors: usize) -> io::Result<()> {
     let left = wait_until("the workers serve", || daemon::serving_workers(&server))?;
     let same = if left == workers { "yes" } else { "no" };
     println!("| the same workers serve on | {same} |");
+    println!(
+        "| CPU of a request of {BUSY} busy connections beside none again | {:.2} µs |",
+        busy(&server)?
+    );
     Ok(())
+}
+
+/// What a request of a few connections costs now.
+fn busy(server: &Server) -> io::Result<Spread> {
+    let load = Requests::Streams(Load {
+        connections: BUSY,
+        bytes: 64,
+        pipelined: 1,
+        churn: false,
+    });
+    let turns = comparison::compare(load, &[server], PACE)?;
+    let turns = turns.iter().flatten();
+    Ok(Spread::of(turns.map(|turn| turn.cost_us)))
 }
 
 /// What the daemon does while nothing happens.

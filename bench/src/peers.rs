@@ -38,8 +38,7 @@ with socketserver.UDPServer(('127.0.0.1', 0), Echo) as server:
     server.serve_forever()
 ";
 
-/// More connections, and more of them a second, than any load has; without asking for the names of
-/// addresses that have none.
+/// More connections, and more of them a second, than any load has.
 const XINETD: &str = "\
 defaults
 {
@@ -246,6 +245,9 @@ pub(crate) fn configured(
             let _ = fs::write(directory.path().join(name), text);
         }
         let mut command = command(program);
+        // xinetd asks for the name of whoever connects, whatever it is told, and a name server that is asked
+        // so often falls silent: nobody is asked.
+        command.env("RES_OPTIONS", "attempts:0");
         command.args(arguments.iter().map(|argument| placed(argument)));
         command
     })?;

@@ -20,6 +20,8 @@ pub mod plan;
 pub mod plugin_host;
 pub mod role;
 pub mod scoreboard;
+#[cfg(test)]
+mod seeds;
 pub mod supervisor;
 pub mod sys;
 pub mod terminal;

@@ -28,6 +28,7 @@ cases! {
     log_closes
     log_slow_callback
     limits_descriptors
+    limits_handler_unused
     limits_lifetime
     limits_loopback
     limits_pending
@@ -76,10 +77,14 @@ cases! {
     start_config_duplicate
     start_address_absent
     start_plugin_missing
+    unix_credentials
     unix_echo
     unix_folder_missing
     unix_live
+    unix_owner
+    unix_rate
     unix_stale
+    unix_times
     verbs_connections
     verbs_look
     metrics_plugin

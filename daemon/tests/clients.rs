@@ -33,6 +33,7 @@ enum Endpoint {
     Unix,
     Abstract,
     UnixDatagram,
+    AbstractDatagram,
 }
 
 /// What it is given, and what it should print.
@@ -103,6 +104,8 @@ rows! {
     socat_unix: "socat -t60 - UNIX-CONNECT:{rest}", STREAM at Unix, MANY, Daemon;
     socat_abstract: "socat -t60 - ABSTRACT-CONNECT:{rest}", STREAM at Abstract, MANY, Daemon;
     socat_udp: "socat - UDP:{host}:{port}", DATAGRAM at Udp, ONE, Test;
+    socat_unix_datagram: "socat - UNIX-SENDTO:{rest},bind={rest}.peer", DATAGRAM at UnixDatagram, ONE, Test;
+    socat_abstract_datagram: "socat - ABSTRACT-SENDTO:{rest},bind={rest}.try", DATAGRAM at AbstractDatagram, ONE, Test;
 
     curl: "curl -sN telnet://{host}:{port}", STREAM at Tcp, Says::Text("not a line"), Test;
     curl_lines: "curl -sN telnet://{host}:{port}", LINE at Tcp, Says::Text("one\ntwo\n"), Test;
@@ -114,6 +117,10 @@ rows! {
     python_unix: "python3 tests/clients/stream.py {url}", STREAM at Unix, MANY, Daemon;
     python_abstract: "python3 tests/clients/stream.py {url}", STREAM at Abstract, MANY, Daemon;
     python_udp: "python3 tests/clients/datagrams.py {url}", DATAGRAM at Udp, SHORT, Daemon;
+    python_unix_autobind: "python3 tests/clients/datagrams.py {url}", DATAGRAM at UnixDatagram, SHORT, Daemon;
+    python_unix_from_abstract: "python3 tests/clients/datagrams.py {url} @{rest}", DATAGRAM at UnixDatagram, SHORT, Daemon;
+    python_abstract_autobind: "python3 tests/clients/datagrams.py {url}", DATAGRAM at AbstractDatagram, SHORT, Daemon;
+    python_abstract_from_path: "python3 tests/clients/datagrams.py {url} {rest}/peer", DATAGRAM at AbstractDatagram, SHORT, Daemon;
 }
 
 impl Row {
@@ -172,6 +179,7 @@ impl Served {
             Endpoint::Unix => format!("unix:{path}/socket"),
             Endpoint::Abstract => format!("unix:@{path}"),
             Endpoint::UnixDatagram => format!("unixgram:{path}/socket"),
+            Endpoint::AbstractDatagram => format!("unixgram:@{path}"),
         };
         let config = format!(
             "[services.it]\nplugin = {plugin:?}\nlisten = [{listen:?}]\nworkers = 1\n\

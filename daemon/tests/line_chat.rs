@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::TcpStream;
 
 use nix::sys::signal::Signal;
-use support::daemon::{Daemon, PATIENCE};
+use support::daemon::{Daemon, PATIENCE, wait_stopped};
 use support::program::{End, Talk, holds, program, talk};
 
 const CONFIG: &str = "[services.chat]
@@ -385,4 +385,59 @@ fn whoever_comes_in_hears_history_and_the_rest_without_gap_or_repeat_whatever_di
     assert!(whole >= 8, "{whole} have come after the last death");
     drop((speaker, heard));
     daemon.finish(&["another one is started".to_owned(), "worker".to_owned()]);
+}
+
+/// The hub does not read, and what the worker has for it is more than a socket takes.
+#[test]
+fn sessions_are_carried_though_the_hub_is_stuck_and_what_they_have_said_comes_later_and_once() {
+    const PEOPLE: usize = 4;
+    const LINES: usize = 150;
+    let config = CONFIG.replace("workers = 2", "workers = 1");
+    let daemon = Daemon::start("line-chat-stuck", &config);
+    let mut people = crowd(&daemon, PEOPLE);
+    let before = daemon.worker_pids("chat");
+    let hub = hub_of(&daemon, 0);
+    daemon.signal(hub, Signal::SIGSTOP);
+    wait_stopped(hub);
+    let text = "x".repeat(900);
+    for (who, person) in people.iter_mut().enumerate() {
+        for nth in 0..LINES {
+            person.say(&format!("{nth} of {who} {text}"));
+        }
+        // Behind them, and answered by the worker itself.
+        person.say("/motd");
+        person.until(|line| line.contains("Welcome."));
+    }
+    let restarted = daemon.operate(&["restart", "chat"]);
+    assert!(restarted.status.success(), "{restarted:?}");
+    daemon.wait_for("all where the next worker is", |status| {
+        let workers = status["services"]["chat"]["workers"].as_array();
+        workers.into_iter().flatten().any(|it| {
+            let is_next = it["pid"].as_u64() != Some(u64::from(before[0]));
+            is_next && it["connections"] == PEOPLE
+        })
+    });
+    daemon.signal(hub, Signal::SIGCONT);
+    for person in &mut people {
+        person.say("and on");
+    }
+    for (who, person) in people.iter_mut().enumerate() {
+        while person.heard().len() < (PEOPLE - 1) * (LINES + 1) {
+            person.until(|_| true);
+        }
+        for other in (0..PEOPLE).filter(|other| *other != who) {
+            let from = format!("<p{other}> ");
+            let all = person
+                .lines
+                .iter()
+                .filter_map(|line| line.strip_prefix(&from));
+            // Nobody waited for what came too late: of that, it may be ahead.
+            let (on, heard): (Vec<&str>, Vec<&str>) = all.partition(|line| *line == "and on");
+            let said = (0..LINES).map(|nth| format!("{nth} of {other} {text}"));
+            assert!(heard.into_iter().eq(said), "p{who} of p{other}");
+            assert_eq!(on.len(), 1, "p{who} of p{other}");
+        }
+    }
+    drop(people);
+    daemon.finish(&[]);
 }

@@ -17,6 +17,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
@@ -25,7 +26,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use support::daemon::{Daemon, PATIENCE};
+use support::daemon::{Daemon, Directory, PATIENCE};
 use support::fixtures::build_fixture;
 
 const DONE: u64 = 0;
@@ -223,6 +224,44 @@ fn whatever_breaks_a_change_leaves_what_served() {
     assert_eq!(state(&daemon), before);
     let errors = ["rejected", "new", "killed"].map(str::to_owned);
     daemon.finish(&errors);
+}
+
+#[test]
+fn the_file_of_a_unix_socket_goes_by_a_change_that_is_made_and_by_no_other() {
+    let folder = Directory::new("reload-file");
+    let path = folder.path().join("socket");
+    let socket = |keys: &str| {
+        let listen = format!("listen = [\"unix:{}\"]", path.display());
+        format!("[services.echo]\nplugin = \"echo\"\n{listen}\nworkers = 1\n{keys}\n")
+    };
+    let daemon = Daemon::start("reload-file", &socket("socket.mode = \"0600\""));
+    let look = || fs::metadata(&path).expect("it is there");
+    let made = look();
+    let refuses = build_fixture("starts-create_refuses");
+    let broken = service(refuses.to_str().expect("a path"), 0);
+    // Only root can give a file away; to others it is refused, and nothing changes.
+    let given = socket("socket.mode = \"0644\"\nsocket.owner = \"daemon\"\nsocket.group = \"bin\"");
+    let own = (made.uid(), made.gid());
+    let (given_code, mode, owners) = match nix::unistd::geteuid().is_root() {
+        true => (DONE, 0o644, (1, 2)),
+        false => (REJECTED, 0o640, own),
+    };
+    let public = socket("socket.mode = \"0666\"") + &broken;
+    for (services, code, mode, owners) in [
+        (socket("socket.mode = \"0640\""), DONE, 0o640, own),
+        (given, given_code, mode, owners),
+        (public, REJECTED, mode, owners),
+        (socket("socket.mode = \"0606\""), DONE, 0o606, own),
+    ] {
+        write(&daemon, services.as_bytes());
+        let (found, text) = reload(&daemon).answer();
+        assert_eq!(found, code, "{services}: {text}");
+        let now = look();
+        let found = (now.mode() & 0o7777, (now.uid(), now.gid()), now.ino());
+        assert_eq!(found, (mode, owners, made.ino()), "{services}");
+        UnixStream::connect(&path).expect("it listens");
+    }
+    daemon.finish(&["rejected", "new"].map(str::to_owned));
 }
 
 #[test]

@@ -211,7 +211,7 @@ typedef struct pp_settings {
   const pp_bytes *endpoints; /* the service's own, as URLs in numbers: "udp://127.0.0.1:7". In `check` */
   size_t endpoint_count;     /* a port that the system is to choose is still 0 */
   const uint16_t *udp_ports; /* those that the daemon serves when the instance is made, in all its */
-  size_t udp_port_count;     /* services. A later one is told of the earlier, not they of it */
+  size_t udp_port_count;     /* services. Of those that a later change adds it is not told */
 } pp_settings;
 
 /* Where a value is, honouring the stride. */

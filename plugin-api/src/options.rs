@@ -212,8 +212,8 @@ impl Settings<'_> {
         &self.endpoints
     }
 
-    /// The UDP ports that the daemon serves, in all its services, as far as it has got: a later
-    /// service is told of an earlier one, not the other way round.
+    /// The UDP ports that the daemon serves when the instance is made, in all its services. Of those that
+    /// a later change adds it is not told.
     pub fn udp_ports(&self) -> &[u16] {
         self.udp_ports
     }

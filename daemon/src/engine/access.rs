@@ -2,7 +2,8 @@
 //!
 //! The plan's lists made ready to be asked at every accept. The longest prefix in `allow` and `deny`
 //! decides, a tie refuses, and a service with an `allow` refuses who is in neither list. Peers on
-//! Unix sockets have no address and are let in; their sockets have a mode.
+//! Unix sockets have no address and are in no list, for their sockets have a mode; the hours hold for
+//! them too.
 //!
 //! The hour comes from the caller, and only services with hours ask for it.
 
@@ -55,12 +56,11 @@ impl Access {
 
     /// `utc_s` is asked only if it matters: seconds since 1970.
     pub fn admit(&self, peer: Party, utc_s: impl FnOnce() -> u64) -> Result<(), Denied> {
-        let Some(address) = address_of(peer) else {
-            return Ok(());
-        };
-        let listed = self.networks.of(address).next();
-        if !listed.copied().unwrap_or(self.others) {
-            return Err(Denied::ByAddress);
+        if let Some(address) = address_of(peer) {
+            let listed = self.networks.of(address).next();
+            if !listed.copied().unwrap_or(self.others) {
+                return Err(Denied::ByAddress);
+            }
         }
         if !self.times.is_empty() {
             let now_s = utc_s();
@@ -150,8 +150,10 @@ mod tests {
             ..plan::Access::default()
         });
         for (hour, expected) in [(8, Ok(())), (9, Err(Denied::ByHour)), (10, Ok(()))] {
-            let found = access.admit(peer("192.0.2.7"), || hour * 3600);
-            assert_eq!(found, expected, "at {hour}");
+            for peer in [peer("192.0.2.7"), Party::Unix] {
+                let found = access.admit(peer, || hour * 3600);
+                assert_eq!(found, expected, "{peer} at {hour}");
+            }
         }
     }
 

@@ -320,7 +320,13 @@ impl<S> Connection<S> {
             } else {
                 marks.high - 1
             };
-        was_stalled && !self.stalled
+        let released = was_stalled && !self.stalled;
+        if released {
+            // What could have completed its input was not read meanwhile.
+            let left = self.kept.len();
+            self.until.input_left(left, true, spans, now_ms);
+        }
+        released
     }
 
     /// A part of a file that was waited for can be sent.
@@ -432,9 +438,9 @@ impl<S> Connection<S> {
             .map(|(_, passed)| *passed)
     }
 
-    /// A plugin that was not to be fed cannot have consumed anything.
+    /// A plugin that was not to be fed cannot have consumed anything, nor before it is fed again.
     fn progress_until_ms(&self) -> u64 {
-        match self.may_feed() {
+        match self.may_feed() && !self.feed_again {
             true => self.until.progress_ms,
             false => NEVER,
         }

@@ -76,7 +76,9 @@ impl<P: Protocol> Streams<P> {
             self.pending.leave();
         }
         if let Some(pace) = &mut connection.pace {
+            let rested = pace.input.rests();
             pace.input.moved(bytes, now_ms);
+            self.tally.held_bandwidth += u64::from(!rested && pace.input.rests());
             self.rearm(token);
         }
     }
@@ -84,7 +86,9 @@ impl<P: Protocol> Streams<P> {
     pub(super) fn note_output(&mut self, token: Token, bytes: usize, now_ms: u64) {
         let connection = &mut self.connections[token];
         if let Some(pace) = &mut connection.pace {
+            let rested = pace.output.rests();
             let more = pace.output.moved(bytes, now_ms);
+            self.tally.held_bandwidth += u64::from(!rested && pace.output.rests());
             // Nobody else would look again: the socket took all it was offered.
             if more && connection.output.queued() > 0 {
                 self.touch(token);

@@ -72,6 +72,15 @@ pub trait Protocol {
     fn has_unanswered(&mut self) -> bool {
         false
     }
+    /// How many messages were published on the bus so far.
+    fn bus_published(&mut self) -> u64 {
+        0
+    }
+    /// Whether the first so many have their numbers.
+    fn bus_has_settled(&mut self, published: u64) -> bool {
+        let _ = published;
+        true
+    }
     /// What is to be said to the bus, and how much of it was; unless all of it `is_due`, only if
     /// something cannot wait.
     fn bus_output(&mut self, is_due: bool) -> &[u8] {

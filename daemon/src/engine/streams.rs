@@ -219,6 +219,14 @@ impl<P: Protocol> Streams<P> {
         self.protocol.has_unanswered()
     }
 
+    pub fn bus_published(&mut self) -> u64 {
+        self.protocol.bus_published()
+    }
+
+    pub fn bus_has_settled(&mut self, published: u64) -> bool {
+        self.protocol.bus_has_settled(published)
+    }
+
     pub fn bus_output(&mut self, is_due: bool) -> &[u8] {
         self.protocol.bus_output(is_due)
     }

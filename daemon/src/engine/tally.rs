@@ -16,6 +16,8 @@ pub struct Tally {
     pub files_short: u64,
     pub closed_idle: u64,
     pub closed_limit: u64,
+    /// Times that a connection had moved all its bytes and had to rest.
+    pub held_bandwidth: u64,
     /// Datagrams that the protocol could not deal with.
     pub datagrams_failed: u64,
     /// Closed for one of the limits that have a name of their own, in the order of `Passed::ALL`.

@@ -138,6 +138,8 @@ pub(super) struct Subscription {
 
 #[derive(Debug)]
 pub(super) struct Waiting {
+    /// How many were published up to this one.
+    pub(super) nth: u64,
     pub(super) token: u64,
     pub(super) topic: Rc<str>,
     pub(super) id: Rc<[u8]>,
@@ -214,6 +216,7 @@ impl Client {
             None => topic.into(),
         };
         let waiting = Waiting {
+            nth: self.published,
             token,
             topic,
             id: id.into(),
@@ -407,6 +410,18 @@ impl Client {
         self.lose_pens();
         self.up = false;
         self.linked(false)
+    }
+
+    /// How many messages the plugin has published.
+    pub fn published(&self) -> u64 {
+        self.published
+    }
+
+    /// Whether the first so many have their numbers: what anybody publishes now comes behind them. Of
+    /// those that were numbered here the hub hears before it numbers anything else in their topics.
+    pub fn has_settled(&self, published: u64) -> bool {
+        let oldest = self.waiting.front();
+        oldest.is_none_or(|it| it.nth > published)
     }
 
     /// Something was asked that a hub has not heard or answered yet, and that would be lost.

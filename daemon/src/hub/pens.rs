@@ -3,7 +3,8 @@
 //! A worker that has published several messages in a row in a topic, and is the only one to follow it,
 //! is offered the pen. It takes it, which says that nothing of its is under way; it is given the last
 //! number and the ids, and the hub hears afterwards what was written. Whoever else asks for anything in
-//! the topic is heard once the pen has come back, behind all that was written with it.
+//! the topic is heard once the pen has come back, behind all that was written with it. A pen that comes
+//! back before it was worth its ids is lent again after a longer row.
 //!
 //! Invariant: while a pen is out, its topic gets no message but from its holder, each with the next
 //! number; a holder that is gone has none.
@@ -11,14 +12,17 @@
 use std::collections::VecDeque;
 
 use super::core::{Hub, MemberId, NOBODY, OUTPUT_BYTES_MAX};
+use super::ids::IDS_MAX;
 use super::store::{Kept, Store};
 use super::topic::Topic;
 use super::wire::{Ask, Garbled, ID_BYTES_MAX, MESSAGE_BYTES_MAX, Message, News, PackedIds};
 
 /// Pens of one member: there is no other for it before one has come back.
 pub const PENS_MAX: usize = 64;
-/// Messages in a row of one worker before it is offered the pen: so few need to be asked back.
+/// Messages in a row of one worker before it is offered the pen: so few need to be asked back. Twice as
+/// many after each that came back too early, up to as many as there are ids to send.
 pub(super) const ROW: u32 = 8;
+const ROW_MAX: u32 = IDS_MAX as u32;
 /// Of what one member asks while pens are out: more than a worker has under way.
 const PUT_OFF_BYTES_MAX: usize = 16 << 20;
 /// Ids that go into one frame; the longest of them still fit.
@@ -28,6 +32,16 @@ const IDS_EACH: usize = 512;
 pub(super) struct Lent {
     pub(super) holder: MemberId,
     recalled: bool,
+    /// With it went so many ids, and this number.
+    ids: usize,
+    last: u64,
+}
+
+impl Lent {
+    /// Whether so many messages were written with it, up to this one, as ids went with it.
+    fn was_worth_it(&self, last: u64) -> bool {
+        last - self.last >= self.ids as u64
+    }
 }
 
 /// What somebody has asked in a topic whose pen is out.
@@ -39,18 +53,21 @@ pub(super) struct PutOff {
     time_ms: u64,
 }
 
-/// All ids of the topic, in as many frames as they need.
-fn write_ids(topic: &Topic, output: &mut Vec<u8>) {
+/// All ids of the topic, in as many frames as they need; how many they are.
+fn write_ids(topic: &Topic, output: &mut Vec<u8>) -> usize {
+    let mut count = 0;
     let mut packed = Vec::new();
     let mut left = topic.ids.all().peekable();
     while left.peek().is_some() {
         packed.clear();
         for (sequence, id) in left.by_ref().take(IDS_EACH) {
             PackedIds::put(&mut packed, sequence, id);
+            count += 1;
         }
         let ids = PackedIds::of(&packed);
         News::Ids { ids }.write(output);
     }
+    count
 }
 
 const _: () = assert!(IDS_EACH * (12 + ID_BYTES_MAX) <= MESSAGE_BYTES_MAX);
@@ -65,7 +82,7 @@ impl<S: Store> Hub<S> {
             (before, count) if *before == id => *count = count.saturating_add(1),
             row => *row = (id, 1),
         }
-        if topic.row.1 < ROW || !self.may_have_pen(id, number) {
+        if topic.row.1 < topic.row_enough || !self.may_have_pen(id, number) {
             return;
         }
         let (Some(topic), Some(member)) = (self.topics.get_mut(&number), self.members.get(&id))
@@ -116,13 +133,14 @@ impl<S: Store> Hub<S> {
         topic.pen = Some(Lent {
             holder: id,
             recalled: false,
+            ids: write_ids(topic, &mut member.output),
+            last: topic.last,
         });
         for (_, token) in &topic.followers {
             if let Some(subscription) = member.subscriptions.get_mut(token) {
                 subscription.tells_itself = true;
             }
         }
-        write_ids(topic, &mut member.output);
         let pen = News::Pen {
             topic: name,
             last: topic.last,
@@ -321,6 +339,10 @@ impl<S: Store> Hub<S> {
         };
         self.pens -= 1;
         topic.row = (NOBODY, 0);
+        topic.row_enough = match pen.was_worth_it(topic.last) {
+            true => ROW,
+            false => ROW_MAX.min(topic.row_enough * 2),
+        };
         if let Some(holder) = self.members.get_mut(&pen.holder) {
             holder.pens.retain(|it| *it != number);
             for (_, token) in &topic.followers {

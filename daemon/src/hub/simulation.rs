@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::client::{Client, Heard};
 use super::core::{Hub, MemberId};
 use super::wire::{Ask, Start, next_frame};
+use crate::seeds::seeds;
 use shelf::Shelf;
 
 mod rest;
@@ -474,9 +475,10 @@ impl World {
 
 #[test]
 fn whatever_dies_all_hear_the_same_once_and_a_key_has_one_holder() {
-    let seeds = std::env::var("POLYPORT_SEEDS").map_or(60, |text| text.parse().expect("a number"));
+    let seeds = seeds(60);
+    let all = seeds.clone().count();
     let (mut heard, mut written) = (0, 0);
-    for seed in 1..=seeds {
+    for seed in seeds {
         let run = std::panic::AssertUnwindSafe(|| {
             let mut world = World::new(seed);
             for _ in 0..1500 {
@@ -487,10 +489,10 @@ fn whatever_dies_all_hear_the_same_once_and_a_key_has_one_holder() {
             (world.truth.len(), world.written)
         });
         let counts = std::panic::catch_unwind(run);
-        assert!(counts.is_ok(), "the world of seed {seed} broke a promise");
+        assert!(counts.is_ok(), "POLYPORT_SEED={seed}");
         let (in_world, of_pens) = counts.unwrap_or_default();
         (heard, written) = (heard + in_world, written + of_pens);
     }
-    assert!(heard > 1000, "{heard} messages were heard");
-    assert!(written > 1000, "{written} of them were numbered by workers");
+    let few = all < 20 || heard.min(written) > 1000;
+    assert!(few, "{heard} were heard, {written} numbered by workers");
 }

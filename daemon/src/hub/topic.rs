@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::core::{MemberId, NOBODY};
 use super::ids::Ids;
-use super::pens::Lent;
+use super::pens::{Lent, ROW};
 use super::store::{Kept, Remembered};
 
 /// Messages of a topic that are kept in memory.
@@ -32,6 +32,8 @@ pub(super) struct Topic {
     pub(super) pen: Option<Lent>,
     /// Who has published last, and how many in a row since a pen was offered.
     pub(super) row: (MemberId, u32),
+    /// With so many in a row it is offered.
+    pub(super) row_enough: u32,
 }
 
 impl Topic {
@@ -47,6 +49,7 @@ impl Topic {
             floor: 0,
             pen: None,
             row: (NOBODY, 0),
+            row_enough: ROW,
         };
         for (id, sequence) in remembered.ids {
             topic.ids.note(id, sequence);

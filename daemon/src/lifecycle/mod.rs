@@ -6,7 +6,8 @@
 //!
 //! To use it: [`Lifecycle::new`], then [`Lifecycle::handle`] for each event and once per turn with
 //! `Event::Tick`; wait no longer than [`Lifecycle::next_deadline_ms`]. Times are milliseconds of one
-//! clock that never goes back.
+//! clock that never goes back. Spawning takes whoever carries it out long, so it is ordered in ticks
+//! only, and a few at a time.
 //!
 //! Invariants: what is pending has a deadline or a process whose exit will be reported; `Announce`
 //! and `Exit` are ordered at most once; after a stop nobody is spawned; each `Change` is answered once.
@@ -37,6 +38,8 @@ use pool::{Pool, Speed, Standing};
 use serde::{Deserialize, Serialize};
 
 const FIRST_GENERATION: u32 = 1;
+/// Workers ordered in one turn: between two turns whoever asks is answered.
+const SPAWNS_PER_TURN_MAX: usize = 4;
 
 /// What the plan says about lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +85,8 @@ struct Moment<'a> {
     now_ms: u64,
     policy: Policy,
     jitter: &'a mut Jitter,
+    /// How many more workers may be ordered now.
+    spawns_left: usize,
     orders: Vec<Order>,
 }
 
@@ -110,6 +115,10 @@ impl Lifecycle {
             now_ms,
             policy: self.policy,
             jitter: &mut self.jitter,
+            spawns_left: match event {
+                Event::Tick => SPAWNS_PER_TURN_MAX,
+                _ => 0,
+            },
             orders: Vec::new(),
         };
         match event {

@@ -27,6 +27,9 @@ use lending::Lending;
 
 /// Deaths at the start, over all slots of an unproven pool, that fail its service.
 const START_DEATHS_MAX: u32 = 3;
+/// Workers of a pool that may be on their way to serving at once. Each takes its part of the machine
+/// from the others and from the supervisor: of too many none would be ready in time.
+pub(super) const STARTING_MAX: usize = 32;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Pool {
@@ -196,9 +199,8 @@ impl Pool {
                 slot,
                 incarnation: 0,
             };
-            let mut slot = Slot::new(self.name.clone(), nobody, moment.now_ms);
-            slot.spawn(self.parks(), false, moment);
-            self.slots.push(slot);
+            self.slots
+                .push(Slot::due(self.name.clone(), nobody, moment.now_ms));
         }
     }
 
@@ -337,8 +339,11 @@ impl Pool {
     }
 
     pub(super) fn deadline_ms(&self, policy: Policy) -> Option<u64> {
+        // Until there is room, whoever waits for it is not waited for.
+        let full = self.is_full();
         self.slots
             .iter()
+            .filter(|slot| !(full && slot.is_gone()))
             .chain(&self.replaced)
             .filter_map(|slot| slot.deadline_ms(policy))
             .chain(self.course_deadline_ms())
@@ -358,9 +363,9 @@ impl Pool {
             }
             Phase::Draining(why) if self.all_gone() => {
                 let next = Phase::Gone(why.clone());
-                let text = match self.slots.is_empty() {
-                    true => "ended, no worker was started",
-                    false => "all workers have ended",
+                let text = match self.slots.iter().any(Slot::has_begun) {
+                    true => "all workers have ended",
+                    false => "ended, no worker was started",
                 };
                 self.turn(next, LogLevel::Info, text, moment);
             }
@@ -369,9 +374,13 @@ impl Pool {
         }
     }
 
+    /// First come those of the lowest places; who has not had its turn is due in the next one.
     fn spawn_due(&mut self, moment: &mut Moment<'_>) {
         let parked = self.parks();
         for at in 0..self.slots.len() {
+            if moment.spawns_left == 0 || self.is_full() {
+                return;
+            }
             let stand_in = self.wants_stand_in(at);
             let slot = &mut self.slots[at];
             let due = slot
@@ -380,14 +389,24 @@ impl Pool {
             if !due {
                 continue;
             }
-            let earliest_ms = self.pace.earliest_ms(moment.now_ms);
-            if earliest_ms <= moment.now_ms {
+            // The first worker of a place replaces nobody.
+            if slot.has_begun() {
+                let earliest_ms = self.pace.earliest_ms(moment.now_ms);
+                if earliest_ms > moment.now_ms {
+                    slot.postpone(earliest_ms);
+                    continue;
+                }
                 self.pace.record(moment.now_ms);
-                slot.spawn(parked, stand_in, moment);
-            } else {
-                slot.postpone(earliest_ms);
             }
+            moment.spawns_left -= 1;
+            slot.spawn(parked, stand_in, moment);
         }
+    }
+
+    /// As many are starting as may be at once.
+    fn is_full(&self) -> bool {
+        let starting = self.slots.iter().filter(|slot| slot.is_starting());
+        starting.count() >= STARTING_MAX
     }
 
     // --- what others may know ------------------------------------------------------------------

@@ -17,6 +17,7 @@ use super::order::{Order, Signal, State};
 use super::{Moment, Policy};
 use crate::plan::LogLevel;
 
+mod birth;
 mod hurried;
 mod shown;
 mod stuck;
@@ -24,7 +25,7 @@ mod stuck;
 use hurried::Hurried;
 use stuck::Stuck;
 
-/// From the order to spawn to the worker's word that it serves.
+/// From its birth to the worker's word that it serves.
 pub(super) const READY_WITHIN_MS: u64 = 10_000;
 /// What a worker that was sent SIGABRT has to be gone.
 const ABORT_GRACE_MS: u64 = 1_000;
@@ -79,7 +80,7 @@ enum Phase {
 
 impl Slot {
     /// An empty slot; `nobody` is its incarnation 0, which is never spawned.
-    pub(super) fn new(service_name: String, nobody: WorkerId, now_ms: u64) -> Slot {
+    fn new(service_name: String, nobody: WorkerId, now_ms: u64) -> Slot {
         Slot {
             service_name,
             worker: nobody,
@@ -99,35 +100,6 @@ impl Slot {
     }
 
     // --- events --------------------------------------------------------------------------------
-
-    pub(super) fn spawned(&mut self, pid: u32, moment: &mut Moment<'_>) {
-        match self.phase {
-            Phase::Starting { .. } | Phase::Serving { .. } => self.pid = Some(pid),
-            Phase::Draining { kill_at_ms, .. } => {
-                self.pid = Some(pid);
-                // It was given up before it had a process to receive the signal.
-                if kill_at_ms.is_none() {
-                    self.kill(Signal::Kill, moment);
-                }
-            }
-            Phase::Gone { .. } => {}
-        }
-    }
-
-    pub(super) fn not_spawned(&self, error: String) -> End {
-        match &self.phase {
-            // Also when it was given up while the answer took long.
-            Phase::Starting { .. } | Phase::Draining { fault: Some(_), .. } => End::Died(Death {
-                text: format!("could not be started: {error}"),
-                at_start: false,
-                innocent: false,
-                cause: None,
-            }),
-            Phase::Draining { fault: None, .. } => End::Told,
-            // It runs, so the answer is not about this incarnation.
-            Phase::Serving { .. } | Phase::Gone { .. } => End::Stale,
-        }
-    }
 
     pub(super) fn ready(&mut self, moment: &mut Moment<'_>) {
         match self.phase {
@@ -300,45 +272,6 @@ impl Slot {
         match self.phase {
             Phase::Gone { retry_at_ms } => retry_at_ms,
             Phase::Starting { .. } | Phase::Serving { .. } | Phase::Draining { .. } => None,
-        }
-    }
-
-    /// The first worker, or the next one.
-    pub(super) fn spawn(&mut self, parked: bool, stand_in: bool, moment: &mut Moment<'_>) {
-        debug_assert!(self.is_gone(), "a slot holds one process at a time");
-        self.worker.incarnation += 1;
-        self.ready_at_ms = None;
-        self.hurried = None;
-        self.parked = parked;
-        if self.stand_in != stand_in {
-            // Of this kind none has failed yet.
-            self.failures = 0;
-        }
-        self.stand_in = stand_in;
-        self.stopped = false;
-        moment.orders.push(Order::Spawn {
-            worker: self.worker,
-            parked,
-            stand_in,
-        });
-        let ready_by_ms = moment.now_ms.saturating_add(READY_WITHIN_MS);
-        self.turn(
-            Phase::Starting { ready_by_ms },
-            LogLevel::Debug,
-            "starting",
-            moment,
-        );
-    }
-
-    /// What the place of a worker of one kind becomes when another kind is to have it.
-    pub(super) fn heir(&self, now_ms: u64) -> Slot {
-        Slot {
-            was_ready: self.was_ready,
-            last_death: self.last_death.clone(),
-            phase: Phase::Gone {
-                retry_at_ms: Some(now_ms),
-            },
-            ..Slot::new(self.service_name.clone(), self.worker, now_ms)
         }
     }
 

@@ -10,6 +10,7 @@ mod changes;
 mod failing;
 mod lines;
 mod pace;
+mod turns;
 use crate::plan::LogLevel;
 
 const POLICY: Policy = Policy {
@@ -28,13 +29,18 @@ fn play_by(policy: Policy, services: &[&str], rows: &[Row]) -> Lifecycle {
     let names = services.iter().map(|name| (*name).to_owned());
     let mut lifecycle = Lifecycle::new(policy, names, 1);
     for (number, (now_ms, event, expected)) in rows.iter().enumerate() {
-        let mut orders = lifecycle.handle(*now_ms, event.clone());
-        // Deadlines are served in ticks, and each turn ends with one.
-        orders.extend(lifecycle.handle(*now_ms, Event::Tick));
+        let orders = turn(&mut lifecycle, *now_ms, event.clone());
         let said: Vec<String> = orders.iter().filter_map(short).collect();
         assert_eq!(said, *expected, "row {number}: at {now_ms} ms {event:?}");
     }
     lifecycle
+}
+
+/// Deadlines are served and workers ordered in ticks, and each turn ends with one.
+fn turn(lifecycle: &mut Lifecycle, now_ms: u64, event: Event) -> Vec<Order> {
+    let mut orders = lifecycle.handle(now_ms, event);
+    orders.extend(lifecycle.handle(now_ms, Event::Tick));
+    orders
 }
 
 fn short(order: &Order) -> Option<String> {
@@ -364,7 +370,7 @@ fn kills_from_outside_add_no_back_off_up_to_twenty_a_second() {
     let mut spawns = Vec::new();
     for incarnation in 1..=22u32 {
         let now_ms = 1_000 + u64::from(incarnation) * 10;
-        let orders = lifecycle.handle(now_ms, killed(&format!("a1#{incarnation}")));
+        let orders = turn(&mut lifecycle, now_ms, killed(&format!("a1#{incarnation}")));
         spawns.extend(orders.iter().filter_map(short));
     }
     assert_eq!(spawns.len(), 20, "{spawns:?}");

@@ -20,6 +20,7 @@ mod descriptor;
 mod diff;
 mod endpoint;
 mod facts;
+mod fits;
 mod hours;
 mod keys;
 mod network;
@@ -272,7 +273,7 @@ pub struct ThreadLimits {
     pub handler_ms: u64,
 }
 
-/// Who may come in, and when. Peers on Unix sockets are not asked.
+/// Who may come in, and when. Of peers on Unix sockets only the hour is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
     /// The longest prefix in both decides. If there is one here, who is in neither is denied.

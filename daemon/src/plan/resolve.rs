@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use super::endpoint::{self, Want};
 use super::facts::Facts;
-use super::socket;
 use super::{
-    Access, ControlPlan, DaemonPlan, Endpoint, Hours, Identity, Limits, LogPlan, LogTarget,
-    Operators, Plan, ServicePlan, SocketPlan, ThreadLimits, Transport, WORKERS_MAX, parse_network,
+    Access, Address, ControlPlan, DaemonPlan, Endpoint, Hours, Identity, Limits, LogPlan,
+    LogTarget, Operators, Plan, ServicePlan, SocketPlan, ThreadLimits, WORKERS_MAX, parse_network,
 };
+use super::{fits, socket};
 use crate::config::{self, Complaint, Config, Fault, Place, in_order, shown};
 
 pub fn resolve(config: Config, facts: &Facts) -> Result<Plan, Vec<Complaint>> {
@@ -233,20 +233,20 @@ impl Resolving<'_> {
         let written = service.listen.as_ref().map_or(0, Vec::len);
         let refused = self.was_refused(&format!("{path}.listen"));
         let whole = written > 0 && written == endpoints.len() && !refused;
-        let key_of = |name: &str| format!("{path}.socket.{name}");
+        let whole = whole.then_some(endpoints);
         let config = self.config;
-        let (plan, faults) = socket::resolve(
-            &service.socket,
-            whole.then_some(endpoints),
-            // A value that was refused has its complaint.
-            |name| {
-                let key = key_of(name);
-                config.places.contains_key(&key) && !config.refused.contains(&key)
-            },
-            self.facts,
-        );
+        // A value that was refused has its complaint.
+        let was_written = |name: &str| {
+            let key = format!("{path}.{name}");
+            config.places.contains_key(&key) && !config.refused.contains(&key)
+        };
+        for (name, fault) in whole.map_or_else(Vec::new, |all| fits::unfit(all, was_written)) {
+            self.complain(&format!("{path}.{name}"), fault);
+        }
+        let of_socket = |name: &str| was_written(&format!("socket.{name}"));
+        let (plan, faults) = socket::resolve(&service.socket, whole, of_socket, self.facts);
         for (name, fault) in faults {
-            self.complain(&key_of(name), fault);
+            self.complain(&format!("{path}.socket.{name}"), fault);
         }
         plan
     }
@@ -283,14 +283,19 @@ impl Resolving<'_> {
         }
     }
 
-    /// Whoever likes can send a datagram in another's name, and so have that one banned.
+    /// Whoever likes can send a datagram in another's name, and so have that one banned; and a peer
+    /// on a Unix socket has no address that could be banned.
     fn refuse_blind_sensor(&mut self, path: &str, service: &config::Service, at: &[Endpoint]) {
-        let is_stream = |endpoint: &Endpoint| endpoint.address.transport() == Transport::Stream;
-        if service.access.sensor && !at.is_empty() && !at.iter().any(is_stream) {
-            let fault = Fault::new("a sensor cannot tell who has sent a datagram")
-                .hint("listen on tcp:// as well, or leave it out");
-            self.complain(&format!("{path}.access.sensor"), fault);
+        let is = |of: fn(&Address) -> bool| at.iter().any(|endpoint| of(&endpoint.address));
+        if !service.access.sensor || at.is_empty() || is(|at| matches!(at, Address::Tcp(_))) {
+            return;
         }
+        let why = match is(|at| matches!(at, Address::Unix(_))) {
+            true => "a sensor bans addresses, and a peer on a Unix socket has none",
+            false => "a sensor cannot tell who has sent a datagram",
+        };
+        let fault = Fault::new(why).hint("listen on tcp:// as well, or leave it out");
+        self.complain(&format!("{path}.access.sensor"), fault);
     }
 
     fn access(&mut self, path: &str, access: &config::Access) -> Access {

@@ -1,17 +1,17 @@
 //! What a service wants of its sockets: the options as written, brought into the units of the
-//! kernel, with names looked up, and refused where no endpoint of the service could have them.
+//! kernel, with names looked up. Which options no endpoint of the service could have is told in `fits`.
 //!
 //! Whether the kernel grants them shows when they are set, where listeners are bound. An option
 //! that nobody wrote is `None` and not touched, so that the system's own settings hold.
 //!
-//! Invariant: whatever comes out without a fault fits at least one endpoint of the service.
+//! Invariant: a group that comes out without a fault is heard by an endpoint of the service.
 
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Facts, Looked};
-use super::{Address, Endpoint, UnixName};
+use super::{Address, Endpoint};
 use crate::config::{self, Fault, shown};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,9 +119,6 @@ pub(super) fn resolve(
     facts: &Facts,
 ) -> (SocketPlan, Faults) {
     let mut faults = Faults::new();
-    if let Some(endpoints) = endpoints {
-        refuse_unfit(endpoints, &was_written, &mut faults);
-    }
     refuse_keepalive_without(&was_written, &mut faults);
     let mut taken = |key, result: Result<_, Fault>| match result {
         Ok(value) => value,
@@ -180,82 +177,6 @@ pub(super) fn resolve(
         },
     };
     (plan, faults)
-}
-
-/// Which endpoints an option is for.
-#[derive(Clone, Copy)]
-enum For {
-    Streams,
-    Tcp,
-    Udp,
-    Internet,
-    Ipv6,
-    Files,
-}
-
-/// Options that are not for every transport.
-const FITS: [(&str, For); 21] = [
-    ("backlog", For::Streams),
-    ("nodelay", For::Tcp),
-    ("keepalive", For::Tcp),
-    ("keepalive_idle", For::Tcp),
-    ("keepalive_interval", For::Tcp),
-    ("keepalive_count", For::Tcp),
-    ("fast_open", For::Tcp),
-    ("defer_accept", For::Tcp),
-    ("user_timeout", For::Tcp),
-    ("linger", For::Tcp),
-    ("ttl", For::Internet),
-    ("tos", For::Internet),
-    ("device", For::Internet),
-    ("mark", For::Internet),
-    ("busy_poll", For::Internet),
-    ("v6only", For::Ipv6),
-    ("broadcast", For::Udp),
-    ("multicast", For::Udp),
-    ("mode", For::Files),
-    ("owner", For::Files),
-    ("group", For::Files),
-];
-
-impl For {
-    fn fits(self, address: &Address) -> bool {
-        match self {
-            For::Streams => matches!(address, Address::Tcp(_) | Address::Unix(_)),
-            For::Tcp => matches!(address, Address::Tcp(_)),
-            For::Udp => matches!(address, Address::Udp(_)),
-            For::Internet => address.socket().is_some(),
-            For::Ipv6 => address.socket().is_some_and(|socket| socket.is_ipv6()),
-            For::Files => matches!(
-                address,
-                Address::Unix(UnixName::Path(_)) | Address::UnixDatagram(UnixName::Path(_))
-            ),
-        }
-    }
-
-    fn what(self) -> &'static str {
-        match self {
-            For::Streams => "tcp:// and unix: endpoints",
-            For::Tcp => "tcp:// endpoints",
-            For::Udp => "udp:// endpoints",
-            For::Internet => "tcp:// and udp:// endpoints",
-            For::Ipv6 => "IPv6 endpoints",
-            For::Files => "unix: and unixgram: endpoints with a path",
-        }
-    }
-}
-
-fn refuse_unfit(endpoints: &[Endpoint], was_written: impl Fn(&str) -> bool, faults: &mut Faults) {
-    for (key, whom) in FITS {
-        let fits = endpoints
-            .iter()
-            .any(|endpoint| whom.fits(&endpoint.address));
-        if !fits && was_written(key) {
-            let what = whom.what();
-            let fault = Fault::new(format!("is for {what}, and this service has none"));
-            faults.push((key, fault.hint("remove it, or add such an endpoint")));
-        }
-    }
 }
 
 /// Who writes `keepalive = false` beside them knows.

@@ -441,6 +441,16 @@ impl Protocol for Instance {
         bus.is_some_and(Client::has_unanswered)
     }
 
+    fn bus_published(&mut self) -> u64 {
+        let bus = self.inside().bus.as_ref();
+        bus.map_or(0, Client::published)
+    }
+
+    fn bus_has_settled(&mut self, published: u64) -> bool {
+        let bus = self.inside().bus.as_ref();
+        bus.is_none_or(|bus| bus.has_settled(published))
+    }
+
     fn bus_output(&mut self, is_due: bool) -> &[u8] {
         let bus = self.inside().bus.as_ref();
         bus.map_or(&[], |bus| bus.output(is_due))

@@ -48,6 +48,7 @@ pub fn run(
     admitted.check(&chosen, &facts).map_err(about)?;
     let descriptor = admitted.descriptor(needs);
     refuse_unspoken(brief, &descriptor)?;
+    refuse_unused(brief, &descriptor)?;
     match (&brief.depth, out) {
         (Depth::Conformance(trial), diary) => {
             conformance::run(&admitted, &brief.plan.settings, trial, diary)?;
@@ -82,5 +83,20 @@ fn refuse_unspoken(brief: &ProbeBrief, descriptor: &Descriptor) -> Result<(), St
     Err(format!(
         "services.{service}.listen: the plugin {plugin} does not speak {what}, which come to \
          {written}; use {instead}"
+    ))
+}
+
+/// A limit on the time of handlers where there are none; which style a plugin has is known only here.
+fn refuse_unused(brief: &ProbeBrief, descriptor: &Descriptor) -> Result<(), String> {
+    if descriptor.blocking || brief.plan.limits.threads.handler_ms == 0 {
+        return Ok(());
+    }
+    let (service, plugin) = (&brief.service, &descriptor.name);
+    let key = format!("services.{service}.limits.handler");
+    let place = brief.places.get(&key);
+    let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
+    Err(format!(
+        "{place}{key}: the plugin {plugin} has no handlers that block, so this would limit nothing; \
+         remove it (limits.idle and limits.lifetime are for every plugin)"
     ))
 }

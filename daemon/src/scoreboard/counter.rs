@@ -82,10 +82,16 @@ pub enum Counter {
     LogLost,
     /// Open when their worker ended; the supervisor counts them.
     ClosedDeath,
+    /// Served for longer than a handler has.
+    ClosedHandler,
+    /// Times that a worker, having all its connections, left a listener alone.
+    HeldConnections,
+    /// Times that a connection had moved all its bytes and had to wait.
+    HeldBandwidth,
 }
 
 impl Counter {
-    pub const ALL: [Counter; 42] = [
+    pub const ALL: [Counter; 45] = [
         Counter::Connections,
         Counter::Accepted,
         Counter::Refused,
@@ -128,6 +134,9 @@ impl Counter {
         Counter::CarryBroken,
         Counter::LogLost,
         Counter::ClosedDeath,
+        Counter::ClosedHandler,
+        Counter::HeldConnections,
+        Counter::HeldBandwidth,
     ];
 
     pub fn name(self) -> &'static str {
@@ -174,6 +183,9 @@ impl Counter {
             Counter::CarryBroken => "carry_broken",
             Counter::LogLost => "log_lost",
             Counter::ClosedDeath => "closed_death",
+            Counter::ClosedHandler => "closed_handler",
+            Counter::HeldConnections => "held_connections",
+            Counter::HeldBandwidth => "held_bandwidth",
         }
     }
 }

@@ -5,7 +5,7 @@
 //! after the worker's death: then behind the counters lies what it wrote down while it crashed. Nothing
 //! read from it is trusted: every word is a number to be shown or compared, never an index or a length.
 //!
-//! Threads that serve count their bytes in their own slots; reading a counter adds them up.
+//! Threads that serve count their bytes and rests in their own slots; reading a counter adds them up.
 //!
 //! Invariant: one writer per word, but for the few of `soft`. A slot's `sequence` changes whenever a
 //! callback is entered or left, so "the same odd sequence for so long" means "stuck in that callback".
@@ -138,6 +138,7 @@ const SESSION: usize = 2;
 const SOURCE: usize = 3;
 const BYTES_IN: usize = 4;
 const BYTES_OUT: usize = 5;
+const RESTS: usize = 6;
 
 impl Slot {
     /// About to call the plugin. `source` is the peer, hashed or packed into a word.
@@ -164,6 +165,12 @@ impl Slot {
             let word = &self.words[self.at + word];
             word.store(word.load(Relaxed).wrapping_add(amount), Relaxed);
         }
+    }
+
+    /// Its connection has moved all the bytes that it may, and has to wait.
+    pub fn count_rest(&self) {
+        let word = &self.words[self.at + RESTS];
+        word.store(word.load(Relaxed).wrapping_add(1), Relaxed);
     }
 }
 
@@ -246,6 +253,7 @@ impl Scoreboard {
         let by_threads = match counter {
             Counter::BytesIn => self.sum(BYTES_IN),
             Counter::BytesOut => self.sum(BYTES_OUT),
+            Counter::HeldBandwidth => self.sum(RESTS),
             _ => 0,
         };
         let by_loop = self.words[COUNTERS_AT + counter as usize].load(Relaxed);
@@ -298,13 +306,16 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_threads_move_are_counted_with_those_of_the_loop() {
+    fn what_threads_count_is_added_to_what_the_loop_does() {
         let board = board();
         board.add(Counter::BytesIn, 1);
         board.slot(1).count(10, 100);
         board.slot(SLOTS - 1).count(20, 200);
         // Another thread in the same slot.
         board.slot(1).count(3, 4);
+        board.slot(1).count_rest();
+        board.add(Counter::HeldBandwidth, 5);
+        assert_eq!(board.read(Counter::HeldBandwidth), 6);
         assert_eq!(board.read(Counter::BytesIn), 34);
         assert_eq!(board.read(Counter::BytesOut), 304);
         assert_eq!(board.read(Counter::Accepted), 0);

@@ -158,6 +158,10 @@ impl Children {
         self.living.is_empty()
     }
 
+    pub(super) fn living(&self, pid: i32) -> Option<&Child> {
+        self.living.get(&pid)
+    }
+
     pub(super) fn kind(&self, pid: i32) -> Option<&Kind> {
         self.living.get(&pid).map(|child| &child.kind)
     }

@@ -124,8 +124,9 @@ impl Life {
             );
         }
         let numbers: Vec<ServiceId> = self.services.keys().copied().collect();
+        let mut events = Vec::new();
         for (service, candidate) in numbers.into_iter().zip(candidates) {
-            let event = match candidate.verdict {
+            events.push(match candidate.verdict {
                 Ok(edition) => {
                     let workers = edition.plan.workers;
                     if let Some(known) = self.services.get_mut(&service) {
@@ -140,7 +141,10 @@ impl Life {
                     }
                     Event::NotAdmitted { service, text }
                 }
-            };
+            });
+        }
+        // Only now, so that the first worker too is told the ports of all.
+        for event in events {
             self.handle(event, children, now_ms);
         }
         self.changes.start_from(self.snapshot());

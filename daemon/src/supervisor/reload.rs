@@ -262,7 +262,8 @@ impl Life {
         let Some(service) = service.filter(|service| !service.listeners().is_empty()) else {
             return Vec::new();
         };
-        let keys = unchangeable(&service.plan.socket, &plan.services[name].socket);
+        let (old, new) = (&service.plan.socket, &plan.services[name].socket);
+        let keys = unchangeable(service.listeners(), old, new);
         let complaint = |key| {
             format!(
                 "services.{name}.socket.{key}: it cannot change on an address that is bound\n  fix: \

@@ -208,11 +208,8 @@ fn of_worker(view: &WorkerView, children: &Children, now_ms: u64) -> WorkerStatu
 }
 
 pub(super) fn board_of<'a>(view: &WorkerView, children: &'a Children) -> Option<&'a Scoreboard> {
-    let pid = view.pid?;
-    let found = children
-        .iter()
-        .find(|(living, child)| *living as u32 == pid && matches!(child.kind, Kind::Worker { .. }));
-    found.and_then(|(_, child)| child.scoreboard.as_ref())
+    let child = children.living(i32::try_from(view.pid?).ok()?)?;
+    child.scoreboard.as_ref()
 }
 
 /// What listens where, with a line to try each.

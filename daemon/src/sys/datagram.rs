@@ -14,8 +14,10 @@ use std::ptr::{NonNull, null_mut};
 
 use nix::errno::Errno;
 
+mod errors;
 mod wire;
 
+pub use errors::take_errors;
 use wire::{CONTROL_BYTES, Control, Controls, NAME_BYTES, Written, name, put_name};
 
 /// Datagrams of one call.

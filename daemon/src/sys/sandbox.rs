@@ -28,7 +28,10 @@ pub use denials::{explain, tell, wake};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// Serves connections that its listeners bring; has its plugin's needs.
-    Worker,
+    Worker {
+        /// It has a socket for Unix datagrams, whose peers may have abstract names.
+        unix_datagrams: bool,
+    },
     /// Looks at a plugin and answers; it has no listener and grants no needs but files to read.
     Probe,
     /// Keeps the bus, and a database in the folder that its needs name; may connect if they say so.
@@ -93,7 +96,8 @@ fn watch(needs: &Needs, profile: Profile) -> Result<String, String> {
 /// The level that a worker without needs would reach, found out in a thread that ends.
 pub fn level_of_a_worker() -> Result<String, String> {
     let tried = thread::spawn(|| {
-        let (needs, profile) = (Needs::default(), Profile::Worker);
+        let unix_datagrams = false;
+        let (needs, profile) = (Needs::default(), Profile::Worker { unix_datagrams });
         let files = files::close(&needs, profile, false);
         let calls = filter::close(&needs, profile, Refusal::Silent, Reach::Thread);
         let calls = calls.map_or_else(|_| "no seccomp".to_owned(), |()| "seccomp".to_owned());

@@ -26,6 +26,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             let listener = &mut self.listeners[nth];
             if at_limit {
                 listener.leave_at_limit(&self.epoll);
+                self.scoreboard.add(Counter::HeldConnections, 1);
                 self.complaints
                     .at_limit(self.now_ms, &listener.brief, self.connections_max);
                 return;

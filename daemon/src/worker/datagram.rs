@@ -2,7 +2,8 @@
 //!
 //! A listener is read until a batch is not full, or its budget of this turn is spent; what is left
 //! is reported again. Each batch is answered before the next one needs its memory. An error that a
-//! peer's machine caused is counted and closes nothing. What is sent, and how, is `sending`'s.
+//! peer's machine caused is counted and closes nothing: it makes whatever call comes next fail once, or is
+//! an event of its own, and leaves the socket's queue of errors then. What is sent, and how, is `sending`'s.
 //!
 //! A busy listener is not in the event queue: for each datagram that leaves a socket, the kernel would
 //! tell the queue that there is room again, which costs a small one a twentieth of its way. It is read in
@@ -30,7 +31,7 @@ use crate::engine::replies::{Flow, FlowPeer};
 use crate::engine::session::{DatagramFacts, Party};
 use crate::plan::Limits;
 use crate::scoreboard::{Counter, Scoreboard};
-use crate::sys::datagram::{Arrival, BATCH, Inbox, Name, Way, drops, has_ways};
+use crate::sys::datagram::{Arrival, BATCH, Inbox, Name, Way, drops, has_ways, take_errors};
 
 /// Batches received from one listener in one turn.
 const BATCHES_MAX: usize = 4;
@@ -61,6 +62,8 @@ pub(super) struct DatagramListener {
     event: u64,
     place: Place,
     waiting: bool,
+    /// The event queue says that errors wait.
+    has_errors: bool,
     /// The socket's count of losses when it was last looked at.
     drops: u32,
     looked_ms: u64,
@@ -120,6 +123,7 @@ impl Datagrams {
                 event,
                 place: Place::Left,
                 waiting: false,
+                has_errors: false,
             };
             listener.enter(epoll)?;
             datagrams.listeners.push(listener);
@@ -133,10 +137,11 @@ impl Datagrams {
     }
 
     /// An event of a listener that has left is stale.
-    pub(super) fn note(&mut self, event: u64) {
+    pub(super) fn note(&mut self, event: u64, events: EpollFlags) {
         let nth = event.saturating_sub(self.first_event) as usize;
         if let Some(listener) = self.listeners.get_mut(nth) {
             listener.waiting = listener.place == Place::Polled;
+            listener.has_errors = listener.waiting && events.contains(EpollFlags::EPOLLERR);
         }
     }
 
@@ -198,7 +203,11 @@ impl Datagrams {
             let Some(inbox) = &mut self.inbox else {
                 return false;
             };
-            let listener = &self.listeners[nth];
+            let listener = &mut self.listeners[nth];
+            if std::mem::take(&mut listener.has_errors) {
+                let errors = listener.take_errors();
+                around.scoreboard.add(Counter::IcmpErrors, errors);
+            }
             let notes = listener.brief.local.socket().is_some_and(has_ways);
             match inbox.receive(listener.socket.as_fd(), notes) {
                 Ok(0) => return batch > 0,
@@ -214,11 +223,12 @@ impl Datagrams {
                         return true;
                     }
                 }
+                // Of one for which the queue of errors had no room, this is all there is.
                 Err(errno) if is_of_the_way(errno) => {
-                    around.scoreboard.add(Counter::IcmpErrors, 1);
+                    let errors = listener.take_errors().max(1);
+                    around.scoreboard.add(Counter::IcmpErrors, errors);
                 }
                 Err(errno) => {
-                    let listener = &mut self.listeners[nth];
                     let back_ms = around.now_ms + AWAY_MS;
                     listener.leave(around.epoll, Place::AwayUntil(back_ms));
                     let brief = &listener.brief;
@@ -357,8 +367,21 @@ impl DatagramListener {
         if self.place == Place::Polled {
             let _ = epoll.delete(&self.socket);
         }
-        self.waiting = false;
+        (self.waiting, self.has_errors) = (false, false);
         self.place = place;
+    }
+
+    /// What other hosts have said against answers; a Unix socket has no queue for that.
+    pub(super) fn take_errors(&self) -> u64 {
+        match self.brief.local.socket() {
+            Some(_) => take_errors(self.socket.as_fd()),
+            None => 0,
+        }
+    }
+
+    /// Whether a call may have failed with this for what somebody had said before.
+    pub(super) fn is_told_of(&self, errno: Errno) -> bool {
+        self.brief.local.socket().is_some() && is_of_the_way(errno)
     }
 
     pub(super) fn is_v6(&self) -> bool {
@@ -383,10 +406,13 @@ fn rates(limits: &Limits, worker_count: u16) -> Option<Rates> {
 }
 
 /// Errors that a peer's machine or one between us caused, reported at whatever call comes next.
-pub(super) fn is_of_the_way(errno: Errno) -> bool {
+fn is_of_the_way(errno: Errno) -> bool {
     matches!(
         errno,
         Errno::ECONNREFUSED
+            | Errno::EACCES
+            | Errno::EMSGSIZE
+            | Errno::EOPNOTSUPP
             | Errno::EHOSTUNREACH
             | Errno::ENETUNREACH
             | Errno::EHOSTDOWN

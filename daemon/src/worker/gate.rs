@@ -2,7 +2,8 @@
 //!
 //! Bans first, then the trap, the lists and the hours, then how many of that source are in already
 //! and how fast new ones come. It keeps the books of who is in, because a source that is banned has
-//! to leave and one that leaves makes room. What is said and done to those refused is in `entry`.
+//! to leave and one that leaves makes room. A peer at a Unix socket has no address: of all these only
+//! the hours and the rate are for it. What is said and done to those refused is in `entry`.
 //!
 //! Invariant: whoever was counted in is counted out once.
 
@@ -39,7 +40,8 @@ pub(super) struct Gate {
     guests: Beside<Guest>,
 }
 
-/// A limit and whether it holds for peers on the loopback; 0 is none.
+/// A limit and whether it holds for peers on this machine: on the loopback, or at a Unix socket.
+/// 0 is none.
 #[derive(Clone, Copy, Debug)]
 struct Limited {
     max: u32,
@@ -172,20 +174,13 @@ impl Gate {
 
     /// Lets a peer in, or says why not. A guest has to `enter` or to `turn_back`.
     pub(super) fn judge(&mut self, peer: Party, now_ms: u64) -> Result<Guest, Refusal> {
-        let Party::Internet(socket) = peer else {
-            return Ok(Guest {
-                address: address_of(peer),
-                counted: false,
-            });
-        };
         self.check_ban(peer, now_ms)?;
-        if self.sensor_ban_ms.is_some() {
+        if self.sensor_ban_ms.is_some() && peer != Party::Unix {
             return Err(Refusal::Trapped);
         }
         let admitted = self.access.admit(peer, utc_s);
         admitted.map_err(|_| Refusal::Access)?;
-        let loopback = socket.ip().to_canonical().is_loopback();
-        let counted = match self.per_source.applies(loopback) {
+        let counted = match self.counts(peer) {
             true => match self.sources.enter(peer.source(), self.per_source.max) {
                 Counted::TooMany => return Err(Refusal::Source),
                 Counted::In => true,
@@ -197,7 +192,7 @@ impl Gate {
             address: address_of(peer),
             counted,
         };
-        if self.rate.applies(loopback) && !self.bucket.take(self.cost, now_ms) {
+        if self.rate.applies(peer) && !self.bucket.take(self.cost, now_ms) {
             self.turn_back(guest);
             return Err(Refusal::Rate);
         }
@@ -206,26 +201,22 @@ impl Gate {
 
     /// One that was let in by another worker, and goes on here: it is counted, and not judged again.
     pub(super) fn count_in(&mut self, peer: Party) -> Guest {
-        let Party::Internet(socket) = peer else {
-            let counted = false;
-            return Guest {
-                address: address_of(peer),
-                counted,
-            };
-        };
-        let loopback = socket.ip().to_canonical().is_loopback();
-        let counted = self.per_source.applies(loopback)
-            && self.sources.enter(peer.source(), u32::MAX) == Counted::In;
+        let counted =
+            self.counts(peer) && self.sources.enter(peer.source(), u32::MAX) == Counted::In;
         Guest {
             address: address_of(peer),
             counted,
         }
     }
 
+    /// Whether it takes a place of its source. A peer on a Unix socket has no source.
+    fn counts(&self, peer: Party) -> bool {
+        peer != Party::Unix && self.per_source.applies(peer)
+    }
+
     /// A datagram takes no place, and its source may be forged: it is held to bans and lists only.
     pub(super) fn permits(&mut self, peer: Party, now_ms: u64) -> Result<(), Refusal> {
-        let is_open = self.bans.is_empty() && self.access.admits_all();
-        if is_open || peer == Party::Unix {
+        if self.bans.is_empty() && self.access.admits_all() {
             return Ok(());
         }
         self.check_ban(peer, now_ms)?;
@@ -235,13 +226,7 @@ impl Gate {
 
     /// Whether the table of sources had no room for somebody who had to be counted.
     pub(super) fn is_uncounted(&self, guest: Guest) -> bool {
-        match guest.peer() {
-            Party::Internet(socket) => {
-                let loopback = socket.ip().to_canonical().is_loopback();
-                self.per_source.applies(loopback) && !guest.counted
-            }
-            Party::Unix => false,
-        }
+        self.counts(guest.peer()) && !guest.counted
     }
 
     pub(super) fn enter(&mut self, token: Token, guest: Guest) {
@@ -301,8 +286,12 @@ impl Gate {
 }
 
 impl Limited {
-    fn applies(self, loopback: bool) -> bool {
-        self.max > 0 && (self.on_loopback || !loopback)
+    fn applies(self, peer: Party) -> bool {
+        let is_local = match peer {
+            Party::Internet(socket) => socket.ip().to_canonical().is_loopback(),
+            Party::Unix => true,
+        };
+        self.max > 0 && (self.on_loopback || !is_local)
     }
 }
 
@@ -329,7 +318,11 @@ mod tests {
     }
 
     fn admitted(gate: &mut Gate, ip: &str, times: usize) -> usize {
-        let judged = (0..times).map(|_| gate.judge(peer(ip), 0));
+        of_those(gate, peer(ip), times)
+    }
+
+    fn of_those(gate: &mut Gate, peer: Party, times: usize) -> usize {
+        let judged = (0..times).map(|_| gate.judge(peer, 0));
         judged.filter(Result::is_ok).count()
     }
 
@@ -418,6 +411,37 @@ mod tests {
             gate.judge(peer("192.0.2.7"), 2_000).err(),
             Some(Refusal::Source)
         );
+    }
+
+    #[test]
+    fn a_unix_peer_is_held_to_the_rate_and_the_hours_and_to_nothing_that_asks_for_an_address() {
+        let limits = Limits {
+            per_source: 1,
+            per_source_on_loopback: true,
+            rate: 3,
+            burst: 3,
+            rate_on_loopback: true,
+            ..Limits::default()
+        };
+        let listed = plan::Access {
+            allow: vec!["192.0.2.0/24".parse().expect("a network")],
+            ..plan::Access::default()
+        };
+        let mut held = gate(&limits, &listed, 1);
+        assert_eq!(of_those(&mut held, Party::Unix, 10), 3);
+        assert_eq!(held.judge(Party::Unix, 0).err(), Some(Refusal::Rate));
+        assert!(held.judge(Party::Unix, 1_000).is_ok());
+        assert_eq!(held.permits(Party::Unix, 0), Ok(()));
+
+        let hour = utc_s() / 3600;
+        let later = format!("{:02}:00-{:02}:00", (hour + 8) % 24, (hour + 16) % 24);
+        let closed = plan::Access {
+            times: vec![plan::Hours::parse(&later).expect("hours")],
+            ..plan::Access::default()
+        };
+        let mut closed = gate(&Limits::default(), &closed, 1);
+        assert_eq!(closed.judge(Party::Unix, 0).err(), Some(Refusal::Access));
+        assert_eq!(closed.permits(Party::Unix, 0), Err(Refusal::Access));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! A run of datagrams of one size to one peer is handed to the kernel as one long one to be cut
 //! there (UDP_SEGMENT), which costs one way through its network stack instead of many. Where it will
 //! not, the same datagrams leave one by one, and so do all later ones of that socket. What the socket
-//! does not take at once is lost, as any datagram may be; nothing waits.
+//! does not take at once is lost, as any datagram may be; nothing waits. What a host has said against
+//! an earlier answer fails the next send, whoever that is for: it is taken note of, and the send made again.
 //!
 //! Invariant: with and without runs, the same datagrams leave in the same order.
 
@@ -12,7 +13,7 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 
-use super::datagram::{DatagramListener, is_of_the_way};
+use super::datagram::DatagramListener;
 use crate::engine::outbox::{Outbox, Outgoing, PAYLOAD_BYTES_MAX};
 use crate::engine::replies::{Flow, FlowPeer};
 use crate::sys::datagram::{Name, SEGMENTS_MAX, Sender, Source};
@@ -49,6 +50,7 @@ impl Sending {
         let sends = outbox.sends();
         let mut sent = Sent::default();
         let mut at = 0;
+        let mut made_again = None;
         while at < sends.len() {
             let listener = &mut listeners[way(outbox, &sends[at]).listener as usize];
             let answer = self.send_some(outbox, batch, at, listener);
@@ -60,7 +62,16 @@ impl Sending {
                     sent.sends += messages as u64;
                     let bytes: usize = sends[at..end].iter().map(|send| send.piece.len()).sum();
                     sent.bytes += bytes as u64;
+                    // The next one failed, and the kernel does not say for what.
+                    if messages < self.ends.len() {
+                        sent.icmp_errors += listener.take_errors();
+                    }
                     end
+                }
+                Err(errno) if listener.is_told_of(errno) && made_again != Some(at) => {
+                    sent.icmp_errors += listener.take_errors();
+                    made_again = Some(at);
+                    at
                 }
                 // The kernel or this interface cuts no runs: once more without.
                 Err(Errno::EINVAL | Errno::EIO | Errno::EMSGSIZE) if first_end - at > 1 => {
@@ -68,15 +79,13 @@ impl Sending {
                     at
                 }
                 // The socket's own queue is full; that of a Unix peer is its own matter.
-                Err(Errno::EAGAIN | Errno::ENOBUFS) if listener.brief.local.socket().is_some() => {
+                Err(Errno::EAGAIN) if listener.brief.local.socket().is_some() => {
                     let end = self.ends.last().copied().unwrap_or(first_end);
                     sent.dropped += (end - at) as u64;
                     end
                 }
-                Err(errno) => {
+                Err(_) => {
                     sent.dropped += (first_end - at) as u64;
-                    let internet = listener.brief.local.socket().is_some();
-                    sent.icmp_errors += u64::from(internet && is_of_the_way(errno));
                     first_end
                 }
             };

@@ -15,7 +15,7 @@ use super::{NextOrder, Orders, Outcome, Share, Wakes, serve};
 use crate::channel::{self, Channel, ListenerBrief, Order, Received, Report, WorkerBrief, handed};
 use crate::exit;
 use crate::log;
-use crate::plan::{Limits, Needs};
+use crate::plan::{Address, Limits, Needs};
 use crate::plugin_host::{self, Instance, InstanceFacts, Surroundings, WakeSource};
 use crate::scoreboard::Scoreboard;
 use crate::scoreboard::sources::Sources;
@@ -174,7 +174,9 @@ fn plugin(brief: &WorkerBrief, board: &Scoreboard) -> Result<(Server, String), S
     let needs = admitted.needs(&chosen);
 
     // 7. The sandbox, with what the plugin said it needs.
-    let sandbox = sandbox::close(brief.daemon.sandbox, &needs, Profile::Worker)
+    let unix_datagrams = has_unix_datagrams(&brief.listeners);
+    let profile = Profile::Worker { unix_datagrams };
+    let sandbox = sandbox::close(brief.daemon.sandbox, &needs, profile)
         .map_err(|error| about("sandbox", &error))?;
 
     // 8. Only now the plugin's instance.
@@ -206,7 +208,10 @@ fn stand_in(
     board: &Scoreboard,
 ) -> Result<(Server, String), String> {
     let service = &brief.service;
-    let sandbox = sandbox::close(brief.daemon.sandbox, &Needs::default(), Profile::Worker)
+    // It answers no datagram.
+    let unix_datagrams = false;
+    let profile = Profile::Worker { unix_datagrams };
+    let sandbox = sandbox::close(brief.daemon.sandbox, &Needs::default(), profile)
         .map_err(|error| about(service, "sandbox", &error))?;
     let wakes = NoWakes::new().map_err(|error| about(service, "eventfd", &error))?;
     let stand_in = StandIn::new(told, board.clone());
@@ -245,6 +250,12 @@ fn endpoints(listeners: &[ListenerBrief]) -> Vec<String> {
         }
     }
     endpoints
+}
+
+/// Its peers may have abstract names, which the sandbox would keep its answers from.
+fn has_unix_datagrams(listeners: &[ListenerBrief]) -> bool {
+    let is_of_them = |listener: &ListenerBrief| matches!(listener.local, Address::UnixDatagram(_));
+    listeners.iter().any(is_of_them)
 }
 
 /// Tokens that the plugin's own threads sent.

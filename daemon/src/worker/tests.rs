@@ -384,7 +384,7 @@ fn a_slow_reader_costs_no_more_than_its_output_limit_and_loses_nothing() {
                     refusals += 1;
                 }
                 Event::Closed(why) => break assert_eq!(why, End::Lost),
-                Event::Opened | Event::Taken | Event::OpenedBy(..) => {
+                Event::Opened | Event::Taken | Event::OpenedBy(..) | Event::Waits => {
                     panic!("there is one connection")
                 }
             }

@@ -206,7 +206,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             || self.orders_waiting
             || !self.ready.is_empty()
             || self.datagrams.is_busy()
-            || self.handover.can_go_on() && !self.bus.is_behind;
+            || self.handover.can_go_on();
         let wait_ms = if at_once { 0 } else { self.quiet_ms() };
         let timeout = EpollTimeout::try_from(wait_ms).expect("WAIT_MS_MAX fits");
         let heard = match self.epoll.wait(events, timeout) {
@@ -247,7 +247,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             blocking::RESULTS => self.blocking.results_waiting = true,
             bus::BUS => self.bus.note(events),
             handover::GIVING..=handover::LAST => self.handover.note(about),
-            DATAGRAM_LISTENERS..TOKENS => self.datagrams.note(about),
+            DATAGRAM_LISTENERS..TOKENS => self.datagrams.note(about, events),
             _ if about < TOKENS => self.note_listener(about),
             _ => self.note_stream(KeyData::from_ffi(about).into(), events),
         }
@@ -460,6 +460,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             (Counter::FilesShort, tally.files_short),
             (Counter::ClosedIdle, tally.closed_idle),
             (Counter::ClosedLimit, tally.closed_limit),
+            (Counter::HeldBandwidth, tally.held_bandwidth),
             (Counter::DatagramsFailed, tally.datagrams_failed),
         ];
         for (counter, amount) in counts {

@@ -14,6 +14,7 @@ mod control;
 mod crimes;
 mod failing;
 mod logs;
+mod many;
 mod memory;
 mod misbehaving;
 mod places;

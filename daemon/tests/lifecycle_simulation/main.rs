@@ -13,6 +13,7 @@ mod fate;
 mod model;
 mod operator;
 mod rules;
+mod turns;
 mod world;
 
 use std::collections::BTreeMap;
@@ -53,6 +54,9 @@ fn every_world_keeps_the_rules() {
             "innocent kill",
             "refused later",
             "given up before it had a process",
+            "stopped while some waited",
+            "given up while some waited",
+            "as many starting as may be",
             "committed",
             "given up",
             "change refused",

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use polyport::lifecycle::{Beginning, BreakerCourse, Changes, Event, ServiceId, WorkerId};
 
+use crate::turns::workers;
 use crate::world::{Happening, World, policy};
 
 #[derive(Debug, Default)]
@@ -105,7 +106,7 @@ impl World {
             service: ServiceId(service),
             generation,
             name: format!("service-{service}"),
-            workers: 1 + self.dice.below(3) as u16,
+            workers: workers(&mut self.dice, 3, 3),
         }
     }
 
@@ -152,6 +153,7 @@ impl World {
         let pending = self.operator.pending.take();
         self.rule(pending.is_some(), "a change is answered once");
         self.seen("given up");
+        self.note_waiting("given up while some waited");
         self.serves_what_it_should();
     }
 

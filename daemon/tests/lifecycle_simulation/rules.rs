@@ -67,6 +67,7 @@ impl World {
                 self.rule(!late, "a service that has served does not fail");
                 self.rule(service.state > State::Serving, "a failed service goes away");
             }
+            self.check_starting(&service);
             for worker in &service.workers {
                 self.check_worker(&service, worker, deadline_ms);
             }
@@ -130,6 +131,10 @@ impl World {
                 .is_candidate((service.service.0, worker.generation)),
         };
         match worker.state {
+            State::Starting if self.waits(service, worker) => {
+                self.rule(wanted && worker.pid.is_none(), "who waits is wanted");
+                self.rule(deadline_ms.is_some(), "who waits has its turn");
+            }
             State::Starting | State::Serving => {
                 self.rule(exists && wanted, "who starts or serves is there and wanted");
                 let watched = worker.state == State::Serving || deadline_ms.is_some();

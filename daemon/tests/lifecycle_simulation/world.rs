@@ -12,6 +12,7 @@ use polyport::lifecycle::{
 
 use crate::dice::Dice;
 use crate::operator::Operator;
+use crate::turns::{Turn, workers};
 
 const DRAIN_MS: u64 = 20_000;
 pub(crate) const HANG_MS: u64 = 3_000;
@@ -105,6 +106,7 @@ pub(crate) struct World {
     pub(crate) stops: u32,
     pub(crate) announced: bool,
     pub(crate) exited: bool,
+    pub(crate) turn: Turn,
     pub(crate) seen: BTreeMap<&'static str, u64>,
 }
 
@@ -146,6 +148,7 @@ impl World {
             stops: 0,
             announced: false,
             exited: false,
+            turn: Turn::default(),
             seen: BTreeMap::new(),
         };
         for service in (0..services).map(ServiceId) {
@@ -156,12 +159,10 @@ impl World {
                     text: "no such file".to_owned(),
                 }
             } else {
-                let workers = if world.dice.chance(10) {
-                    40
-                } else {
-                    1 + world.dice.below(4) as u16
-                };
-                Event::Admitted { service, workers }
+                Event::Admitted {
+                    service,
+                    workers: workers(&mut world.dice, 4, 10),
+                }
             };
             world.later(after_ms, Happening::Say(event));
         }
@@ -208,13 +209,7 @@ impl World {
             (_, None) if self.all_quiet() => self.now_ms += 1_000,
             (_, None) => self.fail("nothing is to come and yet not all is well"),
         }
-        self.tell(Event::Tick);
-        if let Some(due_ms) = self.lifecycle.next_deadline_ms() {
-            self.rule(
-                due_ms > self.now_ms,
-                "a deadline that was just served is not due again",
-            );
-        }
+        self.end_turn();
         self.check();
     }
 
@@ -268,6 +263,7 @@ impl World {
         match &event {
             Event::Stop { .. } => {
                 self.stops += 1;
+                self.note_waiting("stopped while some waited");
                 if self.stops == 2 {
                     self.seen("second stop");
                 }
@@ -401,6 +397,7 @@ impl World {
 
     fn spawn(&mut self, worker: WorkerId, parked: bool, stand_in: bool) {
         self.rule(self.stops == 0, "nobody is spawned after a stop");
+        self.ordered();
         let pool = (worker.service.0, worker.generation);
         let failed = self.failed.contains(&pool);
         self.rule(!failed, "a failed service spawns nobody");

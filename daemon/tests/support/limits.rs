@@ -27,13 +27,29 @@ pub fn leave_descriptors(pid: u32, count: usize) {
         .map(|name| name.to_string_lossy().parse().expect("a number"))
         .collect();
     let free = (0..).filter(|fd| !taken.contains(fd)).nth(count);
-    let limit = free.expect("numbers do not end");
+    limit_descriptors(pid, free.expect("numbers do not end"));
+}
+
+fn limit_descriptors(pid: u32, limit: usize) {
     let status = Command::new("prlimit")
         .args(["--pid", &pid.to_string()])
         .arg(format!("--nofile={limit}:"))
         .status()
         .expect("prlimit of util-linux");
     assert!(status.success());
+}
+
+/// Leaves it no number that another descriptor could have, not even in place of one that it closes.
+pub fn leave_no_descriptor(pid: u32) {
+    limit_descriptors(pid, 1);
+}
+
+/// How long a process has run so far, in nanoseconds, if it waits for something now.
+pub fn ran_until_it_waited(pid: u32) -> Option<u64> {
+    let of_process = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
+    let waits = of_process("status")?.contains("State:\tS");
+    let ran = of_process("schedstat")?.split(' ').next()?.parse().ok()?;
+    waits.then_some(ran)
 }
 
 /// Replaces `{hours now}` and `{hours other}` by hours, in UTC, that this moment lies in or not, each

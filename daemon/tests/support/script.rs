@@ -39,7 +39,7 @@ pub fn play(name: &str) {
     let path = path.with_extension("case");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     // Only root can see which descriptors a worker has.
-    if text.lines().any(|line| line.starts_with("descriptors ")) && !namespace::is_root() {
+    if text.lines().any(|line| line.starts_with("descriptors")) && !namespace::is_root() {
         return namespace::play(name);
     }
     let mut case = Case {
@@ -76,6 +76,11 @@ pub fn play(name: &str) {
     if let Some(daemon) = case.daemon.take() {
         daemon.finish(&case.expected_errors);
     }
+}
+
+fn number_at(status: &serde_json::Value, path: &str) -> Option<u64> {
+    let pointer = format!("/{}", path.replace('.', "/"));
+    status.pointer(&pointer).and_then(|found| found.as_u64())
 }
 
 impl Case {
@@ -131,6 +136,16 @@ impl Case {
                 let count = count.parse().expect("a number");
                 limits::leave_descriptors(self.pid(whom), count);
             }
+            ["descriptors-none", whom @ ..] => limits::leave_no_descriptor(self.pid(whom)),
+            // It waits, and has not run while the supervisor answered: whoever spins never does.
+            ["still", whom @ ..] => {
+                let pid = self.pid(whom);
+                let mut before = None;
+                self.daemon().wait_for("the process to be still", |_| {
+                    let ran = limits::ran_until_it_waited(pid);
+                    ran.is_some() && std::mem::replace(&mut before, ran) == ran
+                });
+            }
             ["write-state", file, text] => {
                 let path = self.daemon().directory().join("state").join(file);
                 std::fs::write(path, text).expect("written");
@@ -155,11 +170,17 @@ impl Case {
                     });
             }
             ["status", path, "at-most", value] => {
-                let pointer = format!("/{}", path.replace('.', "/"));
                 let most: u64 = value.parse().expect("a number");
                 let status = self.daemon().status();
-                let found = status.pointer(&pointer).and_then(|found| found.as_u64());
+                let found = number_at(&status, path);
                 assert!(found.is_some_and(|n| n <= most), "{path}: {found:?}");
+            }
+            ["status", path, "at-least", value] => {
+                let least: u64 = value.parse().expect("a number");
+                self.daemon()
+                    .wait_for(&format!("{path} at least {value}"), |status| {
+                        number_at(status, path) >= Some(least)
+                    });
             }
             ["operate", code, verb, texts @ ..] => {
                 let words: Vec<&str> = verb.split_whitespace().collect();

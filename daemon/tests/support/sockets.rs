@@ -1,17 +1,21 @@
 //! Steps of a case that look at sockets from outside: files of Unix sockets, and their options.
 //!
 //! `{sockets}` in a case's configuration and words is a folder of its own, made before the daemon
-//! and short enough for the address of a Unix socket.
+//! and short enough for the address of a Unix socket. `{user}` and `{own group}` are who runs the
+//! test, `{credentials}` its process, user and group by number; `{owner}` and `{group}` are others if
+//! that is root, for nobody else can give files away.
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::PathBuf;
 
+use nix::unistd::{Group, User, getegid, geteuid};
 use serde_json::Value;
 
 use super::daemon::{Daemon, Directory};
+use super::namespace;
 
 pub struct Sockets {
     folder: Directory,
@@ -34,7 +38,23 @@ impl Sockets {
     }
 
     pub fn fill_in(&self, text: &str) -> String {
-        text.replace("{sockets}", &self.folder.path().display().to_string())
+        let text = text.replace("{sockets}", &self.folder.path().display().to_string());
+        if !text.contains('{') {
+            return text;
+        }
+        let (uid, gid, pid) = (geteuid(), getegid(), std::process::id());
+        let user = User::from_uid(uid).ok().flatten().expect("a user").name;
+        let group = Group::from_gid(gid).ok().flatten().expect("a group").name;
+        // These are on every Debian, with different numbers.
+        let (owner, other) = match namespace::is_root() && !namespace::is_inside() {
+            true => ("daemon", "bin"),
+            false => (user.as_str(), group.as_str()),
+        };
+        text.replace("{owner}", owner)
+            .replace("{group}", other)
+            .replace("{user}", &user)
+            .replace("{own group}", &group)
+            .replace("{credentials}", &format!("{pid} {uid} {gid}"))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -67,6 +87,13 @@ impl Sockets {
                 assert!(found.file_type().is_socket());
                 let found = format!("{:04o}", found.permissions().mode() & 0o7777);
                 assert_eq!(found, *mode, "the permissions of {name}");
+            }
+            ["belongs", name, owner, group] => {
+                let found = fs::metadata(self.path(name)).expect("it is there");
+                let user = User::from_name(owner).ok().flatten().expect("a user");
+                let group = Group::from_name(group).ok().flatten().expect("a group");
+                let wanted = (user.uid.as_raw(), group.gid.as_raw());
+                assert_eq!((found.uid(), found.gid()), wanted, "{name}");
             }
             ["only", names @ ..] => assert_eq!(self.names(), *names),
             _ => panic!("no such step with a socket: {words:?}"),

@@ -6,7 +6,7 @@
 use crate::tree::{Finding, Source, root};
 
 /// A room, what it may use of other rooms, and why no more.
-const ROOMS: [(&str, &[&str], &str); 17] = [
+const ROOMS: [(&str, &[&str], &str); 18] = [
     (
         "channel",
         &["config", "plan", "sys"],
@@ -33,7 +33,7 @@ const ROOMS: [(&str, &[&str], &str); 17] = [
     ("exit", &[], "numbers that mean one thing everywhere"),
     (
         "hub",
-        &["channel", "exit", "log", "plan", "sys"],
+        &["channel", "exit", "log", "plan", "seeds", "sys"],
         "a process of its own, and the pure end of it in workers; it knows no plugin and no peer",
     ),
     (
@@ -76,7 +76,7 @@ const ROOMS: [(&str, &[&str], &str); 17] = [
     ),
     (
         "engine",
-        &["plan"],
+        &["plan", "seeds"],
         "a pure core: it learns limits from the plan and nothing from the system",
     ),
     (
@@ -99,6 +99,7 @@ const ROOMS: [(&str, &[&str], &str); 17] = [
         "behind the engine's seam; it knows neither of the processes",
     ),
     ("scoreboard", &["sys"], "memory that both processes share"),
+    ("seeds", &[], "which worlds tests play; nobody else has it"),
     (
         "supervisor",
         &[

@@ -1,7 +1,7 @@
 //! The whole plugin on a host without sockets: what it answers, what it refuses, how it stops.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use polyport_plugin::prelude::*;
 use polyport_plugin::testing::{Dice, FakeHost, Sent, Setup};
@@ -9,6 +9,8 @@ use polyport_udp_echo::{UdpEcho, polyport_plugin_v1};
 
 /// So many exchanges are taken for ever.
 const ENDLESS: usize = 5000;
+/// Of one random world.
+const DATAGRAMS: usize = 10_000;
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn setup() -> Setup {
@@ -50,30 +52,45 @@ fn each_datagram_comes_back_as_it_is() {
     }
 }
 
+/// `POLYPORT_SEED=N` repeats a world, `POLYPORT_SECONDS=N` makes more of them for so long.
 #[test]
 fn nothing_is_sent_unasked_and_never_more_than_came() {
+    let number = |name| std::env::var(name).map(|text| text.parse().expect("a number"));
+    let lasting = Duration::from_secs(number("POLYPORT_SECONDS").unwrap_or(0));
+    let begun = Instant::now();
+    let (first, mut seed) = (number("POLYPORT_SEED").unwrap_or(1), 0);
+    while seed < 2 || begun.elapsed() < lasting {
+        let world = std::panic::catch_unwind(|| one_world(first + seed));
+        assert!(world.is_ok(), "POLYPORT_SEED={}", first + seed);
+        seed += 1;
+    }
+    println!("{seed} worlds of {DATAGRAMS} datagrams");
+}
+
+/// Datagrams of anybody to anybody, again and again the same in some, as anything may be forged. Every
+/// other world is without limits, so that they are not what keeps answers few.
+fn one_world(seed: u64) {
     let open = setup().set("rate", "0").set("repeats", "0");
-    let mut host = start(&open);
-    let mut dice = Dice::new(1);
+    let is_open = seed % 2 == 1;
+    let mut host = start(&if is_open { open } else { setup() });
+    let mut dice = Dice::new(seed);
     let (mut came, mut went) = (0, 0);
-    for _ in 0..20_000 {
-        let ip = [(); 4].map(|()| dice.below(256) as u8);
-        let peer = Address::Ip((ip, dice.below(65_536) as u16).into());
-        let payload = vec![dice.below(256) as u8; dice.below(600)];
+    let mut last = (address("192.0.2.1:5000"), vec![1]);
+    for _ in 0..DATAGRAMS {
+        if is_open || dice.below(3) == 0 {
+            let ip = [(); 4].map(|()| dice.below(256) as u8);
+            let peer = Address::Ip((ip, dice.below(65_536) as u16).into());
+            last = (peer, vec![dice.below(256) as u8; dice.below(600)]);
+        }
+        let (peer, payload) = &last;
         let to_many = dice.below(10) == 0;
         let local = address("192.0.2.9:7007");
-        assert_eq!(host.datagram_to(local, to_many, peer, &payload), Ok(()));
+        assert_eq!(host.datagram_to(local, to_many, *peer, payload), Ok(()));
         let sent = host.take_sent();
         assert!(sent.len() <= 1);
         came += payload.len();
         for answer in sent {
-            assert_eq!(
-                answer,
-                Sent {
-                    to: peer,
-                    payload: payload.clone()
-                }
-            );
+            assert_eq!((answer.to, &answer.payload), (*peer, payload));
             went += answer.payload.len();
         }
         if dice.below(100) == 0 {

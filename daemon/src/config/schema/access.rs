@@ -1,7 +1,7 @@
 //! The keys of `[services.NAME.access]`: who may come in and when, and what those hear who may not.
 //!
-//! Lists are text here; what is in them is read where a plan is resolved. A peer on a Unix socket is
-//! let in by the mode of its file, and none of this is asked.
+//! Lists are text here; what is in them is read where a plan is resolved. A peer on a Unix socket has
+//! no address: who may come there says the mode of its file, and of this the hours and the banner hold.
 
 use super::Preset::{Is, Unset};
 use super::{Key, Kind, YEAR_MS, key};

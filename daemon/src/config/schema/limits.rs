@@ -34,7 +34,7 @@ pub(super) const KEYS: &[Key] = &[
         },
         Is("0"),
         "New connections a second in the whole service; further ones are refused, 0 is no limit. \
-         Peers on the loopback are counted only if this is written.",
+         Peers on the loopback or a Unix socket are counted only if this is written.",
     ),
     key(
         "services.*.limits.burst",

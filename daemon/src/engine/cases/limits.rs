@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::*;
+use crate::engine::desk::Said;
 use crate::engine::limits::{HEADER_MS, Passed};
 use crate::engine::session::{Facts, Party};
 use crate::engine::streams::Streams;
@@ -115,6 +116,66 @@ fn while_the_plugin_pauses_its_input_waits_without_a_limit() {
     closed_for(&mut streams, token, Passed::Progress);
 }
 
+/// Its deadline is past when it is fed again, but it has not been.
+#[test]
+fn input_that_a_timer_lets_go_on_after_long_has_its_time_anew() {
+    let limits = Limits {
+        progress_ms: 100,
+        ..Limits::default()
+    };
+    let mut streams = limited(
+        |play, session, input| {
+            if play.fed.len() == 1 {
+                play.desk.pause(session, true).expect("it is alive");
+                play.desk.timer_set(5000, 0).expect("there is room");
+                play.others.push(session);
+            }
+            lines(play, session, input)
+        },
+        limits,
+    );
+    streams.protocol.on_timer = |play| {
+        let session = play.others[0];
+        play.desk.pause(session, false).expect("it is alive");
+    };
+    let token = open(&mut streams, 0);
+    hear_at(&mut streams, token, b"x", 0);
+    pass_time(&mut streams, 5000);
+    assert!(streams.protocol.closed.is_empty(), "it was not fed yet");
+    streams.resume(token, 5000);
+    pass_time(&mut streams, 5099);
+    assert!(streams.protocol.closed.is_empty(), "its time began anew");
+    pass_time(&mut streams, 5100);
+    closed_for(&mut streams, token, Passed::Progress);
+}
+
+/// While its output was in the way nothing was read that could have completed it.
+#[test]
+fn half_a_line_behind_a_slow_reader_has_its_time_anew_once_it_reads() {
+    let limits = Limits {
+        progress_ms: 100,
+        ..Limits::default()
+    };
+    let mut streams = limited(
+        |play, session, input| {
+            let answer = [7; OUTPUT_MAX];
+            let _ = play.desk.write(session, Said::Bytes(&answer), false);
+            lines(play, session, input)
+        },
+        limits,
+    );
+    let token = open(&mut streams, 0);
+    hear_at(&mut streams, token, b"x", 0);
+    take(&mut streams, token, 0, 0);
+    pass_time(&mut streams, 5000);
+    assert!(streams.protocol.closed.is_empty(), "it was not read");
+    take(&mut streams, token, OUTPUT_MAX, 5000);
+    pass_time(&mut streams, 5099);
+    assert!(streams.protocol.closed.is_empty(), "its time began anew");
+    pass_time(&mut streams, 5100);
+    closed_for(&mut streams, token, Passed::Progress);
+}
+
 #[test]
 fn a_reader_that_takes_nothing_is_closed_and_one_that_takes_a_little_is_not() {
     let limits = Limits {
@@ -196,6 +257,9 @@ fn bytes_a_second_hold_each_way_for_what_is_read_and_for_what_is_sent() {
         );
     }
     assert!(read >= 3_900 && sent >= 3_900, "{read} and {sent}");
+    // A rest ends when half of what may be moved at once is there again, an eighth of a second.
+    let held = streams.take_tally().held_bandwidth;
+    assert!((150..=170).contains(&held), "{held} rests of both ways");
     assert!(streams.protocol.closed.is_empty());
 }
 

@@ -1,6 +1,7 @@
 //! A pen lent, used, asked back and lost, by workers around one hub.
 
 use super::super::client::{Refusal, UNSTORED_BYTES_MAX, UNSTORED_MAX, WAITING_MAX};
+use super::super::ids::IDS_MAX;
 use super::super::simulation::shelf::Shelf;
 use super::super::wire::{Start, VERSION, next_frame};
 use super::*;
@@ -309,6 +310,74 @@ fn who_parts_has_given_its_pens_back_before_it_is_done() {
     world.publish(0, 3 * ROW);
     world.settle();
     assert!(!world.is_out(), "and takes none");
+}
+
+/// Its session is given to the next worker, which publishes as soon as it is there.
+#[test]
+fn what_waits_for_a_pen_is_numbered_before_its_session_says_more_elsewhere() {
+    let mut world = World::new(2);
+    world.publish(0, ROW);
+    world.say(0);
+    world.listen(0);
+    // The pen is offered, and taken; it is not here yet.
+    world.publish_named(0, 50, "first");
+    let client = &mut world.workers[0].client;
+    client.part();
+    let published = client.published();
+    let is_ahead = |world: &World| {
+        let client = &world.workers[0].client;
+        client.output(true).is_empty() && client.has_settled(published)
+    };
+    while !is_ahead(&world) {
+        world.say(0);
+        if !is_ahead(&world) {
+            world.listen(0);
+        }
+    }
+    world.publish_named(1, 51, "second");
+    world.say(1);
+    world.settle();
+    let n = u64::from(ROW);
+    assert!(world.told(0).contains(&format!("is {}", n + 1)));
+    assert_eq!(world.told(1), [format!("is {}", n + 2)]);
+}
+
+/// Another worker says something now and then: each time the pen comes back, and it costs all ids.
+#[test]
+fn a_pen_that_never_stays_is_lent_more_and_more_seldom_until_it_stays_again() {
+    const ROUNDS: u64 = 100;
+    let mut world = World::new(2);
+    let says = |world: &mut World, nth: usize, count: usize| {
+        for left in (0..count).step_by(512) {
+            world.publish(nth, (count - left).min(512) as u32);
+            world.settle();
+            world.hub.stored();
+        }
+    };
+    says(&mut world, 0, IDS_MAX);
+    let seesaw = |world: &mut World| {
+        let before = (world.workers[0].heard_bytes, world.workers[0].pens_had);
+        for _ in 0..ROUNDS {
+            says(world, 0, 20);
+            says(world, 1, 1);
+        }
+        let worker = &world.workers[0];
+        (worker.heard_bytes - before.0, worker.pens_had - before.1)
+    };
+    // Two are lent anew, after 8 and after 16; each goes with more than 100 KiB of ids.
+    let (bytes, pens) = seesaw(&mut world);
+    assert!(pens <= 2 && bytes < 1 << 20, "{pens} pens, {bytes} bytes");
+    // The other one is silent at last.
+    says(&mut world, 0, 40);
+    assert!(world.is_out());
+    says(&mut world, 0, IDS_MAX);
+    says(&mut world, 1, 1);
+    assert!(!world.is_out());
+    says(&mut world, 0, ROW as usize);
+    assert!(
+        world.is_out(),
+        "it was worth its ids, and is lent as at first"
+    );
 }
 
 #[test]

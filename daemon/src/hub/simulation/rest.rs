@@ -45,7 +45,9 @@ impl World {
             let text = std::str::from_utf8(content).expect("as it was made");
             let (name, number) = text.split_once(' ').expect("as it was made");
             let number: u64 = number.parse().expect("as it was made");
-            // Others may publish again what has a name, and its own worker what a dead hub had numbered.
+            // Others may publish again what has a name. And of two that a hub had numbered before it died,
+            // the earlier may have been heard by nobody: asked again, it comes behind the later, if that
+            // was told to one who had begun to follow between them.
             if !number.is_multiple_of(2) && self.hub_deaths == 0 {
                 let before = before.insert((topic, name), number).unwrap_or(0);
                 assert!(before < number, "the order of {name} in {topic}");

@@ -6,7 +6,7 @@
 
 use super::{MISSED_AFTER_MS, Phase, Slot};
 use crate::lifecycle::Moment;
-use crate::lifecycle::order::{Change, Order};
+use crate::lifecycle::order::{Change, Order, State};
 use crate::lifecycle::view::WorkerView;
 use crate::plan::LogLevel;
 
@@ -17,7 +17,13 @@ impl Slot {
             slot: self.worker.slot,
             generation: self.worker.generation,
             pid: self.pid,
-            state: self.state(),
+            state: match self.phase {
+                // Nobody has gone from there yet.
+                Phase::Gone {
+                    retry_at_ms: Some(_),
+                } if !self.has_begun() => State::Starting,
+                _ => self.state(),
+            },
             stand_in: self.stand_in,
             restarts: self.worker.incarnation.saturating_sub(1),
             since_ms: self.since_ms,

@@ -153,7 +153,7 @@ fn a_third_generation_waits_for_the_first_which_has_to_hurry() {
             // Its drain of 5 s ends before the hurried one would.
             (6_119, Event::Tick, &[]),
             (6_120, Event::Tick, &["kill a2"]),
-            (6_121, killed("a2"), &["park a1@3", "retired a@1"]),
+            (6_121, killed("a2"), &["retired a@1", "park a1@3"]),
         ]),
     );
 }
@@ -209,12 +209,12 @@ fn a_hurried_worker_has_its_time_anew_with_all_that_it_hands_over() {
             (14_999, Event::Tick, &[]),
             (15_000, Event::Tick, &["kill a1"]),
             (15_001, gives("a1"), &[]),
-            (15_002, killed("a1"), &["park a1@3", "retired a@1"]),
+            (15_002, killed("a1"), &["retired a@1", "park a1@3"]),
         ],
         // It gets on until it is done.
         &[
             (4_000, gives("a1"), &[]),
-            (9_000, exits("a1", 0), &["park a1@3", "retired a@1"]),
+            (9_000, exits("a1", 0), &["retired a@1", "park a1@3"]),
         ],
         // It has no more time than it was told at first.
         &[

@@ -214,7 +214,7 @@ fn a_plugin_worker_that_still_drains_is_hurried_when_its_place_is_wanted() {
         (66_001, Event::Tick),
         (66_002, killed("a1")),
     ] {
-        let orders = lifecycle.handle(now_ms, event);
+        let orders = turn(&mut lifecycle, now_ms, event);
         said.extend(
             orders
                 .iter()

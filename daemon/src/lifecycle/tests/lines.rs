@@ -6,7 +6,7 @@ use super::*;
 fn a_log_line_names_the_service_the_worker_and_what_comes_next() {
     let mut lifecycle = play(&["gopher"], &serving(&[]));
     assert_eq!(
-        logged(&lifecycle.handle(30, crashes("a2"))),
+        logged(&turn(&mut lifecycle, 30, crashes("a2"))),
         [
             "gopher/2 (pid 100): worker died: signal 11 (SIGSEGV) in create; the next one starts at \
              once",

@@ -25,8 +25,6 @@ pub(super) enum Trouble {
     Option(OptionError),
     /// Another kind of file has the path.
     NoSocket,
-    /// The file cannot be given to whom it should belong.
-    Owner(Errno),
 }
 
 impl From<Errno> for Trouble {
@@ -64,14 +62,6 @@ impl fmt::Display for BindError {
                      is no socket; remove it, or choose another path"
                 );
             }
-            Trouble::Owner(error) => {
-                return write!(
-                    f,
-                    "{socket}.owner: {endpoint} cannot be given to that owner or group: {}; \
-                     that needs root, or the capability CAP_CHOWN",
-                    error.desc()
-                );
-            }
         };
         write!(
             f,
@@ -105,6 +95,10 @@ fn explain_option(
                 "there is no such network interface; `ip link` lists those there are"
             )
         }
+        // Only a file can be missing.
+        (Errno::ENOENT, _) => f.write_str(
+            "its path is not this daemon's socket any more; restart the daemon, which makes it anew",
+        ),
         _ => f.write_str(error.desc()),
     }
 }
@@ -171,9 +165,14 @@ mod tests {
                 "services.x.listen: cannot listen on tcp://*:1: Protocol not available",
             ),
             (
-                Trouble::Owner(Errno::EPERM),
-                "services.x.socket.owner: tcp://*:1 cannot be given to that owner or group: \
-                 Operation not permitted; that needs root, or the capability CAP_CHOWN",
+                option("owner", Some("CAP_CHOWN"), Errno::EPERM),
+                "services.x.socket.owner: cannot be set on tcp://*:1: no permission; it needs root, \
+                 or the capability CAP_CHOWN",
+            ),
+            (
+                option("mode, owner or group", None, Errno::ENOENT),
+                "services.x.socket.mode, owner or group: cannot be set on tcp://*:1: its path is \
+                 not this daemon's socket any more; restart the daemon, which makes it anew",
             ),
         ];
         for (trouble, expected) in cases {

@@ -28,6 +28,7 @@ use crate::plan::{Address, Endpoint, ServicePlan, SocketPlan, Transport, UnixNam
 pub(super) use error::BindError;
 use error::Trouble;
 pub(super) use inherited::Inherited;
+use options::OptionError;
 pub(in crate::supervisor) use options::unchangeable;
 pub(super) use unix::BoundFile;
 
@@ -76,11 +77,11 @@ pub(super) fn bind_service(
     plan.endpoints
         .iter()
         .map(|endpoint| {
-            if let Some(listener) = there.iter().find(|listener| listener.is_for(endpoint)) {
-                return Ok(Rc::clone(listener));
-            }
-            let bound = bind_endpoint(endpoint, plan, peer_first, shards);
-            bound.map(Rc::new).map_err(|trouble| BindError {
+            let bound = match there.iter().find(|listener| listener.is_for(endpoint)) {
+                Some(listener) => listener.can_go_by(&plan.socket).map(|()| listener.clone()),
+                None => bind_endpoint(endpoint, plan, peer_first, shards).map(Rc::new),
+            };
+            bound.map_err(|trouble| BindError {
                 service: service.to_owned(),
                 endpoint: endpoint.written.clone(),
                 internet: endpoint.address.socket().is_some(),
@@ -133,12 +134,24 @@ impl Listener {
         self.endpoint == endpoint.written && self.asked == endpoint.address
     }
 
+    /// Whether its file could have what is written for it now.
+    fn can_go_by(&self, plan: &SocketPlan) -> Result<(), Trouble> {
+        match &self.file {
+            Some(file) => Ok(file.try_out(plan.file)?),
+            None => Ok(()),
+        }
+    }
+
     /// Sets what may be set on a socket that is bound; the text is for the log.
     pub(super) fn set_again(&self, plan: &SocketPlan, peer_first: bool) -> Result<(), String> {
+        let about = |error: OptionError| {
+            format!("socket.{} of {}: {}", error.key, self.endpoint, error.error)
+        };
+        if let Some(file) = &self.file {
+            file.set(plan.file).map_err(about)?;
+        }
         for shard in &self.shards {
-            options::set_again(shard, &self.local, plan, peer_first).map_err(|error| {
-                format!("socket.{} of {}: {}", error.key, self.endpoint, error.error)
-            })?;
+            options::set_again(shard, &self.local, plan, peer_first).map_err(about)?;
             if self.local.transport() == Transport::Stream {
                 let backlog = Backlog::new(plan.backlog).unwrap_or(Backlog::MAXCONN);
                 listen(shard, backlog)
@@ -146,6 +159,18 @@ impl Listener {
             }
         }
         Ok(())
+    }
+
+    /// Its path was made, and is kept, by a socket unit.
+    fn has_file_of_another(&self) -> bool {
+        self.has_path() && self.file.is_none()
+    }
+
+    fn has_path(&self) -> bool {
+        matches!(
+            &self.local,
+            Address::Unix(UnixName::Path(_)) | Address::UnixDatagram(UnixName::Path(_))
+        )
     }
 
     /// It was there before the daemon, with whatever options it was given then.
@@ -156,11 +181,7 @@ impl Listener {
     /// What the service manager is to keep of it. A port that the kernel chose nobody would ask for
     /// again, and the path of a Unix socket goes with its daemon.
     pub(super) fn keepsakes(&self) -> impl Iterator<Item = Keepsake<'_>> {
-        let is_path = matches!(
-            &self.local,
-            Address::Unix(UnixName::Path(_)) | Address::UnixDatagram(UnixName::Path(_))
-        );
-        let wanted = self.origin != Origin::Unit && !is_path && self.asked == self.local;
+        let wanted = self.origin != Origin::Unit && !self.has_path() && self.asked == self.local;
         let shards = self.shards.iter().enumerate().filter(move |_| wanted);
         shards.map(|(shard, socket)| Keepsake {
             name: inherited::name_of(&self.local, shard),

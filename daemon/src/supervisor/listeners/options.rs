@@ -10,10 +10,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 
+use super::Listener;
 use crate::plan::{Address, SocketPlan};
 use crate::sys::datagram::has_ways;
 use crate::sys::socket_option::{join_group, set_int};
@@ -75,6 +77,7 @@ pub(super) fn set(
         Address::Udp(bound) => {
             rows.extend(internet(plan, bound));
             rows.extend(udp(plan, bound));
+            rows.extend(errors(bound));
         }
         Address::Unix(_) | Address::UnixDatagram(_) => {}
     }
@@ -105,7 +108,10 @@ pub(super) fn set_again(
             rows.extend(internet(plan, bound));
             rows.extend(tcp(plan, peer_first));
         }
-        Address::Udp(bound) => rows.extend(internet(plan, bound)),
+        Address::Udp(bound) => {
+            rows.extend(internet(plan, bound));
+            rows.extend(errors(bound));
+        }
         Address::Unix(_) | Address::UnixDatagram(_) => {}
     }
     rows.retain(|row| !matches!(row.key, "v6only" | "mark"));
@@ -116,8 +122,13 @@ pub(super) fn set_again(
     }
 }
 
-/// Which changes of what is written cannot be made to a socket that is bound.
-pub(in crate::supervisor) fn unchangeable(old: &SocketPlan, new: &SocketPlan) -> Vec<&'static str> {
+/// Which changes of what is written cannot be made to these, which are bound.
+pub(in crate::supervisor) fn unchangeable(
+    bound: &[Rc<Listener>],
+    old: &SocketPlan,
+    new: &SocketPlan,
+) -> Vec<&'static str> {
+    let others_file = bound.iter().any(|listener| listener.has_file_of_another());
     let unset = |old: bool, new: bool| old && !new;
     let (was, is) = (old.keepalive.is_some(), new.keepalive.is_some());
     let rows = [
@@ -126,7 +137,7 @@ pub(in crate::supervisor) fn unchangeable(old: &SocketPlan, new: &SocketPlan) ->
         ("device", old.device != new.device),
         ("multicast", old.multicast != new.multicast),
         ("broadcast", old.broadcast != new.broadcast),
-        ("mode, owner or group", old.file != new.file),
+        ("mode, owner or group", others_file && old.file != new.file),
         ("keepalive", unset(was, is)),
         ("ttl", unset(old.ttl.is_some(), new.ttl.is_some())),
         ("tos", unset(old.tos.is_some(), new.tos.is_some())),
@@ -287,6 +298,16 @@ fn udp(plan: &SocketPlan, bound: &SocketAddr) -> Vec<Row> {
     if bound.is_ipv6() {
         rows.push(row("", ipv6, libc::IPV6_RECVPKTINFO, on));
         rows.push(row("multicast", ipv6, libc::IPV6_MULTICAST_ALL, Some(0)));
+    }
+    rows
+}
+
+/// Without being connected, a socket is told of what became of its answers only if it asks. On an
+/// IPv6 socket the first is for the IPv4 peers that come to it.
+fn errors(bound: &SocketAddr) -> Vec<Row> {
+    let mut rows = vec![row("", libc::IPPROTO_IP, libc::IP_RECVERR, Some(1))];
+    if bound.is_ipv6() {
+        rows.push(row("", libc::IPPROTO_IPV6, libc::IPV6_RECVERR, Some(1)));
     }
     rows
 }

@@ -39,13 +39,21 @@ pub(super) fn close(needs: &Needs, profile: Profile, required: bool) -> Result<S
 const KNOWN: ABI = ABI::V6;
 
 fn ruleset(needs: &Needs, profile: Profile) -> Result<RestrictionStatus, RulesetError> {
-    let connects = needs.connect && matches!(profile, Profile::Worker | Profile::Hub);
+    let is_worker = matches!(profile, Profile::Worker { .. });
+    let connects = needs.connect && (is_worker || profile == Profile::Hub);
     let mut network = AccessNet::from_all(KNOWN);
     let mut scopes = Scope::from_all(KNOWN);
     if connects {
         network.remove(AccessNet::ConnectTcp);
     }
-    if connects && profile == Profile::Worker {
+    // The scope knows no difference between a peer that is answered and one that is looked for.
+    let answers_names = matches!(
+        profile,
+        Profile::Worker {
+            unix_datagrams: true
+        }
+    );
+    if answers_names || connects && is_worker {
         scopes.remove(Scope::AbstractUnixSocket);
     }
     let mut rules = Ruleset::default()
@@ -55,13 +63,13 @@ fn ruleset(needs: &Needs, profile: Profile) -> Result<RestrictionStatus, Ruleset
         .scope(scopes)?
         .create()?;
     let mut read = AccessFs::ReadFile | AccessFs::ReadDir;
-    if needs.exec && profile == Profile::Worker {
+    if needs.exec && is_worker {
         read |= AccessFs::Execute;
     }
     for path in &needs.files_read {
         rules = grant(rules, Path::new(path), read)?;
     }
-    if matches!(profile, Profile::Worker | Profile::Hub) {
+    if is_worker || profile == Profile::Hub {
         let write = read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg;
         let write = write | AccessFs::MakeDir | AccessFs::RemoveFile | AccessFs::RemoveDir;
         for path in &needs.files_write {

@@ -346,7 +346,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         match end {
             End::Idle => self.scoreboard.add(Counter::ClosedIdle, 1),
             End::Limit => {
-                self.scoreboard.add(Counter::ClosedLimit, 1);
+                self.scoreboard.add(Counter::ClosedHandler, 1);
                 self.complaints.handler_time(self.now_ms);
             }
             End::Fault => self.scoreboard.add(Counter::PluginFaults, 1),

@@ -296,6 +296,7 @@ impl<'a> Waiting<'a> {
         let now_ms = clock_ms();
         let until_ms = way(pace).until_ms();
         if !way(pace).wake(now_ms) {
+            self.slot.count_rest();
             let left_ms = self.until.rest_ms(until_ms, now_ms);
             let mut fds = [PollFd::new(self.stop.over.as_fd(), PollFlags::POLLIN)];
             // A signal only makes it shorter.

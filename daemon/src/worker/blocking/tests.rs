@@ -132,7 +132,7 @@ fn limits_end_a_wait_for_good_and_a_deadline_until_the_next_one() {
             "handler",
             |limits| limits.threads.handler_ms = 30,
             1,
-            Counter::ClosedLimit,
+            Counter::ClosedHandler,
         ),
     ];
     for (name, change, count, counter) in cases {

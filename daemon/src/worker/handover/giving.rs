@@ -15,11 +15,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::super::turn::Worker;
 use super::super::{Orders, Outcome, Wakes};
 use super::line::{Heard, Line};
-use crate::engine::carried::{FRAME_BYTES_MAX, SESSION_BYTES_MAX};
-use crate::engine::handover::{
-    Answer, Answers, BATCH_BYTES_ENOUGH, BATCH_BYTES_MAX, BATCH_SESSIONS_MAX, BATCHES_MAX, Batch,
-    Message, SILENCE_MS,
-};
+use super::packed::{BusWait, Packed};
+use crate::engine::handover::{Answer, Answers, BATCHES_MAX, Batch, Message, SILENCE_MS};
 use crate::engine::protocol::Protocol;
 use crate::engine::session::Token;
 use crate::scoreboard::Counter;
@@ -30,12 +27,15 @@ pub(super) struct Giving {
     pub(super) line: Line,
     /// The last is the next. Whoever came late may lie where somebody early has left a gap, so that
     /// memory becomes free in one piece if they go first.
-    todo: Vec<Token>,
+    pub(super) todo: Vec<Token>,
+    /// The next batch.
+    pub(super) packed: Option<Packed>,
+    pub(super) bus_wait: BusWait,
     /// Batches that are not answered yet.
     sent: VecDeque<(u32, Vec<Token>)>,
     batches: u32,
-    /// What the taker has room for beyond what was sent; `None` before it has said so.
-    room: Option<usize>,
+    /// What the taker has room for beyond what was packed; `None` before it has said so.
+    pub(super) room: Option<usize>,
     heard_ms: u64,
     time: Time,
 }
@@ -65,6 +65,8 @@ impl Giving {
         Giving {
             line,
             todo,
+            packed: None,
+            bus_wait: BusWait::default(),
             sent: VecDeque::new(),
             batches: 0,
             room: None,
@@ -77,12 +79,17 @@ impl Giving {
         }
     }
 
-    pub(super) fn can_send(&self) -> bool {
-        let has_room = self.room.is_some_and(|room| room > 0);
+    pub(super) fn can_pack(&self) -> bool {
+        let has_room = self.room.is_some_and(|room| room > 0) && self.packed.is_none();
         has_room && !self.todo.is_empty() && self.sent.len() < BATCHES_MAX
     }
 
-    pub(super) fn deadline_ms(&self) -> u64 {
+    pub(super) fn next_deadline_ms(&self) -> u64 {
+        let waits = self.bus_wait.deadline_ms();
+        waits.map_or(self.over_ms(), |it| it.min(self.over_ms()))
+    }
+
+    fn over_ms(&self) -> u64 {
         self.time.over_ms().min(self.heard_ms + SILENCE_MS)
     }
 
@@ -93,7 +100,8 @@ impl Giving {
 
     fn is_finished(&self) -> bool {
         let nowhere_to = self.room == Some(0);
-        self.sent.is_empty() && (self.todo.is_empty() || nowhere_to)
+        let is_under_way = self.packed.is_some() || !self.sent.is_empty();
+        !is_under_way && (self.todo.is_empty() || nowhere_to)
     }
 }
 
@@ -126,15 +134,18 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             // The supervisor is gone, as nothing else sets one while sessions are given: what is under
             // way comes to its end, and nothing more begins.
             giving.todo.clear();
+            self.unpack(&mut giving);
         }
         let mut next = self.hear_taker(&mut giving);
-        // What the sessions have said leaves before them.
-        if let (Next::GoOn, true) = (&next, giving.can_send() && !self.bus.is_behind) {
-            next = self.send_batch(&mut giving);
+        if let Next::GoOn = next {
+            self.pack(&mut giving);
+            if let Some(packed) = self.take_packed(&mut giving) {
+                next = self.send_batch(&mut giving, packed);
+            }
         }
         match next {
             Next::GoOn if giving.is_finished() => self.end_giving(*giving),
-            Next::GoOn if giving.deadline_ms() <= self.now_ms => self.stop_giving(*giving),
+            Next::GoOn if giving.over_ms() <= self.now_ms => self.stop_giving(*giving),
             Next::GoOn => self.handover.giving = Some(giving),
             Next::GiveUp => self.stop_giving(*giving),
         }
@@ -202,31 +213,15 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         giving.todo.shrink_to_fit();
         heap::give_back();
         let under_way: usize = giving.sent.iter().map(|(_, tokens)| tokens.len()).sum();
-        giving.room = Some((answers.room as usize).saturating_sub(under_way));
+        let waits = giving.packed.as_ref().map_or(0, |it| it.tokens.len());
+        giving.room = Some((answers.room as usize).saturating_sub(under_way + waits));
         true
     }
 
-    fn send_batch(&mut self, giving: &mut Giving) -> Next {
-        let most = giving.room.unwrap_or(0).min(BATCH_SESSIONS_MAX);
-        let (mut tokens, mut records, mut bytes) = (Vec::new(), Vec::new(), 0);
-        while tokens.len() < most && bytes < BATCH_BYTES_ENOUGH {
-            let Some(token) = giving.todo.pop() else {
-                break;
-            };
-            let longest = self.streams.waiting_bytes(token) + FRAME_BYTES_MAX + SESSION_BYTES_MAX;
-            if !tokens.is_empty() && bytes + longest > BATCH_BYTES_MAX / 2 {
-                giving.todo.push(token);
-                break;
-            }
-            if let Some(record) = self.freeze(token) {
-                bytes += record.len();
-                records.push(record);
-                tokens.push(token);
-            }
-        }
-        if tokens.is_empty() {
-            return Next::GoOn;
-        }
+    fn send_batch(&mut self, giving: &mut Giving, packed: Packed) -> Next {
+        let Packed {
+            tokens, records, ..
+        } = packed;
         giving.batches = giving.batches.wrapping_add(1);
         let number = giving.batches;
         let batch = Message::Batch(Batch { number, records });
@@ -241,7 +236,6 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
                 if giving.sent.is_empty() {
                     giving.heard_ms = self.now_ms;
                 }
-                giving.room = giving.room.map(|room| room - tokens.len());
                 // Should this worker die now, they are the taker's and not lost.
                 self.scoreboard
                     .subtract(Counter::Connections, tokens.len() as u64);
@@ -268,29 +262,11 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         }
     }
 
-    /// A session out of the event queue and as bytes; one that cannot be carried goes on.
-    fn freeze(&mut self, token: Token) -> Option<Vec<u8>> {
-        let stream = self.sockets.get(token)?;
-        // Before the socket is anybody else's: later it could not be taken out any more.
-        self.epoll.delete(&stream.socket).ok()?;
-        match self.streams.give(token, self.now_ms) {
-            Some(carried) => {
-                let mut record = Vec::new();
-                carried.write(&mut record);
-                Some(record)
-            }
-            None => {
-                self.part();
-                self.poll_again(token);
-                None
-            }
-        }
-    }
-
     /// What was answered by now counts; the rest goes on here, if it is sure that nobody has it.
     fn stop_giving(&mut self, mut giving: Giving) {
         giving.line.stop_listening();
         giving.todo.clear();
+        self.unpack(&mut giving);
         while let Heard::Message(Message::Answers(answers), _) = giving.line.receive() {
             if !self.heed(&mut giving, &answers) {
                 break;

@@ -9,6 +9,7 @@
 
 mod giving;
 mod line;
+mod packed;
 mod taking;
 
 use std::os::fd::OwnedFd;
@@ -23,6 +24,8 @@ use crate::engine::protocol::Protocol;
 use crate::engine::session::Token;
 use giving::Giving;
 use line::Line;
+#[cfg(test)]
+pub(super) use packed::BUS_WAIT_MS;
 use taking::Taking;
 
 /// The events of the streams; above those of listeners, below those of connections.
@@ -51,11 +54,11 @@ impl Handover {
 
     /// Something can be done without a further event.
     pub(super) fn can_go_on(&self) -> bool {
-        self.giving.as_ref().is_some_and(|it| it.can_send())
+        self.giving.as_ref().is_some_and(|it| it.can_pack())
     }
 
     pub(super) fn next_deadline_ms(&self) -> Option<u64> {
-        let giving = self.giving.iter().map(|giving| giving.deadline_ms());
+        let giving = self.giving.iter().map(|giving| giving.next_deadline_ms());
         let takings = self.takings.iter().map(Taking::deadline_ms);
         giving.chain(takings).min()
     }

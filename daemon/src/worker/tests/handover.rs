@@ -25,6 +25,8 @@ use crate::scoreboard::Counter;
 use crate::sys::passing::{self, Packet};
 use crate::worker::Outcome;
 
+mod behind;
+
 const GRACE_MS: u64 = 20_000;
 
 fn pair() -> (OwnedFd, OwnedFd) {

@@ -25,6 +25,8 @@ pub(super) enum Mode {
     Stays,
     /// Echoes, and takes no session over.
     Refuses,
+    /// Echoes, and has published something of which no hub hears before it is woken.
+    Unheard,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub(in crate::worker) enum Event {
     Refused {
         queued: u64,
     },
+    /// Asked whether the hub has heard all, and has said no.
+    Waits,
     Closed(End),
 }
 
@@ -45,6 +49,7 @@ pub(super) struct Script {
     mode: Mode,
     chunk: u32,
     sessions: Vec<Token>,
+    was_woken: bool,
     events: Sender<Event>,
 }
 
@@ -55,6 +60,7 @@ impl Script {
             mode,
             chunk: 0,
             sessions: Vec::new(),
+            was_woken: false,
             events,
         }
     }
@@ -97,7 +103,7 @@ impl Protocol for Script {
 
     fn feed(&mut self, session: Token, (): (), input: &[u8]) -> Fed {
         match self.mode {
-            Mode::Echo | Mode::Stays | Mode::Refuses => {
+            Mode::Echo | Mode::Stays | Mode::Refuses | Mode::Unheard => {
                 match self.desk.write(session, Said::Lent(0, input.len()), false) {
                     Ok(()) => Fed::Took(input.len()),
                     Err(_) => Fed::Full,
@@ -167,6 +173,10 @@ impl Protocol for Script {
     fn timer(&mut self, _: TimerToken, _: u64) {}
 
     fn wake(&mut self, token: u64) {
+        self.was_woken = true;
+        if self.mode == Mode::Unheard {
+            return;
+        }
         for session in &self.sessions {
             let bytes = token.to_le_bytes();
             self.desk
@@ -176,6 +186,18 @@ impl Protocol for Script {
     }
 
     fn drain(&mut self, _: u64) {}
+
+    fn bus_published(&mut self) -> u64 {
+        u64::from(self.mode == Mode::Unheard)
+    }
+
+    fn bus_has_settled(&mut self, published: u64) -> bool {
+        let has_settled = published == 0 || self.was_woken;
+        if !has_settled {
+            self.tell(Event::Waits);
+        }
+        has_settled
+    }
 
     fn desk(&mut self) -> &mut Desk {
         &mut self.desk

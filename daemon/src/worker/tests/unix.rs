@@ -3,7 +3,8 @@
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
-use nix::sys::socket::getsockopt;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{Backlog, getsockopt, listen};
 
 use super::*;
 use crate::engine::session::{Credentials, Party};
@@ -72,4 +73,43 @@ fn only_a_unix_connection_is_given_its_send_buffer() {
         listener.equip(&connection, Some(32 << 10));
         assert_eq!(size() == 64 << 10, given);
     }
+}
+
+/// They have been told that it is open, and nobody else will take them.
+#[test]
+fn all_who_wait_at_an_endpoint_that_leaves_are_taken_though_it_was_quiet() {
+    const WAITING: u64 = 3_500;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("our own");
+    setrlimit(Resource::RLIMIT_NOFILE, hard.max(soft), hard).expect("up to the hard limit");
+    let name = format!("polyport-test-leaving-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("short enough");
+    let listener = UnixListener::bind_addr(&address).expect("nobody has it");
+    listen(&listener, Backlog::new(4096).expect("it fits")).expect("once more, with more room");
+    let local = Address::Unix(UnixName::Abstract(name));
+    let leaving = vec![local.to_string()];
+    let many = Limits {
+        connections: 5_000,
+        ..limits()
+    };
+    let script = |tell| Script::new(Mode::Echo, tell);
+    let mut running = start_on(listener.into(), local, script, many);
+    // From now on it is asked for one at a time.
+    let quiet = UnixStream::connect_addr(&address).expect("it listens");
+    assert!(matches!(running.event(), Event::OpenedBy(..)));
+    // An order of which only the beginning is there keeps the worker busy.
+    running.channel.write_all(&[OTHER]).expect("it is read");
+    for _ in 0..WAITING {
+        // It waits there though its peer has gone again.
+        drop(UnixStream::connect_addr(&address).expect("there is room in the queue"));
+    }
+    let drain = Order::Drain {
+        grace_ms: 0,
+        leaving,
+        hurried: false,
+    };
+    running.others.send((drain, None)).expect("it waits for it");
+    let board = running.board.clone();
+    assert_eq!(running.join(), Outcome::Drained);
+    assert_eq!(board.read(Counter::Accepted), WAITING + 1);
+    drop(quiet);
 }

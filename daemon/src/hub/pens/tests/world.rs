@@ -5,7 +5,7 @@
 use super::super::super::client::{Client, Heard};
 use super::super::super::core::{Hub, MemberId};
 use super::super::super::simulation::shelf::Shelf;
-use super::super::super::wire::{Start, next_frame};
+use super::super::super::wire::{News, Start, next_frame};
 use super::super::ROW;
 
 pub(super) struct World {
@@ -17,6 +17,9 @@ pub(super) struct Worker {
     pub(super) client: Client,
     pub(super) member: MemberId,
     pub(super) told: Vec<String>,
+    /// Of all that the hub has said.
+    pub(super) heard_bytes: usize,
+    pub(super) pens_had: usize,
 }
 
 impl World {
@@ -38,6 +41,8 @@ impl World {
                 client,
                 member,
                 told: Vec::new(),
+                heard_bytes: 0,
+                pens_had: 0,
             });
         }
         let first = &mut world.workers[0].client;
@@ -102,6 +107,7 @@ impl World {
         let worker = &mut self.workers[nth];
         let given = self.hub.output(worker.member).to_vec();
         self.hub.sent(worker.member, given.len());
+        worker.heard_bytes += given.len();
         let mut at = 0;
         loop {
             while let Some(own) = worker.client.next_own() {
@@ -111,6 +117,8 @@ impl World {
                 return;
             };
             at += taken;
+            let news = News::read(content).expect("well formed");
+            worker.pens_had += usize::from(matches!(news, News::Pen { .. }));
             match worker.client.hear(content).expect("hubs keep the rules") {
                 Heard::Nothing | Heard::Link(_) => {}
                 heard => worker.told.push(shown(&heard)),

@@ -18,6 +18,10 @@ impl Talks {
         match order.split_once(' ').unwrap_or((order, "")) {
             ("say", words) => writeln!(stream, "{words}")?,
             ("who", _) => writeln!(stream, "{} at {}", stream.peer(), stream.facts().endpoint())?,
+            ("credentials", _) => match stream.facts().credentials() {
+                Some(peer) => writeln!(stream, "{} {} {}", peer.pid, peer.uid, peer.gid)?,
+                None => writeln!(stream, "none")?,
+            },
             ("panic", words) => panic!("{words}"),
             ("fail", _) => return Err(io::ErrorKind::InvalidData.into()),
             ("peek", _) => {
