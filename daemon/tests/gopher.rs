@@ -7,10 +7,12 @@
 mod support;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
-use support::daemon::{Daemon, Directory, polyport, run_to_end};
+use support::daemon::{Daemon, Directory, PATIENCE, polyport, run_to_end};
 use support::dice::Dice;
 use support::program::{End, Talk, holds, program, talk};
 
@@ -110,27 +112,131 @@ fn clients_read_menus_texts_searches_addresses_and_errors() {
 }
 
 #[test]
-fn the_debian_client_browses_by_gopher_plus() {
+fn the_debian_client_reads_what_the_others_do() {
     let plain = Directory::new("gopher-umn-plain");
+    let content: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+    fs::write(plain.path().join("a.bin"), &content).expect("a file");
+    let home = Directory::new("gopher-umn-home");
+    // The first run in a home begins with a prompt.
+    fs::write(home.path().join(".gopherrc"), "").expect("a file");
     let daemon = serve("gopher-umn", plain.path());
-    let address = daemon.address("gopher", 0);
     program("gopher", "gopher");
-    let mut script = program("script", "bsdutils");
-    let client = format!("gopher {} {}", address.ip(), address.port());
-    script
-        .args(["-qec", &client, "/dev/null"])
-        .env("TERM", "vt100")
-        // Its first run in a home begins with a prompt.
-        .env("HOME", plain.path());
-    let conversation = Talk {
-        prompt: "continue",
-        input: b"\r",
-        end: End::Test,
-    };
-    let printed = talk(script, &conversation, |printed| {
-        holds(printed, b"Writing a plugin") || holds(printed, b"Nothing available")
+    let (hole, plain) = (daemon.address("gopher", 0), daemon.address("plain", 0));
+    let url = |item: &str| format!("gopher://{hole}/{item}");
+    for (place, prompt, input, expected) in [
+        // By Gopher+, as it asks a host without more.
+        (
+            format!("{} {}", hole.ip(), hole.port()),
+            "",
+            "",
+            "Writing a plugin",
+        ),
+        (url("1/plugins"), "", "", "The idea"),
+        (url("0/about.txt"), "", "", "WHAT POLYPORT IS"),
+        (
+            url("0/missing.txt"),
+            "",
+            "",
+            "There is nothing here by that name.",
+        ),
+        (
+            url("7/search"),
+            "Words to search for",
+            "shared\r",
+            "plugins/idea.txt",
+        ),
+        (
+            url("hURL:http://example.org/"),
+            "OK: ",
+            "\r",
+            "Outside of gopher",
+        ),
+        (
+            format!("gopher://{plain}/9/a.bin"),
+            "Save in file",
+            "\r",
+            "",
+        ),
+    ] {
+        let mut script = program("script", "bsdutils");
+        script
+            .args(["-qec", &format!("gopher {place}"), "/dev/null"])
+            .env("TERM", "vt100")
+            .env("HOME", home.path())
+            .current_dir(home.path());
+        let conversation = Talk {
+            prompt,
+            input: input.as_bytes(),
+            end: End::Test,
+        };
+        // It goes by itself when it has saved something.
+        let printed = talk(script, &conversation, |printed| {
+            !expected.is_empty() && holds(printed, expected.as_bytes())
+        });
+        assert!(
+            holds(&printed, expected.as_bytes()),
+            "{place}: {}",
+            text(&printed)
+        );
+    }
+    let saved = fs::read_dir(home.path()).expect("a folder");
+    let saved = saved.map(|entry| entry.expect("it is read").path());
+    let saved: Vec<_> = saved
+        .filter(|it| it.to_string_lossy().ends_with("a.bin"))
+        .collect();
+    assert_eq!(saved.len(), 1, "{saved:?}");
+    assert!(fs::read(&saved[0]).expect("a file") == content);
+    daemon.finish(&[]);
+}
+
+/// Whatever else it says meanwhile: a reset would cost it what it has not read yet.
+#[test]
+fn who_says_more_than_a_request_gets_a_long_answer_whole() {
+    let plain = Directory::new("gopher-more-plain");
+    let content: Vec<u8> = (0..75_000_u32).flat_map(u32::to_le_bytes).collect();
+    fs::write(plain.path().join("a.bin"), &content).expect("a file");
+    let daemon = serve("gopher-more", plain.path());
+    for (nth, more) in ["\r\n", "GET / HTTP/1.0\r\n\r\n"].into_iter().enumerate() {
+        let mut peer = TcpStream::connect(daemon.address("plain", 0)).expect("it listens");
+        peer.set_read_timeout(Some(PATIENCE)).expect("set");
+        peer.write_all(b"/a.bin\r\n").expect("sent");
+        let sent = (nth as u64 + 1) * content.len() as u64;
+        daemon.wait_for("all of it to leave", |status| {
+            status["services"]["plain"]["totals"]["bytes_out"] == sent
+        });
+        peer.write_all(more.as_bytes()).expect("sent");
+        let mut heard = Vec::new();
+        peer.read_to_end(&mut heard).expect("an orderly end");
+        assert!(heard == content, "{} of {}", heard.len(), content.len());
+    }
+    daemon.finish(&[]);
+}
+
+#[test]
+fn who_reads_nothing_is_given_up_and_the_others_are_not() {
+    let plain = Directory::new("gopher-stalled-plain");
+    fs::write(plain.path().join("large.bin"), vec![b'x'; 32 << 20]).expect("a file");
+    fs::write(plain.path().join("a.txt"), "a text").expect("a file");
+    support::plugins::folder();
+    let config = format!(
+        "[services.plain]\nplugin = \"gopher\"\nworkers = 1\nlisten = [\"tcp://127.0.0.1:0\"]\n\
+         [services.plain.settings]\nroot = \"{}\"\nidle = \"300ms\"\n",
+        plain.path().display()
+    );
+    let daemon = Daemon::start("gopher-stalled", &config);
+    let address = daemon.address("plain", 0);
+    let mut stalled = TcpStream::connect(address).expect("it listens");
+    stalled.write_all(b"/large.bin\r\n").expect("sent");
+    let url = format!("gopher://{address}/0/a.txt");
+    let asked = output(
+        program("curl", "curl"),
+        &["--silent", "--max-time", "20", &url],
+    );
+    assert_eq!(text(&asked), "a text");
+    daemon.wait_for("it to be given up", |status| {
+        status["services"]["plain"]["totals"]["closed_idle"] == 1
     });
-    assert!(holds(&printed, b"Writing a plugin"), "{}", text(&printed));
+    drop(stalled);
     daemon.finish(&[]);
 }
 
@@ -142,11 +248,12 @@ fn a_binary_arrives_whole_whoever_asks() {
     fs::write(plain.path().join("a.bin"), &content).expect("a file");
     let daemon = serve("gopher-binary", plain.path());
     let address = daemon.address("plain", 0);
-    // phetch and w3m print what is no text as something else.
+    // phetch prints what is no text as something else, and w3m asks where to put it, unless it is a picture.
     for (name, arguments) in [
         ("curl", &["--silent", "gopher://ADDRESS/9/a.bin"][..]),
         ("curl", &["--silent", "http://ADDRESS/a.bin"]),
         ("lynx", &["-source", "gopher://ADDRESS/9/a.bin"]),
+        ("w3m", &["-dump_source", "gopher://ADDRESS/I/a.bin"]),
         ("Pituophis", &["gopher://ADDRESS/9/a.bin"]),
     ] {
         let arguments: Vec<String> = arguments

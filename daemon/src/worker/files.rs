@@ -27,6 +27,8 @@ use crate::sys::file::read_in_memory;
 const WINDOW_BYTES: u64 = 512 * 1024;
 /// What one connection may send of files in one turn.
 const TURN_BYTES_MAX: usize = 1 << 20;
+/// What all connections may send of files in one turn: whoever wants little waits for no more than that.
+pub(super) const TURN_FILES_BYTES_MAX: usize = 2 << 20;
 /// Reads that no thread took are offered again after so long, or when a thread is done.
 const AGAIN_MS: u64 = 10;
 /// What a thread reads at once.
@@ -90,14 +92,16 @@ enum Step {
 impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     /// Sends files, and the bytes between them, for as long as the socket takes them.
     pub(super) fn send_files(&mut self, token: Token) {
-        let mut room = TURN_BYTES_MAX;
+        let share = TURN_BYTES_MAX.min(self.files_room);
+        let mut room = share;
         loop {
             match self.send_some(token, &mut room) {
                 Step::On => {}
                 Step::Bytes if self.flush_bytes(token) == After::SendFile => {}
-                Step::Bytes | Step::Stop => return,
+                Step::Bytes | Step::Stop => break,
             }
         }
+        self.files_room -= share - room;
     }
 
     fn send_some(&mut self, token: Token, room: &mut usize) -> Step {

@@ -25,6 +25,7 @@ use crate::sys::shared_memory::SharedWords;
 
 mod datagrams;
 mod endings;
+mod files;
 mod handover;
 mod script;
 mod stand_in;

@@ -19,6 +19,7 @@ use super::bus::{self, Bus};
 use super::complaints::{Complaints, closed_for};
 use super::datagram::{Around, Datagrams};
 use super::entry::Stranger;
+use super::files::TURN_FILES_BYTES_MAX;
 use super::gate::Gate;
 use super::handover::{self, Handover};
 use super::listener::Listener;
@@ -60,6 +61,8 @@ pub(super) struct Worker<P: Protocol, W, O> {
     pub(super) datagrams: Datagrams,
     /// Connections that can go on without a further event.
     ready: VecDeque<Token>,
+    /// Bytes of files that may still leave in this turn.
+    pub(super) files_room: usize,
     pub(super) orders: O,
     pub(super) orders_waiting: bool,
     wakes: W,
@@ -135,6 +138,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             datagrams,
             worker_count: workers,
             ready: VecDeque::new(),
+            files_room: TURN_FILES_BYTES_MAX,
             orders,
             // Kept while it was parked, perhaps.
             orders_waiting: true,
@@ -210,6 +214,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             heard => heard?,
         };
         self.now_ms = clock_ms();
+        self.files_room = TURN_FILES_BYTES_MAX;
         Ok(heard)
     }
 
@@ -304,12 +309,21 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     // --- read and feed -------------------------------------------------------------------------
 
     fn visit_ready(&mut self) {
+        let mut kept_back = Vec::new();
         for _ in 0..self.ready.len() {
             let Some(token) = self.ready.pop_front() else {
-                return;
+                break;
             };
             self.fetch_ahead();
+            if self.files_room == 0 && self.sockets.get(token).is_some_and(|it| it.unsent) {
+                kept_back.push(token);
+                continue;
+            }
             self.visit(token);
+        }
+        // They are the next to whom files are sent, before those who had their part.
+        for token in kept_back.into_iter().rev() {
+            self.ready.push_front(token);
         }
     }
 

@@ -11,36 +11,22 @@ use std::time::{Instant, SystemTime};
 use crate::cache::{Content, Kept, Ready};
 use crate::gopherplus::{self, Ask, Known, UNTIL_DOT, UNTIL_END};
 use crate::lookup::{Miss, Patience, Stamp};
-use crate::made::{described, made_up};
+use crate::made::made_up;
 use crate::menu::Item;
 use crate::ready::{is_settled, ready_file};
-use crate::reply::{
-    Body, Manner, Reply, Request, about, bytes_reply, own_page, ready_menu, refusal, written,
-};
+use crate::reply::{Body, Manner, Reply, Request, about, bytes_reply, ready_menu, written};
 use crate::selector::{self, candidates};
 use crate::settings::{Choices, Text};
 use crate::site::{Site, Tree};
 use crate::text::Lines;
 use crate::types::Type;
-use crate::{build, http, url, users, vhosts};
+use crate::{build, http, users, vhosts};
 
 /// It would have to be waited for.
 #[derive(Debug)]
 pub(crate) struct NotNow;
 
 pub(crate) fn answer(site: &Site, request: &Request, patience: Patience) -> Result<Reply, NotNow> {
-    if let Some(address) = url::of_selector(&request.selector) {
-        return Ok(match url::page(address) {
-            Some(page) => match request.manner {
-                Manner::Plus(Ask::Item | Ask::All) => {
-                    let item = Item::local(b'h', address, request.selector.clone());
-                    described(site, request, &item, Some(("text/html", page.len())))
-                }
-                _ => own_page(request, 200, page, "a page for an address"),
-            },
-            None => refusal(site, request, 404, "no address that a page is made for"),
-        });
-    }
     let tree = site.tree(request.host.as_deref());
     let shown = visit(site, &tree, &request.selector, patience, |tree, path| {
         show(site, request, tree, path, patience)
@@ -178,10 +164,10 @@ fn show(
         None => {}
     }
     let stamp = disk.look(path)?;
-    if stamp.is_folder() {
+    if stamp.is_folder() || site.choices.is_menu(path) {
         return match patience {
             Patience::None => Err(Miss::NotNow),
-            Patience::Enough => show_folder(site, request, tree, (path, stamp), key),
+            Patience::Enough => show_menu(site, request, tree, (path, stamp), key),
         };
     }
     keep(site, key, Kept::File);
@@ -219,7 +205,7 @@ fn key(request: &Request, tree: &Tree, path: &[u8]) -> Vec<u8> {
     parts.concat()
 }
 
-fn show_folder(
+fn show_menu(
     site: &Site,
     request: &Request,
     tree: &Tree,
@@ -227,7 +213,12 @@ fn show_folder(
     key: Vec<u8>,
 ) -> Result<Reply, Miss> {
     let begun = SystemTime::now();
-    let built = build::menu(site, tree, path, stamp)?;
+    let mut built = match stamp.is_folder() {
+        true => build::menu(site, tree, path, stamp)?,
+        false => build::map(site, tree, path)?,
+    };
+    // Whether each of what it was made from can be looked at whenever it is asked for.
+    let mut is_bounded = true;
     let bytes: Arc<Vec<u8>> = match request.manner {
         Manner::Plus(Ask::Item) => {
             let name = match selector::name(path) {
@@ -237,12 +228,20 @@ fn show_folder(
             let item = Item::local(b'1', name, tree.selector(path));
             about(site, request, &item, Known::Place(tree, path, &stamp))
         }
-        Manner::Plus(Ask::All) => gopherplus::blocks(site, tree, &built.items, &request.here),
+        Manner::Plus(Ask::All) => {
+            let (blocks, seen) = gopherplus::blocks(site, tree, &built.items, &request.here);
+            match seen {
+                Some(seen) => built.made_from.extend(seen),
+                None => is_bounded = false,
+            }
+            blocks
+        }
         manner => written(site, request, &built.items, (tree, path), manner),
     }
     .into();
     let mut stamps = built.made_from.iter().map(|(_, stamp)| stamp);
-    if site.choices.cache > bytes.len() && stamps.all(|stamp| is_settled(stamp, begun)) {
+    let fits = is_bounded && site.choices.cache > bytes.len();
+    if fits && stamps.all(|stamp| is_settled(stamp, begun)) {
         // Another thread may want the cache while a long menu is written into its file.
         let takes_files = site.cache().takes_files();
         let ready = Ready {

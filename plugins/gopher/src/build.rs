@@ -1,4 +1,5 @@
-//! The menu of a folder: from its map, or from its listing with header and footer.
+//! The menu of a folder: from its map, or from its listing with header and footer; and that of a map which
+//! is asked for by its own name.
 //!
 //! Whatever a map says, what is read stays inside the tree; includes are bounded in depth and in
 //! number, so that maps may include each other. Everything that was read leaves its stamp, for whoever
@@ -9,7 +10,7 @@ use std::mem::replace;
 
 use crate::date::Date;
 use crate::listing::{self, Entry};
-use crate::lookup::{Disk, Miss, Patience, Stamp, read_at};
+use crate::lookup::{Disk, Miss, Patience, Stamp, TOO_LONG, read_at};
 use crate::maps::{self, Line};
 use crate::menu::{Item, columns, cut};
 use crate::selector::{self, joined};
@@ -41,23 +42,8 @@ pub(crate) struct Built {
 
 /// Of the folder that had this stamp a moment ago.
 pub(crate) fn menu(site: &Site, tree: &Tree, path: &[u8], stamp: Stamp) -> Result<Built, Miss> {
-    let disk = tree.disk(site.choices.rules, Patience::Enough);
-    let mut builder = Builder {
-        site,
-        tree,
-        disk,
-        path,
-        built: Built {
-            items: Vec::new(),
-            made_from: vec![(path.to_vec(), stamp)],
-            warnings: Vec::new(),
-        },
-        hidden: HashSet::new(),
-        named: HashSet::new(),
-        letters: Vec::new(),
-        includes: 0,
-        is_listed: false,
-    };
+    let mut builder = Builder::new(site, tree, path);
+    builder.built.made_from.push((path.to_vec(), stamp));
     let map = site
         .choices
         .maps
@@ -66,6 +52,16 @@ pub(crate) fn menu(site: &Site, tree: &Tree, path: &[u8], stamp: Stamp) -> Resul
     match map {
         Some((name, bytes)) => builder.map(&name, &bytes, 0)?,
         None => builder.listing(true)?,
+    }
+    Ok(builder.built)
+}
+
+/// Of a file that is a map without being that of its folder.
+pub(crate) fn map(site: &Site, tree: &Tree, path: &[u8]) -> Result<Built, Miss> {
+    let mut builder = Builder::new(site, tree, selector::folder(path));
+    match builder.read(path) {
+        Some((name, bytes)) => builder.map(&name, &bytes, 0)?,
+        None => return Err(Miss::NotHere("it is no map, but a program or too long")),
     }
     Ok(builder.built)
 }
@@ -87,7 +83,26 @@ struct Builder<'a> {
     is_listed: bool,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    fn new(site: &'a Site, tree: &'a Tree, path: &'a [u8]) -> Builder<'a> {
+        Builder {
+            site,
+            tree,
+            disk: tree.disk(site.choices.rules, Patience::Enough),
+            path,
+            built: Built {
+                items: Vec::new(),
+                made_from: Vec::new(),
+                warnings: Vec::new(),
+            },
+            hidden: HashSet::new(),
+            named: HashSet::new(),
+            letters: Vec::new(),
+            includes: 0,
+            is_listed: false,
+        }
+    }
+
     fn map(&mut self, name: &[u8], bytes: &[u8], depth: usize) -> Result<(), Miss> {
         for line in maps::parsed(name, bytes, self.site.choices.maps_text_only) {
             match line {
@@ -163,16 +178,30 @@ impl Builder<'_> {
 
     /// The name and the content of a map that is there and is one.
     fn read(&mut self, path: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-        let (bytes, stamp) = self.disk.read(path, MAP_BYTES_MAX).ok()?;
+        let (bytes, stamp) = match self.disk.read(path, MAP_BYTES_MAX) {
+            Ok(read) => read,
+            Err(Miss::NotHere(TOO_LONG)) => {
+                let megabytes = MAP_BYTES_MAX >> 20;
+                self.leave_out(
+                    path,
+                    &format!("too long: a map has at most {megabytes} MiB"),
+                );
+                return None;
+            }
+            Err(_) => return None,
+        };
         self.built.made_from.push((path.to_vec(), stamp));
         if maps::is_program(&bytes) {
-            let path = path.escape_ascii();
-            self.built.warnings.push(format!(
-                "the map {path} is a program, which this release does not run; it is left out"
-            ));
+            self.leave_out(path, "a program, which this release does not run");
             return None;
         }
         Some((selector::name(path).to_vec(), bytes))
+    }
+
+    fn leave_out(&mut self, path: &[u8], why: &str) {
+        let path = path.escape_ascii();
+        let warning = format!("the map {path} is {why}; it is left out");
+        self.built.warnings.push(warning);
     }
 
     fn listing(&mut self, whole: bool) -> Result<(), Miss> {

@@ -5,12 +5,13 @@
 
 use std::time::SystemTime;
 
+use crate::answer::{self, Found};
+use crate::build;
 use crate::date::Date;
 use crate::lookup::{Patience, Stamp};
 use crate::menu::{Here, Item, Lines, Style};
 use crate::selector::{self, joined, shown};
 use crate::site::{Site, Tree};
-use crate::{answer, build};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,9 +54,22 @@ pub fn error(code: u8, admin: &str, text: &str) -> Vec<u8> {
     format!("--1\r\n{code} {admin}\r\n{text}\r\n.\r\n").into_bytes()
 }
 
-/// The blocks of all items of a menu, with its end.
-pub(crate) fn blocks(site: &Site, tree: &Tree, items: &[Item], here: &Here) -> Vec<u8> {
+/// Files and folders that are looked at for one menu each time it is asked for.
+const SEEN_MAX: usize = 64;
+
+/// What was looked at: paths of one tree, and what they were.
+type Seen = Vec<(Vec<u8>, Stamp)>;
+
+/// The blocks of all items of a menu, with its end; and what they were made from, if that is little
+/// enough to be looked at each time.
+pub(crate) fn blocks(
+    site: &Site,
+    tree: &Tree,
+    items: &[Item],
+    here: &Here,
+) -> (Vec<u8>, Option<Seen>) {
     let mut blocks = Vec::new();
+    let mut seen = Some(Vec::new());
     for item in items {
         let found = match item.is_local(here) && !item.is_text() {
             true => answer::find(site, Some(tree), &item.selector, Patience::Enough).ok(),
@@ -66,10 +80,32 @@ pub(crate) fn blocks(site: &Site, tree: &Tree, items: &[Item], here: &Here) -> V
             None if item.is_local(here) && !item.is_text() => Known::Made(None),
             None => Known::Nothing,
         };
+        if let Some(found) = &found {
+            seen = seen.and_then(|seen| with_place(seen, site, tree, found));
+        }
         block(&mut blocks, site, item, known, here);
     }
     blocks.extend_from_slice(b".\r\n");
-    blocks
+    (blocks, seen)
+}
+
+/// With a place and its abstract. A new abstract changes its folder, whose stamp its menu has.
+fn with_place(mut seen: Seen, site: &Site, tree: &Tree, found: &Found) -> Option<Seen> {
+    let about = abstract_of(&found.path, &found.stamp);
+    let disk = tree.disk(site.choices.rules, Patience::Enough);
+    seen.push((found.path.clone(), found.stamp));
+    if let Ok(stamp) = disk.look(&about) {
+        seen.push((about, stamp));
+    }
+    let is_of_tree = (&found.tree.id, &found.tree.suffix) == (&tree.id, &tree.suffix);
+    (is_of_tree && seen.len() <= SEEN_MAX).then_some(seen)
+}
+
+fn abstract_of(path: &[u8], stamp: &Stamp) -> Vec<u8> {
+    match stamp.is_folder() {
+        true => joined(path, b".abstract"),
+        false => [path, b".abstract"].concat(),
+    }
 }
 
 /// What there is to say of an item beyond its line.
@@ -117,11 +153,7 @@ pub(crate) fn block(blocks: &mut Vec<u8>, site: &Site, item: &Item, known: Known
         return;
     };
     let disk = tree.disk(site.choices.rules, Patience::Enough);
-    let about = match stamp.is_folder() {
-        true => joined(path, b".abstract"),
-        false => [path, b".abstract"].concat(),
-    };
-    let Ok((about, _)) = disk.read(&about, ABSTRACT_BYTES_MAX) else {
+    let Ok((about, _)) = disk.read(&abstract_of(path, stamp), ABSTRACT_BYTES_MAX) else {
         return;
     };
     blocks.extend_from_slice(b"+ABSTRACT:\r\n");

@@ -397,8 +397,9 @@ impl Gopher {
     fn continue_text(&mut self, cx: &mut Context, id: SessionId, Piece(piece, lines): Piece) {
         match piece {
             Ok((bytes, more)) => {
+                let length = lines.length();
                 let lines = more.then_some(lines);
-                self.pour(cx, id, Sending::of_piece(bytes, lines));
+                self.pour(cx, id, Sending::of_piece(bytes, lines, length));
             }
             Err(_) => drop(cx.abort(id, "the text could not be read")),
         }

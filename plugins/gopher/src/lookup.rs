@@ -32,6 +32,9 @@ pub(crate) enum Miss {
     NotNow,
 }
 
+/// Why a file that is there is not read whole.
+pub(crate) const TOO_LONG: &str = "it is too long";
+
 /// How links and permissions are taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
@@ -145,7 +148,7 @@ impl Disk<'_> {
     pub(crate) fn read(&self, path: &[u8], bytes_max: u64) -> Result<(Vec<u8>, Stamp), Miss> {
         let (file, stamp) = self.file(path)?;
         if stamp.size > bytes_max {
-            return Err(Miss::NotHere("it is too long"));
+            return Err(Miss::NotHere(TOO_LONG));
         }
         let mut bytes = vec![0; usize::try_from(stamp.size).unwrap_or(0)];
         let read = read_at(&file, &mut bytes, 0).map_err(|_| Miss::NotHere("it cannot be read"))?;

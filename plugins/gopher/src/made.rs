@@ -1,4 +1,5 @@
-//! What exists without a file: the search, `caps.txt` and `robots.txt`, and what Gopher+ says of them.
+//! What exists without a file: the search, `caps.txt` and `robots.txt`, pages for addresses, and what
+//! Gopher+ says of them.
 //!
 //! A file of the same name comes first; whoever asks here has found none.
 
@@ -7,13 +8,13 @@ use crate::gopherplus::{self, Ask, Known, UNTIL_DOT};
 use crate::lookup::Patience;
 use crate::menu::Item;
 use crate::reply::{
-    Body, Manner, Reply, Request, about, bytes_reply, ready_menu, refusal, written,
+    Body, Manner, Reply, Request, about, bytes_reply, own_page, ready_menu, refusal, written,
 };
 use crate::selector::{self, candidates};
 use crate::site::{Site, Tree};
-use crate::{caps, http, search, vhosts};
+use crate::{caps, http, search, url, vhosts};
 
-/// What exists without a file: the search, `caps.txt` and `robots.txt`; or else the refusal.
+/// What exists without a file, or else the refusal.
 pub(crate) fn made_up(
     site: &Site,
     request: &Request,
@@ -21,6 +22,9 @@ pub(crate) fn made_up(
     patience: Patience,
     why: &'static str,
 ) -> Result<Reply, NotNow> {
+    if let Some(address) = url::of_selector(&request.selector) {
+        return Ok(elsewhere(site, request, address));
+    }
     let (selector, tree) = match vhosts::of_selector(site, &request.selector) {
         Some((selector, host)) => {
             let suffix = format!(";{host}");
@@ -61,7 +65,7 @@ pub(crate) fn made_up(
                 .unwrap_or_default();
             let items = search::items(site, &tree, &words);
             let found = match request.manner {
-                Manner::Plus(Ask::All) => gopherplus::blocks(site, &tree, &items, &request.here),
+                Manner::Plus(Ask::All) => gopherplus::blocks(site, &tree, &items, &request.here).0,
                 manner => written(site, request, &items, (&tree, b""), manner),
             };
             let length = found.len();
@@ -74,8 +78,20 @@ pub(crate) fn made_up(
     Ok(refusal(site, request, 404, why))
 }
 
+/// A page that sends a browser on.
+fn elsewhere(site: &Site, request: &Request, address: &[u8]) -> Reply {
+    match (url::page(address), request.manner) {
+        (Some(page), Manner::Plus(Ask::Item | Ask::All)) => {
+            let item = Item::local(b'h', address, request.selector.clone());
+            described(site, request, &item, Some(("text/html", page.len())))
+        }
+        (Some(page), _) => own_page(request, 200, page, "a page for an address"),
+        (None, _) => refusal(site, request, 404, "no address that a page is made for"),
+    }
+}
+
 /// What is known of something that has no file.
-pub(crate) fn described(
+fn described(
     site: &Site,
     request: &Request,
     item: &Item,

@@ -9,7 +9,7 @@ use crate::gopherplus::{self, Ask};
 use crate::http::{self, HEAD_BYTES_MAX};
 use crate::menu::Here;
 use crate::reply::{Manner, Request};
-use crate::selector;
+use crate::selector::{self, Fields};
 use crate::settings::{Choices, Http, Plus};
 use crate::{menu, page};
 
@@ -72,10 +72,8 @@ pub(crate) fn said(choices: &Choices, here: Arc<Here>, input: &[u8], has_ended: 
         None => selector::without_end(input),
     };
     if line.len() > length_max || (end.is_some() && line.len() > choices.selector_max) {
-        return Said::Refused(
-            menu::error("The request is too long."),
-            "a line that is too long",
-        );
+        let text = "The request is too long.";
+        return refused_line(choices, line, text, "a line that is too long");
     }
     if end.is_none() && !has_ended {
         return Said::More;
@@ -84,21 +82,10 @@ pub(crate) fn said(choices: &Choices, here: Arc<Here>, input: &[u8], has_ended: 
         return Said::Nothing;
     }
     let Some(fields) = selector::fields(line) else {
-        return Said::Refused(
-            menu::error("The request is not understood."),
-            "control characters",
-        );
+        let text = "The request is not understood.";
+        return refused_line(choices, line, text, "control characters");
     };
-    let (search, word) = match fields.second {
-        // On a search the second field is what is searched for, whatever it looks like.
-        Some(words) if is_search(choices, fields.selector) => (Some(words), fields.third),
-        // What stands behind a word of Gopher+ says whether data follow, which nothing here takes.
-        Some(word) if gopherplus::ask(word).is_some() => (None, Some(word)),
-        words => (words, fields.third),
-    };
-    let plus: Option<Ask> = word
-        .and_then(gopherplus::ask)
-        .filter(|_| choices.plus != Plus::Off);
+    let (search, plus) = search_and_plus(choices, &fields);
     let request = Request {
         selector: fields.selector.to_vec(),
         search: search.map(<[u8]>::to_vec),
@@ -107,6 +94,28 @@ pub(crate) fn said(choices: &Choices, here: Arc<Here>, input: &[u8], has_ended: 
         host: None,
     };
     Said::Asked(request, None)
+}
+
+fn search_and_plus<'a>(choices: &Choices, fields: &Fields<'a>) -> (Option<&'a [u8]>, Option<Ask>) {
+    let (search, word) = match fields.second {
+        // On a search the second field is what is searched for, whatever it looks like.
+        Some(words) if is_search(choices, fields.selector) => (Some(words), fields.third),
+        // What stands behind a word of Gopher+ says whether data follow, which nothing here takes.
+        Some(word) if gopherplus::ask(word).is_some() => (None, Some(word)),
+        words => (words, fields.third),
+    };
+    let word = word.filter(|_| choices.plus != Plus::Off);
+    (search, word.and_then(gopherplus::ask))
+}
+
+/// In the manner of the line, as far as it has come.
+fn refused_line(choices: &Choices, line: &[u8], text: &str, why: &'static str) -> Said {
+    let (_, plus) = search_and_plus(choices, &selector::split(line));
+    let answer = match plus {
+        Some(_) => gopherplus::error(1, &choices.admin, text),
+        None => menu::error(text),
+    };
+    Said::Refused(answer, why)
 }
 
 /// However it is written: with the type in front, or a host behind.

@@ -23,15 +23,18 @@ pub struct Fields<'a> {
 
 /// A line with a control byte in it, other than TAB, is never meant well.
 pub fn fields(line: &[u8]) -> Option<Fields<'_>> {
-    if line.iter().any(|byte| is_control(*byte) && *byte != b'\t') {
-        return None;
-    }
+    let is_bad = |byte: &u8| is_control(*byte) && *byte != b'\t';
+    (!line.iter().any(is_bad)).then(|| split(line))
+}
+
+/// Whatever is between the TABs.
+pub(crate) fn split(line: &[u8]) -> Fields<'_> {
     let mut fields = line.splitn(4, |byte| *byte == b'\t');
-    Some(Fields {
+    Fields {
         selector: fields.next().unwrap_or_default(),
         second: fields.next(),
         third: fields.next(),
-    })
+    }
 }
 
 /// Without LF, and without the CR before it.

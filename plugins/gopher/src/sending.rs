@@ -1,7 +1,9 @@
 //! A reply on its way to one session: what was queued, and what still has to be.
 //!
 //! Invariant: bytes are queued in order and once; when the last ones are, the session is closed in
-//! order, so that the peer reads everything before the end.
+//! order, so that the peer reads everything before the end. Only what is on its way at once is
+//! followed by the end of the socket: what a peer says later is answered with a reset, which would
+//! destroy what has not left by then.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -15,6 +17,9 @@ use crate::text::Lines;
 /// then end the session. All writes of one call leave together.
 const WRITE_BYTES: usize = 1024;
 
+/// What a new connection sends without waiting for its peer: ten segments, as RFC 6928 has it.
+const AT_ONCE_BYTES_MAX: u64 = 14_000;
+
 #[derive(Debug)]
 pub(crate) struct Sending {
     /// Small: the line or the few lines that a manner puts in front.
@@ -25,8 +30,8 @@ pub(crate) struct Sending {
     file: Option<(File, u64)>,
     lines: Option<Lines>,
     outcome: &'static str,
-    /// The peer may still be speaking.
-    refused: bool,
+    /// The peer may still be speaking, or more is sent than leaves at once.
+    waits_for_end: bool,
 }
 
 pub(crate) enum Next {
@@ -43,11 +48,23 @@ impl Sending {
             head: reply.head,
             ..Sending::of_bytes(None, reply.outcome)
         };
-        match reply.body {
-            Body::Bytes(bytes) => sending.bytes = Some(bytes),
-            Body::File(file, length) => sending.file = Some((file, length)),
-            Body::Lines(lines) => sending.lines = Some(lines),
-        }
+        let length = match reply.body {
+            Body::Bytes(bytes) => {
+                let length = bytes.len() as u64;
+                sending.bytes = Some(bytes);
+                length
+            }
+            Body::File(file, length) => {
+                sending.file = Some((file, length));
+                length
+            }
+            Body::Lines(lines) => {
+                let length = lines.length();
+                sending.lines = Some(lines);
+                length
+            }
+        };
+        sending.waits_for_end = length > AT_ONCE_BYTES_MAX;
         sending
     }
 
@@ -59,21 +76,23 @@ impl Sending {
             file: None,
             lines: None,
             outcome,
-            refused: false,
+            waits_for_end: false,
         }
     }
 
     /// An answer to the first half of something, or to what is followed by more.
     pub(crate) fn of_refusal(bytes: Vec<u8>, why: &'static str) -> Sending {
         Sending {
-            refused: true,
+            waits_for_end: true,
             ..Sending::of_bytes(Some(bytes.into()), why)
         }
     }
 
-    pub(crate) fn of_piece(bytes: Vec<u8>, lines: Option<Lines>) -> Sending {
+    /// Of a text of so many bytes.
+    pub(crate) fn of_piece(bytes: Vec<u8>, lines: Option<Lines>, length: u64) -> Sending {
         Sending {
             lines,
+            waits_for_end: length > AT_ONCE_BYTES_MAX,
             ..Sending::of_bytes(Some(bytes.into()), "a text")
         }
     }
@@ -106,7 +125,7 @@ impl Sending {
         match self.lines.take() {
             Some(lines) => Ok(Next::Read(lines)),
             None => {
-                match self.refused {
+                match self.waits_for_end {
                     true => cx.close(id, self.outcome)?,
                     false => cx.close_done(id, self.outcome)?,
                 }

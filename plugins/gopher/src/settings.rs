@@ -369,6 +369,12 @@ impl Choices {
             || is_part(name)
     }
 
+    /// Whether a file of this name is shown as the menu that it writes, unless it was given another type.
+    pub(crate) fn is_menu(&self, path: &[u8]) -> bool {
+        let letter = || Choices::letter_of_name(&self.letters, path);
+        path.ends_with(b".gph") && letter().is_none_or(|letter| letter == b'1')
+    }
+
     /// What kind of file this is, by its name only.
     pub(crate) fn type_by_name(name: &[u8]) -> Option<Type> {
         types::by_name(name)

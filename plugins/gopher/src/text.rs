@@ -70,6 +70,11 @@ impl Lines {
         }
     }
 
+    /// As it is stored.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
     /// What leaves next, and whether there is more.
     ///
     /// A file that has become shorter is an error: an end that is put right would make a half look whole.

@@ -3,6 +3,7 @@
 mod support;
 
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::time::{Duration, SystemTime};
 
 use support::{Hole, NOT_HERE, ask, lines, mapped, names, text, with};
 
@@ -165,6 +166,16 @@ fn browsers_get_pages_with_their_length() {
             head.contains("\r\nConnection: close") && page.contains(body),
             "{page}"
         );
+        // What is loaded by a file of somebody's is his matter; our own pages load nothing.
+        let policy = "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; ";
+        for (guard, is_there) in [
+            (policy, media.starts_with("text/html")),
+            ("X-Content-Type-Options: nosniff\r\n", true),
+            ("Referrer-Policy: no-referrer", true),
+        ] {
+            let guarded = head.contains(&format!("\r\n{guard}"));
+            assert_eq!(guarded, is_there, "{target}, {guard}: {head}");
+        }
         let alone = text(&ask(&mut host, request("HEAD")));
         assert_eq!(alone, format!("{head}\r\n\r\n"), "{target}");
     }
@@ -287,6 +298,8 @@ fn users_show_what_is_theirs() {
     let homes = hole.root.join("home");
     for (name, owner, folder_owner) in [
         ("ada", 4711, 4711),
+        ("bob", 4714, 4714),
+        ("cleo", 4715, 4715),
         ("root", 0, 0),
         ("thief", 4712, 4711),
         ("none", 4713, 0),
@@ -302,6 +315,13 @@ fn users_show_what_is_theirs() {
             return;
         }
     }
+    for (name, days) in [("ada", 2), ("bob", 3), ("cleo", 1)] {
+        let space = std::fs::File::open(homes.join(name).join("public_gopher"));
+        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(days * 86_400);
+        space
+            .and_then(|it| it.set_modified(changed))
+            .expect("it is there");
+    }
     std::os::unix::fs::symlink("ada", homes.join("link")).expect("a link");
     let mut host = with(&hole, &[("users_home", homes.to_str().expect("UTF-8"))]);
     for (request, expected) in [
@@ -311,7 +331,12 @@ fn users_show_what_is_theirs() {
         ("/~link/me.txt\r\n", NOT_HERE),
         ("/~nobody/\r\n", NOT_HERE),
         ("/~/\r\n", NOT_HERE),
-        ("\r\n", "1~ada\t/~ada/\th.example\t70\r\n.\r\n"),
+        // The latest first.
+        (
+            "\r\n",
+            "1~bob\t/~bob/\th.example\t70\r\n1~ada\t/~ada/\th.example\t70\r\n\
+             1~cleo\t/~cleo/\th.example\t70\r\n.\r\n",
+        ),
         (
             "/~ada\r\n",
             "1..\t/\th.example\t70\r\n0me.txt\t/~ada/me.txt\th.example\t70\r\n.\r\n",
@@ -357,6 +382,10 @@ fn caps_and_robots_come_from_the_settings_unless_they_are_there() {
     }
     hole.put(b"robots.txt", b"mine");
     assert_eq!(hole.ask("robots.txt\r\n"), b"mine");
+    hole.put(b"caps.txt", b"CAPS of my own");
+    for request in ["caps.txt\r\n", "/caps.txt\r\n"] {
+        assert_eq!(hole.ask(request), b"CAPS of my own", "{request:?}");
+    }
 }
 
 #[test]

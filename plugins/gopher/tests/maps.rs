@@ -117,3 +117,51 @@ fn a_map_that_is_a_program_is_not_shown() {
     );
     assert_eq!(text(&ask(&mut host, "/program.gophermap\r\n")), NOT_HERE);
 }
+
+#[test]
+fn every_name_that_ends_with_gph_is_a_menu() {
+    let hole = Hole::of(&[
+        (
+            "gph/other.gph",
+            b"tthe text\n[0|A|a.txt|server|port]\n[1|Up|..|server|port]\n",
+        ),
+        ("gph/program.gph", b"#!/bin/sh\necho secret\n"),
+        ("gph/a.txt", b"a"),
+    ]);
+    let mut host = hole.host();
+    let menu = "ithe text\t\terror.host\t1\r\n0A\t/gph/a.txt\th.example\t70\r\n\
+                1Up\t/\th.example\t70\r\n.\r\n";
+    for (request, expected) in [
+        ("/gph/other.gph\r\n", menu),
+        ("1/gph/other.gph\r\n", menu),
+        ("/gph/program.gph\r\n", NOT_HERE),
+    ] {
+        assert_eq!(text(&ask(&mut host, request)), expected, "{request:?}");
+    }
+    assert_eq!(
+        names(&ask(&mut host, "/gph\r\n")),
+        ["1..", "0a.txt", "1other.gph", "1program.gph"]
+    );
+    let page = text(&ask(&mut host, "GET /gph/other.gph HTTP/1.0\r\n\r\n"));
+    assert!(page.contains("<a href=\"/gph/a.txt\">A</a>"), "{page}");
+    let about = text(&ask(&mut host, "/gph/other.gph\t!\r\n"));
+    assert!(
+        about.starts_with("+-1\r\n+INFO: 1other.gph\t/gph/other.gph\t"),
+        "{about}"
+    );
+    assert!(about.contains(" application/gopher-menu: <"), "{about}");
+    // Whoever shows its source says so.
+    let setup = hole.setup().set("type_of", "gph=0");
+    let mut host = setup.start().expect("good settings");
+    assert!(ask(&mut host, "/gph/other.gph\r\n").starts_with(b"tthe text\n["));
+}
+
+#[test]
+fn a_map_that_is_too_long_is_told_of() {
+    let hole = Hole::of(&[("gophermap", &[b'x'; 4 * 1024 * 1024 + 1]), ("a.txt", b"a")]);
+    let mut host = hole.host();
+    assert_eq!(names(&ask(&mut host, "\r\n")), ["0a.txt"]);
+    let log = host.log();
+    let warned = log.iter().any(|line| line.text.contains("too long"));
+    assert!(warned, "{log:?}");
+}

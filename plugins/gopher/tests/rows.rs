@@ -108,6 +108,29 @@ fn a_request_is_refused_and_the_end_is_in_order() {
 }
 
 #[test]
+fn who_speaks_gopher_plus_is_refused_in_it() {
+    let hole = hole();
+    for (request, reason) in [
+        (b"/a.txt\0.gif\t+\r\n".to_vec(), "not understood"),
+        (b"/\x1b[2J\t!\r\n".to_vec(), "not understood"),
+        ([vec![b'a'; 5000], b"\t+\r\n".to_vec()].concat(), "too long"),
+        (
+            [vec![b'a'; 5000], b"\twords\t$\r\n".to_vec()].concat(),
+            "too long",
+        ),
+    ] {
+        let answer = text(&hole.ask(&request));
+        let begins = answer.starts_with("--1\r\n1 nobody\r\n");
+        assert!(begins && answer.contains(reason), "{answer}");
+        let setup = hole.setup().set("gopher_plus", "off");
+        let mut host = setup.start().expect("good settings");
+        assert!(ask(&mut host, &request).starts_with(b"3"));
+    }
+    // On a search it is what is searched for.
+    assert!(hole.ask(b"/search\t+\0\r\n").starts_with(b"3"));
+}
+
+#[test]
 fn a_listing_shows_what_can_be_asked_for_and_nothing_else() {
     let hole = hole();
     let menu = hole.ask("\r\n");
@@ -184,6 +207,9 @@ fn addresses_get_a_page_that_holds_nothing_of_them_unescaped() {
     assert!(!page.contains("<script"));
     let page = text(&hole.ask("/URL:https://example.org/\r\n"));
     assert!(page.contains("url=https://example.org/\""));
+    hole.put(b"URL:http:x", b"a file");
+    assert_eq!(hole.ask("/URL:http:x\r\n"), b"a file");
+    assert!(text(&hole.ask("/URL:http:y\r\n")).contains("url=http:y\""));
 }
 
 #[test]
@@ -234,6 +260,37 @@ fn names_with_control_bytes_are_one_line_and_found_again() {
         let selector = line.split('\t').nth(1).expect("four fields").to_owned();
         let content = hole.ask(format!("{selector}\r\n"));
         assert!(content.iter().any(|byte| *byte < 0x20), "{selector:?}");
+    }
+}
+
+/// A socket that is closed answers what comes later with a reset, which may cost the peer what is still
+/// on its way to it.
+#[test]
+fn a_long_answer_waits_for_the_peers_end() {
+    let hole = Hole::of(&[
+        ("short.bin", &[b'x'; 10_000]),
+        ("long.bin", &[b'x'; 40_000]),
+        ("long.txt", &[b'x'; 40_000]),
+        ("many/short.txt", b""),
+    ]);
+    for nth in 0..400 {
+        hole.put(format!("many/{nth}-{}.txt", "x".repeat(20)).as_bytes(), b"");
+    }
+    for (form, request, waits) in [
+        ("raw", "/short.bin\r\n", false),
+        ("raw", "/long.bin\r\n", true),
+        ("raw", "HEAD /long.bin HTTP/1.0\r\n\r\n", false),
+        ("raw", "GET /long.bin HTTP/1.0\r\n\r\n", true),
+        ("crlf", "/long.txt\r\n", true),
+        ("raw", "/many\r\n", true),
+        ("raw", "/missing\r\n", false),
+    ] {
+        let mut host = hole.setup().set("text", form).start().expect("good");
+        let peer = host.connect();
+        host.send(peer, request.as_bytes());
+        answer(&mut host, peer);
+        let is_done = host.transcript().contains("close, done,");
+        assert_eq!(is_done, !waits, "{request:?}\n{}", host.transcript());
     }
 }
 
