@@ -15,7 +15,7 @@ impl Chat {
         self.end(cx, seat, if why.is_empty() { "has left" } else { why });
     }
 
-    fn end(&mut self, cx: &mut Context, seat: u32, why: &str) {
+    pub(crate) fn end(&mut self, cx: &mut Context, seat: u32, why: &str) {
         if let Some(member) = self.member(seat) {
             member.stage = Stage::Left;
             if cx.close(member.session, why) == Err(Error::Busy) {
