@@ -27,10 +27,12 @@ impl<P: Protocol> Streams<P> {
             })
     }
 
-    /// Feeds nothing more; what was said leaves, and then our FIN.
+    /// Feeds nothing more; what was said leaves, and then our FIN. Not of a session that is written down
+    /// for another worker: it would go on there, though it was counted as ended here.
     pub fn finish_for_operator(&mut self, token: Token, now_ms: u64) {
         if let Some(connection) = self.connections.get_mut(token)
             && connection.accepts_writes()
+            && !connection.is_away()
         {
             connection.finish(End::Drain);
             self.tally.passed[Passed::Asked as usize] += 1;

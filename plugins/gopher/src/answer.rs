@@ -19,7 +19,7 @@ use crate::selector::{self, candidates};
 use crate::settings::{Choices, Text};
 use crate::site::{Site, Tree};
 use crate::text::Lines;
-use crate::types::Type;
+use crate::types::{TEXT, Type};
 use crate::{build, http, users, vhosts};
 
 /// It would have to be waited for.
@@ -327,7 +327,10 @@ fn show_file(
 }
 
 fn kind(site: &Site, tree: &Tree, path: &[u8], patience: Patience) -> Result<Type, Miss> {
+    // The administrator's word for a text is more than its name.
+    let is_called_text = Choices::letter_of_name(&site.choices.letters, path) == Some(b'0');
     match Choices::type_by_name(selector::name(path)) {
+        Some(kind) if is_called_text && !kind.is_text() => Ok(TEXT),
         Some(kind) => Ok(kind),
         // Its first bytes say it, which have to be read.
         None if patience == Patience::None => Err(Miss::NotNow),

@@ -153,7 +153,7 @@ impl Search<'_> {
     }
 
     fn is_in_text(&mut self, path: &[u8]) -> bool {
-        if !build::kind(&self.disk, path).is_text() {
+        if !path.ends_with(b".gph") && !build::kind(&self.disk, path).is_text() {
             return false;
         }
         let Ok((text, _)) = self.disk.read(path, TEXT_BYTES_MAX) else {

@@ -128,6 +128,7 @@ pub(crate) fn resolved(folder: &[u8], written: &[u8]) -> Option<Vec<u8>> {
     for part in written.split(|byte| *byte == b'/') {
         match part {
             b".." => drop(parts.pop()),
+            b"" | b"." => {}
             part => parts.push(part),
         }
     }

@@ -92,7 +92,7 @@ impl Sending {
     pub(crate) fn of_piece(bytes: Vec<u8>, lines: Option<Lines>, length: u64) -> Sending {
         Sending {
             lines,
-            waits_for_end: length > AT_ONCE_BYTES_MAX,
+            waits_for_end: length.max(bytes.len() as u64) > AT_ONCE_BYTES_MAX,
             ..Sending::of_bytes(Some(bytes.into()), "a text")
         }
     }

@@ -35,7 +35,7 @@ impl Type {
     }
 }
 
-const TEXT: Type = Type::new(b'0', b'0', "text/plain");
+pub(crate) const TEXT: Type = Type::new(b'0', b'0', "text/plain");
 const BINARY: Type = Type::new(b'9', b'9', "application/octet-stream");
 const HTML: Type = Type::new(b'h', b'h', "text/html");
 

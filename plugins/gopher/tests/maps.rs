@@ -154,6 +154,11 @@ fn every_name_that_ends_with_gph_is_a_menu() {
     let setup = hole.setup().set("type_of", "gph=0");
     let mut host = setup.start().expect("good settings");
     assert!(ask(&mut host, "/gph/other.gph\r\n").starts_with(b"tthe text\n["));
+    let page = text(&ask(&mut host, "GET /gph/other.gph HTTP/1.0\r\n\r\n"));
+    assert!(
+        page.contains("\r\nContent-Type: text/plain; charset=utf-8\r\n"),
+        "{page}"
+    );
 }
 
 #[test]

@@ -224,11 +224,4 @@ impl Chat {
             telling::write(cx, member, &line);
         }
     }
-
-    fn mail_came(&mut self, cx: &mut Context, key: &str, value: &[u8]) {
-        if let Some(letter) = self.mail.receive(key, value) {
-            self.mail.confirm(cx, key);
-            self.deliver(cx, letter);
-        }
-    }
 }

@@ -59,6 +59,11 @@ impl Chat {
             return self.depart(cx, seat, "connection lost");
         }
         let (key, token) = (member.key(), member.token.clone());
+        if let Some(wanted) = &member.wanted {
+            // Nobody is there to have it.
+            let wanted = format!("{PREFIX}{}", names::fold(&wanted.nick));
+            let _ = cx.release(&wanted, token.as_bytes());
+        }
         member.stays.clear();
         let mut person = member.person("");
         person.why = "connection lost".to_owned();

@@ -361,7 +361,9 @@ impl Chat {
             if let Some(seat) = self.seat_of(seat, session)
                 && self.member(seat).is_some_and(|member| !member.is_named())
             {
-                let waits = |it: &mut Member| it.stage == member::Stage::Stranded;
+                let waits = |it: &mut Member| {
+                    matches!(it.stage, member::Stage::Stranded | member::Stage::Claiming)
+                };
                 if is_away(cx, session) || self.member(seat).is_some_and(waits) {
                     self.logins.push_back((now_ms + TICK_MS, seat, session));
                     break;

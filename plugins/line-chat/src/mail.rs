@@ -78,10 +78,10 @@ pub(crate) struct Mail {
     sent: HashMap<ClaimId, Sent>,
     /// Receipts that are not granted yet: the key, and in whose name it is held.
     receipts: HashMap<ClaimId, (String, String)>,
-    /// The last number of each worker.
-    heard: BTreeMap<String, u64>,
-    /// For sessions that are on their way, and since when.
-    held: Vec<(u64, Letter)>,
+    /// What was heard of each worker.
+    heard: BTreeMap<String, Heard>,
+    /// For sessions that are on their way.
+    held: Vec<Held>,
 }
 
 /// A letter without a receipt.
@@ -91,6 +91,45 @@ struct Sent {
     letter: Letter,
     /// When the receipt has to be there, once the letter is.
     until_ms: Option<u64>,
+}
+
+/// A letter that waits, since when, and the key that its receipt is due for, if it came from a worker.
+#[derive(Debug)]
+struct Held {
+    since_ms: u64,
+    letter: Letter,
+    key: Option<String>,
+}
+
+/// The highest number that was heard, and which of the 64 below it: behind a link that was away they come in
+/// any order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Heard {
+    last: u64,
+    below: u64,
+}
+
+impl Heard {
+    /// Whether this one is new.
+    fn note(&mut self, number: u64) -> bool {
+        if let Some(beyond) = number.checked_sub(self.last).filter(|beyond| *beyond > 0) {
+            let moved = u32::try_from(beyond).ok().and_then(|by| {
+                let marked = (self.below << 1) | 1;
+                marked.checked_shl(by - 1)
+            });
+            *self = Heard {
+                last: number,
+                below: moved.unwrap_or(0),
+            };
+            return true;
+        }
+        let Some(bit) = (self.last - number).checked_sub(1).filter(|bit| *bit < 64) else {
+            return false;
+        };
+        let is_new = self.below & (1 << bit) == 0;
+        self.below |= 1 << bit;
+        is_new
+    }
 }
 
 /// A letter that did not come, and what whoever has written it is told.
@@ -171,7 +210,19 @@ impl Mail {
         !self.sent.is_empty()
     }
 
-    /// Says to whoever has sent a letter that it has come to this worker.
+    fn confirm_some(&mut self, cx: &mut Context, key: Option<String>) {
+        if let Some(key) = key {
+            self.confirm(cx, &key);
+        }
+    }
+
+    fn holds(&self, key: &str) -> bool {
+        self.held
+            .iter()
+            .any(|held| held.key.as_deref() == Some(key))
+    }
+
+    /// Says to whoever has sent a letter that it waits here no more.
     pub(crate) fn confirm(&mut self, cx: &mut Context, key: &str) {
         let behind = key.strip_prefix(PREFIX).and_then(|it| it.split('.').nth(1));
         if let Some(node) = behind
@@ -190,12 +241,8 @@ impl Mail {
         if self.heard.len() >= NODES_MAX && !self.heard.contains_key(node) {
             self.heard.clear();
         }
-        let last = self.heard.entry(node.to_owned()).or_default();
-        if number <= *last {
-            return None;
-        }
-        *last = number;
-        Letter::decode(value)
+        let heard = self.heard.entry(node.to_owned()).or_default();
+        heard.note(number).then(|| Letter::decode(value))?
     }
 
     pub(crate) fn is_holding(&self) -> bool {
@@ -206,6 +253,21 @@ impl Mail {
 impl Chat {
     /// A letter for a session that is here, or was.
     pub(crate) fn deliver(&mut self, cx: &mut Context, letter: Letter) {
+        self.hand_over(cx, letter, None);
+    }
+
+    /// A letter from another worker, whose receipt is given when it does not wait here any more.
+    pub(crate) fn mail_came(&mut self, cx: &mut Context, key: &str, value: &[u8]) {
+        match self.mail.receive(key, value) {
+            Some(letter) => self.hand_over(cx, letter, Some(key.to_owned())),
+            // Heard before: the receipt did not come.
+            None if !value.is_empty() && !self.mail.holds(key) => self.mail.confirm(cx, key),
+            None => {}
+        }
+    }
+
+    /// To the session, or after it, or back.
+    fn hand_over(&mut self, cx: &mut Context, letter: Letter, key: Option<String>) {
         let person = self.presence.with_id(&letter.to, &letter.to_id);
         let folded = person
             .as_ref()
@@ -230,11 +292,11 @@ impl Chat {
                 telling::show(cx, member, Notice::Private { from, text });
                 member.partner = Some(Box::new((letter.from_id, letter.from)));
             }
-            return;
+            return self.mail.confirm_some(cx, key);
         }
         match person.filter(|it| !it.node.is_empty()) {
             None => self.has_left(cx, letter),
-            Some(person) if person.node == self.node => self.hold(cx, letter),
+            Some(person) if person.node == self.node => return self.hold(cx, letter, key),
             Some(_) if letter.hops >= HOPS_MAX => self.has_left(cx, letter),
             Some(person) => {
                 let further = Letter {
@@ -243,32 +305,39 @@ impl Chat {
                     ..letter.clone()
                 };
                 if self.mail.send(cx, &person.node, further).is_err() {
-                    self.hold(cx, letter);
+                    return self.hold(cx, letter, key);
                 }
             }
         }
+        self.mail.confirm_some(cx, key);
     }
 
     /// Where it is on its way to is not known yet.
-    fn hold(&mut self, cx: &mut Context, letter: Letter) {
+    fn hold(&mut self, cx: &mut Context, letter: Letter, key: Option<String>) {
         if self.mail.held.len() >= HELD_MAX {
-            return self.has_left(cx, letter);
+            self.has_left(cx, letter);
+            return self.mail.confirm_some(cx, key);
         }
-        self.mail.held.push((now_ms(cx), letter));
+        self.mail.held.push(Held {
+            since_ms: now_ms(cx),
+            letter,
+            key,
+        });
         self.keep_ticking(cx);
     }
 
     /// Tries again what waits.
     pub(crate) fn deliver_held(&mut self, cx: &mut Context) {
         let now_ms = now_ms(cx);
-        for (since_ms, letter) in std::mem::take(&mut self.mail.held) {
-            if since_ms + HELD_MS <= now_ms {
-                self.has_left(cx, letter);
+        for held in std::mem::take(&mut self.mail.held) {
+            if held.since_ms + HELD_MS <= now_ms {
+                self.has_left(cx, held.letter);
+                self.mail.confirm_some(cx, held.key);
             } else {
-                let held = self.mail.held.len();
-                self.deliver(cx, letter);
-                if let Some(again) = self.mail.held.get_mut(held) {
-                    again.0 = since_ms;
+                let place = self.mail.held.len();
+                self.hand_over(cx, held.letter, held.key);
+                if let Some(again) = self.mail.held.get_mut(place) {
+                    again.since_ms = held.since_ms;
                 }
             }
         }
@@ -311,4 +380,26 @@ pub(crate) fn pieces(text: &str) -> Vec<&str> {
     }
     pieces.push(rest);
     pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_new_once_in_whatever_order_they_come() {
+        for (numbers, new) in [
+            (&[1, 2, 3, 3, 1][..], &[1, 2, 3][..]),
+            (&[2, 1, 2, 1, 4, 3], &[2, 1, 4, 3]),
+            (&[65, 1, 64, 1, 66, 2, 1], &[65, 1, 64, 66, 2]),
+            (&[1, 65, 1, 66, 1], &[1, 65, 66]),
+            // What is too far below may have been heard.
+            (&[100, 35, 36, 36, 1 << 40, 100], &[100, 36, 1 << 40]),
+        ] {
+            let mut heard = Heard::default();
+            let kept = numbers.iter().filter(|number| heard.note(**number));
+            let kept: Vec<u64> = kept.copied().collect();
+            assert_eq!(kept, new, "{numbers:?}");
+        }
+    }
 }

@@ -5,7 +5,8 @@
 //! its number, and nothing waits for room in the socket. How fast the hub is must not decide whether
 //! sessions are carried: of one that answers too late, or is not there, nothing is waited for.
 //!
-//! Invariant: sessions of a batch that waits are frozen here, in no event queue, and nobody else's.
+//! Invariant: sessions of a batch that waits are frozen here, in no event queue, and nobody else's; one
+//! that ends meanwhile, by a ban or because its peer has gone, is in no batch that leaves.
 
 use super::super::turn::Worker;
 use super::super::{Orders, Wakes};
@@ -93,13 +94,33 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
         });
     }
 
-    /// The batch that waits, if it may leave now.
+    /// The batch that waits, if it may leave now, and those of it who are still here.
     pub(super) fn take_packed(&mut self, giving: &mut Giving) -> Option<Packed> {
-        let published = giving.packed.as_ref()?.published;
-        self.flush_bus();
-        let is_ahead = !self.bus.is_behind && self.streams.bus_has_settled(published);
-        let is_over = giving.bus_wait.is_over(is_ahead, self.now_ms);
-        giving.packed.take_if(|_| is_over)
+        loop {
+            let published = giving.packed.as_ref()?.published;
+            self.flush_bus();
+            let is_ahead = !self.bus.is_behind && self.streams.bus_has_settled(published);
+            let is_over = giving.bus_wait.is_over(is_ahead, self.now_ms);
+            let packed = self.those_left(giving.packed.take_if(|_| is_over)?, giving);
+            if !packed.tokens.is_empty() {
+                return Some(packed);
+            }
+            self.pack(giving);
+        }
+    }
+
+    /// While it waited a peer may have gone, or been banned.
+    fn those_left(&self, packed: Packed, giving: &mut Giving) -> Packed {
+        let were = packed.tokens.len();
+        let both = packed.tokens.into_iter().zip(packed.records);
+        let both = both.filter(|(token, _)| self.sockets.get(*token).is_some());
+        let (tokens, records): (Vec<_>, Vec<_>) = both.unzip();
+        giving.room = giving.room.map(|room| room + were - tokens.len());
+        Packed {
+            tokens,
+            records,
+            ..packed
+        }
     }
 
     /// A batch that does not leave: its sessions go on here.
