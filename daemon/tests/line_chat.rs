@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::TcpStream;
 
@@ -220,35 +219,6 @@ fn a_worker_that_is_killed_takes_its_people_along_and_their_nicks_are_free() {
     }
     drop(left);
     daemon.finish(&["worker".to_owned()]);
-}
-
-#[test]
-fn private_lines_are_not_lost_while_sessions_are_carried() {
-    const LINES: usize = 400;
-    let daemon = Daemon::start("line-chat-private", &CONFIG.replace("1000", "10000"));
-    let mut people = crowd(&daemon, 6);
-    for round in 0..3 {
-        std::thread::scope(|all| {
-            let restarting = all.spawn(|| daemon.operate(&["restart", "chat"]));
-            for nth in 0..LINES {
-                for (who, person) in people.iter_mut().enumerate() {
-                    person.say(&format!("/msg p{} {round} {nth} of {who}", (who + 1) % 6));
-                }
-            }
-            let restarted = restarting.join().expect("it does not panic");
-            assert!(restarted.status.success());
-        });
-        for (who, person) in people.iter_mut().enumerate() {
-            let wanted = format!("*p{}* {round} ", (who + 5) % 6);
-            let mut heard = BTreeSet::new();
-            while heard.len() < LINES {
-                let line = person.until(|line| line.starts_with(&wanted));
-                assert!(heard.insert(line), "p{who}: each once");
-            }
-        }
-    }
-    drop(people);
-    daemon.finish(&[]);
 }
 
 fn documented_bot(daemon: &Daemon) -> String {
