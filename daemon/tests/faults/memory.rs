@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::Arc;
 
 use super::blame::crash_of;
@@ -15,6 +15,28 @@ use crate::support::fixtures::build_fixture;
 
 /// For the supervisor and all its workers.
 const BYTES_MAX: &str = "134217728";
+
+/// Somebody who is taken before any other that is small. Where the memory of the first is not free yet, the
+/// kernel may look for a second one, and which of ours that is would be its choice.
+struct Scapegoat(Child);
+
+impl Scapegoat {
+    fn of(group: &Group) -> Scapegoat {
+        let mut sleeps = Command::new("sleep");
+        sleeps.arg("600");
+        let child = group.starts(&sleeps).spawn().expect("it starts");
+        let adjusted = format!("/proc/{}/oom_score_adj", child.id());
+        // Below whoever has nearly all of the memory.
+        fs::write(adjusted, "500").expect("it is ours");
+        Scapegoat(child)
+    }
+}
+
+impl Drop for Scapegoat {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
 
 #[test]
 fn a_worker_that_the_kernel_takes_for_want_of_memory_is_blamed_on_its_callback() {
@@ -31,6 +53,7 @@ fn a_worker_that_the_kernel_takes_for_want_of_memory_is_blamed_on_its_callback()
     let polyport = command(&directory, &text);
     let daemon = Daemon::spawned(group.starts(&polyport), directory);
     let mut neighbour = Peer::connect(daemon.address("good", 0));
+    let scapegoats: Vec<Scapegoat> = (0..8).map(|_| Scapegoat::of(&group)).collect();
     for place in PLACES {
         let address = daemon.address(place, 0);
         let mut peer = Peer::connect(address);
@@ -50,6 +73,7 @@ fn a_worker_that_the_kernel_takes_for_want_of_memory_is_blamed_on_its_callback()
         assert_eq!(summary["blame"]["confidence"], "likely", "{report:#}");
         neighbour.echoes("unharmed\n");
     }
+    drop(scapegoats);
     // One that somebody else kills is nobody's fault, whatever was counted before.
     let mut peer = Peer::connect(daemon.address("good", 0));
     peer.echoes("served\n");
