@@ -444,14 +444,19 @@ fn sessions_are_carried_though_the_hub_is_stuck_and_what_they_have_said_comes_la
             is_next && it["connections"] == PEOPLE
         })
     });
-    daemon.signal(hub, Signal::SIGCONT);
-    for person in &mut people {
-        person.say("and on");
-    }
-    for (who, person) in people.iter_mut().enumerate() {
-        while person.heard().len() < (PEOPLE - 1) * (LINES + 1) {
-            person.until(|_| true);
+    // All read at once: of somebody who does not, lines would be skipped.
+    std::thread::scope(|all| {
+        for person in &mut people {
+            all.spawn(|| {
+                person.say("and on");
+                while person.heard().len() < (PEOPLE - 1) * (LINES + 1) {
+                    person.until(|_| true);
+                }
+            });
         }
+        daemon.signal(hub, Signal::SIGCONT);
+    });
+    for (who, person) in people.iter().enumerate() {
         for other in (0..PEOPLE).filter(|other| *other != who) {
             let from = format!("<p{other}> ");
             let all = person
