@@ -28,11 +28,3 @@ mod writing;
 
 #[cfg(test)]
 mod simulation;
-
-use std::time::SystemTime;
-
-/// The wall clock, as times of messages are written: milliseconds since 1970.
-pub fn unix_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.map_or(0, |since| since.as_millis() as u64)
-}

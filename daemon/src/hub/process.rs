@@ -21,12 +21,12 @@ use super::core::{Hub, MemberId, OUTPUT_BYTES_MAX};
 use super::nats::{Backend, Settings, needs};
 use super::sqlite::{BATCH_MAX, BATCH_MS, PORTION_MS, Retention, SWEEP_MS, Sqlite};
 use super::store::Store;
-use super::unix_ms;
 use super::wire::{FRAME_BYTES_MAX, next_frame};
 use crate::channel::{Channel, HubBrief, HubOrder, Received, Report, handed};
 use crate::exit;
 use crate::log;
 use crate::plan::{DaemonPlan, Needs};
+use crate::sys::clock::utc_ms;
 use crate::sys::sandbox::{self, Profile};
 use crate::sys::{jail, orphan, spawn};
 
@@ -303,7 +303,7 @@ impl Process {
 
     /// Hears what a member has said, as far as it may be heard now.
     fn listen(&mut self, id: MemberId, now_ms: u64) {
-        let time_ms = unix_ms();
+        let time_ms = utc_ms();
         let Some(end) = self.members.get_mut(&id) else {
             return;
         };
@@ -368,7 +368,7 @@ impl Process {
 
     fn exchange(&mut self, now_ms: u64) {
         if let Some(backend) = &mut self.backend {
-            backend.exchange(&mut self.hub, unix_ms(), now_ms);
+            backend.exchange(&mut self.hub, utc_ms(), now_ms);
         }
     }
 
@@ -454,7 +454,7 @@ impl Process {
             self.commit();
         }
         if self.sweep_at_ms <= now_ms && self.hub.store().keeps() {
-            let pause_ms = match self.hub.store().sweep(unix_ms()) {
+            let pause_ms = match self.hub.store().sweep(utc_ms()) {
                 true => PORTION_MS,
                 false => SWEEP_MS,
             };

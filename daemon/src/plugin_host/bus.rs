@@ -17,9 +17,9 @@ use super::instance::Instance;
 use crate::engine::protocol::BusNews;
 use crate::engine::session::Token;
 use crate::hub::client::{Client, Heard, Refusal};
-use crate::hub::unix_ms;
 use crate::hub::wire::{self, Garbled, Message, Start};
 use crate::scoreboard::Callback;
+use crate::sys::clock::utc_ms;
 
 const _: () = {
     assert!(abi::BUS_NAME_BYTES as usize == wire::NAME_BYTES_MAX);
@@ -160,7 +160,7 @@ unsafe extern "C" fn publish(
         let topic = full_name(topic)?;
         let id = bytes(id, wire::ID_BYTES_MAX - 1)?;
         let message = bytes(message, wire::MESSAGE_BYTES_MAX)?;
-        let time_ms = unix_ms();
+        let time_ms = utc_ms();
         Ok(ask(host, |bus| {
             bus.publish(token, topic, id, message, time_ms)
         }))

@@ -10,13 +10,14 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use super::bans::{Bans, utc_ms};
+use super::bans::Bans;
 use super::children::{Children, Kind};
 use super::life::Life;
 use crate::channel::TRAPPED_PER_S;
 use crate::control::{Answer, BanList, Credentials, Reply, Request};
 use crate::exit as code;
 use crate::lifecycle::WorkerId;
+use crate::sys::clock::utc_ms;
 
 /// Reports from one worker in one second. Far more than a worker sends: a supervisor that was held
 /// up finds those of several seconds at once, though no more than a channel holds.

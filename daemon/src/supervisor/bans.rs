@@ -12,7 +12,6 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -290,13 +289,6 @@ fn read(path: &Path) -> io::Result<Vec<KeptBan>> {
     file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     let kept: Kept = serde_json::from_slice(&bytes)?;
     Ok(kept.bans)
-}
-
-/// A clock before 1970 is taken for its beginning.
-pub(super) fn utc_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let since = since.unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

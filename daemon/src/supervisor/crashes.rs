@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::bans::{Bans, utc_ms};
+use super::bans::Bans;
 use super::children::Child;
 use super::service::{Edition, Service};
 use crate::control::{
@@ -23,6 +23,7 @@ use crate::lifecycle::{Cause, Exit, Penalties, WorkerId};
 use crate::log;
 use crate::scoreboard::blame::{self, Blame, Evidence};
 use crate::scoreboard::crash::{CodeRange, CrashRecord};
+use crate::sys::clock::utc_ms;
 use crate::sys::reap::End;
 
 mod memory;

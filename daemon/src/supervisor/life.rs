@@ -13,7 +13,7 @@ use std::os::fd::BorrowedFd;
 use nix::sys::signal::Signal as UnixSignal;
 
 use super::banning::Reported;
-use super::bans::{Bans, utc_ms};
+use super::bans::Bans;
 use super::children::{Child, Children, Kind};
 use super::connections::Looks;
 use super::crashes::Crashes;
@@ -36,6 +36,7 @@ use crate::exit as code;
 use crate::lifecycle::{Event, Exit, Lifecycle, News, Order, Policy, ServiceId, Signal, WorkerId};
 use crate::plan::{Plan, ServicePlan};
 use crate::plugin_host::verify;
+use crate::sys::clock::utc_ms;
 use crate::sys::resident;
 
 pub(super) struct Life {

@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod ahead;
+pub mod clock;
 pub mod crash;
 pub mod datagram;
 pub mod exec;

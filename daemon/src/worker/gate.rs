@@ -8,7 +8,6 @@
 //! Invariant: whoever was counted in is counted out once.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
 
@@ -22,6 +21,7 @@ use crate::engine::source_of;
 use crate::plan::{self, Limits};
 use crate::scoreboard::Counter;
 use crate::scoreboard::sources::{Counted, Sources};
+use crate::sys::clock::utc_ms;
 
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -297,8 +297,7 @@ impl Limited {
 
 /// Seconds since 1970; a clock before that is taken for its beginning.
 fn utc_s() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
+    utc_ms() / 1_000
 }
 
 #[cfg(test)]
