@@ -313,13 +313,11 @@ impl Chat {
                 to_id: person.id.clone(),
                 from: from.clone(),
                 from_id: from_id.clone(),
-                hops: 0,
+                moves: 0,
                 text: piece.to_owned(),
             };
-            if person.node == self.node {
-                self.deliver(cx, letter);
-            } else if self.mail.send(cx, &person.node, letter).is_err() {
-                return self.tell(cx, seat, "error", mail::TOO_MUCH);
+            if let Err(why) = self.post(cx, letter) {
+                return self.tell(cx, seat, "error", &why);
             }
         }
         self.show(

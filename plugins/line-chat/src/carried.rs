@@ -9,6 +9,7 @@ use polyport_plugin::{Address, SessionId};
 
 use crate::format::{Form, Times};
 use crate::line::Half;
+use crate::mail::{Along, Letter};
 use crate::member::{Id, Member, Stage, Stay};
 use crate::names;
 use crate::pace::Pace;
@@ -19,7 +20,9 @@ use crate::telnet::Telnet;
 use crate::waiting::Ordered;
 
 /// Of what is written here; another one for every change of it.
-pub(crate) const FORMAT: u32 = 4;
+pub(crate) const FORMAT: u32 = 5;
+/// Of private lines without a receipt; more are left behind.
+const LETTERS_BYTES_MAX: usize = 32 * 1024;
 
 /// What the new worker has to ask the bus for.
 #[derive(Debug)]
@@ -31,10 +34,20 @@ pub(crate) struct Arrived {
     pub(crate) proving: bool,
     /// What it had ordered and was not told of yet.
     pub(crate) order: Option<Ordered>,
+    /// Private lines that it has written and has no receipt for.
+    pub(crate) letters: Vec<Along>,
+    /// How many more of them there were.
+    pub(crate) left_behind: u32,
 }
 
 /// `pace_left` is what it may say at this moment.
-pub(crate) fn export(member: &Member, order: Option<&Ordered>, pace_left: f32, out: &mut Vec<u8>) {
+pub(crate) fn export(
+    member: &Member,
+    order: Option<&Ordered>,
+    letters: &[Along],
+    pace_left: f32,
+    out: &mut Vec<u8>,
+) {
     let mut put = |bytes: &[u8]| {
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         out.extend_from_slice(&length.to_be_bytes());
@@ -77,6 +90,22 @@ pub(crate) fn export(member: &Member, order: Option<&Ordered>, pace_left: f32, o
     put(member.ignored.join("\t").as_bytes());
     put(order.map_or(&[], |it| &it.id));
     put(order.map_or(&[], |it| &it.bytes));
+    let mut room = LETTERS_BYTES_MAX;
+    let texts: Vec<String> = letters.iter().map(|it| it.letter.encode()).collect();
+    let fits = |(along, text): &(&Along, &String)| {
+        let left = room.checked_sub(along.key.len() + text.len() + 16);
+        left.map(|left| room = left).is_some()
+    };
+    let fitting: Vec<_> = letters.iter().zip(&texts).take_while(fits).collect();
+    let counts = [fitting.len(), letters.len() - fitting.len()];
+    for count in counts.map(|count| u32::try_from(count).unwrap_or(u32::MAX)) {
+        put(&count.to_be_bytes());
+    }
+    for (along, text) in fitting {
+        put(along.key.as_bytes());
+        put(&[u8::from(along.is_followed)]);
+        put(text.as_bytes());
+    }
     for stay in &member.stays {
         put(stay.room.as_bytes());
         // Carried once more before its room was there, it has still seen what it had.
@@ -119,6 +148,20 @@ pub(crate) fn import(
     let ignored = std::str::from_utf8(ignored).ok()?;
     let (id, bytes) = (take()?.to_vec(), take()?.to_vec());
     let order = (!id.is_empty()).then_some(Ordered { id, bytes });
+    let count = u32::from_be_bytes(take()?.try_into().ok()?);
+    let left_behind = u32::from_be_bytes(take()?.try_into().ok()?);
+    let mut letters = Vec::new();
+    for _ in 0..count {
+        let along = Along {
+            key: std::str::from_utf8(take()?).ok()?.to_owned(),
+            is_followed: take()? == [1],
+            letter: Letter::decode(take()?)?,
+        };
+        if *along.letter.from_id != *member.id.text() {
+            return None;
+        }
+        letters.push(along);
+    }
     while let Some(room) = take() {
         let room = names::room(&text(room)?).ok()?;
         let seen = u64::from_be_bytes(take()?.try_into().ok()?);
@@ -172,9 +215,8 @@ pub(crate) fn import(
         }
     }
     member.away = flags[11].then(|| away.into());
-    member.partner = (!partner.is_empty())
-        .then(|| Some(Box::new((Id::of(partner_id)?.text().to_owned(), partner))))
-        .flatten();
+    let partner_id = Id::of(partner_id).filter(|_| !partner.is_empty());
+    member.partner = partner_id.map(|id| Box::new((id.text().to_owned(), partner)));
     member.ignored = ignored
         .split('\t')
         .filter(|nick| !nick.is_empty())
@@ -189,6 +231,8 @@ pub(crate) fn import(
         wants,
         proving: flags[12],
         order,
+        letters,
+        left_behind,
     })
 }
 

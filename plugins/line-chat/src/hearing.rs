@@ -6,6 +6,7 @@ use polyport_plugin::bus::{Event, Message};
 use polyport_plugin::prelude::*;
 
 use crate::format::Notice;
+use crate::mail::NODES;
 use crate::presence::PREFIX;
 use crate::room::Entry;
 use crate::rules::Order;
@@ -24,7 +25,10 @@ impl Chat {
                     self.strand_no_more();
                 }
             }
-            Event::Link { up: false } => self.away_since_ms = Some(now_ms(cx)),
+            Event::Link { up: false } => {
+                self.away_since_ms = Some(now_ms(cx));
+                self.mail.follow_no_more();
+            }
             Event::Message {
                 subscription,
                 message,
@@ -96,10 +100,9 @@ impl Chat {
                 if claim == self.arrival {
                     self.is_present |= lease == Lease::Won;
                     self.let_carried_go_on(cx);
-                } else if let Some(failed) = self.mail.leased(cx, claim, lease, now_ms(cx)) {
-                    if let Some(failed) = failed {
-                        self.send_back(cx, failed);
-                    }
+                    self.look_through_mail(cx);
+                } else if let Some(fate) = self.mail.leased(cx, claim, (lease, value), now_ms(cx)) {
+                    self.posted(cx, fate);
                 } else {
                     self.leased(cx, claim, lease, value);
                 }
@@ -107,9 +110,13 @@ impl Chat {
             Event::Seen { watch, key, held } => {
                 if watch == self.people {
                     self.seen(cx, key, held);
-                } else if watch == self.mail.inbox
-                    && let Some(value) = held
-                {
+                } else if watch == self.mail.nodes {
+                    if let Some(node) = key.strip_prefix(NODES) {
+                        self.node_seen(cx, node, held.is_some());
+                    }
+                } else if watch != self.mail.inbox {
+                    self.mail.seen_elsewhere(key, held);
+                } else if let Some(value) = held {
                     self.mail_came(cx, key, value);
                 }
             }
@@ -121,9 +128,7 @@ impl Chat {
             return;
         };
         let changes = self.presence.seen(folded, held);
-        if self.mail.is_holding() {
-            self.deliver_held(cx);
-        }
+        self.has_moved(cx, folded, held);
         // Before that they have not come, they were there.
         if self.is_present {
             for change in &changes {

@@ -23,6 +23,7 @@ mod carried;
 mod clock;
 mod command;
 mod counts;
+mod delivery;
 mod format;
 mod gaps;
 mod hearing;
@@ -52,8 +53,9 @@ mod waiting;
 
 use arrivals::Arrivals;
 use counts::Counts;
+use delivery::Delayed;
 use gaps::Look;
-use mail::Mail;
+use mail::{Mail, NODES};
 use member::{Member, secret};
 use pace::Pace;
 use presence::Presence;
@@ -104,6 +106,7 @@ pub struct Chat {
     /// The orders that were given before have been read.
     is_ruled: bool,
     mail: Mail,
+    delayed: VecDeque<Delayed>,
     /// Passwords that are being looked at, and whose they are to be.
     proofs: HashMap<WorkId, (u32, SessionId)>,
     record: Record,
@@ -113,7 +116,7 @@ pub struct Chat {
     logins: VecDeque<(u64, u32, SessionId)>,
     slow: Vec<(u32, SessionId)>,
     ghosts: VecDeque<Ghost>,
-    /// Since when the bus is away.
+    /// Since when the bus is away, as it is at first.
     away_since_ms: Option<u64>,
     /// Everybody was told that it is.
     is_alone: bool,
@@ -145,12 +148,13 @@ impl Configure for Chat {
         let asked = |error: Error| format!("the bus cannot be used: {error}");
         let people = cx.watch(presence::PREFIX).map_err(asked)?;
         let mail = Mail::open(cx, &node).map_err(asked)?;
-        let key = format!("node.{node}");
+        let key = format!("{NODES}{node}");
         let counted = |error: Error| format!("its metrics cannot be defined: {error}");
         Ok(Chat {
             people,
             counts: Counts::define(cx).map_err(counted)?,
             mail,
+            delayed: VecDeque::new(),
             arrival: cx.claim(&key, b"", node.as_bytes()).map_err(asked)?,
             orders: cx
                 .subscribe(rules::TOPIC, Start::Last(rules::ORDERS_MAX))
@@ -176,7 +180,7 @@ impl Configure for Chat {
             logins: VecDeque::new(),
             slow: Vec::new(),
             ghosts: VecDeque::new(),
-            away_since_ms: None,
+            away_since_ms: Some(now_ms(cx)),
             is_alone: false,
             is_ticking: false,
         })
@@ -228,6 +232,9 @@ impl Protocol for Chat {
 
     fn closed(&mut self, cx: &mut Context, _: SessionId, seat: Seat, why: End) {
         if why == End::Carried {
+            if let Some(id) = self.member(seat.0).map(|member| member.id) {
+                self.let_letters_go(id.text());
+            }
             self.forget(cx, seat.0);
         } else {
             self.lost(cx, seat.0, why);
@@ -237,6 +244,7 @@ impl Protocol for Chat {
         {
             self.free.push(seat.0);
         }
+        self.look_through_mail(cx);
     }
 
     fn export(
@@ -251,8 +259,11 @@ impl Protocol for Chat {
         let member = self.member(seat.0).ok_or(Error::Gone)?;
         let order = order.filter(|_| member.stage == member::Stage::Ordering);
         let pace_left = member.pace.left(rate, now_ms);
-        carried::export(member, order.as_ref(), pace_left, out);
         member.exported = true;
+        let id = member.id;
+        let letters = self.letters_of(id.text());
+        let member = self.member(seat.0).ok_or(Error::Gone)?;
+        carried::export(member, order.as_ref(), &letters, pace_left, out);
         Ok(())
     }
 
@@ -279,6 +290,13 @@ impl Protocol for Chat {
         if let Some(order) = arrived.order {
             self.give_again(cx, seat, order);
         }
+        self.take_letters(cx, arrived.letters);
+        if arrived.left_behind > 0 {
+            let count = arrived.left_behind;
+            let text = format!("{count} of your private lines may not have been heard");
+            self.tell(cx, seat, "error", &text);
+        }
+        self.keep_ticking(cx);
         Ok(Seat(seat))
     }
 
@@ -372,16 +390,14 @@ impl Chat {
                 self.leave(cx, seat, "no nick in time");
             }
         }
-        self.deliver_held(cx);
+        self.look_through_mail(cx);
         while self.ghosts.front().is_some_and(|it| it.until_ms <= now_ms)
             && let Some(ghost) = self.ghosts.pop_front()
         {
             let _ = cx.release(&ghost.key, ghost.token.as_bytes());
         }
         if self.away_since_ms.is_none() {
-            for failed in self.mail.expired(cx, now_ms) {
-                self.send_back(cx, failed);
-            }
+            self.give_up_letters(cx, now_ms);
         }
         if self
             .away_since_ms
@@ -395,7 +411,7 @@ impl Chat {
         let idle = self.slow.is_empty()
             && self.logins.is_empty()
             && self.ghosts.is_empty()
-            && !self.mail.is_holding()
+            && self.delayed.is_empty()
             && !self.mail.awaits_receipts()
             && (self.away_since_ms.is_none() || self.is_alone);
         if !idle && !self.is_ticking {

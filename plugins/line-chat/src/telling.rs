@@ -53,9 +53,7 @@ impl Chat {
             return;
         }
         member.lags = false;
-        if self.mail.is_holding() {
-            self.deliver_held(cx);
-        }
+        self.look_through_mail(cx);
         let Some(member) = self.members.get_mut(seat as usize).and_then(Option::as_mut) else {
             return;
         };

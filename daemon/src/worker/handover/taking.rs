@@ -112,6 +112,8 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             return self.wrong(taking, "there are not as many sockets as sessions");
         }
         let (answers, newcomers) = self.import(batch, sockets);
+        // What they ask of the bus is on its way before the worker that had them may end.
+        self.flush_bus();
         let answers = Message::Answers(Answers {
             number: batch.number,
             room: self.room(),

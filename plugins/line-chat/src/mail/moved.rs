@@ -1,0 +1,137 @@
+//! Letters that go along with the session that has written them.
+//!
+//! Its new worker claims them again, so that receipts come there. The old one may have had a receipt
+//! meanwhile: so the new one watches the inbox before it claims, and what was seen last under a key says what
+//! became of the letter up to then. Invariant: a letter is sent to another worker only if it is certain that
+//! the first one has not shown it.
+
+use std::collections::HashMap;
+
+use polyport_plugin::prelude::*;
+
+use super::{BACK, Fate, Letter, Mail, PREFIX, Place, Sent, release};
+
+/// A letter without a receipt, between two workers.
+#[derive(Debug)]
+pub(crate) struct Along {
+    /// Empty if it was not sent yet.
+    pub(crate) key: String,
+    /// As of [`Sent`].
+    pub(crate) is_followed: bool,
+    pub(crate) letter: Letter,
+}
+
+/// What is not claimed here yet.
+#[derive(Debug, Default)]
+pub(super) struct Moved {
+    /// By key.
+    letters: HashMap<String, Unclaimed>,
+    /// The inboxes that those lie in, by worker.
+    inboxes: HashMap<String, WatchId>,
+}
+
+#[derive(Debug)]
+struct Unclaimed {
+    was_followed: bool,
+    /// Its own claim has so many; what others have claimed has fewer.
+    moves: u32,
+    /// The value that was seen last.
+    seen: Option<Vec<u8>>,
+}
+
+impl Moved {
+    pub(super) fn forget(&mut self, key: &str) {
+        self.letters.remove(key);
+    }
+}
+
+impl Mail {
+    /// Letters of a session without a receipt.
+    pub(crate) fn sent_by(&self, id: &str) -> impl Iterator<Item = Along> {
+        let its = self.sent.values().filter(move |it| it.letter.from_id == id);
+        its.map(|it| Along {
+            key: it.key.clone(),
+            is_followed: it.is_followed,
+            letter: it.letter.clone(),
+        })
+    }
+
+    /// A letter of a session that has come here.
+    pub(crate) fn send_again(&mut self, cx: &mut Context, along: Along) -> Fate {
+        let Along {
+            key,
+            is_followed,
+            mut letter,
+        } = along;
+        letter.moves = letter.moves.saturating_add(1);
+        let Ok(claim) = self.claim_again(cx, &key, &letter) else {
+            return Fate::Unknown(letter);
+        };
+        let unclaimed = Unclaimed {
+            was_followed: is_followed,
+            moves: letter.moves,
+            seen: None,
+        };
+        self.moved.letters.insert(key.clone(), unclaimed);
+        let sent = Sent {
+            key,
+            letter,
+            until_ms: None,
+            is_followed: false,
+        };
+        self.sent.insert(claim, sent);
+        Fate::Fine
+    }
+
+    fn claim_again(&mut self, cx: &mut Context, key: &str, letter: &Letter) -> Result<ClaimId> {
+        let Place { hearer, sender, .. } = Place::of(key).ok_or(Error::Argument)?;
+        let inboxes = &mut self.moved.inboxes;
+        if !inboxes.contains_key(hearer) {
+            let inbox = cx.watch(&format!("{PREFIX}{hearer}."))?;
+            inboxes.insert(hearer.to_owned(), inbox);
+        }
+        cx.claim(key, letter.encode().as_bytes(), sender.as_bytes())
+    }
+
+    /// What is seen in the inbox of another worker.
+    pub(crate) fn seen_elsewhere(&mut self, key: &str, held: Option<&[u8]>) {
+        if let Some(unclaimed) = self.moved.letters.get_mut(key) {
+            let letter = held.and_then(Letter::decode);
+            if letter.is_none_or(|it| it.moves < unclaimed.moves) {
+                unclaimed.seen = held.map(Vec::from);
+            }
+        }
+    }
+
+    /// A letter is claimed, perhaps one that was claimed elsewhere before.
+    pub(super) fn claimed_again(&mut self, cx: &mut Context, claim: ClaimId) -> Fate {
+        let sent = self.sent.get_mut(&claim);
+        let Some((sent, unclaimed)) = sent.and_then(|sent| {
+            let unclaimed = self.moved.letters.remove(&sent.key)?;
+            Some((sent, unclaimed))
+        }) else {
+            return Fate::Fine;
+        };
+        if self.moved.letters.is_empty() {
+            for inbox in std::mem::take(&mut self.moved.inboxes).into_values() {
+                let _ = cx.unwatch(inbox);
+            }
+        }
+        sent.is_followed = unclaimed.was_followed && unclaimed.seen.is_some();
+        let hearer = Place::of(&sent.key).map_or("", |place| place.hearer);
+        let (is_shown, is_back) = match unclaimed.seen.as_deref() {
+            Some(b"") => (true, false),
+            seen => (false, seen == Some(BACK)),
+        };
+        if self.alive.contains(hearer) && !is_shown && !is_back {
+            return Fate::Fine;
+        }
+        let (hearer, may_go_on) = (hearer.to_owned(), sent.is_followed || is_back);
+        release(cx, &sent.key);
+        match self.sent.remove(&claim).map(|sent| sent.letter) {
+            Some(letter) if !is_shown && may_go_on => Fate::Back(letter, hearer),
+            Some(letter) if !is_shown => Fate::Unknown(letter),
+            _ => Fate::Fine,
+        }
+    }
+}
