@@ -2,8 +2,8 @@
 //! holds.
 //!
 //! Of several writes of a key only the last may be shown, which for one that is free says what it was at
-//! last. A lease that this node holds and that is not shown any more is claimed again, and one that it
-//! is said to hold and does not know of is freed.
+//! last. A lease that this node holds and that is not shown any more is claimed again, unless its session
+//! has had it elsewhere since; one that it is said to hold and does not know of is freed.
 //!
 //! Invariant: those who watch hear of a key in the order of its revisions, and of none twice.
 
@@ -53,15 +53,21 @@ impl<S: Store> Hub<S> {
         if let Some(mine) = holding.mine.get_mut(key)
             && mine.revision < revision
         {
-            let is_own = |it: &Lease| it.node == cluster.node && it.session == mine.held.session;
-            match &lease {
-                Some(lease) if is_own(lease) => mine.revision = revision,
+            let is_his = |it: &Lease| it.session == mine.held.session;
+            let is_here = |it: &Lease| it.node == cluster.node;
+            match (&lease, &last) {
+                (Some(lease), _) if is_his(lease) && is_here(lease) => mine.revision = revision,
+                // The same session had it elsewhere, and has given it up.
+                (None, Some(last)) if is_his(last) && !is_here(last) => {
+                    lost = holding.mine.remove(key);
+                }
                 // Those who say so took this node for dead.
-                None => freed = holding.mine.remove(key),
-                Some(_) => lost = holding.mine.remove(key),
+                (None, _) => freed = holding.mine.remove(key),
+                (Some(_), _) => lost = holding.mine.remove(key),
             }
         }
         let value = lease.as_ref().map(|lease| lease.value.clone());
+        let before = last.map(|last| last.value);
         match lease {
             Some(lease) => {
                 let entry = Entry {
@@ -73,15 +79,15 @@ impl<S: Store> Hub<S> {
             }
             None => drop(holding.entries.remove(key)),
         }
-        if let Some(last) = last {
-            self.show_seen(service, key, Some(&last.value));
+        if let Some(before) = &before {
+            self.show_seen(service, key, Some(before));
         }
         self.show_seen(service, key, value.as_deref());
         if let Some(lost) = lost {
             self.denied(
                 lost.held.member,
                 lost.held.token,
-                &value.unwrap_or_default(),
+                &value.or(before).unwrap_or_default(),
             );
         }
         if let Some(freed) = freed {

@@ -358,3 +358,47 @@ fn an_end_that_was_not_heard_denies_nothing_and_one_that_is_heard_late_is_told_w
     b.turn(&mut server, 60_000);
     assert_eq!(b.heard(), ["nick.tom is tom", "nick.tom is free"]);
 }
+
+#[test]
+fn who_took_a_lease_over_and_gave_it_up_before_that_was_told_has_had_it() {
+    let mut server = Server::default();
+    let mut a = Node::new("a");
+    a.link(&mut server, 0);
+    a.claim(1, "s1");
+    a.turn(&mut server, 0);
+    a.heard();
+    for (node, session, heard, is_held) in [
+        // This node was taken for dead.
+        ("a", "s1", &[][..], true),
+        ("b", "s2", &[], true),
+        ("b", "s1", &["1 denied"], false),
+    ] {
+        server.bucket.clear();
+        server.revision += 2;
+        let last = Lease {
+            node: node.to_owned(),
+            session: session.as_bytes().into(),
+            value: Box::default(),
+        };
+        let late = Event::Lease {
+            service: 0,
+            key: "nick.bob".to_owned(),
+            revision: server.revision,
+            shown: Shown::Free(Some(last)),
+        };
+        a.hub.told(late, 0, 0);
+        a.turn(&mut server, 0);
+        let told = a.heard();
+        let told: Vec<&str> = told
+            .iter()
+            .map(String::as_str)
+            .filter(|it| !it.contains("won"))
+            .collect();
+        assert_eq!(told, heard, "{node} {session}");
+        assert_eq!(
+            server.bucket.contains_key("nick.bob"),
+            is_held,
+            "{node} {session}"
+        );
+    }
+}
