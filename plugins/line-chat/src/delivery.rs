@@ -150,8 +150,8 @@ impl Chat {
     }
 
     /// They have gone along with it.
-    pub(crate) fn let_letters_go(&mut self, id: &str) {
-        self.mail.let_go(id);
+    pub(crate) fn let_letters_go(&mut self, cx: &mut Context, id: &str) {
+        self.mail.let_go(cx, id);
         self.delayed.retain(|it| it.letter.from_id != id);
     }
 

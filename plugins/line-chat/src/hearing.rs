@@ -92,16 +92,19 @@ impl Chat {
             }
             Event::Lease {
                 claim,
+                key,
                 lease,
                 value,
-                ..
             } => {
                 use polyport_plugin::bus::Lease;
                 if claim == self.arrival {
                     self.is_present |= lease == Lease::Won;
                     self.let_carried_go_on(cx);
                     self.look_through_mail(cx);
-                } else if let Some(fate) = self.mail.leased(cx, claim, (lease, value), now_ms(cx)) {
+                } else if let Some(fate) =
+                    self.mail
+                        .leased(cx, (claim, key), (lease, value), now_ms(cx))
+                {
                     self.posted(cx, fate);
                 } else {
                     self.leased(cx, claim, lease, value);

@@ -233,7 +233,7 @@ impl Protocol for Chat {
     fn closed(&mut self, cx: &mut Context, _: SessionId, seat: Seat, why: End) {
         if why == End::Carried {
             if let Some(id) = self.member(seat.0).map(|member| member.id) {
-                self.let_letters_go(id.text());
+                self.let_letters_go(cx, id.text());
             }
             self.forget(cx, seat.0);
         } else {

@@ -9,7 +9,7 @@
 //! A letter is its sender's worker's until there is a receipt. Invariant: each is received at most once, for
 //! its number is new once; and no letter ends without a receipt or a word.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use polyport_plugin::bus::Lease;
 use polyport_plugin::prelude::*;
@@ -27,6 +27,8 @@ const PREFIX: &str = "mail.";
 pub(crate) const TEXT_BYTES_MAX: usize = 800;
 /// Workers whose numbers are remembered.
 const NODES_MAX: usize = 1024;
+/// Numbers of one of them.
+const NUMBERS_MAX: usize = 1024;
 /// Letters from others that wait for sessions on their way.
 const KEPT_MAX: usize = 1000;
 /// Letters that were given back and are remembered.
@@ -92,8 +94,8 @@ pub(crate) struct Mail {
     number: u64,
     sent: HashMap<ClaimId, Sent>,
     moved: Moved,
-    /// Receipts that are not granted yet: the key, and in whose name it is held.
-    receipts: HashMap<ClaimId, (String, String)>,
+    /// Receipts that are not granted yet, by key: of two for one letter only the second is answered.
+    receipts: HashMap<String, ClaimId>,
     /// What was heard of each worker.
     heard: BTreeMap<String, Heard>,
     /// From other workers, by key, for sessions that are on their way from here.
@@ -126,29 +128,25 @@ pub(crate) enum Fate {
     Unknown(Letter),
 }
 
-/// The highest number that was heard, and which of the 64 up to it: behind a link that was away they come in
-/// any order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The numbers that were heard last: behind a link that was away, and of letters that are claimed again,
+/// they come in any order.
+#[derive(Debug, Default)]
 struct Heard {
-    last: u64,
-    up_to_it: u64,
+    numbers: BTreeSet<u64>,
+    /// This one and all below it.
+    forgotten: u64,
 }
 
 impl Heard {
-    /// Whether this one is new; `None` if it is too far below, and may have been heard.
+    /// Whether this one is new; `None` if it is forgotten, and may have been heard.
     fn note(&mut self, number: u64) -> Option<bool> {
-        if let Some(beyond) = number.checked_sub(self.last).filter(|beyond| *beyond > 0) {
-            let shift = u32::try_from(beyond).unwrap_or(u32::MAX);
-            *self = Heard {
-                last: number,
-                up_to_it: self.up_to_it.checked_shl(shift).unwrap_or(0) | 1,
-            };
-            return Some(true);
+        if number <= self.forgotten {
+            return None;
         }
-        let below = u32::try_from(self.last - number).ok()?;
-        let bit = 1_u64.checked_shl(below)?;
-        let is_new = self.up_to_it & bit == 0;
-        self.up_to_it |= bit;
+        let is_new = self.numbers.insert(number);
+        if self.numbers.len() > NUMBERS_MAX {
+            self.forgotten = self.numbers.pop_first().unwrap_or_default();
+        }
         Some(is_new)
     }
 }
@@ -190,12 +188,13 @@ impl Mail {
     pub(crate) fn leased(
         &mut self,
         cx: &mut Context,
-        claim: ClaimId,
+        (claim, key): (ClaimId, &str),
         (lease, value): (Lease, &[u8]),
         now_ms: u64,
     ) -> Option<Fate> {
-        if let Some((key, sender)) = self.receipts.remove(&claim) {
-            let _ = cx.release(&key, sender.as_bytes());
+        if self.receipts.get(key) == Some(&claim) {
+            self.receipts.remove(key);
+            release(cx, key);
             return Some(Fate::Fine);
         }
         let sent = self.sent.get_mut(&claim)?;
@@ -203,12 +202,20 @@ impl Mail {
             sent.until_ms = Some(now_ms + RECEIPT_MS);
             return Some(self.claimed_again(cx, claim));
         }
+        let moves = Letter::decode(value).map(|it| it.moves);
+        if sent.until_ms.is_some() && moves.is_some_and(|moves| sent.letter.moves < moves) {
+            // Its writer's next worker has it. Should he stay here after all, nobody can say.
+            sent.is_followed = false;
+            return Some(Fate::Fine);
+        }
         let sent = self.sent.remove(&claim)?;
-        self.moved.forget(&sent.key);
+        self.moved.take(cx, &sent.key);
         Some(match Place::of(&sent.key) {
             Some(place) if value == BACK => Fate::Back(sent.letter, place.hearer.to_owned()),
-            _ if sent.until_ms.is_some() => Fate::Fine,
-            _ => Fate::Refused(sent.letter),
+            _ if sent.until_ms.is_none() => Fate::Refused(sent.letter),
+            // No receipt: its writer's worker before this one was late with its claim.
+            _ if moves.is_some() => self.send_again(cx, sent.along()),
+            _ => Fate::Fine,
         })
     }
 
@@ -219,8 +226,11 @@ impl Mail {
             return Vec::new();
         }
         self.alive.remove(node);
+        // Of one that is not claimed yet that is looked at when it is.
+        let moved = &self.moved;
         let is_his = |_: &ClaimId, sent: &mut Sent| {
-            Place::of(&sent.key).is_some_and(|place| place.hearer == node)
+            let is_for_it = Place::of(&sent.key).is_some_and(|place| place.hearer == node);
+            is_for_it && !moved.has(&sent.key)
         };
         let his = self.sent.extract_if(is_his);
         his.map(|(_, sent)| {
@@ -263,8 +273,11 @@ impl Mail {
     }
 
     /// They are another worker's.
-    pub(crate) fn let_go(&mut self, id: &str) {
-        self.sent.retain(|_, sent| sent.letter.from_id != id);
+    pub(crate) fn let_go(&mut self, cx: &mut Context, id: &str) {
+        let its = |_: &ClaimId, sent: &mut Sent| sent.letter.from_id == id;
+        for (_, sent) in self.sent.extract_if(its) {
+            self.moved.take(cx, &sent.key);
+        }
     }
 
     // --- letters for sessions here -------------------------------------------------------------
@@ -276,20 +289,22 @@ impl Mail {
         if self.given_back.remove(key) {
             return Some(letter);
         }
-        if self.heard.len() >= NODES_MAX && !self.heard.contains_key(sender) {
-            self.heard.clear();
-        }
-        let is_new = self
-            .heard
-            .entry(sender.to_owned())
-            .or_default()
-            .note(number);
+        let is_new = self.note(sender, number);
         let is_kept = self.kept.iter().any(|(kept, _)| kept == key);
         if is_new == Some(false) && !is_kept {
             // The receipt was lost.
             self.confirm(cx, key);
         }
         (is_new == Some(true)).then_some(letter)
+    }
+
+    /// Whether the letter with that number is new here, if that can be said.
+    fn note(&mut self, sender: &str, number: u64) -> Option<bool> {
+        if self.heard.len() >= NODES_MAX && !self.heard.contains_key(sender) {
+            self.heard.clear();
+        }
+        let heard = self.heard.entry(sender.to_owned()).or_default();
+        heard.note(number)
     }
 
     /// It has come.
@@ -310,8 +325,7 @@ impl Mail {
         if let Some(Place { sender, .. }) = Place::of(key)
             && let Ok(claim) = cx.claim(key, value, sender.as_bytes())
         {
-            let receipt = (key.to_owned(), sender.to_owned());
-            self.receipts.insert(claim, receipt);
+            self.receipts.insert(key.to_owned(), claim);
         }
     }
 
@@ -382,24 +396,22 @@ mod tests {
 
     #[test]
     fn a_number_is_new_once_in_whatever_order_they_come() {
+        let most = NUMBERS_MAX as u64;
         for (numbers, new) in [
             (&[1, 2, 3, 3, 1][..], &[1, 2, 3][..]),
             (&[2, 1, 2, 1, 4, 3], &[2, 1, 4, 3]),
-            (&[64, 1, 63, 1, 65, 2, 1], &[64, 1, 63, 65, 2]),
-            (&[1, 65, 1, 66, 1], &[1, 65, 66]),
-            // What is too far below may have been heard.
-            (&[100, 36, 37, 37, 1 << 40, 100], &[100, 37, 1 << 40]),
+            (&[1 << 40, 1, u64::MAX, 1, 2], &[1 << 40, 1, u64::MAX, 2]),
         ] {
             let mut heard = Heard::default();
-            let kept = numbers
-                .iter()
-                .filter(|number| heard.note(**number) == Some(true));
-            let kept: Vec<u64> = kept.copied().collect();
+            let is_new = |number: &&u64| heard.note(**number) == Some(true);
+            let kept: Vec<u64> = numbers.iter().filter(is_new).copied().collect();
             assert_eq!(kept, new, "{numbers:?}");
         }
         let mut heard = Heard::default();
-        let known = [100, 100, 37, 37, 36].map(|number| heard.note(number));
+        assert!((1..=most).all(|number| heard.note(number) == Some(true)));
+        // What is forgotten may have been heard.
+        let known = [1, most, most + 1, 1, 2, most + 1].map(|number| heard.note(number));
         let (new, old) = (Some(true), Some(false));
-        assert_eq!(known, [new, old, new, old, None]);
+        assert_eq!(known, [old, old, new, None, old, old]);
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Moved {
 }
 
 #[derive(Debug)]
-struct Unclaimed {
+pub(super) struct Unclaimed {
     was_followed: bool,
     /// Its own claim has so many; what others have claimed has fewer.
     moves: u32,
@@ -40,8 +40,29 @@ struct Unclaimed {
 }
 
 impl Moved {
-    pub(super) fn forget(&mut self, key: &str) {
-        self.letters.remove(key);
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.letters.contains_key(key)
+    }
+
+    /// It waits here no more; behind the last one no inbox is watched.
+    pub(super) fn take(&mut self, cx: &mut Context, key: &str) -> Option<Unclaimed> {
+        let unclaimed = self.letters.remove(key)?;
+        if self.letters.is_empty() {
+            for inbox in std::mem::take(&mut self.inboxes).into_values() {
+                let _ = cx.unwatch(inbox);
+            }
+        }
+        Some(unclaimed)
+    }
+}
+
+impl Sent {
+    pub(super) fn along(&self) -> Along {
+        Along {
+            key: self.key.clone(),
+            is_followed: self.is_followed,
+            letter: self.letter.clone(),
+        }
     }
 }
 
@@ -49,11 +70,7 @@ impl Mail {
     /// Letters of a session without a receipt.
     pub(crate) fn sent_by(&self, id: &str) -> impl Iterator<Item = Along> {
         let its = self.sent.values().filter(move |it| it.letter.from_id == id);
-        its.map(|it| Along {
-            key: it.key.clone(),
-            is_followed: it.is_followed,
-            letter: it.letter.clone(),
-        })
+        its.map(Sent::along)
     }
 
     /// A letter of a session that has come here.
@@ -64,6 +81,9 @@ impl Mail {
             mut letter,
         } = along;
         letter.moves = letter.moves.saturating_add(1);
+        if let Some(place) = Place::of(&key).filter(|place| place.hearer == self.node) {
+            return self.came_with_its_writer(&key, place, letter);
+        }
         let Ok(claim) = self.claim_again(cx, &key, &letter) else {
             return Fate::Unknown(letter);
         };
@@ -81,6 +101,20 @@ impl Mail {
         };
         self.sent.insert(claim, sent);
         Fate::Fine
+    }
+
+    /// It lies in the inbox of this worker: what became of it is known here, and whoever claims a key twice
+    /// is told nothing of the first time.
+    fn came_with_its_writer(&mut self, key: &str, place: Place<'_>, letter: Letter) -> Fate {
+        let kept = self.kept.iter().position(|(kept, _)| kept == key);
+        let is_kept = kept.map(|at| self.kept.remove(at)).is_some();
+        let is_new = self.note(place.sender, place.number);
+        match is_new {
+            _ if is_kept || self.given_back.remove(key) => Fate::Back(letter, String::new()),
+            Some(true) => Fate::Back(letter, String::new()),
+            Some(false) => Fate::Fine,
+            None => Fate::Unknown(letter),
+        }
     }
 
     fn claim_again(&mut self, cx: &mut Context, key: &str, letter: &Letter) -> Result<ClaimId> {
@@ -107,16 +141,11 @@ impl Mail {
     pub(super) fn claimed_again(&mut self, cx: &mut Context, claim: ClaimId) -> Fate {
         let sent = self.sent.get_mut(&claim);
         let Some((sent, unclaimed)) = sent.and_then(|sent| {
-            let unclaimed = self.moved.letters.remove(&sent.key)?;
+            let unclaimed = self.moved.take(cx, &sent.key)?;
             Some((sent, unclaimed))
         }) else {
             return Fate::Fine;
         };
-        if self.moved.letters.is_empty() {
-            for inbox in std::mem::take(&mut self.moved.inboxes).into_values() {
-                let _ = cx.unwatch(inbox);
-            }
-        }
         sent.is_followed = unclaimed.was_followed && unclaimed.seen.is_some();
         let hearer = Place::of(&sent.key).map_or("", |place| place.hearer);
         let (is_shown, is_back) = match unclaimed.seen.as_deref() {

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use polyport_plugin::testing::{FakeBus, FakeHost, Peer};
+use polyport_plugin::prelude::*;
+use polyport_plugin::testing::{FakeBus, FakeHost, Peer, Setup};
 
 use super::{Dice, eve_and_bob, say, seeds, settle, shown, worker};
 
@@ -168,4 +169,126 @@ fn each_private_line_is_shown_once_or_told_of() {
             assert!(lost <= told, "seed {seed}: p{who} lost {lost}: {text}");
         }
     }
+}
+
+/// More of them than are on their way in ordinary use.
+#[test]
+fn nobody_is_told_of_private_lines_that_were_heard_while_their_writer_was_carried() {
+    let bus = FakeBus::new();
+    let (mut workers, [eve, bob]) = eve_and_bob(&bus);
+    for nth in 0..100 {
+        say(&mut workers[0], eve, &format!("/msg bob m{nth}"));
+    }
+    (0..2).for_each(|_| workers[1].hear_bus());
+    workers[0].carry().expect("eve is carried");
+    settle(&mut workers);
+    workers[0].advance(Duration::from_secs(11));
+    let (heard, told) = (shown(&workers[1], bob), shown(&workers[0], eve));
+    assert_eq!(heard.matches("*eve* m").count(), 100);
+    assert!(!told.contains("may not have heard"), "{told}");
+}
+
+/// What ann is carried with is changed: it was rob she wrote to, when he was there already.
+#[test]
+fn a_private_line_for_the_worker_that_its_writer_comes_to_is_shown_once_and_forgotten() {
+    let bus = FakeBus::new();
+    let (mut workers, [rob, _]) = eve_and_bob(&bus);
+    say(&mut workers[0], rob, "/nick rob");
+    let ann = workers[0].connect();
+    say(&mut workers[0], ann, "ann");
+    settle(&mut workers);
+    say(&mut workers[0], ann, "/msg bob psst");
+    let mut is_carried = 0;
+    let carried = workers[0].carry_changed(|bytes| {
+        is_carried += 1;
+        if is_carried == 2 {
+            for (form, nth) in [("mail.{}.", NODE), ("bob\t{}", ID)] {
+                let [was, is] = ["nick.bob", "nick.rob"].map(|key| field(&bus, key, nth));
+                let (was, is) = (form.replace("{}", &was), form.replace("{}", &is));
+                replace(bytes, &was, &is);
+            }
+        }
+    });
+    carried.expect("both are carried");
+    settle(&mut workers);
+    workers[0].advance(Duration::from_secs(61));
+    let (heard, told) = (shown(&workers[0], rob), shown(&workers[0], ann));
+    assert_eq!(heard.matches("*ann* psst").count(), 1, "{heard}");
+    assert!(!told.contains("may not have heard"), "{told}");
+    assert_eq!(workers[0].timers(), 0, "nothing waits for a receipt");
+}
+
+/// Whoever has taken it over is another worker of the writer's: the one before, whose claim was late, or
+/// the next, which was not to have her after all.
+#[test]
+fn a_private_line_that_is_taken_over_is_shown_or_told_of() {
+    for (carries, moves, is_shown) in [(true, 0, true), (false, 1, false)] {
+        let bus = FakeBus::new();
+        let (mut workers, [eve, bob]) = eve_and_bob(&bus);
+        let [from, to] = ["nick.eve", "nick.bob"].map(|key| field(&bus, key, NODE));
+        say(&mut workers[0], eve, "/msg bob psst");
+        let key = format!("mail.{to}.{from}.{:016}", 1);
+        let letter = bus.holder(&key).expect("it was sent");
+        let letter = String::from_utf8(letter).expect("text");
+        let letter = letter.replace("\t0\t", &format!("\t{moves}\t"));
+        if carries {
+            workers[0].carry().expect("eve is carried");
+        }
+        let mut other = Setup::of::<Claims>().bus(&bus).start().expect("it starts");
+        let peer = other.connect();
+        other.send(peer, format!("{key} {from} {letter}").as_bytes());
+        workers[0].hear_bus();
+        other.crash();
+        workers[1].carry().expect("bob is carried");
+        settle(&mut workers);
+        workers[0].advance(Duration::from_secs(11));
+        let (heard, told) = (shown(&workers[1], bob), shown(&workers[0], eve));
+        assert_eq!(heard.contains("*eve* psst"), is_shown, "{heard}");
+        assert_eq!(told.contains("may not have heard"), !is_shown, "{told}");
+    }
+}
+
+/// Claims what it is told: a key, a session and a value.
+struct Claims;
+
+impl Configure for Claims {
+    fn new(_: &Settings, _: &mut Context) -> Result<Self, String> {
+        Ok(Claims)
+    }
+}
+
+impl Protocol for Claims {
+    type Session = ();
+
+    const BUS: bool = true;
+
+    fn open(&mut self, _: &mut Context, _: SessionId, _: &Facts) -> Result<()> {
+        Ok(())
+    }
+
+    fn feed(&mut self, cx: &mut Context, _: SessionId, (): &mut (), input: &[u8]) -> Result<usize> {
+        let mut parts = input.splitn(3, |byte| *byte == b' ');
+        let [key, session, value] = [(); 3].map(|()| parts.next().unwrap_or_default());
+        let key = std::str::from_utf8(key).expect("text");
+        cx.claim(key, value, session)?;
+        Ok(input.len())
+    }
+}
+
+/// Of what everybody knows of somebody.
+const ID: usize = 0;
+const NODE: usize = 1;
+
+fn field(bus: &FakeBus, key: &str, nth: usize) -> String {
+    let value = String::from_utf8(bus.holder(key).expect("it is held")).expect("text");
+    let field = value.split('\t').nth(nth);
+    field.expect("it has so many").to_owned()
+}
+
+fn replace(bytes: &mut [u8], was: &str, is: &str) {
+    let at = bytes
+        .windows(was.len())
+        .position(|it| it == was.as_bytes())
+        .expect("it is there");
+    bytes[at..at + is.len()].copy_from_slice(is.as_bytes());
 }
