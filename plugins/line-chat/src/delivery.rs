@@ -250,7 +250,7 @@ impl Chat {
 
     fn is_on_its_way(&mut self, cx: &mut Context, seat: u32) -> bool {
         self.member(seat)
-            .is_some_and(|member| member.exported && is_away(cx, member.session))
+            .is_some_and(|member| is_away(cx, member.session))
     }
 
     fn is_leaving(&mut self, cx: &mut Context, nick: &str, id: &str) -> bool {
