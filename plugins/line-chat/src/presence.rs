@@ -195,16 +195,15 @@ impl Presence {
             .and_then(|value| Person::decode(value))
     }
 
-    /// Who has that session; as long as he is called so, without looking at everybody.
+    /// Who has that session; of two nicks while he changes his, this one.
     pub(crate) fn with_id(&self, folded: &str, id: &str) -> Option<Person> {
         let is_it = |value: &&[u8]| {
             value
                 .strip_prefix(id.as_bytes())
                 .is_some_and(|it| it.starts_with(b"\t"))
         };
-        let as_called = self.people.get(folded).map(|value| &**value);
-        let mut others = self.people.values().map(|value| &**value);
-        let found = as_called.filter(is_it).or_else(|| others.find(is_it))?;
+        let called = |nick: &str| self.people.get(nick).map(|value| &**value).filter(is_it);
+        let found = called(folded).or_else(|| called(self.nicks.get(&number(id)?)?))?;
         Person::decode(found)
     }
 
