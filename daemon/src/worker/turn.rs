@@ -61,6 +61,8 @@ pub(super) struct Worker<P: Protocol, W, O> {
     pub(super) datagrams: Datagrams,
     /// Connections that can go on without a further event.
     ready: VecDeque<Token>,
+    /// Those of them whose files found no room in an earlier turn.
+    next_to_send: VecDeque<Token>,
     /// Bytes of files that may still leave in this turn.
     pub(super) files_room: usize,
     pub(super) orders: O,
@@ -138,6 +140,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             datagrams,
             worker_count: workers,
             ready: VecDeque::new(),
+            next_to_send: VecDeque::new(),
             files_room: TURN_FILES_BYTES_MAX,
             orders,
             // Kept while it was parked, perhaps.
@@ -205,6 +208,7 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
             || self.bus.has_more
             || self.orders_waiting
             || !self.ready.is_empty()
+            || !self.next_to_send.is_empty()
             || self.datagrams.is_busy()
             || self.handover.can_go_on();
         let wait_ms = if at_once { 0 } else { self.quiet_ms() };
@@ -309,21 +313,22 @@ impl<P: Protocol, W: Wakes, O: Orders> Worker<P, W, O> {
     // --- read and feed -------------------------------------------------------------------------
 
     fn visit_ready(&mut self) {
-        let mut kept_back = Vec::new();
+        // Before those who had their part; of very many no more are looked at than have room.
+        while self.files_room > 0
+            && let Some(token) = self.next_to_send.pop_front()
+        {
+            self.visit(token);
+        }
         for _ in 0..self.ready.len() {
             let Some(token) = self.ready.pop_front() else {
                 break;
             };
             self.fetch_ahead();
             if self.files_room == 0 && self.sockets.get(token).is_some_and(|it| it.unsent) {
-                kept_back.push(token);
-                continue;
+                self.next_to_send.push_back(token);
+            } else {
+                self.visit(token);
             }
-            self.visit(token);
-        }
-        // They are the next to whom files are sent, before those who had their part.
-        for token in kept_back.into_iter().rev() {
-            self.ready.push_front(token);
         }
     }
 

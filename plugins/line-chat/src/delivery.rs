@@ -10,7 +10,7 @@ use polyport_plugin::prelude::*;
 
 use crate::format::Notice;
 use crate::mail::{Along, Fate, Letter};
-use crate::member::Stage;
+use crate::member::{Id, Stage};
 use crate::{Chat, is_away, names, now_ms, telling};
 
 /// Letters of sessions here that wait for somebody who is on his way, and how long.
@@ -94,7 +94,7 @@ impl Chat {
                 "not sent: {hearer} is on the way, and too much waits"
             ));
         }
-        self.delayed.push_back(delayed);
+        self.delayed.push(delayed);
         self.keep_ticking(cx);
         Ok(())
     }
@@ -199,16 +199,30 @@ impl Chat {
 
     // --- letters that wait ---------------------------------------------------------------------
 
-    /// Tries again all that waits.
-    pub(crate) fn look_through_mail(&mut self, cx: &mut Context) {
-        if self.delayed.is_empty() && !self.mail.keeps_some() {
-            return;
-        }
-        for (key, letter) in self.mail.take_kept() {
+    /// Tries again what waits for the clock, or for anything.
+    pub(crate) fn try_letters(&mut self, cx: &mut Context) {
+        self.try_those(cx, |_| true);
+    }
+
+    /// A session has ended here, or is not on its way any more.
+    pub(crate) fn try_letters_of(&mut self, cx: &mut Context, id: Id) {
+        self.try_those(cx, |it| [&*it.to_id, &*it.from_id].contains(&id.text()));
+    }
+
+    /// Somebody has come, gone, or is called otherwise.
+    pub(crate) fn try_letters_to(&mut self, cx: &mut Context, folded: &str, held: Option<&[u8]>) {
+        let id = held.and_then(|value| value.split(|byte| *byte == b'\t').next());
+        self.try_those(cx, |it| it.to == *folded || Some(it.to_id.as_bytes()) == id);
+    }
+
+    fn try_those(&mut self, cx: &mut Context, which: impl Fn(&Letter) -> bool) {
+        for (key, letter) in self.mail.take_kept(&which) {
             self.hand_over(cx, key, letter);
         }
+        let delayed = self.delayed.extract_if(.., |it| which(&it.letter));
+        let delayed: Vec<Delayed> = delayed.collect();
         let now_ms = now_ms(cx);
-        for delayed in std::mem::take(&mut self.delayed) {
+        for delayed in delayed {
             let Letter { from, from_id, .. } = &delayed.letter;
             let is_over = delayed.since_ms + DELAYED_MS <= now_ms;
             if is_over && !self.is_leaving(cx, from, from_id) {
@@ -216,16 +230,6 @@ impl Chat {
             } else {
                 self.post_again(cx, delayed);
             }
-        }
-    }
-
-    /// Somebody has come, gone, or is called otherwise: what waits for him goes on.
-    pub(crate) fn has_moved(&mut self, cx: &mut Context, folded: &str, held: Option<&[u8]>) {
-        let id = held.and_then(|value| value.split(|byte| *byte == b'\t').next());
-        let is_for_him =
-            |it: &Delayed| it.letter.to == *folded || Some(it.letter.to_id.as_bytes()) == id;
-        if self.delayed.iter().any(is_for_him) {
-            self.look_through_mail(cx);
         }
     }
 

@@ -100,7 +100,7 @@ impl Chat {
                 if claim == self.arrival {
                     self.is_present |= lease == Lease::Won;
                     self.let_carried_go_on(cx);
-                    self.look_through_mail(cx);
+                    self.try_letters(cx);
                 } else if let Some(fate) =
                     self.mail
                         .leased(cx, (claim, key), (lease, value), now_ms(cx))
@@ -131,7 +131,7 @@ impl Chat {
             return;
         };
         let changes = self.presence.seen(folded, held);
-        self.has_moved(cx, folded, held);
+        self.try_letters_to(cx, folded, held);
         // Before that they have not come, they were there.
         if self.is_present {
             for change in &changes {

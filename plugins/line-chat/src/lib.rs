@@ -106,7 +106,7 @@ pub struct Chat {
     /// The orders that were given before have been read.
     is_ruled: bool,
     mail: Mail,
-    delayed: VecDeque<Delayed>,
+    delayed: Vec<Delayed>,
     /// Passwords that are being looked at, and whose they are to be.
     proofs: HashMap<WorkId, (u32, SessionId)>,
     record: Record,
@@ -154,7 +154,7 @@ impl Configure for Chat {
             people,
             counts: Counts::define(cx).map_err(counted)?,
             mail,
-            delayed: VecDeque::new(),
+            delayed: Vec::new(),
             arrival: cx.claim(&key, b"", node.as_bytes()).map_err(asked)?,
             orders: cx
                 .subscribe(rules::TOPIC, Start::Last(rules::ORDERS_MAX))
@@ -231,8 +231,9 @@ impl Protocol for Chat {
     }
 
     fn closed(&mut self, cx: &mut Context, _: SessionId, seat: Seat, why: End) {
+        let id = self.member(seat.0).map(|member| member.id);
         if why == End::Carried {
-            if let Some(id) = self.member(seat.0).map(|member| member.id) {
+            if let Some(id) = id {
                 self.let_letters_go(cx, id.text());
             }
             self.forget(cx, seat.0);
@@ -244,7 +245,9 @@ impl Protocol for Chat {
         {
             self.free.push(seat.0);
         }
-        self.look_through_mail(cx);
+        if let Some(id) = id {
+            self.try_letters_of(cx, id);
+        }
     }
 
     fn export(
@@ -390,7 +393,7 @@ impl Chat {
                 self.leave(cx, seat, "no nick in time");
             }
         }
-        self.look_through_mail(cx);
+        self.try_letters(cx);
         while self.ghosts.front().is_some_and(|it| it.until_ms <= now_ms)
             && let Some(ghost) = self.ghosts.pop_front()
         {

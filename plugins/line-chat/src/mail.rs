@@ -337,12 +337,8 @@ impl Mail {
         }
     }
 
-    pub(crate) fn keeps_some(&self) -> bool {
-        !self.kept.is_empty()
-    }
-
-    pub(crate) fn take_kept(&mut self) -> Vec<(String, Letter)> {
-        std::mem::take(&mut self.kept)
+    pub(crate) fn take_kept(&mut self, which: impl Fn(&Letter) -> bool) -> Vec<(String, Letter)> {
+        self.kept.extract_if(.., |(_, it)| which(it)).collect()
     }
 }
 

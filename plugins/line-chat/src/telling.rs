@@ -53,7 +53,8 @@ impl Chat {
             return;
         }
         member.lags = false;
-        self.look_through_mail(cx);
+        let id = member.id;
+        self.try_letters_of(cx, id);
         let Some(member) = self.members.get_mut(seat as usize).and_then(Option::as_mut) else {
             return;
         };

@@ -1,14 +1,17 @@
 //! The chat through the real daemon: two workers, the programs that people have, and one conversation
 //! that goes on while the hub and a worker are killed and the configuration is reloaded.
 
+#[path = "../support/mod.rs"]
 mod support;
 
-use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::net::TcpStream;
+mod person;
+mod private;
+
+use std::io::{BufRead, Write};
 
 use nix::sys::signal::Signal;
-use support::daemon::{Daemon, PATIENCE, wait_stopped};
+use person::Person;
+use support::daemon::{Daemon, wait_stopped};
 use support::program::{End, Talk, holds, program, talk};
 
 const CONFIG: &str = "[services.chat]
@@ -19,77 +22,6 @@ workers = 2
 motd = [\"Welcome.\"]
 burst = 1000
 ";
-
-/// A person, and all that was shown.
-struct Person {
-    reader: BufReader<TcpStream>,
-    lines: Vec<String>,
-}
-
-impl Person {
-    /// Has not said its nick.
-    fn come(daemon: &Daemon) -> Person {
-        let stream = TcpStream::connect(daemon.address("chat", 0)).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("set");
-        Person {
-            reader: BufReader::new(stream),
-            lines: Vec::new(),
-        }
-    }
-
-    fn join(daemon: &Daemon, nick: &str) -> Person {
-        let mut person = Person::come(daemon);
-        person.say(nick);
-        person.until(|line| line.contains("you are in #lobby"));
-        person
-    }
-
-    fn say(&mut self, line: &str) {
-        let sent = self
-            .reader
-            .get_ref()
-            .write_all(format!("{line}\n").as_bytes());
-        sent.expect("sent");
-    }
-
-    fn until(&mut self, wanted: impl Fn(&str) -> bool) -> String {
-        loop {
-            let mut line = String::new();
-            let read = self.reader.read_line(&mut line);
-            let is_read = matches!(read, Ok(count) if count > 0);
-            assert!(is_read, "{read:?} after {:?}", self.lines);
-            self.lines.push(line.trim_end().to_owned());
-            if wanted(line.trim_end()) {
-                return line;
-            }
-        }
-    }
-
-    /// The next line; an empty one if the session has ended, or was lost with its worker.
-    fn next_or_end(&mut self) -> String {
-        let mut line = String::new();
-        match self.reader.read_line(&mut line) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("{:?}", self.lines),
-            Err(_) | Ok(0) => return String::new(),
-            Ok(_) => {}
-        }
-        self.lines.push(line.trim_end().to_owned());
-        line.trim_end().to_owned()
-    }
-
-    fn until_said(&mut self, by: &str, text: &str) {
-        let wanted = format!("<{by}> {text}");
-        self.until(|line| line == wanted);
-    }
-
-    /// What others have said.
-    fn heard(&self) -> Vec<&String> {
-        self.lines
-            .iter()
-            .filter(|line| line.starts_with('<'))
-            .collect()
-    }
-}
 
 /// The process that is the hub; the nth one of this daemon.
 fn hub_of(daemon: &Daemon, nth: usize) -> u32 {
@@ -222,58 +154,8 @@ fn a_worker_that_is_killed_takes_its_people_along_and_their_nicks_are_free() {
     daemon.finish(&["worker".to_owned()]);
 }
 
-/// Of how many private lines somebody is told that they were not heard, or may not have been.
-fn words(line: &str) -> usize {
-    if let Some(count) = line.strip_suffix(" of your private lines may not have been heard") {
-        let count = count.trim_start_matches("-- ").parse();
-        return count.expect("a number");
-    }
-    let is_word = line.contains("may not have heard you") || line.contains("not delivered:");
-    usize::from(is_word)
-}
-
-#[test]
-fn private_lines_are_not_lost_while_sessions_are_carried() {
-    const LINES: usize = 400;
-    let daemon = Daemon::start("line-chat-private", &CONFIG.replace("1000", "10000"));
-    let mut people = crowd(&daemon, 6);
-    for round in 0..3 {
-        std::thread::scope(|all| {
-            let restarting = all.spawn(|| daemon.operate(&["restart", "chat"]));
-            for nth in 0..LINES {
-                for (who, person) in people.iter_mut().enumerate() {
-                    person.say(&format!("/msg p{} {round} {nth} of {who}", (who + 1) % 6));
-                }
-            }
-            let restarted = restarting.join().expect("it does not panic");
-            assert!(restarted.status.success());
-        });
-        for who in 0..6 {
-            let hearer = (who + 1) % 6;
-            loop {
-                for person in [who, hearer] {
-                    people[person].say("/uptime");
-                    people[person].until(|line| line.starts_with("up for"));
-                }
-                let lines = &people[hearer].lines;
-                let end = format!(" of {who}");
-                let heard = lines.iter().filter(|line| line.ends_with(&end));
-                let once: BTreeSet<&String> = heard.clone().collect();
-                assert_eq!(heard.count(), once.len(), "p{hearer}: each once");
-                let told: usize = people[who].lines.iter().map(|line| words(line)).sum();
-                if once.len() + told >= LINES * (round + 1) {
-                    break;
-                }
-                support::looking::again();
-            }
-        }
-    }
-    drop(people);
-    daemon.finish(&[]);
-}
-
 fn documented_bot(daemon: &Daemon) -> String {
-    let manual = include_str!("../../docs/line-chat.md");
+    let manual = include_str!("../../../docs/line-chat.md");
     let begin = manual.find("    #!/bin/bash").expect("a script");
     let end = manual[begin..].find("\n\n").expect("it ends");
     let script = &manual[begin..begin + end];
