@@ -28,6 +28,8 @@ pub(super) struct Moved {
     letters: HashMap<String, Unclaimed>,
     /// The inboxes that those lie in, by worker.
     inboxes: HashMap<String, WatchId>,
+    /// What lies in those, but for what is claimed here: who comes later may have written it.
+    seen: HashMap<String, Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -35,8 +37,6 @@ pub(super) struct Unclaimed {
     was_followed: bool,
     /// Its own claim has so many; what others have claimed has fewer.
     moves: u32,
-    /// The value that was seen last.
-    seen: Option<Vec<u8>>,
 }
 
 impl Moved {
@@ -48,6 +48,7 @@ impl Moved {
     pub(super) fn take(&mut self, cx: &mut Context, key: &str) -> Option<Unclaimed> {
         let unclaimed = self.letters.remove(key)?;
         if self.letters.is_empty() {
+            self.seen.clear();
             for inbox in std::mem::take(&mut self.inboxes).into_values() {
                 let _ = cx.unwatch(inbox);
             }
@@ -90,7 +91,6 @@ impl Mail {
         let unclaimed = Unclaimed {
             was_followed: is_followed,
             moves: letter.moves,
-            seen: None,
         };
         self.moved.letters.insert(key.clone(), unclaimed);
         let sent = Sent {
@@ -129,26 +129,32 @@ impl Mail {
 
     /// What is seen in the inbox of another worker.
     pub(crate) fn seen_elsewhere(&mut self, key: &str, held: Option<&[u8]>) {
-        if let Some(unclaimed) = self.moved.letters.get_mut(key) {
-            let letter = held.and_then(Letter::decode);
-            if letter.is_none_or(|it| it.moves < unclaimed.moves) {
-                unclaimed.seen = held.map(Vec::from);
-            }
+        let Moved { letters, seen, .. } = &mut self.moved;
+        let Some(value) = held else {
+            seen.remove(key);
+            return;
+        };
+        let is_own = |unclaimed: &Unclaimed| {
+            Letter::decode(value).is_some_and(|it| it.moves >= unclaimed.moves)
+        };
+        if !letters.get(key).is_some_and(is_own) {
+            seen.insert(key.to_owned(), value.to_owned());
         }
     }
 
     /// A letter is claimed, perhaps one that was claimed elsewhere before.
     pub(super) fn claimed_again(&mut self, cx: &mut Context, claim: ClaimId) -> Fate {
         let sent = self.sent.get_mut(&claim);
-        let Some((sent, unclaimed)) = sent.and_then(|sent| {
+        let Some((sent, unclaimed, seen)) = sent.and_then(|sent| {
+            let seen = self.moved.seen.remove(&sent.key);
             let unclaimed = self.moved.take(cx, &sent.key)?;
-            Some((sent, unclaimed))
+            Some((sent, unclaimed, seen))
         }) else {
             return Fate::Fine;
         };
-        sent.is_followed = unclaimed.was_followed && unclaimed.seen.is_some();
+        sent.is_followed = unclaimed.was_followed && seen.is_some();
         let hearer = Place::of(&sent.key).map_or("", |place| place.hearer);
-        let (is_shown, is_back) = match unclaimed.seen.as_deref() {
+        let (is_shown, is_back) = match seen.as_deref() {
             Some(b"") => (true, false),
             seen => (false, seen == Some(BACK)),
         };
