@@ -267,7 +267,7 @@ fn people_of_a_node_that_stops_or_is_killed_are_gone_for_all_others() {
     // Nobody can know it yet.
     watchers[0].say("/msg eve hello");
     watchers[0].until("-> eve: hello");
-    let told = ["eve left #lobby (node lost)", "eve may not have heard you"];
+    let told = ["eve left #lobby (node lost)", "not delivered: eve has left"];
     while told.iter().any(|it| watchers[0].shown(it).is_empty()) {
         watchers[0].next();
     }
