@@ -53,6 +53,9 @@ fn private_lines_are_not_lost_while_sessions_are_carried() {
             }
         }
     }
+    let lines = people.iter().flat_map(|person| &person.lines);
+    let told: usize = lines.map(|line| words(line)).sum();
+    assert!(told < 3 * 6 * LINES / 2, "{told} were told of");
     drop(people);
     daemon.finish(&[]);
 }

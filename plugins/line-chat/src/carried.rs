@@ -157,7 +157,8 @@ pub(crate) fn import(
             is_followed: take()? == [1],
             letter: Letter::decode(take()?)?,
         };
-        if *along.letter.from_id != *member.id.text() {
+        let is_own = *along.letter.from_id == *member.id.text();
+        if !is_own || !names::is_nick(&along.letter.from, choices.nick_max) {
             return None;
         }
         letters.push(along);

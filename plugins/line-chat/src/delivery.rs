@@ -127,11 +127,10 @@ impl Chat {
         }
     }
 
-    /// Whoever has written it is told. If he is on his way, the next worker will hear the same.
+    /// Whoever has written it is told. If he is on his way, his next worker hears the same; should he stay after
+    /// all, he is told that something was skipped.
     fn send_back(&mut self, cx: &mut Context, letter: &Letter, why: &str) {
-        if let Some(seat) = self.seat_with(&names::fold(&letter.from), &letter.from_id)
-            && !self.is_on_its_way(cx, seat)
-        {
+        if let Some(seat) = self.seat_with(&names::fold(&letter.from), &letter.from_id) {
             self.tell(cx, seat, "error", why);
         }
     }

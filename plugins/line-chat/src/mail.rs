@@ -31,8 +31,6 @@ const NODES_MAX: usize = 1024;
 const NUMBERS_MAX: usize = 1024;
 /// Letters from others that wait for sessions on their way.
 const KEPT_MAX: usize = 1000;
-/// Letters that were given back and are remembered.
-const GIVEN_BACK_MAX: usize = 4096;
 /// How long a receipt may take.
 const RECEIPT_MS: u64 = 5_000;
 /// In place of a letter: it is given back.
@@ -100,8 +98,6 @@ pub(crate) struct Mail {
     heard: BTreeMap<String, Heard>,
     /// From other workers, by key, for sessions that are on their way from here.
     kept: Vec<(String, Letter)>,
-    /// Keys of letters that were given back: who does not know may send them again.
-    given_back: HashSet<String>,
 }
 
 /// A letter without a receipt.
@@ -164,7 +160,6 @@ impl Mail {
             receipts: HashMap::new(),
             heard: BTreeMap::new(),
             kept: Vec::new(),
-            given_back: HashSet::new(),
         })
     }
 
@@ -286,9 +281,6 @@ impl Mail {
     pub(crate) fn receive(&mut self, cx: &mut Context, key: &str, value: &[u8]) -> Option<Letter> {
         let letter = Letter::decode(value)?;
         let Place { sender, number, .. } = Place::of(key)?;
-        if self.given_back.remove(key) {
-            return Some(letter);
-        }
         let is_new = self.note(sender, number);
         let is_kept = self.kept.iter().any(|(kept, _)| kept == key);
         if is_new == Some(false) && !is_kept {
@@ -315,10 +307,12 @@ impl Mail {
     /// Whom it is for is not here.
     pub(crate) fn give_back(&mut self, cx: &mut Context, key: &str) {
         self.take_over(cx, key, BACK);
-        if self.given_back.len() >= GIVEN_BACK_MAX {
-            self.given_back.clear();
+        // Who does not know may send it again.
+        if let Some(place) = Place::of(key)
+            && let Some(heard) = self.heard.get_mut(place.sender)
+        {
+            heard.numbers.remove(&place.number);
         }
-        self.given_back.insert(key.to_owned());
     }
 
     fn take_over(&mut self, cx: &mut Context, key: &str, value: &[u8]) {

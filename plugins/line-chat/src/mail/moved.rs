@@ -108,12 +108,10 @@ impl Mail {
     fn came_with_its_writer(&mut self, key: &str, place: Place<'_>, letter: Letter) -> Fate {
         let kept = self.kept.iter().position(|(kept, _)| kept == key);
         let is_kept = kept.map(|at| self.kept.remove(at)).is_some();
-        let is_new = self.note(place.sender, place.number);
-        match is_new {
-            _ if is_kept || self.given_back.remove(key) => Fate::Back(letter, String::new()),
-            Some(true) => Fate::Back(letter, String::new()),
-            Some(false) => Fate::Fine,
-            None => Fate::Unknown(letter),
+        match self.note(place.sender, place.number) {
+            None if !is_kept => Fate::Unknown(letter),
+            Some(false) if !is_kept => Fate::Fine,
+            _ => Fate::Back(letter, String::new()),
         }
     }
 
