@@ -16,34 +16,10 @@ use std::time::{Duration, Instant};
 use nix::net::if_::if_nametoindex;
 use nix::sys::signal::Signal;
 use support::daemon::{Daemon, PATIENCE, wait_stopped};
+use support::datagrams::{address, counted, hear, peer};
 use support::program::program;
 use support::sockets::expect_option;
 use support::{looking, namespace};
-
-fn address(daemon: &Daemon, service: &str) -> SocketAddr {
-    let url = daemon.url(service, 0);
-    let address = url.strip_prefix("udp://").expect("a UDP service");
-    address.parse().expect("an address")
-}
-
-fn peer() -> UdpSocket {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
-    socket
-}
-
-fn hear(socket: &UdpSocket) -> Vec<u8> {
-    let mut bytes = [0; 2000];
-    let length = socket.recv(&mut bytes).expect("an answer");
-    bytes[..length].to_vec()
-}
-
-fn counted(daemon: &Daemon, service: &str, counter: &str) -> u64 {
-    let status = daemon.status();
-    status["services"][service]["totals"][counter]
-        .as_u64()
-        .unwrap_or_else(|| panic!("no {counter} in {status}"))
-}
 
 #[test]
 fn whoever_is_gone_is_counted_and_costs_nobody_else_an_answer() {

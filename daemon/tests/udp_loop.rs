@@ -8,12 +8,13 @@
 
 mod support;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket,
 };
-use support::daemon::{Daemon, PATIENCE};
+use support::daemon::Daemon;
+use support::datagrams::{address, counted, hear, peer};
 use support::namespace;
 
 const REPEATS: usize = 32;
@@ -27,31 +28,6 @@ fn config(settings: &str) -> String {
             )
         })
         .concat()
-}
-
-fn address(daemon: &Daemon, service: &str) -> SocketAddr {
-    let url = daemon.url(service, 0);
-    let address = url.strip_prefix("udp://").expect("a UDP service");
-    address.parse().expect("an address")
-}
-
-fn peer() -> UdpSocket {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
-    socket
-}
-
-fn hear(socket: &UdpSocket) -> Vec<u8> {
-    let mut bytes = [0; 2000];
-    let length = socket.recv(&mut bytes).expect("an answer");
-    bytes[..length].to_vec()
-}
-
-fn counted(daemon: &Daemon, service: &str, counter: &str) -> u64 {
-    let status = daemon.status();
-    status["services"][service]["totals"][counter]
-        .as_u64()
-        .unwrap_or_else(|| panic!("no {counter} in {status}"))
 }
 
 #[test]

@@ -6,6 +6,7 @@
 )]
 
 pub mod daemon;
+pub mod datagrams;
 pub mod dice;
 pub mod directory;
 pub mod epilogue;

@@ -4,7 +4,7 @@
 
 use polyport_plugin::prelude::*;
 
-use crate::member::Stage;
+use crate::member::{Member, Stage};
 use crate::presence::{PREFIX, Person};
 use crate::{Chat, GHOSTS_MAX, Ghost, RESUME_MS, names, now_ms};
 
@@ -32,10 +32,7 @@ impl Chat {
             return;
         };
         let token = member.token.clone();
-        if let Some(wanted) = &member.wanted {
-            let key = format!("{PREFIX}{}", names::fold(&wanted.nick));
-            let _ = cx.release(&key, token.as_bytes());
-        }
+        give_up_wanted(cx, member);
         if member.is_named() && member.stage != Stage::Left {
             let person = Person {
                 rooms: Vec::new(),
@@ -59,11 +56,7 @@ impl Chat {
             return self.depart(cx, seat, "connection lost");
         }
         let (key, token) = (member.key(), member.token.clone());
-        if let Some(wanted) = &member.wanted {
-            // Nobody is there to have it.
-            let wanted = format!("{PREFIX}{}", names::fold(&wanted.nick));
-            let _ = cx.release(&wanted, token.as_bytes());
-        }
+        give_up_wanted(cx, member);
         member.stays.clear();
         let mut person = member.person("");
         person.why = "connection lost".to_owned();
@@ -105,5 +98,13 @@ impl Chat {
             self.nicks.remove(&folded);
             cx.set(self.counts.members, self.nicks.len() as i64);
         }
+    }
+}
+
+/// Nobody is there to have the nick that was asked for.
+fn give_up_wanted(cx: &mut Context, member: &Member) {
+    if let Some(wanted) = &member.wanted {
+        let key = format!("{PREFIX}{}", names::fold(&wanted.nick));
+        let _ = cx.release(&key, member.token.as_bytes());
     }
 }
