@@ -211,16 +211,17 @@ impl<S: Store> Hub<S> {
         self.add_step(service, key, Step::Release { member, session });
     }
 
-    /// A worker has ended: what it held is free.
+    /// A worker has ended: what it held is free, in the order of the names, as it is without a cluster.
     pub(in crate::hub) fn release_all(&mut self, service: usize, member: MemberId) {
         let Some(followed) = self.followed(service) else {
             return;
         };
         let mine = followed.holding.mine.iter();
         let his = mine.filter(|(_, mine)| mine.held.member == member);
-        let his: Vec<(String, Box<[u8]>)> = his
+        let mut his: Vec<(String, Box<[u8]>)> = his
             .map(|(key, mine)| (key.clone(), mine.held.session.clone()))
             .collect();
+        his.sort();
         for (key, session) in his {
             self.add_step(service, &key, Step::Release { member, session });
         }

@@ -402,3 +402,33 @@ fn who_took_a_lease_over_and_gave_it_up_before_that_was_told_has_had_it() {
         );
     }
 }
+
+#[test]
+fn what_a_worker_held_is_free_in_the_order_of_the_names() {
+    let mut server = Server::default();
+    let mut a = Node::new("a");
+    a.link(&mut server, 0);
+    let keys: Vec<String> = (0..20)
+        .map(|nth| format!("key.{:02}", nth * 7 % 20))
+        .collect();
+    for (token, key) in (0..).zip(&keys) {
+        a.ask(Ask::Claim {
+            token,
+            key,
+            value: b"",
+            session: b"s",
+            held: false,
+        });
+    }
+    a.turn(&mut server, 0);
+    a.hub.detach(a.member);
+    let mut freed = Vec::new();
+    while let Some(request) = a.hub.next_request() {
+        if let Request::Delete { key, .. } = request {
+            freed.push(key);
+        }
+    }
+    let mut sorted = keys;
+    sorted.sort();
+    assert_eq!(freed, sorted);
+}
