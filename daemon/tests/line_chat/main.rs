@@ -353,6 +353,8 @@ fn sessions_are_carried_though_the_hub_is_stuck_and_what_they_have_said_comes_la
     const PEOPLE: usize = 4;
     const LINES: usize = 150;
     let config = CONFIG.replace("workers = 2", "workers = 1");
+    // So many lines are at hand for whoever reads slowly; of fewer some would be skipped.
+    let config = format!("{config}history = 700\n");
     let daemon = Daemon::start("line-chat-stuck", &config);
     let mut people = crowd(&daemon, PEOPLE);
     let before = daemon.worker_pids("chat");
@@ -377,7 +379,7 @@ fn sessions_are_carried_though_the_hub_is_stuck_and_what_they_have_said_comes_la
             is_next && it["connections"] == PEOPLE
         })
     });
-    // All read at once: of somebody who does not, lines would be skipped.
+    // All read at once, while the hub catches up.
     std::thread::scope(|all| {
         for person in &mut people {
             all.spawn(|| {
