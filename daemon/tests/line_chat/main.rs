@@ -12,6 +12,7 @@ use std::io::{BufRead, Write};
 use nix::sys::signal::Signal;
 use person::Person;
 use support::daemon::{Daemon, wait_stopped};
+use support::meeting::hub_of;
 use support::program::{End, Talk, holds, program, talk};
 
 const CONFIG: &str = "[services.chat]
@@ -22,19 +23,6 @@ workers = 2
 motd = [\"Welcome.\"]
 burst = 1000
 ";
-
-/// The process that is the hub; the nth one of this daemon.
-fn hub_of(daemon: &Daemon, nth: usize) -> u32 {
-    loop {
-        let log = daemon.log();
-        let mut pids = log.split("the hub is ").skip(1);
-        if let Some(text) = pids.nth(nth) {
-            let pid = text.split(',').next().expect("a number");
-            return pid.parse().expect("a number");
-        }
-        support::looking::again();
-    }
-}
 
 /// So many people, in whichever workers the kernel chooses.
 fn crowd(daemon: &Daemon, count: usize) -> Vec<Person> {
